@@ -1,0 +1,44 @@
+# Two commands are all of the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+CONSTRAINTS := constraints/airflow-3.3.txt
+SOURCES := airflow_provider_meisa example_dags scripts tests docs
+
+.PHONY: help demo test ui check format docs clean
+
+help:  ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: .venv/ready  ## Enroll sample contacts from a warehouse into the sandbox, and compare the accounts
+	$(BIN)/python scripts/demo.py
+
+test: .venv/ready  ## Run the whole suite, and see that it covers 95 % of lines and branches
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest; status=$$?; \
+	$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report --skip-covered --sort=cover || \
+	status=$${status/#0/1}; exit $$status
+
+ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a throw-away home
+	$(BIN)/python scripts/ui.py
+
+check: .venv/ready  ## Lint, format and types
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+format: .venv/ready  ## Mend what can be mended without thinking
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+docs: .venv/ready  ## Build the documentation; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:  ## Remove everything that was built
+	rm -rf .venv .demo docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/ready: pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, not %d.%d: say make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,3 @@
+"""Airflow provider for Meisa: enroll contacts into lifecycle e-mail sequences."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,49 @@
+"""The TCP connection under a request, for faults that break it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import Any
+
+    from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+
+SCOPE_KEY = "meisa_sandbox.transport"
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class ConnectionProtocol(H11Protocol):
+    """HTTP as uvicorn speaks it, with the connection within the application's reach."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Put the connection into the scope of every request that comes over it."""
+        super().connection_made(transport)
+        self.app = _with_transport(self.app, transport)
+
+
+def _with_transport(app: ASGI3Application, transport: asyncio.Transport) -> ASGI3Application:
+    async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        cast("MutableMapping[str, Any]", scope)[SCOPE_KEY] = transport
+        await app(scope, receive, send)
+
+    return answer
+
+
+def is_gone(scope: MutableMapping[str, Any]) -> bool:
+    """Tell whether the caller has hung up."""
+    return bool(scope[SCOPE_KEY].is_closing())
+
+
+async def reset(scope: MutableMapping[str, Any]) -> None:
+    """Drop the connection so that the caller sees a reset, and return once it is gone."""
+    transport: asyncio.Transport = scope[SCOPE_KEY]
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
+    await asyncio.sleep(0)  # the loop closes it in its next round; what is answered after that goes nowhere

@@ -1,0 +1,92 @@
+"""The SQLite file everything is kept in."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.sandbox.extra import SandboxError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE keys (
+    key TEXT PRIMARY KEY, scopes TEXT NOT NULL, environment TEXT NOT NULL
+);
+CREATE TABLE sequences (
+    slug TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL
+);
+CREATE TABLE contacts (
+    environment TEXT NOT NULL, email TEXT NOT NULL, status TEXT NOT NULL,
+    PRIMARY KEY (environment, email)
+) WITHOUT ROWID;
+CREATE TABLE enrollments (
+    id INTEGER PRIMARY KEY, environment TEXT NOT NULL, sequence_slug TEXT NOT NULL, email TEXT NOT NULL,
+    status TEXT NOT NULL, trigger_source TEXT NOT NULL, metadata TEXT NOT NULL, enrolled_at REAL NOT NULL
+);
+CREATE INDEX enrollments_of_contact ON enrollments (environment, email, sequence_slug);
+CREATE INDEX enrollments_of_sequence ON enrollments (environment, sequence_slug, status);
+CREATE UNIQUE INDEX one_running_enrollment ON enrollments (environment, sequence_slug, email)
+    WHERE status IN ('active', 'paused');
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, status INTEGER,
+    key TEXT NOT NULL, environment TEXT NOT NULL, sequence_slug TEXT NOT NULL, addresses TEXT NOT NULL,
+    answered INTEGER NOT NULL
+);
+CREATE INDEX requests_by_status ON requests (status);
+"""
+
+Values = Sequence[Any] | Mapping[str, Any]
+
+
+class Database:
+    """One connection to the file, guarded by a lock, because requests and the handle come from two threads.
+
+    :param path: the file; made when absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._connection.row_factory = sqlite3.Row
+            self.is_new = self._prepare()
+        except sqlite3.Error as error:
+            raise SandboxError(
+                f"Cannot use {path} as the sandbox's database ({error}): choose another file."
+            ) from error
+
+    def _prepare(self) -> bool:
+        """Make the tables in a new file and tell whether it is new."""
+        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if found not in {0, SCHEMA_VERSION}:
+            raise sqlite3.DatabaseError("it was made by another version")
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if found == 0:
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+            )
+        return bool(found == 0)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hand out the connection; what is done with it is done wholly or not at all."""
+        with self._lock, self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    def rows(self, query: str, values: Values = ()) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        with self._lock:
+            return [dict(row) for row in self._connection.execute(query, values)]
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,163 @@
+"""One request to the API, from the wire to the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from airflow_provider_meisa.sandbox.connection import is_gone, reset
+from airflow_provider_meisa.sandbox.endpoints import ENDPOINTS, Call, Endpoint
+from airflow_provider_meisa.sandbox.journal import arrival_of
+from airflow_provider_meisa.sandbox.reply import RefusedError, Reply
+from airflow_provider_meisa.sandbox.shapes import Shape, shaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_provider_meisa.sandbox.faults import Fault
+    from airflow_provider_meisa.sandbox.store import Key
+    from airflow_provider_meisa.sandbox.world import World
+
+_MEGABYTE = 1_000_000
+_NOWHERE = Response(status_code=HTTPStatus.NO_CONTENT)  # for a connection that is gone
+
+_HTML = """<!doctype html>
+<html><head><title>{status} {phrase}</title></head>
+<body><center><h1>{status} {phrase}</h1></center><hr><center>nginx</center></body></html>
+"""
+
+
+async def exchange(world: World, request: Request) -> Response:
+    """Note a request, carry it out with whatever fault is armed for it, and answer."""
+    body = await request.body()
+    given = request.headers.get("X-API-Key", "")
+    key = world.store.key(given)
+    environment = key.environment if key else ""
+    path = request.url.path
+    number = world.journal.open(arrival_of(request.method, path, given, environment, body))
+    await asyncio.sleep(world.latency / 2)
+    fault = world.faults.take(request.method, path)
+    response = None if _is(fault, "reset_before") else _carry_out(world, request, body, fault)
+    await asyncio.sleep(
+        world.latency / 2 + (fault.params["seconds"] if fault and fault.kind == "slow" else 0)
+    )
+    is_lost = _is(fault, "reset_before", "reset_after")
+    status = response.status_code if response else None
+    world.journal.close(number, status, answered=not (is_lost or is_gone(request.scope)))
+    if is_lost:
+        await reset(request.scope)
+    return response or _NOWHERE
+
+
+def _is(fault: Fault | None, *kinds: str) -> bool:
+    return fault is not None and fault.kind in kinds
+
+
+def _carry_out(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
+    instead = _instead(fault) if fault else None  # as from a proxy in front: not throttled, no work done
+    return instead or _answer(world, request, body, fault)
+
+
+def _instead(fault: Fault) -> Response | None:
+    """Write the answer that a fault gives in place of the real one, if it does."""
+    params = fault.params
+    match fault.kind:
+        case "status":
+            return Response(
+                _text(params["body"], params["status"]),
+                params["status"],
+                params["headers"],
+                params["content_type"] or None,
+            )
+        case "html":
+            page = _HTML.format(status=params["status"], phrase=_phrase(params["status"]))
+            return Response(page, params["status"], params["headers"], "text/html")
+        case "empty":
+            return Response(None, params["status"], params["headers"])
+        case "redirect":
+            return Response(None, params["status"], {"Location": params["location"]})
+        case "huge":
+            return _huge(params["megabytes"], params["status"], chunked=params["chunked"])
+    return None
+
+
+def _text(body: Any, status: int) -> str:
+    if isinstance(body, str):
+        return body
+    return json.dumps({"detail": f"{_phrase(status)}."} if body is None else body)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def _huge(megabytes: int, status: int, *, chunked: bool) -> Response:
+    """Write a JSON body of so many megabytes; chunked ones do not announce their length."""
+    if chunked:
+        return StreamingResponse(_filler(megabytes), status, media_type="application/json")
+    return Response(b"".join(_filler(megabytes)), status, media_type="application/json")
+
+
+def _filler(megabytes: int) -> Iterator[bytes]:
+    yield b'{"results": ["'
+    for _ in range(megabytes):
+        yield b"x" * _MEGABYTE
+    yield b'"]}'
+
+
+def _answer(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
+    """Carry the request out and write its answer, in another shape if a fault says so."""
+    endpoint = ENDPOINTS.get(request.url.path)
+    if endpoint is None:
+        return _no_such_path(request)
+    try:
+        key = _admit(world, request, endpoint)
+        content_type = request.headers.get("Content-Type", "")
+        reply = endpoint.answer(Call(world.store, key, request.query_params, content_type, body))
+    except RefusedError as error:
+        reply = error.reply
+    return JSONResponse(_body(reply, body, fault), reply.status, dict(reply.headers))
+
+
+def _body(reply: Reply, sent: bytes, fault: Fault | None) -> Mapping[str, Any]:
+    if fault is None or fault.kind != "bulk_shape" or reply.outcomes is None:
+        return reply.body
+    return shaped(json.loads(sent)["sequence_slug"], reply.outcomes, Shape(**fault.params))
+
+
+def _no_such_path(request: Request) -> Response:
+    """Redirect to the path with its slash, as Django does for every method, or say 404 (inferred)."""
+    path = f"{request.url.path}/"
+    if path not in ENDPOINTS:
+        return Response("<h1>Not Found</h1>", HTTPStatus.NOT_FOUND, media_type="text/html")
+    query = f"?{request.url.query}" if request.url.query else ""
+    return Response(None, HTTPStatus.MOVED_PERMANENTLY, {"Location": path + query})
+
+
+def _admit(world: World, request: Request, endpoint: Endpoint) -> Key:
+    """Check key, scope, rate and method, in the order of Django REST Framework (inferred)."""
+    given = request.headers.get("X-API-Key", "")
+    key = world.store.key(given)
+    if key is None:
+        detail = "Invalid API key." if given else "Authentication credentials were not provided."
+        raise RefusedError(401, {"detail": detail}, {"WWW-Authenticate": "X-API-Key"})
+    if endpoint.scope and endpoint.scope not in key.scopes:
+        raise RefusedError(403, {"detail": f"This API key lacks the scope {endpoint.scope}."})
+    wait = math.ceil(world.throttle.admit(given))
+    if wait > 0:
+        detail = f"Request was throttled. Expected available in {wait} second{'s' if wait > 1 else ''}."
+        raise RefusedError(429, {"detail": detail}, {"Retry-After": str(wait)})
+    if request.method != endpoint.method:
+        raise RefusedError(
+            405, {"detail": f'Method "{request.method}" not allowed.'}, {"Allow": endpoint.method}
+        )
+    return key

@@ -1,0 +1,171 @@
+"""What can go wrong on the way, on demand."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.sandbox.shapes import SHAPES, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BULK_PATH = "/api/v1/sequences/api/bulk-enroll/"
+
+# Every kind with its parameters and their defaults.
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "status": {"status": 500, "body": None, "content_type": "application/json", "headers": {}},
+    "html": {"status": 502, "headers": {}},
+    "empty": {"status": 502, "headers": {}},
+    "reset_before": {},
+    "reset_after": {},
+    "slow": {"seconds": 1.0},
+    "huge": {"megabytes": 10, "status": 200, "chunked": True},
+    "redirect": {"status": 302, "location": "https://elsewhere.example/"},
+    "bulk_shape": asdict(Shape()),
+}
+_NUMBERS = (int, float)
+_STATUS_RANGES = {"redirect": (300, 399)}
+_ANY_STATUS = (200, 599)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing to go wrong.
+
+    :param kind: one of the keys of :data:`KINDS`.
+    :param path: only requests whose path contains this; empty for every path.
+    :param method: only this method; empty for every method.
+    :param times: how many requests it strikes; None for all until it is cleared.
+    :param skip: how many matching requests it lets pass first.
+    :param params: parameters of the kind.
+    """
+
+    kind: str
+    path: str = ""
+    method: str = ""
+    times: int | None = None
+    skip: int = 0
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def matches(self, method: str, path: str) -> bool:
+        """Tell whether it concerns this request."""
+        concerns_path = self.path in path and (self.kind != "bulk_shape" or path == BULK_PATH)
+        return concerns_path and self.method in {"", method}
+
+
+def fault_from(kind: str, params: Mapping[str, Any]) -> Fault:
+    """Make a fault of what a caller asked for, with the defaults of its kind.
+
+    :param params: ``path``, ``method``, ``times``, ``skip`` and the parameters of the kind.
+    :raises ValueError: when the kind or a parameter is not one of those known.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"Unknown fault {kind!r}: choose one of {', '.join(KINDS)}.")
+    where = {name: params[name] for name in ("path", "method", "times", "skip") if name in params}
+    own = {name: value for name, value in params.items() if name not in where}
+    _check_params(kind, own)
+    _check_where(where)
+    return Fault(
+        kind,
+        path=where.get("path") or "",
+        method=(where.get("method") or "").upper(),
+        times=where.get("times"),
+        skip=where.get("skip", 0),
+        params={**KINDS[kind], **own},
+    )
+
+
+def _check_where(where: Mapping[str, Any]) -> None:
+    for name in ("path", "method"):
+        if not _is_a(where.get(name) or "", ""):
+            raise ValueError(f"{name} must be a string; leave it out for every {name}.")
+    times = where.get("times")
+    if times is not None and not (_is_a(times, 1) and times > 0):
+        raise ValueError("times must be a whole number above 0, or null for every request until cleared.")
+    if not (_is_a(where.get("skip", 0), 0) and where.get("skip", 0) >= 0):
+        raise ValueError("skip must be a whole number, 0 or more.")
+
+
+def _check_params(kind: str, own: Mapping[str, Any]) -> None:
+    known = KINDS[kind]
+    for name, value in own.items():
+        if name not in known:
+            allowed = ", ".join((*known, "path", "method", "times", "skip"))
+            raise ValueError(f"A fault {kind!r} has no parameter {name!r}: it takes {allowed}.")
+        if known[name] is not None and not _is_a(value, known[name]):
+            raise ValueError(f"{name} must be a {type(known[name]).__name__}, like {known[name]!r}.")
+        if type(value) in _NUMBERS and value < 0:
+            raise ValueError(f"{name} must not be negative.")
+    _check_status(kind, own.get("status"))
+    if own.get("shape", "default") not in SHAPES:
+        raise ValueError(f"Unknown shape: choose one of {', '.join(SHAPES)}.")
+
+
+def _check_status(kind: str, status: int | None) -> None:
+    lowest, highest = _STATUS_RANGES.get(kind, _ANY_STATUS)
+    if status is not None and not lowest <= status <= highest:
+        raise ValueError(f"status must be between {lowest} and {highest} for a fault {kind!r}.")
+
+
+def _is_a(value: Any, example: Any) -> bool:
+    if type(example) is float:
+        return type(value) in _NUMBERS
+    return type(value) is type(example)
+
+
+class _Armed:
+    """A fault with what is left of it."""
+
+    def __init__(self, number: int, fault: Fault) -> None:
+        self.number = number
+        self.fault = fault
+        self.skip = fault.skip
+        self.hits = 0
+
+    def strikes(self, method: str, path: str) -> bool:
+        """Count this request and tell whether the fault takes it."""
+        spent = self.fault.times is not None and self.hits >= self.fault.times
+        if spent or not self.fault.matches(method, path):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.hits += 1
+        return True
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"id": self.number, **asdict(self.fault), "hits": self.hits}
+
+
+class Faults:
+    """The faults that are armed, in the order in which they were."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._armed: list[_Armed] = []
+        self._numbers = count(1)
+
+    def arm(self, fault: Fault) -> dict[str, Any]:
+        """Arm a fault and return it as it is listed."""
+        with self._lock:
+            armed = _Armed(next(self._numbers), fault)
+            self._armed.append(armed)
+            return armed.as_dict()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Return the first armed fault that strikes this request; one strikes, later ones do not see it."""
+        with self._lock:
+            return next((armed.fault for armed in self._armed if armed.strikes(method, path)), None)
+
+    def clear(self) -> None:
+        """Disarm all."""
+        with self._lock:
+            self._armed.clear()
+
+    def listed(self) -> list[dict[str, Any]]:
+        """List what is armed, spent ones included, with how often each struck."""
+        with self._lock:
+            return [armed.as_dict() for armed in self._armed]

@@ -1,0 +1,121 @@
+"""Reading the fields of a body, with Django REST Framework's words for what is wrong (inferred)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_meisa.sandbox.outcomes import INVALID_EMAIL, is_email
+from airflow_provider_meisa.sandbox.reply import RefusedError
+
+LARGEST_BATCH = 500  # documented
+Check = Callable[[Any], Any]
+
+
+class FieldError(ValueError):
+    """A field's value will not do; it carries what to answer for that field."""
+
+    def __init__(self, problem: list[str] | dict[str, list[str]]) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a body.
+
+    :param check: returns the value cleaned, or raises :class:`FieldError`.
+    :param default: its value when left out; a field without one is required.
+    """
+
+    name: str
+    check: Check
+    default: Any = ...
+
+
+def parse_object(content_type: str, body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object in a body (JSON: documented; the errors: inferred)."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise RefusedError(415, {"detail": f'Unsupported media type "{content_type}" in request.'})
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise RefusedError(400, {"detail": f"JSON parse error - {error}"}) from error
+    if not isinstance(value, dict):
+        problem = f"Invalid data. Expected a dictionary, but got {type(value).__name__}."
+        raise RefusedError(400, {"non_field_errors": [problem]})
+    return value
+
+
+def read_fields(sent: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, Any]:
+    """Return the cleaned value of each field, or refuse with all that is wrong with them."""
+    values: dict[str, Any] = {}
+    problems: dict[str, Any] = {}
+    for field in fields:
+        try:
+            values[field.name] = _read(sent, field)
+        except FieldError as error:
+            problems[field.name] = error.problem
+    if problems:
+        raise RefusedError(400, problems)
+    return values
+
+
+def _read(sent: Mapping[str, Any], field: Field) -> Any:
+    if field.name not in sent:
+        if field.default is ...:
+            raise FieldError(["This field is required."])
+        return field.default
+    if sent[field.name] is None:
+        raise FieldError(["This field may not be null."])
+    return field.check(sent[field.name])
+
+
+def text(value: Any) -> str:
+    """Check that it is a string with something in it."""
+    if not isinstance(value, str):
+        raise FieldError(["Not a valid string."])
+    if not value.strip():
+        raise FieldError(["This field may not be blank."])
+    return value.strip()
+
+
+def email(value: Any) -> str:
+    """Check that it is a well-formed address."""
+    address = text(value)
+    if not is_email(address):
+        raise FieldError([INVALID_EMAIL])
+    return address
+
+
+def emails(value: Any) -> list[str]:
+    """Check that it is a list of 1 to 500 strings; malformed addresses are an outcome, not an error."""
+    if not isinstance(value, list):
+        raise FieldError([f'Expected a list of items but got type "{type(value).__name__}".'])
+    if not value:
+        raise FieldError(["This list may not be empty."])
+    if len(value) > LARGEST_BATCH:
+        raise FieldError([f"Ensure this field has no more than {LARGEST_BATCH} elements."])
+    wrong = {
+        str(place): ["Not a valid string."] for place, item in enumerate(value) if not isinstance(item, str)
+    }
+    if wrong:
+        raise FieldError(wrong)
+    return value
+
+
+def dictionary(value: Any) -> dict[str, Any]:
+    """Check that it is an object."""
+    if not isinstance(value, dict):
+        raise FieldError([f'Expected a dictionary of items but got type "{type(value).__name__}".'])
+    return value
+
+
+def boolean(value: Any) -> bool:
+    """Check that it is true or false."""
+    if not isinstance(value, bool):
+        raise FieldError(["Must be a valid boolean."])
+    return value

@@ -1,0 +1,51 @@
+"""How sure each behaviour is: the sandbox says what it knows and what it guesses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DOCUMENTED = "documented"
+INFERRED = "inferred"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One thing the sandbox does and how sure it is that Meisa does it too."""
+
+    what: str
+    grade: str
+
+
+BEHAVIOURS: tuple[Behaviour, ...] = (
+    Behaviour("paths, methods and scopes of the endpoints under /api/v1", DOCUMENTED),
+    Behaviour("X-API-Key on every request; 401 without a known key, 403 without the scope", DOCUMENTED),
+    Behaviour("60 requests a minute and 1,000 an hour per key; 429 beyond", DOCUMENTED),
+    Behaviour("Retry-After in whole seconds on a 429", INFERRED),
+    Behaviour("the throttle is a sliding log that does not count refused requests", UNKNOWN),
+    Behaviour("live and test keys; a test key touches no live contact", DOCUMENTED),
+    Behaviour("sequences are shared by both environments, contacts and enrollments are not", UNKNOWN),
+    Behaviour("ping answers scopes, environment and product under these names", INFERRED),
+    Behaviour("enroll creates the contact and needs an active sequence", DOCUMENTED),
+    Behaviour("enroll answers 201 with the enrollment", UNKNOWN),
+    Behaviour("enroll rejects a contact already active or paused in the sequence", DOCUMENTED),
+    Behaviour("that rejection is a 409", INFERRED),
+    Behaviour("enroll rejects a suppressed contact unless override_unsubscribe is true", DOCUMENTED),
+    Behaviour("that rejection is a 400", INFERRED),
+    Behaviour("an unknown slug is a 404, an inactive sequence a 400", INFERRED),
+    Behaviour("a contact who completed or exited a sequence can be enrolled in it again", INFERRED),
+    Behaviour("bulk enroll takes 1 to 500 emails and skips enrolled and suppressed ones", DOCUMENTED),
+    Behaviour("the shape of the bulk answer; how it reports malformed and repeated emails", UNKNOWN),
+    Behaviour(
+        "the list shows slug, name, status and total_enrolled; active ones unless status=all", DOCUMENTED
+    ),
+    Behaviour("a status other than all filters by that status; the list has one page", INFERRED),
+    Behaviour("statuses of a sequence other than active", INFERRED),
+    Behaviour("an unknown email has contact_exists false, not a 404", DOCUMENTED),
+    Behaviour("a contact's sequences are listed under enrollments", INFERRED),
+    Behaviour(
+        "unsubscribed-emails answers as_of, count and emails, bounced and complained included", DOCUMENTED
+    ),
+    Behaviour("error bodies as in Django REST Framework; addresses compared without case", INFERRED),
+    Behaviour("a path without its trailing slash is redirected with a 301", INFERRED),
+)

@@ -1,0 +1,104 @@
+"""The bulk answer in every shape a service might plausibly give it: the real one is not documented."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.sandbox.outcomes import ENROLLED, STATUSES, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How to write the bulk answer.
+
+    :param shape: one of the keys of :data:`SHAPES`.
+    :param drop: leave out this many addresses, from the end.
+    :param extra: mention this many addresses that were never sent.
+    :param upper: echo the addresses in capitals.
+    :param status_key: name of the field that holds an address's outcome.
+    :param reason_key: name of the field that says why.
+    """
+
+    shape: str = "default"
+    drop: int = 0
+    extra: int = 0
+    upper: bool = False
+    status_key: str = "status"
+    reason_key: str = "reason"
+
+
+def shaped(slug: str, outcomes: Sequence[Outcome], shape: Shape) -> Body:
+    """Write the bulk answer for these outcomes in this shape."""
+    return SHAPES[shape.shape](slug, _altered(outcomes, shape), shape)
+
+
+def _altered(outcomes: Sequence[Outcome], shape: Shape) -> list[Outcome]:
+    kept = list(outcomes[: max(len(outcomes) - shape.drop, 0)])
+    if shape.upper:
+        kept = [replace(outcome, email=outcome.email.upper()) for outcome in kept]
+    return kept + [Outcome(f"stranger{n}@example.net", ENROLLED) for n in range(1, shape.extra + 1)]
+
+
+def _counts(outcomes: Sequence[Outcome]) -> Body:
+    counted = Counter(outcome.status for outcome in outcomes)
+    return {status: counted[status] for status in STATUSES}
+
+
+def _entry(outcome: Outcome, shape: Shape) -> Body:
+    entry = {"email": outcome.email, shape.status_key: outcome.status}
+    return {**entry, shape.reason_key: outcome.reason} if outcome.reason else entry
+
+
+def _entries(outcomes: Sequence[Outcome], shape: Shape) -> list[Body]:
+    return [_entry(outcome, shape) for outcome in outcomes]
+
+
+def _by_status(outcomes: Sequence[Outcome], write: Callable[[Outcome], Any]) -> Body:
+    return {
+        status: [write(outcome) for outcome in outcomes if outcome.status == status] for status in STATUSES
+    }
+
+
+def _default(slug: str, outcomes: Sequence[Outcome], shape: Shape) -> Body:
+    return {"sequence_slug": slug, **_counts(outcomes), "results": _entries(outcomes, shape)}
+
+
+def _only_counts(slug: str, outcomes: Sequence[Outcome], _shape: Shape) -> Body:
+    return {"sequence_slug": slug, **_counts(outcomes)}
+
+
+def _lists(_slug: str, outcomes: Sequence[Outcome], _shape: Shape) -> Body:
+    return _by_status(outcomes, lambda outcome: outcome.email)
+
+
+def _objects(_slug: str, outcomes: Sequence[Outcome], shape: Shape) -> Body:
+    return _by_status(
+        outcomes, lambda outcome: {"email": outcome.email, shape.reason_key: outcome.reason or None}
+    )
+
+
+def _listed_under(name: str) -> Callable[[str, Sequence[Outcome], Shape], Body]:
+    return lambda _slug, outcomes, shape: {name: _entries(outcomes, shape)}
+
+
+def _mapping(_slug: str, outcomes: Sequence[Outcome], _shape: Shape) -> Body:
+    return {"results": {outcome.email: outcome.status for outcome in outcomes}}
+
+
+SHAPES: dict[str, Callable[[str, Sequence[Outcome], Shape], Body]] = {
+    "default": _default,
+    "counts": _only_counts,
+    "lists": _lists,
+    "objects": _objects,
+    "results": _listed_under("results"),
+    "details": _listed_under("details"),
+    "outcomes": _listed_under("outcomes"),
+    "mapping": _mapping,
+}

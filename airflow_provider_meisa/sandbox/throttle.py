@@ -1,0 +1,85 @@
+"""How often a key may call: a sliding log per key, several windows at once."""
+
+from __future__ import annotations
+
+import re
+import time
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+DEFAULT_RATE_LIMITS = "60/minute, 1000/hour"  # documented default of a key
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LIMIT = re.compile(
+    r"(?P<requests>[1-9]\d*)\s*/\s*(?P<number>\d+(?:\.\d+)?)?\s*"
+    r"(?P<unit>s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """At most so many requests in so many seconds."""
+
+    requests: int
+    seconds: float
+
+
+def parse_rate_limits(text: str) -> tuple[Window, ...]:
+    """Read limits such as ``60/minute, 1000/hour`` or ``60/2s``.
+
+    :param text: limits separated by commas; empty or ``none`` for no limit.
+    :raises ValueError: when a limit cannot be read.
+    """
+    if text.strip().lower() in {"", "none"}:
+        return ()
+    return tuple(_parse_limit(part.strip()) for part in text.split(","))
+
+
+def _parse_limit(text: str) -> Window:
+    match = _LIMIT.fullmatch(text)
+    seconds = float(match["number"] or 1) * _UNIT_SECONDS[match["unit"][0].lower()] if match else 0.0
+    if match is None or seconds <= 0:
+        raise ValueError(f"Cannot read the rate limit {text!r}: write it like 60/minute, 60/2s or 1000/hour.")
+    return Window(int(match["requests"]), seconds)
+
+
+class Throttle:
+    """Admits or refuses calls, per key.
+
+    Undocumented; as Django REST Framework does it: a log of the admitted calls, refused ones leave no trace.
+
+    :param windows: the limits, all of which must hold.
+    :param clock: says what time it is, in seconds.
+    """
+
+    def __init__(self, windows: Iterable[Window], clock: Callable[[], float] = time.monotonic) -> None:
+        self.windows = tuple(windows)
+        self._clock = clock
+        self._admitted: defaultdict[str, list[float]] = defaultdict(list)
+
+    def admit(self, key: str) -> float:
+        """Admit a call now and return 0, or return the seconds until one would be admitted."""
+        now = self._clock()
+        log = self._admitted[key]
+        self._forget(log, now)
+        wait = max((_wait(log, window, now) for window in self.windows), default=0.0)
+        if wait <= 0:
+            log.append(now)
+        return wait
+
+    def _forget(self, log: list[float], now: float) -> None:
+        longest = max((window.seconds for window in self.windows), default=0.0)
+        del log[: bisect_right(log, now - longest)]
+
+
+def _wait(log: list[float], window: Window, now: float) -> float:
+    inside = len(log) - bisect_right(log, now - window.seconds)
+    if inside < window.requests:
+        return 0.0
+    return log[-window.requests] + window.seconds - now
