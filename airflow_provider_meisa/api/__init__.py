@@ -1,0 +1,1 @@
+"""Meisa in Python: client, endpoints, audience and verdicts. Knows nothing of Airflow."""

@@ -1,0 +1,277 @@
+"""The answer to a bulk enrollment, read whatever its shape: one outcome for every address that was sent.
+
+Meisa documents that the answer "details each outcome", not how. Read are, also below one another:
+
+- a result per address: ``[{"email": …, "status": …, "reason": …}, …]`` under any name or none;
+- a mapping of addresses to statuses or results;
+- a list of addresses or results per outcome: ``{"enrolled": […], "skipped": […]}``;
+- counts per outcome, where they leave no choice.
+
+An address is *enrolled* only if the answer vouches for it. What it does not mention is *unreported*; where it
+contradicts itself the less happy word counts (:func:`airflow_provider_meisa.api.bulk_words.settle`).
+
+Counts name nobody; what they settle all the same is in :mod:`airflow_provider_meisa.api.bulk_counts`.
+
+Source: "Bulk enroll" on Meisa's page *Sequences*.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeGuard
+
+from airflow_provider_meisa.api.bulk_counts import Counts, left_over, totals
+from airflow_provider_meisa.api.bulk_result import (
+    REASON_NAMES,
+    STATUS_NAMES,
+    Mention,
+    address_in,
+    read_result,
+    read_value,
+    reader_of_alike,
+    telling,
+)
+from airflow_provider_meisa.api.bulk_words import (
+    Said,
+    in_words,
+    read_name,
+    read_reason,
+    settle,
+    squash,
+    squashed,
+)
+from airflow_provider_meisa.api.outcomes import Outcome
+from airflow_provider_meisa.api.privacy import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from airflow_provider_meisa.api.outcomes import Verdict
+
+_DEEPEST = 8
+_MOST_NOTES = 20
+_LARGEST_COUNT = 10**9
+_PAIR = 2
+
+_CONTAINERS = squashed(
+    "results result details detail outcomes outcome data items summary counts stats totals contacts emails "
+    "addresses enrollments enrolments per_email by_email by_status by_outcome statuses response report"
+)
+# They speak of the request, not of an address.
+_ABOUT_THE_REQUEST = squashed(
+    "total requested received submitted sent count size batch_size sequence sequence_slug slug sequence_name "
+    "sequence_id id override_unsubscribe as_of timestamp request_id environment product"
+) | (STATUS_NAMES | REASON_NAMES)
+_COUNT_NAMES = frozenset(("count", "total", "number"))
+_REMARKS = ("error", "detail", "message", "reason")
+
+_ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\"',;:\[\]@]+@[^\s<>()\"',;:\[\]@]+")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReply:
+    """What an answer says of the addresses that were sent.
+
+    :param outcomes: one for each address, in the order sent.
+    :param unread: what was not understood, in a few words each, without addresses; at most twenty.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    unread: tuple[str, ...] = ()
+
+
+_NO_NAME = Mention(Said(0))
+_NO_STATUS = Mention(Said.LISTED)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What was gathered so far, and which addresses it is about."""
+
+    sent: frozenset[str]
+    mentions: dict[str, Mention] = field(default_factory=dict)
+    strangers: set[str] = field(default_factory=set)
+    counts: Counts = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def mention(self, address: str, mention: Mention) -> None:
+        key = _key(address)
+        if key not in self.sent:
+            self.strangers.add(key)
+            return
+        before = self.mentions.get(key)
+        if before is not None:
+            self.note_unclear((before, mention))
+            mention = before.and_(mention)
+        self.mentions[key] = mention
+
+    def count(self, name: str, said: Said, figure: int) -> None:
+        if said is not Said.LISTED and 0 <= figure <= _LARGEST_COUNT:
+            self.counts.setdefault(said, set()).add((squash(name), figure))
+
+    def note(self, text: str) -> None:
+        if len(self.notes) < _MOST_NOTES:
+            self.notes[scrub(text)] = None
+
+    def note_unclear(self, mentions: Iterable[Mention]) -> None:
+        for mention in mentions:
+            if mention.said & Said.UNCLEAR:
+                self.note(mention.reason)
+
+
+def read_bulk_reply(sent: Sequence[str], reply: object) -> BulkReply:
+    """Read the answer to a bulk enrollment. It never raises, whatever the answer.
+
+    :param sent: the addresses of the request.
+    :param reply: the decoded JSON.
+    """
+    keys = [_key(address) for address in sent]
+    reading = _Reading(frozenset(keys))
+    _read(reading, reply, _NO_NAME, 0)
+    verdicts = _conclude(reading)
+    rest = _rest(reading, _remark(reply)).conclude()
+    outcomes = [Outcome(address, *verdicts.get(key, rest)) for address, key in zip(sent, keys, strict=True)]
+    return BulkReply(tuple(outcomes), _unread(reading))
+
+
+def _conclude(reading: _Reading) -> dict[str, tuple[Verdict, str]]:
+    """Give each address that is named its verdict; most of a batch share one mention."""
+    distinct = {id(mention): mention for mention in reading.mentions.values()}
+    reading.note_unclear(distinct.values())
+    concluded = {which: mention.conclude() for which, mention in distinct.items()}
+    return {key: concluded[id(mention)] for key, mention in reading.mentions.items()}
+
+
+def _unread(reading: _Reading) -> tuple[str, ...]:
+    notes, strangers = tuple(reading.notes), len(reading.strangers)
+    if not strangers:
+        return notes
+    return (
+        f"mentions {strangers} {'address' if strangers == 1 else 'addresses'} not sent",
+        *notes[1 - _MOST_NOTES :],
+    )
+
+
+def _key(address: str) -> str:
+    return address.strip().lower()
+
+
+# Walking the answer.
+
+
+def _read(reading: _Reading, node: object, under: Mention, depth: int) -> None:
+    """Read a list or an object that stands under a name; nothing else can name an address."""
+    if depth > _DEEPEST:
+        reading.note(f"more than {_DEEPEST} levels")
+    elif isinstance(node, dict):
+        _read_mapping(reading, node, under, depth)
+    elif isinstance(node, (list, tuple)):
+        _read_list(reading, node, under, depth)
+
+
+def _read_list(reading: _Reading, elements: Iterable[object], under: Mention, depth: int) -> None:
+    read = reader_of_alike(under)
+    for element in elements:
+        if isinstance(element, dict):
+            address = address_in(element)
+            if address is None:
+                _read(reading, element, under, depth + 1)
+            else:
+                reading.mention(address, read(element))
+        elif isinstance(element, str):
+            _read_text(reading, element, under)
+        elif _is_pair(element):
+            reading.mention(element[0], read_value(element[1], under))
+        else:
+            _read(reading, element, under, depth + 1)
+
+
+def _read_mapping(reading: _Reading, mapping: Mapping[object, object], under: Mention, depth: int) -> None:
+    address = address_in(mapping)
+    if address is not None and not any(isinstance(value, (list, tuple)) for value in mapping.values()):
+        reading.mention(address, read_result(mapping, under))
+        return
+    for name, value in mapping.items():
+        if isinstance(name, str) and "@" in name:
+            reading.mention(name, read_value(value, under))
+        elif isinstance(name, str):
+            _read_member(reading, name, value, under, depth)
+
+
+def _read_member(reading: _Reading, name: str, value: object, under: Mention, depth: int) -> None:
+    """Read what stands under a name that is no address: a list, a count, or nothing of use."""
+    said = read_name(name)
+    if isinstance(value, (dict, list, tuple)):
+        _read(reading, value, _below(reading, name, under), depth + 1)
+    elif type(value) is int and said is not None:
+        reading.count(name, said, value)
+    elif type(value) is int and under.said and squash(name) in _COUNT_NAMES:
+        reading.count(name, settle(under.said), value)
+    elif said is None and squash(name) not in _ABOUT_THE_REQUEST:
+        reading.note(f"field {name}")
+
+
+def _below(reading: _Reading, name: str, under: Mention) -> Mention:
+    """Say what a name means for the addresses below it: more, the same, or nothing that is known."""
+    refused = under.said & (Said.SKIPPED | Said.NO)
+    said = read_reason(name, under.said) if refused else read_name(name)
+    if said:
+        return Mention(under.said | said, telling(name, said) or under.reason)
+    if squash(name) in _CONTAINERS:
+        return under
+    reading.note(f"field {name}")
+    return Mention(under.said, scrub(name)) if refused else Mention(Said.LISTED, scrub(f"listed as {name}"))
+
+
+def _read_text(reading: _Reading, text: str, under: Mention) -> None:
+    """Read a string in a list: an address, or a sentence about one."""
+    mention = under if under.said else _NO_STATUS
+    key = _key(text)
+    if key in reading.sent:
+        reading.mention(text, mention)
+        return
+    named = {_key(found.rstrip(".!?")) for found in _ADDRESS_IN_TEXT.findall(text)}
+    if len(named) != 1:
+        reading.note("a text that names no address, or several")
+    elif key in named:
+        reading.mention(text, mention)
+    else:
+        reading.mention(named.pop(), read_result({"reason": text}, under))
+
+
+def _is_pair(element: object) -> TypeGuard[Sequence[str]]:
+    """Tell ``["a@b.example", "enrolled"]`` from a list of addresses."""
+    return (
+        isinstance(element, (list, tuple))
+        and len(element) == _PAIR
+        and all(isinstance(part, str) for part in element)
+        and ["@" in part for part in element] == [True, False]
+    )
+
+
+# What is not named.
+
+
+def _remark(reply: object) -> str:
+    """Find what the answer says as a whole."""
+    if not isinstance(reply, dict):
+        return ""
+    return next((scrub(text) for text in map(reply.get, _REMARKS) if isinstance(text, str)), "")
+
+
+def _rest(reading: _Reading, remark: str) -> Mention:
+    """Say of the addresses that are not named what the counts leave for them, or that nothing is said of them."""
+    unnamed = len(reading.sent) - len(reading.mentions)
+    if unnamed and not reading.strangers:
+        named = (mention.said for mention in reading.mentions.values())
+        left = left_over(reading.counts, named, unnamed)
+        if left is not None:
+            return Mention(left, "" if left is Said.SKIPPED else "by its count, not by name")
+    figures = ", ".join(f"{figure} {in_words(said)}" for said, figure in totals(reading.counts).items())
+    reason = "the answer does not mention it"
+    if figures:
+        reason = (
+            f"{reason}; it counts {figures}" if reading.mentions else f"the answer only counts: {figures}"
+        )
+    return Mention(Said.LISTED, f"{reason} ({remark})" if remark else reason)

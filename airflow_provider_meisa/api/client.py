@@ -1,0 +1,248 @@
+"""A client for Meisa: calls go out inside the quota and are repeated where that is harmless."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from airflow_provider_meisa.api.errors import (
+    MeisaAnswerLostError,
+    MeisaError,
+    MeisaRateLimitError,
+    MeisaServerError,
+    MeisaUnreachableError,
+    MeisaUnreadableAnswerError,
+)
+from airflow_provider_meisa.api.quota import Quota, Slot, Wait
+from airflow_provider_meisa.api.quota_stores import store_for
+from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.api.transport import Answer, Call, Transport
+
+log = logging.getLogger(__name__)
+
+MAX_WAIT = 120.0
+TRIES = 5
+
+_GATEWAY = {502, 503, 504}
+_MOST_PAGES = 1000
+_BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a client has done so far.
+
+    :param requests: calls sent, repeats among them.
+    :param repeats: calls sent again after a failure.
+    :param rate_limited: answers of 429.
+    :param waited: seconds spent waiting for the quota or between repeats.
+    """
+
+    requests: int = 0
+    repeats: int = 0
+    rate_limited: int = 0
+    waited: float = 0.0
+
+
+class MeisaClient:
+    """Calls Meisa's API from any number of threads.
+
+    :param settings: base URL, key and habits.
+    :param quota: what keeps calls inside the rate limits; by default the one the settings name.
+    :param transport: what carries a call; by default HTTP.
+    :param sleep: waits a number of seconds.
+    :param max_wait: the longest wait, in seconds, that a call sits out; a longer one is raised as
+        `MeisaRateLimitError` with ``retry_after``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        quota: Quota | None = None,
+        transport: Transport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        max_wait: float = MAX_WAIT,
+    ) -> None:
+        self.settings = settings
+        self.quota = quota or Quota(
+            settings.limits,
+            store_for(settings.quota_store, settings.base_url, settings.api_key),
+            reservation_ttl=_longest_exchange(settings),
+        )
+        self.environment_confirmed = not settings.environment
+        self._transport = transport or Transport(settings)
+        self._sleep = sleep
+        self._max_wait = max_wait
+        self._traffic = Traffic()
+        self._lock = threading.Lock()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What this client has done so far."""
+        return self._traffic
+
+    def perform(self, call: Call, *, slot: Slot | None = None, resend: bool = False) -> Answer:
+        """Send a call, wait for the quota before and repeat it where that is harmless.
+
+        Repeated are: a call that never left; a read whose answer was lost or that met a 5xx; a call
+        refused with 429; and, only if ``resend``, a write whose answer was lost or that met 502, 503 or 504.
+
+        :param call: what to send.
+        :param slot: a slot of the quota that was reserved for the first try.
+        :param resend: whether a write that may have been carried out is sent again.
+        :raises MeisaError: the failure of the last try.
+        """
+        held = [slot] if slot else []
+        doubts: list[MeisaError] = []
+
+        def attempt() -> Answer:
+            try:
+                return self._attempt(call, held.pop() if held else self._acquire(call))
+            except (MeisaAnswerLostError, MeisaServerError) as error:
+                doubts.append(error)
+                raise
+
+        answer = Retrying(
+            retry=retry_if_exception(
+                lambda error: may_repeat(call, error, resend=resend, max_wait=self._max_wait)
+            ),
+            wait=_pause,
+            stop=stop_after_attempt(TRIES),
+            sleep=self.wait,
+            before_sleep=self._note_repeat,
+            reraise=True,
+        )(attempt)
+        return replace(answer, possibly_repeated=bool(doubts) and not call.safe)
+
+    def pages(self, call: Call) -> Iterator[object]:
+        """Send a read and follow its ``next`` links below the same base URL.
+
+        :raises MeisaUnreadableAnswerError: if a link leads elsewhere, in a circle, or on and on.
+        """
+        seen: set[str] = set()
+        following: Call | None = call
+        while following:
+            body = self.perform(following).body
+            yield body
+            link = body.get("next") if isinstance(body, dict) else None
+            if not link:
+                return
+            if link in seen or len(seen) >= _MOST_PAGES:
+                raise MeisaUnreadableAnswerError(f"{call}: the pages of the answer have no end.", status=200)
+            seen.add(str(link))
+            following = self._call_of(str(link), call)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, and count the wait."""
+        self._count(waited=seconds)
+        self._sleep(seconds)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _attempt(self, call: Call, slot: Slot) -> Answer:
+        self._count(requests=1)
+        try:
+            answer = self._transport.exchange(call)
+        except MeisaUnreachableError:
+            self.quota.release(slot)
+            raise
+        except MeisaRateLimitError as error:
+            self.quota.stamp(slot)
+            self.quota.hold(self._believable(error.retry_after))
+            self._count(rate_limited=1)
+            raise
+        except BaseException:
+            self.quota.stamp(slot)
+            raise
+        self.quota.stamp(slot)
+        return answer
+
+    def _acquire(self, call: Call) -> Slot:
+        while isinstance(decision := self.quota.reserve(), Wait):
+            if decision.seconds > self._max_wait:
+                raise MeisaRateLimitError(
+                    f"{call}: the key's rate limits leave no room for {decision.seconds:,.0f} s, longer than the "
+                    f"{self._max_wait:g} s that a call waits. Try again then.",
+                    retry_after=decision.seconds,
+                )
+            log.info("Meisa's rate limits leave no room: waiting %.1f s", decision.seconds)
+            self.wait(decision.seconds)
+        return decision
+
+    def _believable(self, retry_after: float | None) -> float | None:
+        """Cap a wait at the longest window: one absurd header must not stop a shared key for years."""
+        return min(retry_after, self.settings.limits[-1].seconds) if retry_after else None
+
+    def _note_repeat(self, state: RetryCallState) -> None:
+        self._count(repeats=1)
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.warning("%s Try %d of %d follows in %.1f s.", error, state.attempt_number + 1, TRIES, pause)
+
+    def _count(
+        self, *, requests: int = 0, repeats: int = 0, rate_limited: int = 0, waited: float = 0.0
+    ) -> None:
+        with self._lock:
+            so_far = self._traffic
+            self._traffic = Traffic(
+                so_far.requests + requests,
+                so_far.repeats + repeats,
+                so_far.rate_limited + rate_limited,
+                so_far.waited + waited,
+            )
+
+    def _call_of(self, link: str, call: Call) -> Call:
+        """Make the call that a ``next`` link means; the key is only ever sent below our own base URL."""
+        base = urlsplit(self.settings.base_url)
+        target = urlsplit(urljoin(self.settings.base_url + call.path, link))
+        if target.hostname != base.hostname or not target.path.startswith(base.path + "/"):
+            raise MeisaUnreadableAnswerError(
+                f"{call}: the answer's link to its next page leads away from the base URL; it was not followed.",
+                status=200,
+            )
+        return replace(call, path=target.path.removeprefix(base.path), query=dict(parse_qsl(target.query)))
+
+
+def _longest_exchange(settings: Settings) -> float:
+    """Say after how many seconds a call whose answer was not noted must have ended: its process died."""
+    return 2 * settings.timeout + 60
+
+
+def may_repeat(call: Call, error: BaseException, *, resend: bool, max_wait: float) -> bool:
+    """Say whether a call that met this error may be sent again at once."""
+    match error:
+        case MeisaUnreachableError():
+            return True
+        case MeisaRateLimitError():
+            return (error.retry_after or 0) <= max_wait
+        case MeisaAnswerLostError():
+            return call.safe or resend
+        case MeisaServerError():
+            return call.safe or (resend and error.status in _GATEWAY)
+        case _:
+            return False
+
+
+def _pause(state: RetryCallState) -> float:
+    """Back off, but not after a 429: there the quota is on hold and says itself how long."""
+    error = state.outcome.exception() if state.outcome else None
+    return 0.0 if isinstance(error, MeisaRateLimitError) else float(_BACKOFF(state))

@@ -1,0 +1,129 @@
+"""Everything that can go wrong between us and Meisa, cut by what the reader must do.
+
+::
+
+    MeisaError
+    ├── MeisaInputError            nothing was sent: mend the call or the connection
+    ├── MeisaNoAnswerError         no answer came
+    │   ├── MeisaUnreachableError      the request never left: try again
+    │   └── MeisaAnswerLostError       it may have been carried out: check before sending again
+    ├── MeisaRefusedError          the answer was no
+    │   ├── MeisaKeyError              401: the key
+    │   ├── MeisaScopeError            403: a scope the key lacks
+    │   ├── MeisaNotFoundError         404: the path
+    │   │   └── MeisaSequenceNotFoundError     the slug
+    │   ├── MeisaSequenceInactiveError the sequence must be activated in the dashboard
+    │   ├── MeisaInvalidRequestError   400, 409, 422: the fields
+    │   ├── MeisaRateLimitError        429: wait
+    │   ├── MeisaRedirectError         3xx: the base URL
+    │   └── MeisaServerError           5xx: try again later
+    └── MeisaUnreadableAnswerError the answer cannot be read: a proxy, or another service
+
+A message carries method, path, status and what to do; never a body, an address or a key.
+"""
+
+from __future__ import annotations
+
+
+class MeisaError(Exception):
+    """Anything that went wrong while talking to Meisa."""
+
+
+class MeisaInputError(MeisaError, ValueError):
+    """What was asked cannot be sent as it is; nothing was sent."""
+
+
+class MeisaNoAnswerError(MeisaError):
+    """No answer came."""
+
+
+class MeisaUnreachableError(MeisaNoAnswerError):
+    """No connection could be made, so nothing was sent. Trying again is safe."""
+
+
+class MeisaAnswerLostError(MeisaNoAnswerError):
+    """The connection broke or timed out after the request may have left.
+
+    Meisa may have carried it out. A read can be repeated; a write must be checked first.
+    """
+
+
+class MeisaRefusedError(MeisaError):
+    """Meisa answered, and the answer was no.
+
+    :param status: the HTTP status.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class MeisaKeyError(MeisaRefusedError):
+    """401: the API key is missing, mistyped or revoked."""
+
+
+class MeisaScopeError(MeisaRefusedError):
+    """403: the API key lacks the scope this call needs.
+
+    :param scope: the missing scope, such as ``sequences:enroll``.
+    """
+
+    def __init__(self, message: str, *, status: int = 403, scope: str | None = None) -> None:
+        super().__init__(message, status=status)
+        self.scope = scope
+
+
+class MeisaNotFoundError(MeisaRefusedError):
+    """404: there is nothing at this path."""
+
+
+class MeisaSequenceNotFoundError(MeisaNotFoundError):
+    """No sequence has this slug."""
+
+
+class MeisaSequenceInactiveError(MeisaRefusedError):
+    """The sequence exists but takes no contacts: its status is not ``active``."""
+
+
+class MeisaInvalidRequestError(MeisaRefusedError):
+    """400, 409 or 422: Meisa does not accept these fields.
+
+    :param reason: what the answer said, with addresses and keys taken out.
+    :param fields: the request's fields that the answer names.
+    """
+
+    def __init__(self, message: str, *, status: int, reason: str = "", fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message, status=status)
+        self.reason = reason
+        self.fields = fields
+
+
+class MeisaRateLimitError(MeisaRefusedError):
+    """429: the key's quota is used up.
+
+    :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
+    """
+
+    def __init__(self, message: str, *, status: int = 429, retry_after: float | None = None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class MeisaRedirectError(MeisaRefusedError):
+    """3xx: the base URL points somewhere that sends us elsewhere. The key was not sent there."""
+
+
+class MeisaServerError(MeisaRefusedError):
+    """5xx: Meisa, or a proxy before it, failed."""
+
+
+class MeisaUnreadableAnswerError(MeisaError):
+    """The answer is no Meisa answer: HTML, no JSON, empty, too large, or a link to another host.
+
+    :param status: the HTTP status it came with.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status

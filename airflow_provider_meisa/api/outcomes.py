@@ -1,0 +1,185 @@
+"""What became of each address: verdicts, and their account."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.privacy import mask_address
+
+
+class Verdict(StrEnum):
+    """What became of one address. Every address of the input has exactly one."""
+
+    ENROLLED = "enrolled"
+    ALREADY_ENROLLED = "already_enrolled"
+    SUPPRESSED = "suppressed"
+    INVALID = "invalid"
+    """Not an address, by our own syntax check or by Meisa's."""
+    DUPLICATE = "duplicate"
+    """Stood in the input before."""
+    FAILED = "failed"
+    """Refused, with a reason."""
+    UNREPORTED = "unreported"
+    """Sent, but the answer does not mention it."""
+    UNTRIED = "untried"
+    """Never sent."""
+
+
+_ATTENTION = (Verdict.FAILED, Verdict.UNREPORTED, Verdict.INVALID)
+_MOST_ATTENTION = 20
+_SUMMARY_BYTES = 4000
+_ATTENTION_FRAME = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One address and what became of it.
+
+    :param address: the address, in clear; ``repr`` leaves it out.
+    :param verdict: what became of it.
+    :param reason: why, in a few words; free of addresses and keys.
+    """
+
+    address: str
+    verdict: Verdict
+    reason: str = ""
+
+    def __repr__(self) -> str:
+        return f"Outcome({self.verdict.value}, {self.reason!r})"
+
+
+class Tally:
+    """Counts outcomes as they come and keeps the first few that need a person's attention.
+
+    Memory does not grow with the number of addresses.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Verdict] = Counter()
+        self.attention: list[Outcome] = []
+
+    def add(self, outcomes: Iterable[Outcome]) -> Counter[Verdict]:
+        """Count outcomes, and return the counts of just these."""
+        added: Counter[Verdict] = Counter()
+        for outcome in outcomes:
+            added[outcome.verdict] += 1
+            if outcome.verdict in _ATTENTION and len(self.attention) < _MOST_ATTENTION:
+                self.attention.append(outcome)
+        self.counts += added
+        return added
+
+    @property
+    def total(self) -> int:
+        """How many addresses were counted."""
+        return self.counts.total()
+
+    @property
+    def wanting_attention(self) -> int:
+        """How many of them need a person's attention."""
+        return sum(self.counts[verdict] for verdict in _ATTENTION)
+
+
+def in_words(counts: Mapping[Verdict, int]) -> str:
+    """Put counts into words: ``498 enrolled, 2 suppressed``."""
+    return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict if counts.get(verdict)) or "none"
+
+
+def objections(
+    counts: Mapping[Verdict, int], *, max_failed: float | None, max_invalid: float | None
+) -> list[str]:
+    """Say what makes a run that went through a failure all the same; nothing said: it is none.
+
+    :param counts: how many addresses have each verdict.
+    :param max_failed: most failed and unreported addresses; an ``int`` is a number, a ``float`` a share of all
+        addresses, ``None`` no limit.
+    :param max_invalid: most invalid addresses, likewise.
+    """
+    total = sum(counts.values())
+    bad = counts.get(Verdict.FAILED, 0) + counts.get(Verdict.UNREPORTED, 0)
+    invalid = counts.get(Verdict.INVALID, 0)
+    found = []
+    if _exceeds(bad, max_failed, total):
+        found.append(f"{bad:,} failed or unreported (max_failed={max_failed})")
+    if _exceeds(invalid, max_invalid, total):
+        found.append(f"{invalid:,} invalid (max_invalid={max_invalid})")
+    return found
+
+
+def check_limit(name: str, limit: object) -> None:
+    """See that ``max_failed`` or ``max_invalid`` is usable.
+
+    :raises MeisaInputError: if it is not.
+    """
+    if limit is None:
+        return
+    whole = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    share = isinstance(limit, float) and 0 <= limit <= 1
+    if not whole and not share:
+        raise MeisaInputError(
+            f"{name} must be a number of addresses (int, 0 or more), a share of them (float, 0.0 to 1.0) or None."
+        )
+
+
+def _exceeds(count: int, limit: float | None, total: int) -> bool:
+    if limit is None:
+        return False
+    return count > (limit if isinstance(limit, int) else limit * total)
+
+
+def summary(
+    tally: Tally,
+    *,
+    sequence_slug: str,
+    complete: bool,
+    requests: int,
+    repeats: int,
+    rate_limited: int,
+    waited_s: float,
+    elapsed_s: float,
+    resumed: bool = False,
+    outcomes_path: str | None = None,
+) -> dict[str, object]:
+    """Make the account that goes to XCom: plain JSON, under 4 KB, no address in clear.
+
+    :return: ``sequence_slug, total, counts{verdict: n}, complete, requests, repeats, rate_limited, waited_s,
+        elapsed_s, resumed, outcomes_path, attention[{address (masked), verdict, reason}], attention_truncated``.
+    """
+    account: dict[str, object] = {
+        "sequence_slug": sequence_slug,
+        "total": tally.total,
+        "counts": {verdict.value: tally.counts[verdict] for verdict in Verdict},
+        "complete": complete,
+        "requests": requests,
+        "repeats": repeats,
+        "rate_limited": rate_limited,
+        "waited_s": round(waited_s, 1),
+        "elapsed_s": round(elapsed_s, 1),
+        "resumed": resumed,
+        "outcomes_path": outcomes_path,
+    }
+    attention = _shown(tally.attention, _SUMMARY_BYTES - len(json.dumps(account)) - _ATTENTION_FRAME)
+    return {
+        **account,
+        "attention": attention,
+        "attention_truncated": len(attention) < tally.wanting_attention,
+    }
+
+
+def _shown(outcomes: Iterable[Outcome], room: int) -> list[dict[str, str]]:
+    shown = []
+    for outcome in outcomes:
+        entry = {
+            "address": mask_address(outcome.address),
+            "verdict": outcome.verdict.value,
+            "reason": outcome.reason,
+        }
+        room -= len(json.dumps(entry)) + 2
+        if room < 0:
+            break
+        shown.append(entry)
+    return shown

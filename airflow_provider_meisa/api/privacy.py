@@ -1,0 +1,81 @@
+"""What may be shown of an address or a foreign text: masks that keep people out of logs."""
+
+from __future__ import annotations
+
+import re
+
+# Foreign texts carry addresses as they stood in a URL, in HTML or in a JSON escape.
+_ENCODED = tuple(
+    (re.compile(spellings, re.IGNORECASE), mark)
+    for spellings, mark in (
+        (r"%(?:25)*40|&#0*64;|&#x0*40;|&commat;|\\u0040|[\uff20\ufe6b]", "@"),
+        (r"%(?:25)*22|&#0*34;|&#x0*22;|&quot;|\\u0022", '"'),
+        (r"%(?:25)*5c|&#0*92;|&#x0*5c;|&bsol;|\\u005c", r"\\"),
+    )
+)
+# RFC 5321 §4.5.3.1.1 allows 64 octets before the @; escapes may make four times as many characters of them.
+_QUOTED_LOCAL = re.compile(r'"(?:[^"\\]|\\.){0,256}+" ?@')
+# "jane @ example.com" is an address (RFC 5322 §4.4), "must contain an @ sign" is not.
+_SPACED_AT = re.compile(r" ?@ ?(?=[^\s@.]+\.[^\s@.])")
+_LOCAL_BACKWARDS = re.compile(r'(?:[^\s<>"(),;:\[\]]*[^\s<>"(),;:\[\]\'])?')
+_DOMAIN = re.compile(r"\[[^\]\s]*\]?|[^\s<>\"'(),;:\[\]\\]*")
+_NEIGHBOURS = re.compile(r"(?:<address>){2,}")
+_KEY = re.compile(r"meisa_[a-z]+_[\w-]+", re.IGNORECASE)
+_OPENING = {'"': '"', ")": "(", "]": "["}
+_LONGEST_REASON = 200
+
+
+def mask_address(address: str) -> str:
+    """Show an address by its first letter and its top-level domain: ``j***@***.com``."""
+    local, at, domain = address.rpartition("@")
+    if not at or not local:
+        return "***"
+    first = local[0] if local[0].isalnum() else "*"
+    ending = domain.rpartition(".")[2] if "." in domain else ""
+    ending = ending if re.fullmatch(r"[A-Za-z]{2,24}", ending) else ""
+    return f"{first}***@***.{ending}" if ending else f"{first}***@***"
+
+
+def scrub(text: str) -> str:
+    """Take addresses and keys out of a foreign text and cut it to one short, printable line."""
+    line = " ".join(text.split())
+    line = _KEY.sub("<key>", _without_addresses(line))
+    if not line.isprintable():
+        # Terminal escapes, direction marks and lone surrogates break logs and files.
+        line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+
+
+def _without_addresses(line: str) -> str:
+    decoded = _decoded(line)
+    if "@" not in decoded:
+        return line
+    line = _QUOTED_LOCAL.sub("quoted@", decoded)
+    first, *others = _SPACED_AT.sub("@", line).split("@")
+    kept = [first, *map(_without_domain, others)]
+    kept[:-1] = map(_without_local, kept[:-1])
+    return _NEIGHBOURS.sub("<address>", "<address>".join(kept))
+
+
+def _decoded(line: str) -> str:
+    """Spell out the characters that an address is recognised by."""
+    if not any(mark in line for mark in "%&\\\uff20\ufe6b"):
+        return line
+    for spellings, mark in _ENCODED:
+        line = spellings.sub(mark, line)
+    return line
+
+
+def _without_domain(piece: str) -> str:
+    """Drop what an ``@`` before this piece makes a domain."""
+    found = _DOMAIN.match(piece)
+    return piece[found.end() :] if found else piece
+
+
+def _without_local(piece: str) -> str:
+    """Drop what an ``@`` after this piece makes the local part."""
+    opening = _OPENING.get(piece[-1:])
+    if opening:
+        piece = piece[: max(piece.rfind(opening, 0, -1), 0)]
+    found = _LOCAL_BACKWARDS.match(piece[::-1])
+    return piece[: len(piece) - found.end()] if found else piece

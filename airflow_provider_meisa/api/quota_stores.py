@@ -1,0 +1,72 @@
+"""Where a key's use is kept: in a file for this host, in Redis for several, or in this process alone."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.quota import QuotaStore
+from airflow_provider_meisa.api.quota_file import FileStore
+from airflow_provider_meisa.api.quota_operations import Operation, Slot, Wait
+from airflow_provider_meisa.api.quota_redis import RedisStore
+from airflow_provider_meisa.api.quota_state import State, decide, micros
+
+__all__ = ["FileStore", "MemoryStore", "RedisStore", "store_for"]
+
+
+class MemoryStore:
+    """Keeps a key's use in this process, for all its threads."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._lock = threading.Lock()
+
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Slot | Wait | None:
+        """Carry out an operation under the lock."""
+        with self._lock:
+            decision, self._state = decide(self._state, operation, micros(clock()))
+            return decision
+
+    def read(self, clock: Callable[[], float]) -> tuple[State, int]:
+        """Return the state and the time in microseconds."""
+        with self._lock:
+            return self._state, micros(clock())
+
+
+_IN_THIS_PROCESS: dict[str, MemoryStore] = {}
+
+
+def store_for(text: str, base_url: str, api_key: str) -> QuotaStore:
+    """Find the store that a connection's ``quota_store`` names, for one key.
+
+    :param text: empty or ``file``: a file in the user's temporary folder; ``file:///folder``; ``memory``;
+        ``redis://…`` or ``rediss://…``.
+    :param base_url: where the key is used.
+    :param api_key: the key; only a hash of it is kept.
+    :raises MeisaInputError: if the text names no store, or Redis' client is not installed.
+    """
+    text, name = text.strip(), name_of(base_url, api_key)
+    if text in ("", "file"):
+        return FileStore(name)
+    if text == "memory":
+        # Two clients of a key share its quota. `setdefault` is one step: two threads cannot make two.
+        return _IN_THIS_PROCESS.setdefault(name, MemoryStore())
+    if text.startswith(("redis://", "rediss://")):
+        return RedisStore(text, name)
+    parts = urlsplit(text) if text.startswith("file://") else None
+    if parts and parts.netloc in ("", "localhost") and parts.path.strip("/"):
+        return FileStore(name, Path(unquote(parts.path)))
+    # The text itself is left out: it may hold a password.
+    raise MeisaInputError(
+        "quota_store names no store: leave it empty for a file on this host, or write file:///folder, memory, "
+        "or redis://host:6379/0 (rediss:// with TLS) where several hosts share the key."
+    )
+
+
+def name_of(base_url: str, api_key: str) -> str:
+    """Name a key, where it is used, without telling it."""
+    return hashlib.sha256(f"{base_url.rstrip('/')}\n{api_key}".encode()).hexdigest()

@@ -1,0 +1,170 @@
+"""How to reach Meisa: base URL, key and habits, checked before anything is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
+
+DEFAULT_BASE_URL = "https://api.meisa.io/api/v1"
+DEFAULT_DASHBOARD_URL = "https://app.meisa.io"
+DEFAULT_TIMEOUT = 30.0
+ENVIRONMENTS = ("live", "test")
+
+_API_PATH = "/api/v1"
+_NO_BASE_URL = f"The host field must hold a base URL such as {DEFAULT_BASE_URL}."
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+_TRUE = {"true", "1", "yes", "on"}
+_FALSE = {"false", "0", "no", "off", ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to reach Meisa. Checked when made; ``repr`` leaves the key out.
+
+    :param api_key: the API key, sent as ``X-API-Key`` (Meisa's page *Authentication*).
+    :param base_url: scheme, host and path that every endpoint path is appended to; no trailing slash.
+    :param limits: requests the key may make per window.
+    :param timeout: seconds to wait for a connection, and again for an answer.
+    :param environment: ``live`` or ``test``: what ``/ping/`` must say before the first write; empty: do not ask.
+    :param allow_override_unsubscribe: whether a call may set ``override_unsubscribe``.
+    :param allow_http: whether a plain ``http://`` base URL is accepted for a host that is not loopback.
+    :param quota_store: where the quota is kept: empty (a file for this host), ``memory`` or ``redis://…``.
+    :param dashboard_url: where links from the Airflow UI lead; ``{slug}`` in it stands for the sequence's slug.
+    :raises MeisaInputError: if a value cannot be used.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    limits: tuple[Limit, ...] = DEFAULT_LIMITS
+    timeout: float = DEFAULT_TIMEOUT
+    environment: str = ""
+    allow_override_unsubscribe: bool = False
+    allow_http: bool = False
+    quota_store: str = field(default="", repr=False)
+    dashboard_url: str = DEFAULT_DASHBOARD_URL
+
+    def __post_init__(self) -> None:
+        _check_key(self.api_key)
+        _check_base_url(self.base_url, allow_http=self.allow_http)
+        if not 0 < self.timeout <= 3600:  # noqa: PLR2004 - an hour is the bound the message names
+            raise MeisaInputError("timeout must be more than 0 and at most 3600 seconds.")
+        if self.environment and self.environment not in ENVIRONMENTS:
+            raise MeisaInputError("environment must be 'live', 'test' or empty.")
+
+    @classmethod
+    def from_connection(
+        cls, *, host: str, port: int | None, schema: str, password: str, extra: Mapping[str, object]
+    ) -> Settings:
+        """Read the fields of an Airflow Connection.
+
+        :param host: base URL; empty for Meisa's own; a bare host name means ``https`` and ``/api/v1``.
+        :param port: port, where the base URL does not hold it.
+        :param schema: ``http`` or ``https``, where the base URL has no scheme.
+        :param password: the API key.
+        :param extra: the other fields, as text or as JSON values.
+        :raises MeisaInputError: if a value cannot be used; the message names the field.
+        """
+        return cls(
+            api_key=(password or "").strip(),
+            base_url=base_url_of(host, port, schema),
+            limits=parse_limits(_text(extra, "rate_limits"))
+            if _text(extra, "rate_limits")
+            else DEFAULT_LIMITS,
+            timeout=_seconds(extra, "timeout", DEFAULT_TIMEOUT),
+            environment=_text(extra, "environment").lower(),
+            allow_override_unsubscribe=_flag(extra, "allow_override_unsubscribe"),
+            allow_http=_flag(extra, "allow_http"),
+            quota_store=_text(extra, "quota_store"),
+            dashboard_url=_text(extra, "dashboard_url") or DEFAULT_DASHBOARD_URL,
+        )
+
+    def dashboard_link(self, slug: str) -> str:
+        """Return the address of the dashboard page for a sequence."""
+        return self.dashboard_url.replace("{slug}", slug)
+
+
+def base_url_of(host: str, port: int | None = None, schema: str = "") -> str:
+    """Make a base URL of the host, port and schema fields of a Connection.
+
+    :raises MeisaInputError: if the host cannot be part of a URL.
+    """
+    host = (host or "").strip()
+    if not host:
+        return DEFAULT_BASE_URL
+    if "://" not in host:
+        host = f"{schema if schema in ('http', 'https') else 'https'}://{host}"
+    parts = _split(host)
+    if port and not re.search(r":\d*$", parts.netloc):
+        parts = parts._replace(netloc=f"{parts.netloc}:{port}")
+    path = parts.path.rstrip("/") or _API_PATH
+    return urlunsplit(parts._replace(path=path))
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name means this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_key(key: str) -> None:
+    if not key:
+        raise MeisaInputError("The API key is empty: put it into the connection's password field.")
+    if not _HEADER_SAFE.fullmatch(key):
+        raise MeisaInputError("The API key has spaces, line breaks or non-ASCII characters: copy it again.")
+
+
+def _check_base_url(url: str, *, allow_http: bool) -> None:
+    parts = _split(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise MeisaInputError(_NO_BASE_URL)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise MeisaInputError(
+            "The base URL in the host field must hold no user, password, query or fragment; "
+            "the API key belongs into the password field."
+        )
+    if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not allow_http:
+        raise MeisaInputError(
+            f"http:// would send the API key to {parts.hostname} unencrypted: use https://, "
+            "or set the extra allow_http to true for a host you trust."
+        )
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # checked when it is read
+    except ValueError:
+        raise MeisaInputError(_NO_BASE_URL) from None
+    return parts
+
+
+def _text(extra: Mapping[str, object], name: str) -> str:
+    value = extra.get(name)
+    return "" if value is None else str(value).strip()
+
+
+def _seconds(extra: Mapping[str, object], name: str, default: float) -> float:
+    text = _text(extra, name)
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise MeisaInputError(f"The extra {name} must be a number of seconds.") from None
+
+
+def _flag(extra: Mapping[str, object], name: str) -> bool:
+    text = _text(extra, name).lower()
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise MeisaInputError(f"The extra {name} must be true or false.")

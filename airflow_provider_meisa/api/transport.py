@@ -1,0 +1,345 @@
+"""One exchange with Meisa: a call goes out once, an answer or an error comes back."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import logging
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from airflow_provider_meisa import __version__
+from airflow_provider_meisa.api.errors import (
+    MeisaAnswerLostError,
+    MeisaError,
+    MeisaInputError,
+    MeisaInvalidRequestError,
+    MeisaKeyError,
+    MeisaNotFoundError,
+    MeisaRateLimitError,
+    MeisaRedirectError,
+    MeisaRefusedError,
+    MeisaScopeError,
+    MeisaServerError,
+    MeisaUnreachableError,
+    MeisaUnreadableAnswerError,
+)
+from airflow_provider_meisa.api.privacy import scrub
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.settings import Settings
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+_LONGEST_CONNECT = 10.0
+_CHUNK = 64 * 1024
+_FIELDS = {"email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"}
+_NOT_SENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+    ssl.SSLCertVerificationError,
+    requests.exceptions.InvalidURL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to send to one endpoint, and whether it may be sent twice.
+
+    :param method: ``GET`` or ``POST``.
+    :param path: path below the base URL, with the slash at its end that Meisa's paths have.
+    :param scope: the scope the key needs, or ``None``.
+    :param query: query parameters.
+    :param body: what is sent as JSON, or ``None``.
+    :param safe: whether repeating the call changes nothing (a read).
+    :param max_bytes: the largest answer that is read.
+    """
+
+    method: str
+    path: str
+    scope: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Mapping[str, object] | None = field(default=None, repr=False)
+    safe: bool = True
+    max_bytes: int = MAX_ANSWER_BYTES
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for a call that was accepted.
+
+    :param status: HTTP status, 200–299.
+    :param body: the JSON value.
+    :param possibly_repeated: whether an earlier try of the same call may have been carried out.
+    """
+
+    status: int
+    body: object = field(repr=False)
+    possibly_repeated: bool = False
+
+
+class Transport:
+    """Carries calls to one base URL with one key, from any number of threads.
+
+    :param settings: base URL, key and timeout.
+    :param clock: seconds that never go back.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+        _hide_queries_from_logs()
+
+    def exchange(self, call: Call) -> Answer:
+        """Send a call once.
+
+        :raises MeisaError: one of the leaves that `errors` draws; none is raised from an exception of
+            ``requests``, because those spell out the URL with the address in it.
+        """
+        failure: MeisaError
+        content = _encode(call)
+        try:
+            with self._session().request(
+                call.method,
+                self._settings.base_url + call.path,
+                params=call.query,
+                data=content,
+                headers={"Content-Type": "application/json"} if content else None,
+                timeout=(min(self._settings.timeout, _LONGEST_CONNECT), self._settings.timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return self._read(call, response)
+        except requests.RequestException as error:
+            failure = _no_answer(call, error)
+        raise failure
+
+    def close(self) -> None:
+        """Close every connection this transport has opened."""
+        for session in self._sessions:
+            session.close()
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.headers.update(
+                {
+                    "X-API-Key": self._settings.api_key,
+                    "Accept": "application/json",
+                    "User-Agent": f"airflow-provider-meisa/{__version__}",
+                }
+            )
+            session.auth = _no_netrc
+            self._sessions.append(session)
+        return session
+
+    def _read(self, call: Call, response: requests.Response) -> Answer:
+        status = response.status_code
+        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            raise MeisaRedirectError(
+                f"{call}: Meisa answered {status}, a redirect. It was not followed, because the key would travel "
+                "with it. Check the base URL in the connection's host field.",
+                status=status,
+            )
+        text = self._text(call, response)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise refusal(call, status, text, response.headers.get("Retry-After"))
+        return Answer(status, _json(call, status, text))
+
+    def _text(self, call: Call, response: requests.Response) -> bytes:
+        deadline = self._clock() + self._settings.timeout
+        received = bytearray()
+        for chunk in response.iter_content(_CHUNK):
+            received += chunk
+            if len(received) > call.max_bytes:
+                raise MeisaUnreadableAnswerError(
+                    f"{call}: the answer ({response.status_code}) is larger than {call.max_bytes:,} bytes. "
+                    "Check that the base URL in the connection's host field is Meisa's API.",
+                    status=response.status_code,
+                )
+            if self._clock() > deadline:
+                raise MeisaAnswerLostError(
+                    f"{call}: the answer took longer than {self._settings.timeout:g} s."
+                )
+        return bytes(received)
+
+
+def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> MeisaRefusedError:
+    """Make the error for an answer of 400 or more."""
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            return MeisaKeyError(
+                f"{call}: Meisa does not accept the API key (401). Check the connection's password field.",
+                status=status,
+            )
+        case HTTPStatus.FORBIDDEN:
+            return MeisaScopeError(f"{call}: {_scope_advice(call)}", scope=call.scope)
+        case HTTPStatus.NOT_FOUND:
+            return MeisaNotFoundError(
+                f"{call}: not found (404). Check the base URL in the connection's host field and what was asked for.",
+                status=status,
+            )
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return MeisaRateLimitError(
+                f"{call}: the key's rate limit is used up (429).",
+                retry_after=seconds_of(retry_after, time.time()),
+            )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.", status=status)
+    fields, reason = _signs(text)
+    named = f" Fields it names: {', '.join(fields)}." if fields else ""
+    return MeisaInvalidRequestError(
+        f"{call}: Meisa does not accept the request ({status}).{named}",
+        status=status,
+        reason=reason,
+        fields=fields,
+    )
+
+
+def seconds_of(retry_after: str | None, now: float) -> float | None:
+    """Read a ``Retry-After`` header: seconds, or an HTTP date (RFC 9110 §10.2.3).
+
+    :param retry_after: the header's value.
+    :param now: the time, in seconds since the epoch.
+    :return: seconds from now, never below 0; ``None`` if there is no header or it cannot be read.
+    """
+    text = (retry_after or "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text):
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _encode(call: Call) -> bytes | None:
+    if call.body is None:
+        return None
+    problem = ""
+    try:
+        return json.dumps(call.body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = type(error).__name__
+    raise MeisaInputError(
+        f"{call}: what is to be sent is not plain JSON ({problem}). Use text, numbers, true/false, null, "
+        "lists and objects only; dates as text."
+    )
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep ``requests`` from adding a user and password of ``~/.netrc`` beside the key."""
+    return request
+
+
+def _no_answer(call: Call, error: requests.RequestException) -> MeisaError:
+    causes = _causes(error)
+    if any(isinstance(cause, _NOT_SENT) for cause in causes):
+        return MeisaUnreachableError(
+            f"{call}: no connection to Meisa ({_kind(causes)}). Check the base URL in the connection's host field, "
+            "the network and the proxy. Nothing was sent."
+        )
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return MeisaAnswerLostError(f"{call}: the answer's compression is broken.")
+    return MeisaAnswerLostError(
+        f"{call}: the connection broke before the answer was complete ({_kind(causes)}). "
+        "Meisa may have carried the call out."
+    )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """List an exception and those it wraps, as urllib3 and requests nest them."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            waiting += [getattr(item, "reason", None), item.__cause__, item.__context__, *item.args]
+    return found
+
+
+def _kind(causes: list[BaseException]) -> str:
+    """Name the innermost kind of failure, without its text: that may hold a URL."""
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
+            return type(cause).__name__
+    return type(causes[-1]).__name__
+
+
+def _scope_advice(call: Call) -> str:
+    if call.scope is None:
+        return "the API key is not allowed to do this (403). Check the key in the Meisa dashboard."
+    return (
+        f"the API key lacks the scope {call.scope} (403). Add it to the key in the Meisa dashboard, "
+        "or put a key that has it into the connection's password field."
+    )
+
+
+def _json(call: Call, status: int, text: bytes) -> object:
+    problem = ""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        problem = (
+            "is empty" if not text.strip() else "is HTML" if text.lstrip()[:1] == b"<" else "is not JSON"
+        )
+    raise MeisaUnreadableAnswerError(
+        f"{call}: the answer ({status}) {problem}. Check that the base URL in the connection's host field "
+        "is Meisa's API, and that no proxy answers in its place.",
+        status=status,
+    )
+
+
+def _signs(text: bytes) -> tuple[tuple[str, ...], str]:
+    """Take from a refusal's body the fields it names and a short reason free of addresses."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return (), ""
+    fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
+    return fields, scrub("; ".join(_strings(body)))
+
+
+def _strings(value: object, depth: int = 3) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in inner[:10] for text in _strings(item, depth - 1)] if depth else []
+
+
+class _QueryHider(logging.Filter):
+    """Takes the query, where an address may stand, out of urllib3's debug lines."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_without_query(arg) for arg in record.args)
+        return True
+
+
+def _without_query(arg: object) -> object:
+    if isinstance(arg, str) and "?" in arg:
+        return urlsplit(arg)._replace(query="").geturl() + "?…"
+    return arg
+
+
+def _hide_queries_from_logs() -> None:
+    logger = logging.getLogger("urllib3.connectionpool")
+    if not any(isinstance(known, _QueryHider) for known in logger.filters):
+        logger.addFilter(_QueryHider())

@@ -1,0 +1,1 @@
+"""Links from the Airflow UI into the Meisa dashboard."""

@@ -1,0 +1,153 @@
+"""Tasks that enroll contacts into sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+
+from airflow_provider_meisa.api.audience import addresses_from, check
+from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.privacy import mask_address
+from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.operators.audience import (
+    ON_AMBIGUOUS,
+    ON_NO,
+    XCOM_KEY,
+    AudienceOperator,
+    OnAmbiguous,
+    OnNo,
+    check_choices,
+)
+from airflow_provider_meisa.operators.private import PrivateField, revealed
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class MeisaEnrollOperator(BaseOperator):
+    """Enroll one contact into a sequence.
+
+    Pushes ``{"sequence_slug", "address" (masked), "verdict", "reason"}`` to XCom, also when it then fails or skips.
+
+    :param email: the contact (templated, never shown in the UI); created if Meisa does not know it.
+    :param sequence_slug: an active sequence (templated).
+    :param metadata: data attached to the enrollment, plain JSON (templated, never shown in the UI).
+    :param trigger_source: label for where the enrollment came from (templated).
+    :param override_unsubscribe: enroll even if suppressed; needs ``allow_override_unsubscribe`` on the connection.
+    :param on_already_enrolled: ``success``, ``skip`` or ``fail``, if the contact is in the sequence already.
+    :param on_suppressed: likewise, if the contact has unsubscribed, bounced or complained.
+    :param on_ambiguous: when the answer is lost, ``resend`` or ``fail``.
+    :param meisa_conn_id: the Airflow Connection.
+    """
+
+    template_fields: Sequence[str] = ("email", "sequence_slug", "metadata", "trigger_source", "meisa_conn_id")
+    operator_extra_links = (MeisaSequenceLink(),)
+    ui_color = "#f3e8ff"
+
+    email = PrivateField()
+    metadata = PrivateField()
+
+    def __init__(
+        self,
+        *,
+        email: str,
+        sequence_slug: str,
+        metadata: Mapping[str, Any] | None = None,
+        trigger_source: str = "airflow",
+        override_unsubscribe: bool = False,
+        on_already_enrolled: OnNo = "success",
+        on_suppressed: OnNo = "success",
+        on_ambiguous: OnAmbiguous = "resend",
+        meisa_conn_id: str = MeisaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.email = email
+        self.sequence_slug = sequence_slug
+        self.metadata = metadata
+        self.trigger_source = trigger_source
+        self.override_unsubscribe = override_unsubscribe
+        self.on_already_enrolled = on_already_enrolled
+        self.on_suppressed = on_suppressed
+        self.on_ambiguous = on_ambiguous
+        self.meisa_conn_id = meisa_conn_id
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Enroll the contact and return its verdict.
+
+        :raises AirflowSkipException: if the verdict is to be skipped.
+        :raises AirflowFailException: if the verdict is to fail, and for what a retry cannot mend.
+        :raises AirflowException: if Meisa cannot be asked.
+        """
+        with airflow_failures():
+            check_choices(self, ON_NO, "on_already_enrolled", "on_suppressed")
+            check_choices(self, ON_AMBIGUOUS, "on_ambiguous")
+            outcome = check(revealed(self.email))
+            if not isinstance(outcome, Outcome):
+                outcome = self._enroll(context, outcome)
+        result = {
+            "sequence_slug": self.sequence_slug,
+            "address": mask_address(outcome.address),
+            "verdict": outcome.verdict.value,
+            "reason": outcome.reason,
+        }
+        context["ti"].xcom_push(key=XCOM_KEY, value=result)
+        self._conclude(outcome)
+        return result
+
+    def _enroll(self, context: Context, address: str) -> Outcome:
+        from airflow_provider_meisa.api import sequences
+
+        hook = MeisaHook(self.meisa_conn_id)
+        leave_link(context, hook, self.sequence_slug)
+        return sequences.enroll(
+            hook.get_conn(),
+            address,
+            self.sequence_slug,
+            metadata=revealed(self.metadata),
+            trigger_source=self.trigger_source,
+            override_unsubscribe=self.override_unsubscribe,
+            resend=self.on_ambiguous == "resend",
+        )
+
+    def _conclude(self, outcome: Outcome) -> None:
+        choice = {
+            Verdict.ENROLLED: "success",
+            Verdict.ALREADY_ENROLLED: self.on_already_enrolled,
+            Verdict.SUPPRESSED: self.on_suppressed,
+        }.get(outcome.verdict, "fail")
+        said = f"{mask_address(outcome.address)} in {self.sequence_slug}: {outcome.verdict}" + (
+            f" ({outcome.reason})" if outcome.reason else ""
+        )
+        if choice == "fail":
+            raise AirflowFailException(f"{said}.")
+        if choice == "skip":
+            raise AirflowSkipException(f"{said}.")
+        self.log.info("%s", said)
+
+
+class MeisaBulkEnrollOperator(AudienceOperator):
+    """Enroll any number of contacts into a sequence, 500 a request, and account for each of them.
+
+    Addresses are trimmed, checked and freed of duplicates first. Pushes the summary of verdicts to XCom, then
+    fails if too many addresses failed.
+
+    :param emails: the addresses (templated, never shown in the UI): a list, one-column rows of a SQL operator,
+        another task's output, or a template that gives a list.
+    :param sequence_slug: and the other parameters: see `AudienceOperator`.
+    """
+
+    template_fields: Sequence[str] = ("emails", *AudienceOperator.template_fields)
+
+    emails = PrivateField()
+
+    def __init__(self, *, emails: Iterable[object], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.emails = emails
+
+    def read(self, context: Context) -> Iterable[object]:
+        """Return the addresses."""
+        return addresses_from(revealed(self.emails))

@@ -1,0 +1,89 @@
+"""What Airflow reads about this provider at start-up: plain data, no imports, in every process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PACKAGE = "airflow_provider_meisa"
+_NAME = "Meisa"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description (Airflow's ``provider_info`` schema, read by 2.11 to 3.3).
+
+    ``conn-fields``, ``ui-field-behaviour`` and ``hook-name`` make the connection form on 3.2 and later; the hook's
+    class methods make it from the same data on earlier versions.
+    """
+    return {
+        "package-name": "airflow-provider-meisa",
+        "name": _NAME,
+        "description": "Enroll contacts into `Meisa <https://meisa.io/>`__ lifecycle e-mail sequences.",
+        "integrations": [
+            {"integration-name": _NAME, "external-doc-url": "https://meisa.io/", "tags": ["service"]},
+        ],
+        "hooks": [_modules("hooks.meisa")],
+        "operators": [_modules("operators.sequences")],
+        "sensors": [_modules("sensors.sequences")],
+        "triggers": [_modules("triggers.sequences")],
+        "extra-links": [f"{_PACKAGE}.links.meisa.MeisaSequenceLink"],
+        "connection-types": [_connection_type()],
+    }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.{name}" for name in names]}
+
+
+def _connection_type() -> dict[str, Any]:
+    return {
+        "connection-type": "meisa",
+        "hook-class-name": f"{_PACKAGE}.hooks.meisa.MeisaHook",
+        "hook-name": _NAME,
+        "ui-field-behaviour": {
+            "hidden-fields": ["login", "port", "schema"],
+            "relabeling": {"password": "API key", "host": "Base URL"},
+            "placeholders": {"password": "meisa_live_…", "host": "https://api.meisa.io/api/v1"},
+        },
+        "conn-fields": _connection_fields(),
+    }
+
+
+def _connection_fields() -> dict[str, Any]:
+    return {
+        "rate_limits": {
+            "label": "Rate limits",
+            "description": "Requests the key may make, such as 60/minute, 1000/hour. Change it if Meisa raised yours.",
+            "schema": {"type": ["string", "null"], "default": "60/minute, 1000/hour"},
+        },
+        "timeout": {
+            "label": "Timeout (s)",
+            "description": "Seconds to wait for an answer.",
+            "schema": {"type": ["number", "null"], "default": 30, "minimum": 1, "maximum": 3600},
+        },
+        "environment": {
+            "label": "Environment",
+            "description": "What the key must be of: checked before the first write. Empty: not checked.",
+            "schema": {"type": ["string", "null"], "enum": ["", "live", "test"], "default": ""},
+        },
+        "allow_override_unsubscribe": {
+            "label": "Allow override_unsubscribe",
+            "description": "Whether tasks may mail people who unsubscribed. Leave it off unless you have to.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
+        "allow_http": {
+            "label": "Allow http://",
+            "description": "Whether the API key may travel unencrypted to a host that is not this machine.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
+        "quota_store": {
+            "label": "Quota store",
+            "description": "Where requests are counted: empty for a file all processes of a host share, "
+            "redis://… for several hosts, memory for one process.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "dashboard_url": {
+            "label": "Dashboard URL",
+            "description": "Where links lead; {slug} stands for the sequence.",
+            "schema": {"type": ["string", "null"], "default": "https://app.meisa.io"},
+        },
+    }

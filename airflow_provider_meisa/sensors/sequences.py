@@ -1,0 +1,154 @@
+"""Tasks that wait for sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
+from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class MeisaSequenceSensor(BaseSensorOperator):
+    """Wait until sequences are active.
+
+    One request serves all sequences of a sensor. Returns the sequence to XCom as
+    ``{slug, name, status, total_enrolled}``; a list of them if ``sequence_slug`` is a list.
+
+    :param sequence_slug: the sequence, or a list of them (templated).
+    :param status: the status to wait for (templated). Only ``active`` is documented by Meisa.
+    :param on_missing: ``wait`` or ``fail``, if no sequence has the slug.
+    :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
+    :param meisa_conn_id: the Airflow Connection; its key needs the scope ``sequences:read``.
+    """
+
+    template_fields: Sequence[str] = ("sequence_slug", "status", "meisa_conn_id")
+    operator_extra_links = (MeisaSequenceLink(),)
+    ui_color = "#e9d5ff"
+
+    def __init__(
+        self,
+        *,
+        sequence_slug: str | list[str],
+        status: str = "active",
+        on_missing: Literal["wait", "fail"] = "fail",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        meisa_conn_id: str = MeisaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sequence_slug = sequence_slug
+        self.status = status
+        self.on_missing = on_missing
+        self.deferrable = deferrable
+        self.meisa_conn_id = meisa_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Wait, and return the sequence or sequences.
+
+        :raises AirflowFailException: if a sequence is missing and ``on_missing`` is ``fail``, and for what a
+            retry cannot mend.
+        :raises AirflowException: if Meisa cannot be asked.
+        """
+        with airflow_failures():
+            self._check()
+            leave_link(context, self._hook, self.sequence_slug if isinstance(self.sequence_slug, str) else "")
+        if not self.deferrable:
+            return super().execute(context)
+        found = self._look_once(context)
+        return found.xcom_value if found else self._defer()
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        from airflow_provider_meisa.api.readiness import readiness
+        from airflow_provider_meisa.api.sequences import list_sequences
+
+        with airflow_failures():
+            try:
+                listed = list_sequences(self._hook.get_conn(), status="all")
+            except MeisaRateLimitError as error:
+                self.log.info("%s Looking again later.", error)
+                return PokeReturnValue(is_done=False)
+            state = readiness(listed, self._slugs, status=self.status, on_missing=self.on_missing)
+        if not state.done:
+            self.log.info("Still waiting: %s", state)
+        return PokeReturnValue(state.done, self._result([info.as_json() for info in state.ready]))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Take in what the trigger has seen.
+
+        :raises AirflowFailException: for what a retry cannot mend.
+        :raises MeisaError: for the rest. It is no exception of Airflow's, so that ``soft_fail`` treats it as
+            it does when the sensor pokes: the task fails (`BaseSensorOperator`, Airflow 2.11 to 3.3).
+        """
+        match event:
+            case {"status": "ready", "sequences": list(sequences)}:
+                return self._result(sequences)
+            case {"status": "error", "message": str(message), "final": bool(final)}:
+                raise AirflowFailException(message) if final else MeisaError(message)
+            case _:
+                raise AirflowFailException(
+                    "The trigger sent an event this version does not know. Was the provider upgraded while the task "
+                    "waited? Clear the task to wait anew."
+                )
+
+    @property
+    def _hook(self) -> MeisaHook:
+        return MeisaHook(self.meisa_conn_id)
+
+    @property
+    def _slugs(self) -> list[str]:
+        return [self.sequence_slug] if isinstance(self.sequence_slug, str) else list(self.sequence_slug)
+
+    def _check(self) -> None:
+        if not self._slugs or not all(str(slug or "").strip() for slug in self._slugs):
+            raise MeisaInputError("sequence_slug must be a slug or a list of slugs, none of them empty.")
+        if self.on_missing not in ("wait", "fail"):
+            raise MeisaInputError("on_missing must be one of: wait, fail.")
+
+    def _look_once(self, context: Context) -> PokeReturnValue:
+        """Look before deferring, with the same answer to a failure that poking gives."""
+        try:
+            return self.poke(context)
+        except AirflowFailException as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except Exception as error:
+            if self.silent_fail:
+                self.log.exception("The look failed.")
+                return PokeReturnValue(is_done=False)
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def _defer(self) -> None:
+        from airflow_provider_meisa.triggers.sequences import MeisaSequenceTrigger
+
+        self.defer(
+            trigger=MeisaSequenceTrigger(
+                meisa_conn_id=self.meisa_conn_id,
+                slugs=self._slugs,
+                status=self.status,
+                on_missing=self.on_missing,
+                poll_interval=self.poke_interval,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def _result(self, sequences: list[dict[str, Any]]) -> Any:
+        return sequences[0] if isinstance(self.sequence_slug, str) and sequences else sequences

@@ -1,0 +1,102 @@
+"""Warehouse rows become enrollments: run the example DAG, and compare Airflow's account with the sandbox's."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from playground import AIRFLOW, SEQUENCE, ask, environment, fill_sandbox, fill_warehouse, sandbox
+
+DAG = "warehouse_to_sequence"
+CONTACTS = 3000
+
+
+def main() -> int:
+    """Run the demo; return 0 if both accounts agree."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="meisa-demo-") as folder:
+        home = Path(folder)
+        with sandbox(home) as url:
+            rows = fill_warehouse(home, contacts=CONTACTS)
+            fill_sandbox(url, rows)
+            print(f"A sandbox of Meisa listens at {url}; the warehouse has {len(rows):,} lapsed contacts.")
+            seeded = ask(url, "enrollments", sequence_slug=SEQUENCE)
+            summary = run_dag(home, environment(home, url))
+            theirs = sandbox_account(url, rows, seeded)
+    ours = airflow_account(summary)
+    print_table(ours, theirs)
+    print(f"{summary['requests']} requests, {time.monotonic() - started:.0f} s in all.")
+    if ours != theirs:
+        print("The two accounts do not agree.")
+        return 1
+    print("The two accounts agree: every address is accounted for. Everything that was started has stopped.")
+    return 0
+
+
+def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
+    """Run the DAG as `airflow dags test` does, and return the summary it left in XCom."""
+    log = home / "airflow.log"
+    for command in (["db", "migrate"], ["dags", "test", DAG]):
+        print(f"airflow {' '.join(command)} …", flush=True)
+        with log.open("a") as output:
+            code = subprocess.run(
+                [AIRFLOW, *command], env=env, stdout=output, stderr=output, check=False
+            ).returncode
+        if code:
+            sys.exit(f"It failed ({code}). The end of its log:\n{log.read_text()[-4000:]}")
+    database = sqlite3.connect(home / "airflow.db")
+    query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = 'enroll' AND key = 'return_value'"
+    (value,) = database.execute(query, (DAG,)).fetchone()
+    database.close()
+    summary: dict[str, Any] = json.loads(json.loads(value) if value.startswith('"') else value)
+    return summary
+
+
+def airflow_account(summary: dict[str, Any]) -> dict[str, int]:
+    """Count what the task says, in the words that both sides can speak."""
+    counts = summary["counts"]
+    words = ("enrolled", "already_enrolled", "suppressed")
+    return {
+        "warehouse rows": summary["total"],
+        **{word: counts[word] for word in words},
+        "not sent (invalid, duplicate)": counts["invalid"] + counts["duplicate"],
+        "anything else": summary["total"] - sum(counts[word] for word in (*words, "invalid", "duplicate")),
+    }
+
+
+def sandbox_account(url: str, rows: list[str], seeded: list[dict[str, Any]]) -> dict[str, int]:
+    """Count what the sandbox received and what it holds now, without asking Airflow."""
+    received = Counter(
+        address.lower() for request in ask(url, "requests") for address in request["addresses"] or []
+    )
+    before = {row["email"].lower() for row in seeded}
+    now = Counter(row["email"].lower() for row in ask(url, "enrollments", sequence_slug=SEQUENCE))
+    enrolled = sum(now.values()) - len(seeded)
+    already = sum(1 for address in received if address in before)
+    return {
+        "warehouse rows": len(rows),
+        "enrolled": enrolled,
+        "already_enrolled": already,
+        "suppressed": len(received) - enrolled - already,
+        "not sent (invalid, duplicate)": len(rows) - len(received),
+        "anything else": sum(received.values()) - len(received),
+    }
+
+
+def print_table(ours: dict[str, int], theirs: dict[str, int]) -> None:
+    """Print both accounts side by side."""
+    print(f"\n{'':<32}{'Airflow':>10}{'sandbox':>10}")
+    for word, count in ours.items():
+        print(f"{word:<32}{count:>10,}{theirs[word]:>10,}{'' if count == theirs[word] else '   <- differs'}")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

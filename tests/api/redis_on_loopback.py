@@ -1,0 +1,36 @@
+"""A real Redis of our own, for as long as a test needs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def redis_on_loopback(folder):
+    """Start redis-server on a free port, yield its URL, and stop it."""
+    program = shutil.which("redis-server")
+    if program is None and not os.environ.get("CI"):
+        pytest.skip("needs a Redis: install your system's redis-server")
+    assert program, "these tests need a Redis: apt-get install redis-server"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(
+        [program, *options, "--dir", str(folder)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            for line in server.stdout:
+                if "Ready to accept connections" in line:
+                    break
+            else:
+                raise AssertionError("redis-server ended before it was ready")
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()

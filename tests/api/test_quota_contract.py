@@ -1,0 +1,374 @@
+"""What every store of the quota promises, played on all of them."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from limiter_simulation import START, Clock
+from redis_on_loopback import redis_on_loopback
+
+from airflow_provider_meisa.api.limits import Limit, parse_limits
+from airflow_provider_meisa.api.quota import Quota, Slot, Wait
+from airflow_provider_meisa.api.quota_operations import Hold, Release, Reserve, Stamp
+from airflow_provider_meisa.api.quota_state import settle
+from airflow_provider_meisa.api.quota_stores import FileStore, MemoryStore, RedisStore
+
+names = (f"contract-{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory):
+    with redis_on_loopback(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def stores(redis_url, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quota")
+    return {
+        "memory": MemoryStore,
+        "file": lambda: FileStore(next(names), folder),
+        "redis": lambda: RedisStore(redis_url, next(names), own_clock=True),
+    }
+
+
+@pytest.fixture(params=["memory", "file", "redis"])
+def store(request, stores):
+    return stores[request.param]()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def quota_of(store, clock):
+    def make(text, **options):
+        return Quota(parse_limits(text), store, clock=clock, **options)
+
+    return make
+
+
+def use(quota, times=1):
+    for _ in range(times):
+        slot = quota.reserve()
+        assert isinstance(slot, Slot)
+        quota.stamp(slot)
+
+
+def wait_of(quota):
+    decision = quota.reserve()
+    assert isinstance(decision, Wait), "a slot was given"
+    return pytest.approx(decision.seconds, abs=1e-5)
+
+
+def test_a_window_gives_its_requests_and_then_says_when_the_next_slot_frees(quota_of, clock):
+    quota = quota_of("3/minute")
+    use(quota)
+    clock.now += 10
+    use(quota, 2)
+    clock.now += 10
+    assert wait_of(quota) == 40.015
+
+
+def test_whoever_waits_as_long_as_told_gets_a_slot(quota_of, clock):
+    quota = quota_of("2/minute")
+    use(quota, 2)
+    clock.now += quota.reserve().seconds + 1e-6
+    use(quota)
+
+
+def test_a_short_window_has_a_short_margin(quota_of):
+    quota = quota_of("1/0.5s")
+    use(quota)
+    assert wait_of(quota) == 0.505
+
+
+def test_an_answer_counts_from_when_it_came_not_from_when_its_request_left(quota_of, clock):
+    quota = quota_of("1/minute")
+    slot = quota.reserve()
+    clock.now += 5
+    quota.stamp(slot)
+    clock.now += 56
+    assert wait_of(quota) == 4.015
+
+
+def test_a_slot_that_is_out_fills_the_window(quota_of):
+    quota = quota_of("2/minute")
+    assert isinstance(quota.reserve(), Slot)
+    assert isinstance(quota.reserve(), Slot)
+    assert wait_of(quota) == 60.015
+
+
+def test_a_slot_given_back_is_free_again(quota_of):
+    quota = quota_of("1/minute")
+    quota.release(quota.reserve())
+    use(quota)
+
+
+def test_all_windows_hold_at_once(quota_of, clock):
+    quota = quota_of("2/minute, 3/hour")
+    use(quota, 2)
+    clock.now += 61
+    use(quota)
+    assert wait_of(quota) == 3600.015 - 61
+
+
+def test_a_slot_never_heard_of_counts_as_an_answer_when_its_time_is_over(quota_of, clock):
+    quota = quota_of("1/minute", reservation_ttl=120)
+    quota.reserve()
+    clock.now += 150
+    assert wait_of(quota) == 30.015
+    clock.now += 30.1
+    use(quota)
+
+
+def test_an_answer_later_than_its_slots_time_counts_again(quota_of, clock):
+    quota = quota_of("2/minute", reservation_ttl=10)
+    slot = quota.reserve()
+    clock.now += 15
+    quota.stamp(slot)
+    assert wait_of(quota) == 55.015
+
+
+def test_a_slot_given_back_after_its_time_still_counts(quota_of, clock):
+    quota = quota_of("1/minute", reservation_ttl=10)
+    slot = quota.reserve()
+    clock.now += 15
+    quota.release(slot)
+    assert wait_of(quota) == 55.015
+
+
+def test_a_slot_asked_for_twice_is_given_once(store, clock):
+    limits = (Limit(2, 60),)
+    first, again = (store.run(Reserve("same", limits, 10**8), clock) for _ in range(2))
+    assert first == again == Slot("same")
+    assert len(store.read(clock)[0].open) == 1
+
+
+def test_a_429_holds_everyone_for_as_long_as_it_says_and_one_step_more(quota_of, clock):
+    quota, other = quota_of("60/minute"), quota_of("60/minute")
+    use(quota)
+    quota.hold(7)
+    assert wait_of(other) == 8
+    clock.now += 8
+    use(other)
+
+
+def test_a_429_that_does_not_say_how_long_holds_for_the_shortest_window(quota_of):
+    quota = quota_of("10/minute, 100/hour")
+    use(quota)
+    quota.hold()
+    assert wait_of(quota) == 60
+
+
+@pytest.mark.parametrize("nonsense", [0, -5, float("nan"), float("inf")])
+def test_a_wait_that_makes_no_sense_is_as_good_as_none(quota_of, nonsense):
+    quota = quota_of("10/minute")
+    use(quota)
+    quota.hold(nonsense)
+    assert wait_of(quota) == 60
+
+
+def test_a_hold_that_was_not_enough_is_doubled_up_to_the_longest_window(quota_of, clock):
+    quota = quota_of("1000/minute, 2000/3m")
+    waits = []
+    for _ in range(4):
+        use(quota)
+        quota.hold()
+        waits.append(quota.reserve().seconds)
+        clock.now += waits[-1]
+    assert waits == pytest.approx([60, 120, 180, 180])
+
+
+def test_a_hold_is_never_shortened(quota_of):
+    quota = quota_of("10/minute")
+    use(quota)
+    quota.hold(30)
+    quota.hold(2)
+    assert wait_of(quota) == 36
+
+
+def test_after_a_429_requests_are_spaced_evenly(quota_of, clock):
+    quota = quota_of("10/minute, 100/hour")
+    use(quota)
+    quota.hold(1)
+    clock.now += 7
+    use(quota)
+    assert wait_of(quota) == 6.12
+    clock.now += 6.12
+    use(quota)
+
+
+def test_429s_of_requests_in_flight_together_slow_down_once(quota_of, clock):
+    quota = quota_of("10/minute")
+    slots = [quota.reserve() for _ in range(4)]
+    for slot in slots:
+        quota.stamp(slot)
+        quota.hold(1)
+        clock.now += 0.1
+    clock.now += 10
+    use(quota)
+    assert wait_of(quota) == 6.12
+
+
+def test_every_further_429_slows_down_by_a_quarter_until_a_bound(quota_of, clock):
+    quota, gaps = quota_of("10/minute"), []
+    for _ in range(12):
+        use(quota)
+        quota.hold(1)
+        clock.now += 60
+        use(quota)
+        gaps.append(quota.reserve().seconds)
+        clock.now += 60
+    assert gaps[:3] == pytest.approx([6.12, 6.12 * 1.25, 6.12 * 1.25**2])
+    assert gaps[-1] == pytest.approx(24)
+
+
+def test_a_full_longer_window_is_blamed_for_a_429(quota_of, clock):
+    quota = quota_of("100/minute, 20/hour")
+    use(quota, 18)
+    quota.hold()
+    clock.now += 400
+    use(quota)
+    assert wait_of(quota) == 183.6
+
+
+def test_a_full_longer_window_is_not_blamed_where_the_wait_asked_for_is_shorter_than_its_pace(
+    quota_of, clock
+):
+    quota = quota_of("10/minute, 11/hour")
+    use(quota, 10)
+    quota.hold(2)
+    clock.now += 70
+    use(quota)
+    assert quota._store.read(clock)[0].interval == 6_120_000
+
+
+def test_after_a_quiet_hour_requests_need_not_be_spaced_any_more(quota_of, clock):
+    quota = quota_of("10/minute")
+    use(quota)
+    quota.hold(1)
+    clock.now += 3599
+    use(quota)
+    assert isinstance(quota.reserve(), Wait)
+    clock.now += 1
+    use(quota, 9)
+
+
+def test_a_clock_set_back_blocks_no_longer_than_a_window(quota_of, clock):
+    quota = quota_of("2/minute", reservation_ttl=60)
+    use(quota)
+    quota.reserve()
+    clock.now -= 86400
+    assert wait_of(quota) == 60.015
+    clock.now += 60
+    assert wait_of(quota) == 0.015
+    clock.now += 0.016
+    use(quota)
+
+
+def test_a_clock_set_back_does_not_lengthen_a_hold(quota_of, clock):
+    quota = quota_of("10/minute")
+    use(quota)
+    quota.hold(30)
+    clock.now -= 86400
+    assert wait_of(quota) == 36
+    clock.now += 36
+    use(quota)
+
+
+def test_those_with_other_limits_share_what_was_used(quota_of, clock):
+    strict, generous = quota_of("2/minute"), quota_of("5/minute")
+    use(generous, 3)
+    use(strict, 0)
+    assert wait_of(strict) == 60.015
+    clock.now += 30
+    use(generous, 2)
+    strict.release(Slot("unknown"))
+    assert wait_of(generous) == 30.015
+
+
+def test_what_is_remembered_is_no_more_than_the_largest_window_needs(quota_of, store, clock):
+    quota = quota_of("3/s, 5/minute")
+    for _ in range(4):
+        use(quota, 3)
+        clock.now += 1.1
+        use(quota, 2)
+        clock.now += 61
+    assert len(store.read(clock)[0].log) == 5
+
+
+def test_a_window_of_one_request_remembers_one(quota_of, store, clock):
+    quota = quota_of("1/s")
+    use(quota)
+    clock.now += 2
+    use(quota)
+    assert len(store.read(clock)[0].log) == 1
+
+
+def test_what_remains_is_told_for_each_window(quota_of, clock):
+    quota = quota_of("3/minute, 5/hour")
+    assert quota.remaining() == {"3/minute": 3, "5/hour": 5}
+    use(quota, 2)
+    clock.now += 61
+    use(quota)
+    quota.reserve()
+    assert quota.remaining() == {"3/minute": 1, "5/hour": 1}
+
+
+def test_the_estimate_is_what_the_requests_then_take(quota_of, clock):
+    quota = quota_of("3/minute, 5/hour")
+    use(quota)
+    told = [quota.estimate(requests) for requests in range(8)]
+    took, begun = [0.0], clock.now
+    while len(took) < 8:
+        decision = quota.reserve()
+        if isinstance(decision, Wait):
+            clock.now += decision.seconds
+        else:
+            quota.stamp(decision)
+            took.append(clock.now - begun)
+    assert told == pytest.approx(took, abs=1e-3)
+
+
+def test_the_estimate_knows_of_holds_and_spacing(quota_of, clock):
+    quota = quota_of("10/minute")
+    use(quota)
+    quota.hold(30)
+    assert quota.estimate(3) == pytest.approx(36 + 2 * 6.12)
+
+
+LIMITS = ((Limit(2, 1), Limit(5, 10)), (Limit(3, 2),))
+TOKENS = st.sampled_from(["a", "b", "c", "d", "e"])
+STEPS = st.lists(
+    st.tuples(
+        st.one_of(
+            st.sampled_from([0, 1, 10_000, 500_000, 2_000_000, -3_000_000]), st.integers(0, 20_000_000)
+        ),
+        st.sampled_from(LIMITS),
+        st.one_of(
+            st.tuples(st.sampled_from([Reserve, Reserve, Stamp, Release]), TOKENS),
+            st.tuples(st.just(Hold), st.sampled_from([0, 0, 300_000, 2_000_000, 5_000_000])),
+        ),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_all_stores_decide_alike(stores, steps):
+    clock, ttl = Clock(float(round(START))), 4_000_000
+    all_three = [make() for make in stores.values()]
+    for pause, limits, (kind, argument) in steps:
+        clock.now += pause / 1e6
+        decisions = [store.run(kind(argument, limits, ttl), clock) for store in all_three]
+        assert decisions[0] == decisions[1] == decisions[2]
+    states = [settle(state, now, ttl, 5) for state, now in (store.read(clock) for store in all_three)]
+    shown = [(state.log, sorted(state.open), state.interval, state.hold_for) for state in states]
+    assert shown[0] == shown[1] == shown[2]

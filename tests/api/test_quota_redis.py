@@ -1,0 +1,134 @@
+"""The quota in Redis: its own clock, its keys, and what happens when it is away."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+
+import pytest
+import redis
+from redis_on_loopback import redis_on_loopback
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.limits import parse_limits
+from airflow_provider_meisa.api.quota import Quota, Slot, Wait
+from airflow_provider_meisa.api.quota_stores import RedisStore, name_of, store_for
+
+NOWHERE = "redis://:secret-word@127.0.0.1:1/0"
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory):
+    with redis_on_loopback(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def client(redis_url):
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.flushdb()
+        yield client
+
+
+def wrong_clock():
+    return 0.0
+
+
+def test_several_hosts_go_by_the_clock_of_redis(redis_url, client):
+    limits = parse_limits("2/minute")
+    one, other = (
+        Quota(limits, RedisStore(redis_url, "k"), clock=clock) for clock in (wrong_clock, time.time)
+    )
+    one.stamp(one.reserve())
+    other.stamp(other.reserve())
+    assert 58 < one.reserve().seconds <= 60.015
+    assert one.remaining() == other.remaining() == {"2/minute": 0}
+    assert 118 < one.estimate(4) <= 120.03
+
+
+def test_many_threads_never_get_more_than_a_window_holds(redis_url, client):
+    quota, given = Quota(parse_limits("10/minute"), RedisStore(redis_url, "k")), []
+    threads = [
+        threading.Thread(target=lambda: given.extend(quota.reserve() for _ in range(5))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(decision, Slot) for decision in given) == 10
+
+
+def test_in_real_time_no_window_ever_holds_more_than_its_limit(redis_url, client):
+    counted = []
+
+    def spend():
+        quota = Quota(parse_limits("20/0.5s"), RedisStore(redis_url, "k"))
+        for _ in range(15):
+            while isinstance(decision := quota.reserve(), Wait):
+                time.sleep(decision.seconds)
+            counted.append(time.time())
+            quota.stamp(decision)
+
+    threads = [threading.Thread(target=spend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counted.sort()
+    assert min(beyond - first for first, beyond in zip(counted, counted[20:], strict=False)) >= 0.5
+
+
+def test_the_keys_are_named_by_a_hash_and_vanish_when_nobody_needs_them(redis_url, client):
+    quota = Quota(
+        parse_limits("2/minute, 9/2h"), store_for(redis_url, "https://meisa.test", "meisa_live_abc")
+    )
+    quota.stamp(quota.reserve())
+    quota.reserve()
+    name = name_of("https://meisa.test", "meisa_live_abc")
+    assert sorted(client.keys()) == [f"meisa:quota:{{{name}}}:{part}" for part in ("log", "open", "state")]
+    for key in client.scan_iter():
+        assert 7200 + 3600 < client.ttl(key) <= 7200 + 3600 + 120
+
+
+def test_those_with_shorter_windows_do_not_shorten_the_memory(redis_url, client):
+    for limits in ("2/day", "2/minute"):
+        Quota(parse_limits(limits), RedisStore(redis_url, "k")).reserve()
+    assert client.ttl("meisa:quota:{k}:open") > 86400
+
+
+def test_a_redis_that_forgot_the_script_is_given_it_again(redis_url, client):
+    quota = Quota(parse_limits("2/minute"), RedisStore(redis_url, "k"))
+    quota.reserve()
+    client.script_flush()
+    assert isinstance(quota.reserve(), Slot)
+
+
+def test_a_redis_that_is_away_stops_the_sending_and_its_password_is_not_told():
+    quota = Quota(parse_limits("2/minute"), RedisStore(NOWHERE, "k"))
+    for ask in (quota.reserve, quota.remaining):
+        with pytest.raises(MeisaUnreachableError, match=r"ConnectionError.*Nothing was sent") as caught:
+            ask()
+        assert "secret-word" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_an_answer_is_not_lost_because_redis_is_away(caplog):
+    quota = Quota(parse_limits("2/minute"), RedisStore(NOWHERE, "k"))
+    with caplog.at_level(logging.WARNING):
+        quota.stamp(Slot("token"))
+    assert "could not be noted" in caplog.text
+    assert "secret-word" not in caplog.text
+
+
+def test_a_url_that_cannot_be_read_is_not_quoted():
+    with pytest.raises(MeisaInputError, match="Redis URL") as caught:
+        RedisStore("redis://:secret/word@host:6379/0", "k")
+    assert "secret" not in str(caught.value)
+
+
+def test_without_the_client_of_redis_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MeisaInputError, match=r"pip install 'airflow-provider-meisa\[redis\]'"):
+        store_for("redis://127.0.0.1/0", "https://meisa.test", "key")

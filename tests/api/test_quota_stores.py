@@ -1,0 +1,91 @@
+"""Which store a connection's ``quota_store`` names, and what a quota asks for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.limits import Limit, parse_limits
+from airflow_provider_meisa.api.quota import Quota, Slot, Wait
+from airflow_provider_meisa.api.quota_stores import FileStore, MemoryStore, RedisStore, name_of, store_for
+
+BASE, KEY = "https://api.meisa.test/api/v1", "meisa_live_0123456789"
+
+
+@pytest.mark.parametrize("text", ["", " ", "file"])
+def test_by_default_a_file_in_the_users_temporary_folder_keeps_the_quota(text, tmp_path, mocker):
+    mocker.patch("tempfile.gettempdir", return_value=str(tmp_path))
+    store = store_for(text, BASE, KEY)
+    assert isinstance(store, FileStore)
+    Quota(parse_limits("1/s"), store).reserve()
+    (folder,) = tmp_path.iterdir()
+    assert {file.stem for file in folder.iterdir()} == {name_of(BASE, KEY)}
+
+
+@pytest.mark.parametrize("begin", ["file://", "file://localhost"])
+def test_the_folder_of_the_file_can_be_said(begin, tmp_path):
+    store = store_for(f"{begin}{tmp_path}/a%20folder", BASE, KEY)
+    Quota(parse_limits("1/s"), store).reserve()
+    assert (tmp_path / "a folder" / f"{name_of(BASE, KEY)}.json").exists()
+
+
+def test_in_memory_two_clients_of_a_key_share_its_quota():
+    assert isinstance(store_for("memory", BASE, KEY), MemoryStore)
+    assert store_for("memory", BASE, KEY) is store_for("memory", BASE + "/", KEY)
+    assert store_for("memory", BASE, KEY) is not store_for("memory", BASE, "another")
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_redis_is_not_asked_before_it_is_needed(scheme):
+    assert isinstance(store_for(f"{scheme}://127.0.0.1:1/0", BASE, KEY), RedisStore)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["disk", "http://secret@host", "file://", "file:///", "file://host/folder", "/tmp/x", "redis:secret"],
+)
+def test_any_other_text_is_answered_with_what_may_be_written(text):
+    with pytest.raises(MeisaInputError, match=r"file:///folder, memory, or redis://") as caught:
+        store_for(text, BASE, KEY)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_name_tells_keys_and_places_apart_and_holds_no_key():
+    names = {name_of(BASE, KEY), name_of(BASE, "other"), name_of("https://elsewhere.test", KEY)}
+    assert len(names) == 3
+    assert all(len(name) == 64 and KEY not in name for name in names)
+
+
+def test_a_quota_without_limits_is_refused():
+    with pytest.raises(MeisaInputError, match="at least one limit"):
+        Quota((), MemoryStore())
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("inf"), float("nan")])
+def test_a_slots_time_is_above_zero_and_finite(ttl):
+    with pytest.raises(MeisaInputError, match="reservation_ttl"):
+        Quota(parse_limits("1/s"), MemoryStore(), reservation_ttl=ttl)
+
+
+def test_limits_may_come_in_any_order():
+    quota = Quota((Limit(1000, 3600), Limit(60, 60)), MemoryStore())
+    quota.hold()
+    assert 59 < quota.reserve().seconds <= 60
+
+
+def test_the_clock_is_the_hosts_by_default():
+    quota = Quota(parse_limits("1/minute"), MemoryStore())
+    slot = quota.reserve()
+    assert isinstance(slot, Slot)
+    quota.stamp(slot)
+    decision = quota.reserve()
+    assert isinstance(decision, Wait)
+    assert 59 < decision.seconds <= 60.015
+
+
+def test_the_client_of_redis_is_loaded_only_where_it_is_used():
+    program = "import sys, airflow_provider_meisa.api.quota_stores; sys.exit('redis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
