@@ -1,0 +1,162 @@
+import asyncio
+import json
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    Connection,
+)
+
+from airflow_provider_meisa.api.errors import MeisaError, MeisaKeyError, MeisaServerError
+from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.provider_info import get_provider_info
+
+
+@pytest.fixture(autouse=True)
+def connection(meisa_connection):
+    return meisa_connection
+
+
+def test_each_call_of_the_api_is_one_method(meisa_sandbox):
+    hook = MeisaHook()
+    assert hook.ping().environment == "live"
+    assert hook.enroll("ada@example.com", "onboarding", metadata={"plan": "team"}).verdict == "enrolled"
+    assert [
+        o.verdict for o in hook.bulk_enroll(["ada@example.com", "kay@example.com"], "onboarding").outcomes
+    ] == [
+        "already_enrolled",
+        "enrolled",
+    ]
+    assert {info.slug for info in hook.list_sequences()} == {"onboarding", "reactivation"}
+    assert {info.slug for info in hook.list_sequences(status="all", search="win")} == {"winback"}
+    assert hook.contact_enrollments("ada@example.com").enrollments[0].sequence_slug == "onboarding"
+    assert "unsubscribed@example.com" in hook.unsubscribed_emails().emails
+
+
+def test_the_client_is_made_once_a_hook():
+    hook = MeisaHook()
+    assert hook.get_conn() is hook.get_conn()
+    assert asyncio.run(hook.get_async_conn()) is hook.get_conn()
+
+
+def test_on_an_event_loop_the_client_is_the_same_kind(meisa_sandbox):
+    client = asyncio.run(MeisaHook().get_async_conn())
+    assert client.settings.base_url == meisa_sandbox.api_url
+
+
+def test_an_unknown_connection_is_named():
+    with pytest.raises(AirflowNotFoundException, match="nobody_made_this"):
+        MeisaHook("nobody_made_this").get_conn()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"password": ""}, "API key is empty"),
+        ({"host": "http://meisa.example.com"}, "https://"),
+        ({"host": "https://user:secret@meisa.example.com"}, "no user, password"),
+        ({"extra": {"timeout": "soon"}}, "timeout"),
+        ({"extra": {"rate_limits": "sixty"}}, "60/minute"),
+        ({"extra": {"environment": "staging"}}, "'live', 'test'"),
+        ({"extra": {"allow_http": "perhaps"}}, "allow_http"),
+        ({"extra": {"quota_store": "ftp://somewhere"}}, "redis://"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_connection_that_cannot_be_used_says_what_to_do(connection, changes, message):
+    connection(**changes)
+    with pytest.raises(AirflowFailException, match=message):
+        MeisaHook().get_conn()
+    working, said = MeisaHook().test_connection()
+    assert (working, message in said) == (False, True)
+
+
+def test_a_failure_a_retry_cannot_mend_stops_the_task_and_others_do_not():
+    with pytest.raises(AirflowFailException), airflow_failures():
+        raise MeisaKeyError("no", status=401)
+    with pytest.raises(AirflowException) as raised, airflow_failures():
+        raise MeisaServerError("later", status=503)
+    assert not isinstance(raised.value, AirflowFailException)
+    assert isinstance(raised.value.__cause__, MeisaError)
+
+
+def test_the_test_button_says_what_the_key_may_do(connection, meisa_sandbox):
+    working, said = MeisaHook().test_connection()
+    assert working
+    assert "live key" in said
+    assert "sequences:enroll" in said
+    assert "Missing" not in said
+    meisa_sandbox.add_key("meisa_live_reader", ["sequences:read"])
+    connection(password="meisa_live_reader")
+    _, said = MeisaHook().test_connection()
+    assert "Missing for: sequences:enroll (MeisaEnrollOperator, MeisaBulkEnrollOperator)" in said
+    assert "meisa_live_reader" not in said
+
+
+def test_the_test_button_never_raises_and_never_shows_the_key(connection, meisa_sandbox):
+    connection(password="meisa_live_unknown")
+    working, said = MeisaHook().test_connection()
+    assert not working
+    assert "401" in said
+    assert "meisa_live_unknown" not in said
+
+
+def test_the_test_button_finds_a_key_of_the_wrong_environment(connection, meisa_sandbox):
+    connection(extra={"environment": "live"}, password=meisa_sandbox.test_key)
+    assert MeisaHook().test_connection() == (
+        False,
+        "The connection says environment live, but the API key is of test. Change the key or the extra environment.",
+    )
+
+
+def test_the_connection_survives_the_round_trip_through_a_uri(meisa_sandbox, monkeypatch):
+    connection = Connection(
+        conn_id="round_trip",
+        conn_type="meisa",
+        host=meisa_sandbox.api_url,
+        password=meisa_sandbox.key,
+        extra=json.dumps({"rate_limits": "20/2s, 100/hour", "quota_store": "memory"}),
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_ROUND_TRIP", connection.get_uri())
+    settings = MeisaHook("round_trip").get_conn().settings
+    assert settings.base_url == meisa_sandbox.api_url
+    assert [str(limit) for limit in settings.limits] == ["20/2s", "100/hour"]
+    assert MeisaHook("round_trip").test_connection()[0]
+
+
+def test_the_key_is_masked_from_the_moment_it_is_read(connection):
+    from airflow.providers.common.compat.sdk import redact
+
+    connection(password="meisa_live_veryspecial")
+    MeisaHook().get_conn()
+    assert "veryspecial" not in str(redact("the key is meisa_live_veryspecial"))
+
+
+def test_the_form_of_old_airflows_shows_the_fields_of_the_new(mocker):
+    """Airflow before 3.2 asks the hook for the form; later versions read provider info."""
+    made = {}
+
+    def field(kind):
+        return lambda **arguments: made.setdefault(arguments["label"], (kind, arguments.get("default")))
+
+    mocker.patch.dict(
+        "sys.modules",
+        {
+            "flask_appbuilder.fieldwidgets": mocker.Mock(),
+            "wtforms": mocker.Mock(
+                StringField=field("text"), PasswordField=field("password"), BooleanField=field("tick")
+            ),
+        },
+    )
+    (described,) = get_provider_info()["connection-types"]
+    assert list(MeisaHook.get_connection_form_widgets()) == list(described["conn-fields"])
+    assert made["Timeout (s)"] == ("text", "30")
+    assert made["Quota store"] == ("password", None)
+    assert made["Allow http://"] == ("tick", False)
+    assert MeisaHook.get_ui_field_behaviour() == {
+        "hidden_fields": ["login", "port", "schema"],
+        "relabeling": {"password": "API key", "host": "Base URL"},
+        "placeholders": described["ui-field-behaviour"]["placeholders"],
+    }

@@ -1,0 +1,62 @@
+import json
+
+import pytest
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_provider_meisa.operators.private import Private, PrivateField, revealed
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (["ada@example.com", "grace@example.com"], "2 hidden values"),
+        ({"name": "Ada"}, "1 hidden fields"),
+        ("ada@example.com", "1 hidden value"),
+        ("{{ params.email }}", "{{ params.email }}"),
+        ("{{ 'ada@example.com' }}", "{{ '<address>' }}"),
+        (7, "hidden"),
+    ],
+)
+def test_a_private_value_shows_its_size_or_its_template(value, shown):
+    assert str(Private(value)) == repr(Private(value)) == shown
+    assert revealed(Private(value)) is value
+
+
+def test_only_a_value_with_a_template_inside_is_rendered():
+    assert Private(["ada@example.com"] * 1000).template_fields == ()
+    assert Private(["{{ params.email }}"]).template_fields == ("value",)
+    assert Private({"a": [{"b": "{% if x %}y{% endif %}"}]}).template_fields == ("value",)
+
+
+def test_a_private_field_is_private_however_it_is_set():
+    class Task:
+        field = PrivateField()
+
+    task = Task()
+    task.field = "ada@example.com"
+    task.field = task.field
+    assert str(task.field) == "1 hidden value"
+    task.field = None
+    assert task.field is None
+    assert isinstance(Task.field, PrivateField)
+
+
+def test_a_serialized_dag_holds_no_address():
+    with DAG("private", schedule=None) as dag:
+        MeisaBulkEnrollOperator(task_id="many", sequence_slug="onboarding", emails=["ada@example.com"])
+        MeisaEnrollOperator(
+            task_id="one", sequence_slug="onboarding", email="ada@example.com", metadata={"name": "Lovelace"}
+        )
+    stored = json.dumps(DagSerialization.to_dict(dag))
+    assert "example.com" not in stored
+    assert "Lovelace" not in stored
+    assert "1 hidden value" in stored
+
+
+def test_the_output_of_another_task_makes_it_an_upstream():
+    with DAG("upstream", schedule=None):
+        first = MeisaBulkEnrollOperator(task_id="first", sequence_slug="onboarding", emails=[])
+        second = MeisaBulkEnrollOperator(task_id="second", sequence_slug="onboarding", emails=first.output)
+    assert second.upstream_task_ids == {"first"}

@@ -1,0 +1,64 @@
+import json
+import sqlite3
+
+import pytest
+
+
+@pytest.fixture
+def warehouse(tmp_path, monkeypatch):
+    path = tmp_path / "warehouse.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER)")
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+
+    def fill(*addresses, days=180):
+        connection.executemany(
+            "INSERT INTO contacts (email, last_seen_days) VALUES (?, ?)",
+            [(address, days) for address in addresses],
+        )
+        connection.commit()
+
+    yield fill
+    connection.close()
+
+
+def test_lapsed_contacts_of_the_warehouse_are_enrolled_and_nobody_else(example, warehouse, meisa_sandbox):
+    lapsed = [f"lapsed{number}@example.com" for number in range(700)]
+    warehouse(*lapsed, "LAPSED1@example.com", "unsubscribed@example.com", "broken")
+    warehouse("recent@example.com", days=3)
+    ran = example("warehouse_to_sequence")
+    assert set(ran.states.values()) == {"success"}
+    assert {row["email"] for row in meisa_sandbox.enrollments("reactivation")} == set(lapsed)
+    assert (
+        ran.xcom("report") == "700 of 703 enrolled with 2 requests; 1 suppressed, 0 in the sequence already"
+    )
+
+
+def test_too_many_broken_addresses_make_the_warehouse_dag_red_after_the_others_were_enrolled(
+    example, warehouse, meisa_sandbox
+):
+    warehouse("ada@example.com", "broken")
+    ran = example("warehouse_to_sequence")
+    assert (ran.states["enroll"], ran.states["report"]) == ("failed", "upstream_failed")
+    assert [row["email"] for row in meisa_sandbox.enrollments("reactivation")] == ["ada@example.com"]
+
+
+def test_a_contact_that_signs_up_is_enrolled_once(example, meisa_sandbox):
+    assert set(example("enroll_one").states.values()) == {"success"}
+    ran = example("enroll_one")
+    assert ran.xcom("sequences_before") == ["onboarding"]
+    assert ran.states["enroll"] == "skipped"
+    (row,) = meisa_sandbox.enrollments("onboarding")
+    assert (row["email"], row["metadata"], row["trigger_source"]) == (
+        "ada@example.com",
+        {"plan": "team"},
+        "airflow",
+    )
+
+
+def test_each_segment_goes_into_its_own_sequence(example, meisa_sandbox):
+    ran = example("mapped_sequences")
+    assert set(ran.states.values()) == {"success"}
+    assert ran.xcom("total") == 3
+    assert len(meisa_sandbox.enrollments("onboarding")) == 2
+    assert [row["email"] for row in meisa_sandbox.enrollments("reactivation")] == ["edsger@example.com"]

@@ -1,0 +1,131 @@
+"""The law of the house: who may import whom, and what an import may cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_meisa
+
+HOUSE = Path(airflow_provider_meisa.__path__[0])
+RINGS = {
+    "api": set(),
+    "provider_info": set(),
+    "hooks": {"api", "provider_info"},
+    "triggers": {"api", "hooks"},
+    "links": {"api", "hooks"},
+    "operators": {"api", "hooks", "links", "triggers"},
+    "sensors": {"api", "hooks", "links", "triggers"},
+    "transfers": {"api", "hooks", "links", "triggers", "operators"},
+    "sandbox": set(),
+}
+ROOM_OF_API = {"requests", "urllib3", "tenacity", "redis"}
+
+
+def rooms():
+    return [path for path in HOUSE.rglob("*.py") if path.parent != HOUSE or path.stem == "provider_info"]
+
+
+def room_of(path):
+    first = path.relative_to(HOUSE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(HOUSE)))
+def test_a_room_imports_only_rooms_further_in(path):
+    room = room_of(path)
+    ours = {
+        name.split(".")[1]
+        for name in imports_of(path)
+        if name.startswith("airflow_provider_meisa.") and name.count(".")
+    }
+    assert ours <= RINGS[room] | {room}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in rooms() if room_of(path) in ("api", "sandbox", "provider_info")],
+    ids=lambda path: path.stem,
+)
+def test_the_innermost_rooms_know_no_airflow(path):
+    assert not [name for name in imports_of(path) if name.split(".")[0] == "airflow"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in rooms() if room_of(path) != "sandbox"], ids=lambda path: path.stem
+)
+def test_no_room_needs_more_than_the_core_install(path):
+    allowed = {"airflow", "airflow_provider_meisa"} | set(sys.stdlib_module_names)
+    foreign = {name.split(".")[0] for name in imports_of(path)} - allowed
+    optional = {"flask_appbuilder", "wtforms", "pyarrow", "psycopg2"}
+    assert foreign <= (ROOM_OF_API if room_of(path) == "api" else set()) | optional
+
+
+def loaded_by(*statements):
+    program = "; ".join(
+        [
+            "import sys",
+            *statements[:-1],
+            "before = set(sys.modules)",
+            statements[-1],
+            "print(*(set(sys.modules) - before))",
+        ]
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "operators.sequences",
+        "sensors.sequences",
+        "hooks.meisa",
+        "triggers.sequences",
+        "links.meisa",
+    ],
+)
+def test_a_dag_file_loads_nothing_heavy_with_us(module):
+    loaded = loaded_by(
+        "from airflow.sdk import BaseOperator, BaseSensorOperator", f"import airflow_provider_meisa.{module}"
+    )
+    heavy = {
+        "requests",
+        "tenacity",
+        "fastapi",
+        "urllib3",
+        "uvicorn",
+        "pandas",
+        "redis",
+        "airflow.models",
+        "sqlalchemy",
+    }
+    assert not {name for name in loaded if name in heavy or name.split(".")[0] in heavy - {"airflow.models"}}
+
+
+def test_importing_the_package_loads_nothing_at_all():
+    assert loaded_by("import airflow_provider_meisa") == {"airflow_provider_meisa"}
+
+
+def test_the_provider_description_loads_nothing_else():
+    assert loaded_by("from airflow_provider_meisa import provider_info") <= {
+        "airflow_provider_meisa",
+        "airflow_provider_meisa.provider_info",
+        "typing",
+        "__future__",
+        "collections.abc",
+        "re",
+        *sys.stdlib_module_names,
+        *(name for name in sys.modules if name.split(".")[0] in sys.stdlib_module_names),
+    }
