@@ -1,0 +1,496 @@
+"""What README and docs say is true of the code."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_meisa.api import errors, outcomes
+from airflow_provider_meisa.api.limits import parse_limits
+from airflow_provider_meisa.api.sequences import SequenceInfo
+from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.provider_info import get_provider_info
+from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+DAGS = ROOT / "example_dags"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+TEXTS = [ROOT / "README.md", *PAGES]
+
+every_text = pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands between a heading and the next of its level or above."""
+    level = heading.partition(" ")[0]
+    match = re.search(
+        rf"^{re.escape(heading)}$(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    assert match, f"There is no heading {heading!r}."
+    return match[1]
+
+
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """Return every table as a list of rows."""
+    found = []
+    for match in re.finditer(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        head, _, *rows = [
+            [cell.strip() for cell in line.strip("|").split(" |")] for line in match[0].splitlines()
+        ]
+        found.append([dict(zip(head, row, strict=True)) for row in rows])
+    return found
+
+
+def fences(text: str, language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for code in found]
+
+
+def plain(cell: str) -> str:
+    return cell.replace("`", "")
+
+
+@pytest.fixture
+def settings_of(monkeypatch):
+    """Read a connection as Airflow does that finds it in its environment."""
+
+    def read_connection(spelled: str) -> Settings:
+        monkeypatch.setenv("AIRFLOW_CONN_MEISA_FROM_DOCS", spelled)
+        return MeisaHook("meisa_from_docs").get_conn().settings
+
+    return read_connection
+
+
+# The pages
+
+
+def test_the_docs_build_without_a_warning(tmp_path):
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "html"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow")},
+    )
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "html" / "index.html").exists()
+
+
+@every_text
+def test_every_link_to_a_file_leads_to_one(path):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+@every_text
+def test_every_python_block_compiles_and_what_it_imports_of_ours_exists(path):
+    for code in fences(path.read_text(encoding="utf-8"), "python"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_meisa"):
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, name.name) for name in node.names), ast.unparse(node)
+
+
+@every_text
+def test_python_in_the_texts_is_quoted_from_the_examples(path):
+    examples = [textwrap.dedent(piece) for file in DAGS.glob("*.py") for piece in _pieces(file)]
+    for code in fences(path.read_text(encoding="utf-8"), "python"):
+        assert any(code in example for example in examples), f"This stands in no example DAG:\n{code}"
+
+
+def _pieces(file: Path) -> list[str]:
+    return re.findall(
+        r"^ *# \[START \w+\]\n(.*?)^ *# \[END \w+\]$",
+        file.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+
+
+@every_text
+def test_every_module_and_class_of_ours_that_is_named_exists(path):
+    text = path.read_text(encoding="utf-8")
+    for dotted in set(re.findall(r"\bairflow_provider_meisa(?:\.\w+)+", text)) - {
+        "airflow_provider_meisa.egg"
+    }:
+        _resolve(dotted)
+    for name in set(re.findall(r"\bMeisa[A-Z]\w+", text)):
+        assert name in _public_classes(), f"{name} does not exist."
+
+
+def _resolve(dotted: str) -> None:
+    try:
+        importlib.import_module(dotted)
+    except ModuleNotFoundError:
+        module, _, name = dotted.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), dotted
+
+
+def _public_classes() -> set[str]:
+    modules = [
+        "api.errors",
+        "hooks.meisa",
+        "operators.sequences",
+        "sensors.sequences",
+        "triggers.sequences",
+        "links.meisa",
+    ]
+    found = [importlib.import_module(f"airflow_provider_meisa.{module}") for module in modules]
+    return {name for module in found for name, _ in inspect.getmembers(module, inspect.isclass)}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_a_line_holds_one_sentence(path):
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for line in prose.splitlines():
+        # A remark at a list item or in a table may be longer than a sentence.
+        if not line.startswith(("|", "- ")):
+            assert not re.search(r"[.!?]\)? (?=[A-Z`\[])", line), line
+
+
+# README
+
+
+def test_the_readme_says_where_each_class_is():
+    (rows,) = tables(section(read("README.md"), "## What is in it"))
+    for row in rows:
+        assert hasattr(importlib.import_module(plain(row["Where"])), plain(row["Class"])), row
+
+
+def test_the_readme_names_only_make_targets_that_exist():
+    targets = set(re.findall(r"^([a-z]+):.*##", read("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:\$ |`)make ([a-z]+)\b", read("README.md"))) <= targets
+
+
+def test_the_output_of_the_demo_in_the_readme_is_one_the_demo_can_print():
+    shown = fences(section(read("README.md"), "## Try it"), "text")[0]
+    demo = read("scripts/demo.py")
+    words = re.findall(r"^([a-z][^\d\n]*?) {2,}", shown, re.MULTILINE)
+    assert words
+    assert all(f'"{word}"' in demo for word in words), words
+    assert shown.splitlines()[-1] in demo
+
+
+# Connection
+
+
+def test_the_table_of_extras_is_that_of_the_form():
+    _, rows = tables(section(read("docs/connection.md"), "## Fields"))
+    said = {plain(row["Extra"]): (row["In the form"], _default(row["What it is"])) for row in rows}
+    fields = get_provider_info()["connection-types"][0]["conn-fields"]
+    assert said == {
+        name: (field["label"], field["schema"].get("default") or None) for name, field in fields.items()
+    }
+
+
+def test_the_table_of_extras_names_every_choice():
+    _, rows = tables(section(read("docs/connection.md"), "## Fields"))
+    said = {plain(row["Extra"]): row["What it is"] for row in rows}
+    for name, field in get_provider_info()["connection-types"][0]["conn-fields"].items():
+        assert all(f"`{choice}`" in said[name] for choice in filter(None, field["schema"].get("enum", []))), (
+            name
+        )
+
+
+def _default(cell: str) -> object:
+    """Return the default that ends a cell; nothing where it is empty, or as good as that."""
+    found = re.search(r"Default: (?:empty|`(.*)`)\.$", cell)
+    assert found, cell
+    text = found[1] or ""
+    return json.loads(text) or None if re.fullmatch(r"true|false|\d+", text) else text or None
+
+
+def test_the_table_of_standard_fields_is_that_of_the_form():
+    rows, _ = tables(section(read("docs/connection.md"), "## Fields"))
+    behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+    assert {plain(row["Field"]): row["In the form"] for row in rows} == behaviour["relabeling"]
+
+
+def test_the_json_and_the_uri_of_the_page_are_the_same_connection(settings_of):
+    text = section(read("docs/connection.md"), "## As an environment variable")
+    (spelled,) = fences(text, "json")
+    uri, least, sandbox = (code.strip() for code in fences(text, "text"))
+    wanted = Settings(
+        api_key="meisa_live_your_key",
+        environment="live",
+        limits=parse_limits("120/minute, 5000/hour"),
+        timeout=10,
+    )
+    assert settings_of(spelled) == wanted
+    assert settings_of(uri) == wanted
+    assert settings_of(least) == Settings(api_key="meisa_live_your_key")
+    assert settings_of(sandbox) == Settings(
+        api_key="meisa_live_sandbox", base_url="http://127.0.0.1:8765/api/v1"
+    )
+
+
+@every_text
+def test_every_connection_uri_can_be_used(path, settings_of):
+    for uri in re.findall(r"meisa://[^\s'`]+", path.read_text(encoding="utf-8")):
+        assert settings_of(uri).api_key.startswith("meisa_live_"), uri
+
+
+def test_the_scopes_are_those_the_calls_need(meisa_sandbox, meisa_connection):
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    (rows,) = tables(section(read("docs/connection.md"), "## Scopes"))
+    scopes = {
+        name: plain(row["Scope"])
+        for row in rows
+        for name in re.findall(r"MeisaHook\.(\w+)", row["What you use"])
+    }
+    calls = {
+        "enroll": ("ada@example.com", "onboarding"),
+        "bulk_enroll": (["ada@example.com"], "onboarding"),
+        "list_sequences": (),
+        "contact_enrollments": ("ada@example.com",),
+        "unsubscribed_emails": (),
+        "ping": (),
+    }
+    assert scopes.keys() == calls.keys()
+    meisa_sandbox.add_key("meisa_live_none", [])
+    meisa_connection(password="meisa_live_none")
+    for name, arguments in calls.items():
+        call = getattr(MeisaHook(), name)
+        if scopes[name] == "none":
+            call(*arguments)
+        else:
+            with pytest.raises(AirflowFailException, match=f"lacks the scope {scopes[name]} "):
+                call(*arguments)
+
+
+def test_the_test_button_says_what_the_page_shows(meisa_sandbox, meisa_connection):
+    meisa_sandbox.add_key("meisa_live_narrow", ["sequences:enroll"])
+    meisa_connection(password="meisa_live_narrow")
+    (shown,) = fences(section(read("docs/connection.md"), "## The Test button"), "text")
+    assert MeisaHook().test_connection() == (True, shown.strip())
+
+
+# Parameters
+
+
+def family(class_: type) -> list[type]:
+    """Return a class and those of ours that it is made of."""
+    return [one for one in class_.__mro__ if one.__module__.startswith("airflow_provider_meisa.")]
+
+
+def own_parameters(class_: type) -> dict[str, inspect.Parameter]:
+    return {
+        name: parameter
+        for one in family(class_)
+        for name, parameter in inspect.signature(one).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+@pytest.mark.parametrize(
+    ("page", "class_"),
+    [
+        ("docs/reference/operators.md", MeisaEnrollOperator),
+        ("docs/reference/operators.md", MeisaBulkEnrollOperator),
+        ("docs/reference/sensors.md", MeisaSequenceSensor),
+    ],
+)
+def test_every_parameter_is_on_its_page_with_its_default(page, class_):
+    (rows,) = tables(section(read(page), f"## {class_.__name__}"))
+    parameters = own_parameters(class_)
+    assert [plain(row["Parameter"]) for row in rows] == list(parameters)
+    for row in rows:
+        name, default = plain(row["Parameter"]), parameters[plain(row["Parameter"])].default
+        wanted = "required" if default is inspect.Parameter.empty else repr(default)
+        if name == "deferrable":
+            wanted = "[operators] default_deferrable"
+        assert plain(row["Default"]) == wanted, name
+        assert (row["Templated"] != "no") == (name in class_.template_fields), name
+        hidden = hasattr(inspect.getattr_static(class_, name, None), "__set_name__")
+        assert (row["Templated"] == "hidden") == hidden, name
+
+
+@pytest.mark.parametrize("class_", [MeisaEnrollOperator, MeisaBulkEnrollOperator, MeisaSequenceSensor])
+def test_every_parameter_is_in_the_docstring(class_):
+    docs = "\n".join(one.__doc__ or "" for one in family(class_))
+    assert set(re.findall(r"^ *:param (\w+):", docs, re.MULTILINE)) == set(own_parameters(class_))
+
+
+# XCom, verdicts, errors
+
+
+def flattened(value: object, name: str = "") -> list[str]:
+    """Name every field, those of objects in a list as ``list[].field``; verdicts have a page of their own."""
+    if isinstance(value, dict) and name != "counts":
+        inner = [f for key, part in value.items() for f in flattened(part, f"{name}.{key}" if name else key)]
+        return [name, *inner] if name.endswith("[]") else inner
+    if isinstance(value, list):
+        return [name, *(field for field in flattened(value[0], f"{name}[]") if not field.endswith("[]"))]
+    return [name]
+
+
+def sample_summary() -> dict[str, object]:
+    tally = outcomes.Tally()
+    tally.add([outcomes.Outcome("ada@example.com", outcomes.Verdict.FAILED, "refused")])
+    return outcomes.summary(
+        tally,
+        sequence_slug="onboarding",
+        complete=True,
+        requests=1,
+        repeats=0,
+        rate_limited=0,
+        waited_s=0,
+        elapsed_s=1,
+    )
+
+
+def test_every_field_of_the_summary_is_on_the_page_in_its_order():
+    (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaBulkEnrollOperator"))
+    assert [plain(row["Field"]) for row in rows] == flattened(sample_summary())
+
+
+def test_the_example_of_a_summary_has_its_form_and_adds_up():
+    (code,) = fences(section(read("docs/reference/xcom.md"), "## MeisaBulkEnrollOperator"), "json")
+    shown = json.loads(code)
+    assert flattened(shown) == flattened(sample_summary())
+    assert list(shown["counts"]) == [verdict.value for verdict in outcomes.Verdict]
+    assert sum(shown["counts"].values()) == shown["total"]
+
+
+def test_every_field_of_a_single_enrollment_is_on_the_page(run_task):
+    (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaEnrollOperator"))
+    ran = run_task(MeisaEnrollOperator, email="ada@example.com", sequence_slug="onboarding")
+    assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
+
+
+def test_every_field_of_a_sequence_is_on_the_page():
+    (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaSequenceSensor"))
+    assert [plain(row["Field"]) for row in rows] == [field.name for field in dataclasses.fields(SequenceInfo)]
+
+
+def test_every_verdict_is_on_its_page_in_its_order():
+    (rows,) = tables(read("docs/reference/verdicts.md"))
+    assert [plain(row["Verdict"]) for row in rows] == [verdict.value for verdict in outcomes.Verdict]
+
+
+def error_classes() -> set[type[errors.MeisaError]]:
+    return {
+        one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.MeisaError)
+    }
+
+
+def test_the_tree_of_errors_on_the_page_is_that_of_the_module():
+    (tree,) = fences(read("docs/reference/errors.md"), "text")
+    drawn = {(match.start(), match[0]) for match in re.finditer(r"Meisa\w+", tree)}
+    assert [name for _, name in sorted(drawn)] == re.findall(
+        r"Meisa\w+Error|MeisaError", errors.__doc__ or ""
+    )
+    assert {name for _, name in drawn} == {one.__name__ for one in error_classes()}
+
+
+def test_the_page_says_of_every_error_whether_airflow_retries_it():
+    (rows,) = tables(read("docs/reference/errors.md"))
+    said = {plain(row["Class"]): row["Airflow retries"] for row in rows}
+    parents = {parent for one in error_classes() for parent in one.__bases__}
+    for one in error_classes() - (parents - {errors.MeisaNotFoundError}):
+        made = (
+            one("", status=400)
+            if issubclass(one, errors.MeisaRefusedError | errors.MeisaUnreadableAnswerError)
+            else one("")
+        )
+        assert said.pop(one.__name__) == ("no" if is_final(made) else "yes"), one
+    assert not said
+
+
+# Sandbox and tutorial
+
+
+def test_every_fault_of_the_sandbox_is_on_its_page():
+    from airflow_provider_meisa.sandbox.faults import KINDS
+
+    (rows,) = tables(read("docs/how-to/sandbox.md"))
+    assert [plain(row["Fault"]) for row in rows] == list(KINDS)
+
+
+def test_every_member_of_the_fixture_that_the_page_names_exists(meisa_sandbox):
+    (rows,) = tables(read("docs/how-to/test-dags.md"))
+    for row in rows:
+        for name, _, arguments in re.findall(r"`(\w+)(\(([^)]*)\))?`", row["Member"]):
+            member = getattr(meisa_sandbox, name)
+            wanted = [word for word in re.findall(r"\w+", arguments) if "{" not in arguments]
+            assert list(inspect.signature(member).parameters)[: len(wanted)] == wanted if wanted else True
+
+
+def test_the_curl_commands_of_the_sandbox_page_work(meisa_sandbox):
+    commands = re.findall(r"^\$ (curl .*)$", read("docs/how-to/sandbox.md"), re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        shown = command.replace("http://127.0.0.1:8765", meisa_sandbox.url).replace(
+            "curl", "curl --fail -sS", 1
+        )
+        subprocess.run(["bash", "-c", shown], check=True, capture_output=True)
+    sequences = meisa_sandbox.summary()["environments"]["live"]["sequences"]
+    assert sequences["winback"]["status"] == "active"
+
+
+def test_every_command_of_the_tutorial_works(tmp_path, meisa_sandbox):
+    text = read("docs/tutorial.md").replace(
+        "127.0.0.1%3A8765", meisa_sandbox.url.removeprefix("http://").replace(":", "%3A")
+    )
+    commands = [
+        line.removeprefix("$ ")
+        for code in fences(text, "console")
+        for line in code.splitlines()
+        if not re.match(r"\$ (python3 -m venv|\. |pip install|meisa-sandbox)", line)
+    ]
+    script = "\n".join(["set -euo pipefail", *commands]).replace("$HOME/meisa-tutorial", str(tmp_path))
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{outside['PATH']}"
+    ran = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={**outside, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:]
+    assert "Connection success!" in ran.stdout
+    assert all(code.strip() in ran.stdout for code in fences(text, "text"))
+    assert [row["email"] for row in meisa_sandbox.enrollments("onboarding")] == ["ada@example.com"]
+
+
+# [START own_dag]
+@pytest.mark.meisa_sandbox(rate_limits="none")
+def test_a_lost_answer_enrolls_nobody_twice(meisa_sandbox, airflow_database, monkeypatch):
+    connection = {
+        "conn_type": "meisa",
+        "host": meisa_sandbox.url,
+        "password": meisa_sandbox.key,
+        "extra": {"quota_store": "memory"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MEISA_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+
+    command = [sys.executable, "-m", "airflow", "dags", "test", "mapped_sequences"]
+    subprocess.run(command, check=True)
+
+    sequences = ("onboarding", "reactivation")
+    enrolled = [row for slug in sequences for row in meisa_sandbox.enrollments(slug)]
+    assert [row["times_enrolled"] for row in enrolled] == [1, 1, 1]
+    # [END own_dag]
