@@ -11,8 +11,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.address_set import AddressSet
@@ -111,6 +111,22 @@ def batches(source: Iterable[object], size: int = LARGEST_BATCH) -> Iterator[Bat
     if not _fits(size):
         raise MeisaInputError(f"A batch holds 1 to {LARGEST_BATCH} addresses; change the batch size.")
     return _cut(_readable(source), size)
+
+
+def without(batch: Batch, suppressed: Container[str]) -> Batch:
+    """Set aside the addresses of a batch whose keys are known to be suppressed.
+
+    :param suppressed: keys, as `key_of` makes them.
+    """
+    if suppressed == ():
+        return batch
+    sent = tuple(address for address in batch.addresses if key_of(address) not in suppressed)
+    if len(sent) == len(batch.addresses):
+        return batch
+    known = (address for address in batch.addresses if key_of(address) in suppressed)
+    reason = "on Meisa's list of unsubscribed addresses"
+    aside = tuple(Outcome(address, Verdict.SUPPRESSED, reason) for address in known)
+    return replace(batch, addresses=sent, set_aside=(*batch.set_aside, *aside))
 
 
 def addresses_from(value: object) -> Iterable[object]:

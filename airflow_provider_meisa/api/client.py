@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
     MeisaError,
+    MeisaInputError,
     MeisaRateLimitError,
+    MeisaRefusedError,
     MeisaServerError,
+    MeisaStoppedError,
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
 )
@@ -58,7 +60,7 @@ class MeisaClient:
     :param settings: base URL, key and habits.
     :param quota: what keeps calls inside the rate limits; by default the one the settings name.
     :param transport: what carries a call; by default HTTP.
-    :param sleep: waits a number of seconds.
+    :param sleep: waits a number of seconds; by default until then or until `stop`.
     :param max_wait: the longest wait, in seconds, that a call sits out; a longer one is raised as
         `MeisaRateLimitError` with ``retry_after``.
     """
@@ -69,7 +71,7 @@ class MeisaClient:
         *,
         quota: Quota | None = None,
         transport: Transport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         max_wait: float = MAX_WAIT,
     ) -> None:
         self.settings = settings
@@ -80,7 +82,8 @@ class MeisaClient:
         )
         self.environment_confirmed = not settings.environment
         self._transport = transport or Transport(settings)
-        self._sleep = sleep
+        self._stopping = threading.Event()
+        self._sleep = sleep or self._stopping.wait
         self._max_wait = max_wait
         self._traffic = Traffic()
         self._lock = threading.Lock()
@@ -111,16 +114,11 @@ class MeisaClient:
                 doubts.append(error)
                 raise
 
-        answer = Retrying(
-            retry=retry_if_exception(
-                lambda error: may_repeat(call, error, resend=resend, max_wait=self._max_wait)
-            ),
-            wait=_pause,
-            stop=stop_after_attempt(TRIES),
-            sleep=self.wait,
-            before_sleep=self._note_repeat,
-            reraise=True,
-        )(attempt)
+        try:
+            answer = self._repeating(call, resend=resend)(attempt)
+        except MeisaRefusedError as error:
+            error.possibly_done = bool(doubts) and not call.safe
+            raise
         return replace(answer, possibly_repeated=bool(doubts) and not call.safe)
 
     def pages(self, call: Call) -> Iterator[object]:
@@ -136,15 +134,27 @@ class MeisaClient:
             link = body.get("next") if isinstance(body, dict) else None
             if not link:
                 return
+            following = self._call_of(link, call)
             if link in seen or len(seen) >= _MOST_PAGES:
                 raise MeisaUnreadableAnswerError(f"{call}: the pages of the answer have no end.", status=200)
-            seen.add(str(link))
-            following = self._call_of(str(link), call)
+            seen.add(link)
 
     def wait(self, seconds: float) -> None:
         """Wait, and count the wait."""
         self._count(waited=seconds)
         self._sleep(seconds)
+
+    def stop(self) -> None:
+        """Send nothing from now on, and end every wait: the task is being killed. Callable from any thread."""
+        self._stopping.set()
+
+    def check_not_stopped(self) -> None:
+        """See that `stop` was not called.
+
+        :raises MeisaStoppedError: if it was.
+        """
+        if self._stopping.is_set():
+            raise MeisaStoppedError("The task was told to stop. A later try goes on from here.")
 
     def close(self) -> None:
         """Close every connection."""
@@ -158,16 +168,34 @@ class MeisaClient:
     ) -> None:
         self.close()
 
+    def _repeating(self, call: Call, *, resend: bool) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception(
+                lambda error: may_repeat(call, error, resend=resend, max_wait=self._max_wait)
+            ),
+            wait=_pause,
+            stop=stop_after_attempt(TRIES),
+            sleep=self.wait,
+            before_sleep=self._note_repeat,
+            reraise=True,
+        )
+
     def _attempt(self, call: Call, slot: Slot) -> Answer:
+        try:
+            self.check_not_stopped()
+        except MeisaStoppedError:
+            self.quota.release(slot)
+            raise
         self._count(requests=1)
         try:
             answer = self._transport.exchange(call)
-        except MeisaUnreachableError:
+        except (MeisaInputError, MeisaUnreachableError):
             self.quota.release(slot)
             raise
         except MeisaRateLimitError as error:
+            error.retry_after = self._believable(error.retry_after)
             self.quota.stamp(slot)
-            self.quota.hold(self._believable(error.retry_after))
+            self.quota.hold(error.retry_after)
             self._count(rate_limited=1)
             raise
         except BaseException:
@@ -178,6 +206,7 @@ class MeisaClient:
 
     def _acquire(self, call: Call) -> Slot:
         while isinstance(decision := self.quota.reserve(), Wait):
+            self.check_not_stopped()
             if decision.seconds > self._max_wait:
                 raise MeisaRateLimitError(
                     f"{call}: the key's rate limits leave no room for {decision.seconds:,.0f} s, longer than the "
@@ -190,7 +219,7 @@ class MeisaClient:
 
     def _believable(self, retry_after: float | None) -> float | None:
         """Cap a wait at the longest window: one absurd header must not stop a shared key for years."""
-        return min(retry_after, self.settings.limits[-1].seconds) if retry_after else None
+        return min(retry_after, self.quota.limits[-1].seconds) if retry_after else None
 
     def _note_repeat(self, state: RetryCallState) -> None:
         self._count(repeats=1)
@@ -210,16 +239,24 @@ class MeisaClient:
                 so_far.waited + waited,
             )
 
-    def _call_of(self, link: str, call: Call) -> Call:
+    def _call_of(self, link: object, call: Call) -> Call:
         """Make the call that a ``next`` link means; the key is only ever sent below our own base URL."""
         base = urlsplit(self.settings.base_url)
-        target = urlsplit(urljoin(self.settings.base_url + call.path, link))
-        if target.hostname != base.hostname or not target.path.startswith(base.path + "/"):
+        target = _target(self.settings.base_url + call.path, link)
+        if target is None or target.hostname != base.hostname or not target.path.startswith(base.path + "/"):
             raise MeisaUnreadableAnswerError(
                 f"{call}: the answer's link to its next page leads away from the base URL; it was not followed.",
                 status=200,
             )
         return replace(call, path=target.path.removeprefix(base.path), query=dict(parse_qsl(target.query)))
+
+
+def _target(url: str, link: object) -> SplitResult | None:
+    """Say where a link on a page leads, if it is one."""
+    try:
+        return urlsplit(urljoin(url, link)) if isinstance(link, str) else None
+    except ValueError:
+        return None
 
 
 def _longest_exchange(settings: Settings) -> float:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from airflow_provider_meisa.api.audience import Batch
+from airflow_provider_meisa.api.audience import Batch, without
 from airflow_provider_meisa.api.bulk_reply import BulkReply
+from airflow_provider_meisa.api.checkpoint import Checkpoint, chained
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
+    MeisaAudienceChangedError,
     MeisaError,
+    MeisaInputError,
     MeisaInvalidRequestError,
     MeisaRateLimitError,
     MeisaServerError,
     MeisaUnreadableAnswerError,
 )
-from airflow_provider_meisa.api.outcomes import Outcome, Tally, Verdict
+from airflow_provider_meisa.api.outcomes import Outcome, Tally, Verdict, possibly_ours
 from airflow_provider_meisa.api.quota import Slot, Wait
 
-_MOST_REFUSALS_FOR_RATE = 10
+_MOST_REFUSALS_FOR_RATE = 20
 _IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
+
+Record = Callable[[int, Sequence[Outcome]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Collect:
+    """Nothing can be sent until the answer to a batch that was sent has come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing is left to send.
+    """Nothing is left to send, and every answer has come.
 
     :param stopped_by: the failure that concerned every address and ended the run early, if one did.
     """
@@ -45,36 +54,90 @@ class Done:
 class Enrollment:
     """Says what to do next until every address has a verdict.
 
-    The performer asks `step`, does what it says, and reports with `answered` or `refused`.
+    The performer asks `step`, does what it says, and reports with `answered` or `refused`. What `checkpoint`
+    returns after a `Send` is the intent, to be kept before the batch is sent; with it a later try goes on exactly.
 
-    :param batches: the audience, cut into batches.
+    :param batches: the audience, cut into batches; the same ones in each try.
     :param reserve: asks the quota for a slot, or how long to wait for one.
+    :param checkpoint: where an earlier try has come to.
+    :param record: told the number of each batch and the outcomes of all its addresses; told again if they change.
+    :param max_in_flight: how many batches may be on their way at a time.
+    :param resend: whether batches that may have been carried out are sent again.
+    :param suppressed: keys (`audience.key_of`) of addresses that are known to be suppressed and are not sent.
+        They may differ from try to try: the fingerprint is taken before they are set aside.
     """
 
-    def __init__(self, batches: Iterable[Batch], reserve: Callable[[], Slot | Wait]) -> None:
-        self.tally = Tally()
+    def __init__(
+        self,
+        batches: Iterable[Batch],
+        reserve: Callable[[], Slot | Wait],
+        *,
+        checkpoint: Checkpoint | None = None,
+        record: Record | None = None,
+        max_in_flight: int = 1,
+        resend: bool = True,
+        suppressed: Container[str] = (),
+    ) -> None:
+        self._from = checkpoint or Checkpoint()
+        self.tally = Tally(self._from.counts, self._from.attention)
+        self.unsettled = Tally()
         self._batches = iter(batches)
         self._reserve = reserve
+        self._record = record
+        self._max_in_flight = max_in_flight
+        self._resend = resend
+        self._suppressed = suppressed
+        self._next = 0
+        self._fingerprint = ""
         self._waiting: deque[Batch] = deque()
+        self._in_flight: dict[int, Batch] = {}
+        self._doubtful: set[int] = set()
         self._accepted = 0
         self._rate_refusals = 0
         self._stopped_by: MeisaError | None = None
 
-    def step(self) -> Send | Wait | Done:
+    def catch_up(self) -> None:
+        """Read what earlier tries have taken, and see that it is what it was.
+
+        :raises MeisaAudienceChangedError: if it is not; nothing was sent by this try.
+        :raises MeisaInputError: if a batch may have been carried out and is not to be sent again; likewise.
+        """
+        self._doubtful = set(self._from.in_flight)
+        again = {*self._from.in_flight, *self._from.unsent}
+        while self._next < self._from.next_batch and (batch := self._take()):
+            if batch.number in again:
+                self._waiting.append(batch)
+        if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
+            raise MeisaAudienceChangedError(
+                "The addresses are not those that an earlier try of this task has begun to send: the query, the file "
+                "or the list has changed. Nothing was sent by this try. Give it the same addresses again, or set "
+                "on_changed_audience='restart' to send all of them; those already in the sequence are then skipped "
+                "by Meisa."
+            )
+        if self._doubtful and not self._resend:
+            raise MeisaInputError(
+                f"An earlier try ended while {len(self._doubtful)} batches were on their way: Meisa may have enrolled "
+                "them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
+            )
+
+    def step(self) -> Send | Wait | Collect | Done:
         """Say what to do next."""
         if self._stopped_by is None and not self._waiting:
-            self._waiting.extend(self._next_batch())
+            self._waiting.extend(self._next_to_send())
         if self._stopped_by is None and self._waiting:
-            decision = self._reserve()
-            return decision if isinstance(decision, Wait) else Send(self._waiting.popleft(), decision)
+            return self._send() if len(self._in_flight) < self._room else Collect()
+        if self._in_flight:
+            return Collect()
         self._set_rest_aside()
         return Done(self._stopped_by)
 
-    def answered(self, reply: BulkReply) -> Counter[Verdict]:
+    def answered(self, send: Send, reply: BulkReply) -> Counter[Verdict]:
         """Take in the answer to a batch, and return its counts."""
         self._accepted += 1
         self._rate_refusals = 0
-        return self.tally.add(reply.outcomes)
+        del self._in_flight[send.batch.number]
+        ours = send.batch.number in self._doubtful
+        return self._settle(send.batch, [possibly_ours(o) if ours else o for o in reply.outcomes])
 
     def refused(self, send: Send, error: MeisaError) -> None:
         """Take in the failure of a batch.
@@ -82,33 +145,81 @@ class Enrollment:
         A 429 puts the batch back. A refusal of the batch's fields fails its addresses, and stops the run only
         if no batch was accepted before it. Every other failure concerns all addresses: it stops the run.
         """
+        batch = self._in_flight.pop(send.batch.number)
+        if isinstance(error, MeisaInvalidRequestError) and self._accepted:
+            reason = error.reason or f"the batch was refused ({error.status})"
+            self._settle(batch, [Outcome(address, Verdict.FAILED, reason) for address in batch.addresses])
+            return
+        if isinstance(error, _IN_DOUBT) or (isinstance(error, MeisaRateLimitError) and error.possibly_done):
+            self._doubtful.add(batch.number)
+        self._waiting.append(batch)
         if isinstance(error, MeisaRateLimitError) and self._rate_refusals < _MOST_REFUSALS_FOR_RATE:
             self._rate_refusals += 1
-            self._waiting.appendleft(send.batch)
-            return
-        verdict, reason = _verdict_of_failure(error)
-        self.tally.add(Outcome(address, verdict, reason) for address in send.batch.addresses)
-        if not isinstance(error, MeisaInvalidRequestError) or not self._accepted:
+        elif self._stopped_by is None:
             self._stopped_by = error
 
-    def _next_batch(self) -> list[Batch]:
-        """Take the next batch that has addresses to send; count what was set aside on the way."""
-        for batch in self._batches:
-            self.tally.add(batch.set_aside)
+    def checkpoint(self, *, complete: bool = False) -> Checkpoint:
+        """Say how far the run has come."""
+        waiting = {batch.number for batch in self._waiting}
+        return Checkpoint(
+            next_batch=self._next,
+            fingerprint=self._fingerprint,
+            in_flight=tuple(sorted({*self._in_flight, *(waiting & self._doubtful)})),
+            unsent=tuple(sorted(waiting - self._doubtful)),
+            counts={verdict.value: count for verdict, count in self.tally.counts.items()},
+            attention=tuple(self.tally.attention),
+            complete=complete,
+        )
+
+    @property
+    def _room(self) -> int:
+        """The first batch goes alone: what concerns every address then shows before a second is sent."""
+        return self._max_in_flight if self._accepted else 1
+
+    def _send(self) -> Send | Wait:
+        decision = self._reserve()
+        if isinstance(decision, Wait):
+            return decision
+        batch = self._waiting.popleft()
+        self._in_flight[batch.number] = batch
+        return Send(batch, decision)
+
+    def _take(self) -> Batch | None:
+        batch = next(self._batches, None)
+        if batch is None:
+            return None
+        self._next = batch.number + 1
+        self._fingerprint = chained(self._fingerprint, batch)
+        return without(batch, self._suppressed)
+
+    def _next_to_send(self) -> list[Batch]:
+        """Take the next batch that has addresses to send; settle those that have none on the way."""
+        while batch := self._take():
             if batch.addresses:
-                return [replace(batch, set_aside=())]
+                return [batch]
+            self._settle(batch, [])
         return []
 
+    def _settle(self, batch: Batch, outcomes: Sequence[Outcome]) -> Counter[Verdict]:
+        everyone = [*batch.set_aside, *outcomes]
+        self._doubtful.discard(batch.number)
+        if self._record:
+            self._record(batch.number, everyone)
+        return self.tally.add(everyone)
+
     def _set_rest_aside(self) -> None:
-        for batch in itertools.chain(self._waiting, self._batches):
-            self.tally.add(batch.set_aside)
-            self.tally.add(Outcome(address, Verdict.UNTRIED) for address in batch.addresses)
-        self._waiting.clear()
+        """Give those that have no verdict yet one for this try; they are left for a later one."""
+        for batch in self._waiting:
+            doubtful = batch.number in self._doubtful
+            verdict, reason = (
+                (Verdict.UNREPORTED, "the answer was lost") if doubtful else (Verdict.UNTRIED, "")
+            )
+            self._leave(batch, verdict, reason)
+        for batch in self._batches:
+            self._leave(batch, Verdict.UNTRIED, "")
 
-
-def _verdict_of_failure(error: MeisaError) -> tuple[Verdict, str]:
-    if isinstance(error, MeisaInvalidRequestError):
-        return Verdict.FAILED, error.reason or f"the batch was refused ({error.status})"
-    if isinstance(error, _IN_DOUBT):
-        return Verdict.UNREPORTED, "the answer to its batch was lost"
-    return Verdict.UNTRIED, ""
+    def _leave(self, batch: Batch, verdict: Verdict, reason: str) -> None:
+        everyone = [*batch.set_aside, *(Outcome(address, verdict, reason) for address in batch.addresses)]
+        if self._record:
+            self._record(batch.number, everyone)
+        self.unsettled.add(everyone)

@@ -4,6 +4,7 @@
 
     MeisaError
     ├── MeisaInputError            nothing was sent: mend the call or the connection
+    │   └── MeisaAudienceChangedError  the addresses are not those of the earlier try
     ├── MeisaNoAnswerError         no answer came
     │   ├── MeisaUnreachableError      the request never left: try again
     │   └── MeisaAnswerLostError       it may have been carried out: check before sending again
@@ -17,6 +18,7 @@
     │   ├── MeisaRateLimitError        429: wait
     │   ├── MeisaRedirectError         3xx: the base URL
     │   └── MeisaServerError           5xx: try again later
+    ├── MeisaStoppedError          the task was told to stop; nothing was sent
     └── MeisaUnreadableAnswerError the answer cannot be read: a proxy, or another service
 
 A message carries method, path, status and what to do; never a body, an address or a key.
@@ -31,6 +33,10 @@ class MeisaError(Exception):
 
 class MeisaInputError(MeisaError, ValueError):
     """What was asked cannot be sent as it is; nothing was sent."""
+
+
+class MeisaAudienceChangedError(MeisaInputError):
+    """What an earlier try has begun cannot be gone on with."""
 
 
 class MeisaNoAnswerError(MeisaError):
@@ -48,11 +54,18 @@ class MeisaAnswerLostError(MeisaNoAnswerError):
     """
 
 
+class MeisaStoppedError(MeisaError):
+    """The task was told to stop before the call was sent."""
+
+
 class MeisaRefusedError(MeisaError):
     """Meisa answered, and the answer was no.
 
     :param status: the HTTP status.
     """
+
+    possibly_done = False
+    """Whether an earlier try of the same call may have been carried out."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)

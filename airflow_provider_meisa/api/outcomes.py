@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from airflow_provider_meisa.api.errors import MeisaInputError
@@ -30,6 +30,9 @@ class Verdict(StrEnum):
     """Never sent."""
 
 
+BY_US = "possibly by this run"
+"""The reason of an address that may be enrolled already because an earlier try of ours enrolled it."""
+
 _ATTENTION = (Verdict.FAILED, Verdict.UNREPORTED, Verdict.INVALID)
 _MOST_ATTENTION = 20
 _SUMMARY_BYTES = 4000
@@ -53,15 +56,25 @@ class Outcome:
         return f"Outcome({self.verdict.value}, {self.reason!r})"
 
 
+def possibly_ours(outcome: Outcome) -> Outcome:
+    """Mark one that is already enrolled because an earlier try of the same call may have enrolled it."""
+    return replace(outcome, reason=BY_US) if outcome.verdict is Verdict.ALREADY_ENROLLED else outcome
+
+
 class Tally:
     """Counts outcomes as they come and keeps the first few that need a person's attention.
 
     Memory does not grow with the number of addresses.
+
+    :param counts: what was counted before.
+    :param attention: ``{"address" (masked), "verdict", "reason"}`` of those kept before.
     """
 
-    def __init__(self) -> None:
-        self.counts: Counter[Verdict] = Counter()
-        self.attention: list[Outcome] = []
+    def __init__(
+        self, counts: Mapping[str, int] | None = None, attention: Iterable[Mapping[str, str]] = ()
+    ) -> None:
+        self.counts: Counter[Verdict] = Counter({Verdict(name): n for name, n in (counts or {}).items()})
+        self.attention: list[Mapping[str, str]] = list(attention)
 
     def add(self, outcomes: Iterable[Outcome]) -> Counter[Verdict]:
         """Count outcomes, and return the counts of just these."""
@@ -69,9 +82,21 @@ class Tally:
         for outcome in outcomes:
             added[outcome.verdict] += 1
             if outcome.verdict in _ATTENTION and len(self.attention) < _MOST_ATTENTION:
-                self.attention.append(outcome)
+                self.attention.append(
+                    {
+                        "address": mask_address(outcome.address),
+                        "verdict": outcome.verdict.value,
+                        "reason": outcome.reason,
+                    }
+                )
         self.counts += added
         return added
+
+    def __add__(self, other: Tally) -> Tally:
+        """Return the account of both."""
+        both = Tally(attention=[*self.attention, *other.attention])
+        both.counts = self.counts + other.counts
+        return both
 
     @property
     def total(self) -> int:
@@ -170,16 +195,11 @@ def summary(
     }
 
 
-def _shown(outcomes: Iterable[Outcome], room: int) -> list[dict[str, str]]:
+def _shown(entries: Iterable[Mapping[str, str]], room: int) -> list[dict[str, str]]:
     shown = []
-    for outcome in outcomes:
-        entry = {
-            "address": mask_address(outcome.address),
-            "verdict": outcome.verdict.value,
-            "reason": outcome.reason,
-        }
-        room -= len(json.dumps(entry)) + 2
+    for entry in entries:
+        room -= len(json.dumps(dict(entry))) + 2
         if room < 0:
             break
-        shown.append(entry)
+        shown.append(dict(entry))
     return shown

@@ -20,7 +20,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaSequenceNotFoundError,
     MeisaUnreadableAnswerError,
 )
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.privacy import scrub
 from airflow_provider_meisa.api.quota import Slot
 from airflow_provider_meisa.api.transport import Call
@@ -37,7 +37,6 @@ _ENROLLMENTS = Call("GET", "/sequences/api/contact-enrollments/", scope="sequenc
 _INACTIVE = re.compile(r"\b(not|isn't|must be) (currently )?active\b|\binactive\b", re.IGNORECASE)
 _ALREADY = re.compile(r"\balready\b|\bis (active|paused) in\b|\bduplicate\b", re.IGNORECASE)
 _SUPPRESSED = re.compile(r"unsubscrib|suppress|bounced|complain|opted[ -]?out", re.IGNORECASE)
-_BY_US = "possibly by this run"
 _CONFLICT = 409
 
 
@@ -126,11 +125,12 @@ def enroll(
         answer = client.perform(replace(_ENROLL, body=body), resend=resend)
     except MeisaInvalidRequestError as error:
         if verdict := verdict_of(error):
-            return Outcome(email, verdict, error.reason)
+            ours = error.possibly_done and verdict is Verdict.ALREADY_ENROLLED
+            return Outcome(email, verdict, BY_US if ours else error.reason)
         raise diagnosis(client, sequence_slug, error) from error
     except MeisaNotFoundError as error:
         raise diagnosis(client, sequence_slug, error) from error
-    return Outcome(email, Verdict.ENROLLED, _BY_US if answer.possibly_repeated else "")
+    return Outcome(email, Verdict.ENROLLED, BY_US if answer.possibly_repeated else "")
 
 
 def bulk_enroll(
@@ -169,7 +169,9 @@ def bulk_enroll(
     except (MeisaInvalidRequestError, MeisaNotFoundError) as error:
         raise diagnosis(client, sequence_slug, error) from error
     reply = read_bulk_reply(emails, answer.body)
-    return _possibly_ours(reply) if answer.possibly_repeated else reply
+    if not answer.possibly_repeated:
+        return reply
+    return replace(reply, outcomes=tuple(possibly_ours(outcome) for outcome in reply.outcomes))
 
 
 def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -> list[SequenceInfo]:
@@ -202,6 +204,21 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
         contact_exists=body.get("contact_exists", bool(items)) is True,
         enrollments=tuple(Enrollment(_slug(row), _word(row, "status")) for row in items),
     )
+
+
+def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
+    """See that a sequence exists and takes contacts.
+
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :raises MeisaSequenceInactiveError: if it is not active.
+    :raises MeisaError: see `errors`.
+    """
+    known = {info.slug: info for info in list_sequences(client, status="all")}
+    if slug not in known:
+        raise unknown_sequence(slug, known)
+    if known[slug].status != ACTIVE:
+        raise inactive_sequence(known[slug])
+    return known[slug]
 
 
 def verdict_of(error: MeisaInvalidRequestError) -> Verdict | None:
@@ -266,17 +283,6 @@ def _check_batch(emails: Sequence[str]) -> None:
         raise MeisaInputError(f"One call takes 1 to {MAX_BATCH} addresses, not {len(emails):,}.")
     if not all(isinstance(email, str) for email in emails):
         raise MeisaInputError("emails must hold texts only.")
-
-
-def _possibly_ours(reply: BulkReply) -> BulkReply:
-    """Mark those already enrolled when an earlier try of the same call may have enrolled them."""
-    return replace(
-        reply,
-        outcomes=tuple(
-            replace(outcome, reason=_BY_US) if outcome.verdict is Verdict.ALREADY_ENROLLED else outcome
-            for outcome in reply.outcomes
-        ),
-    )
 
 
 def _sequences(page: object) -> list[SequenceInfo]:

@@ -45,17 +45,18 @@ def is_final(error: BaseException) -> bool:
 
 
 @contextmanager
-def airflow_failures() -> Iterator[None]:
+def airflow_failures(final: tuple[type[errors.MeisaError], ...] = ()) -> Iterator[None]:
     """Turn Meisa's errors into Airflow's: final ones fail the task at once, others may be retried.
 
+    :param final: errors that are final here, though they are not elsewhere.
     :raises AirflowFailException: for what a retry cannot mend: input, key, scope, slug, inactive sequence.
     :raises AirflowException: for the rest: network, rate limit, 5xx, unreadable answers.
     """
     try:
         yield
-    except _FINAL as error:
-        raise AirflowFailException(str(error)) from error
     except errors.MeisaError as error:
+        if is_final(error) or isinstance(error, final):
+            raise AirflowFailException(str(error)) from error
         raise AirflowException(str(error)) from error
 
 

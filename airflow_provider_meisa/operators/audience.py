@@ -1,48 +1,83 @@
-"""What every task shares that enrolls an audience: perform the engine, account for each address, decide on red."""
+"""What every task shares that enrolls an audience: resume, perform, account for each address, decide on red."""
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.enrollment import Done, Enrollment, Send
-from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Verdict, check_limit, in_words, objections, summary
-from airflow_provider_meisa.api.quota import Wait
+from airflow_provider_meisa.api.audience import batches, key_of, normalise
+from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.api.enrollment import Enrollment
+from airflow_provider_meisa.api.errors import (
+    MeisaAudienceChangedError,
+    MeisaInputError,
+    MeisaRateLimitError,
+    MeisaScopeError,
+)
+from airflow_provider_meisa.api.outcome_file import OutcomeFile
+from airflow_provider_meisa.api.outcomes import Verdict, check_limit, in_words, objections
+from airflow_provider_meisa.api.quota import Slot, Wait
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.operators.checkpoint_store import CheckpointStore, store_of
+from airflow_provider_meisa.operators.leg import Leg
+from airflow_provider_meisa.transfers.location import locate
+from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_meisa.api.bulk_reply import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
 
 OnNo = Literal["success", "skip", "fail"]
 OnAmbiguous = Literal["resend", "fail"]
+OnChangedAudience = Literal["fail", "restart"]
 
 XCOM_KEY = "return_value"
 ON_NO = ("success", "skip", "fail")
 ON_AMBIGUOUS = ("resend", "fail")
+ON_CHANGED_AUDIENCE = ("fail", "restart")
+SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
+
+_WAKE_EARLY = 3.0  # a deferral costs 1–3.5 s on top of its wait; the rest of the wait is slept
+_MOST_IN_FLIGHT = 16
 
 
 class AudienceOperator(BaseOperator):
     """Enroll an audience into a sequence, 500 addresses a request; a subclass says where the addresses come from.
 
+    Addresses are trimmed, checked and freed of duplicates first. The task keeps inside the key's rate limits; a
+    long wait frees its worker slot. After a crash it goes on where it was. It pushes the summary of verdicts to
+    XCom, then fails if too many addresses failed.
+
     :param sequence_slug: an active sequence (templated).
     :param override_unsubscribe: enroll even the suppressed; needs ``allow_override_unsubscribe`` on the connection.
     :param max_failed: most failed and unreported addresses: ``int`` a number, ``float`` a share, ``None`` no limit.
     :param max_invalid: most invalid addresses, likewise.
+    :param max_contacts: most addresses in all; if there are more, none is sent. It makes the task read its
+        source once more beforehand.
+    :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them; needs ``contacts:read``.
+    :param preview: send nothing; return what would be sent and how long it would take.
+    :param outcomes_path: where the verdict of each address is written (templated): any ``ObjectStoragePath`` that
+        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
+    :param rejects_only: leave out of it ``enrolled``, ``already_enrolled`` and ``duplicate``.
     :param on_empty: ``success``, ``skip`` or ``fail``, if there is no address at all.
     :param on_ambiguous: when a batch's answer is lost, ``resend`` it or ``fail``.
+    :param on_changed_audience: when a retry finds other addresses than the first try had, ``fail`` or ``restart``.
+    :param max_in_flight: how many requests are on their way at a time, 1–16.
+    :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
+    :param defer_after: shortest wait, in seconds, that is deferred and not slept; at least 10.
     :param meisa_conn_id: the Airflow Connection.
     """
 
-    template_fields: Sequence[str] = ("sequence_slug", "meisa_conn_id")
+    template_fields: Sequence[str] = ("sequence_slug", "outcomes_path", "meisa_conn_id")
     operator_extra_links = (MeisaSequenceLink(),)
     ui_color = "#f3e8ff"
 
@@ -53,8 +88,17 @@ class AudienceOperator(BaseOperator):
         override_unsubscribe: bool = False,
         max_failed: float | None = 0,
         max_invalid: float | None = None,
+        max_contacts: int | None = None,
+        skip_suppressed: bool = False,
+        preview: bool = False,
+        outcomes_path: str | None = None,
+        rejects_only: bool = False,
         on_empty: OnNo = "success",
         on_ambiguous: OnAmbiguous = "resend",
+        on_changed_audience: OnChangedAudience = "fail",
+        max_in_flight: int = 4,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        defer_after: float = 30.0,
         meisa_conn_id: str = MeisaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -63,9 +107,19 @@ class AudienceOperator(BaseOperator):
         self.override_unsubscribe = override_unsubscribe
         self.max_failed = max_failed
         self.max_invalid = max_invalid
+        self.max_contacts = max_contacts
+        self.skip_suppressed = skip_suppressed
+        self.preview = preview
+        self.outcomes_path = outcomes_path
+        self.rejects_only = rejects_only
         self.on_empty = on_empty
         self.on_ambiguous = on_ambiguous
+        self.on_changed_audience = on_changed_audience
+        self.max_in_flight = max_in_flight
+        self.deferrable = deferrable
+        self.defer_after = defer_after
         self.meisa_conn_id = meisa_conn_id
+        self._client: MeisaClient | None = None
 
     @abstractmethod
     def read(self, context: Context) -> Iterable[object]:
@@ -73,6 +127,9 @@ class AudienceOperator(BaseOperator):
 
         :raises MeisaInputError: if there is nothing that could be read.
         """
+
+    def finished(self, context: Context) -> None:
+        """Put away what was kept for a later try: every address has its verdict now."""
 
     def execute(self, context: Context) -> dict[str, object]:
         """Enroll the contacts and return the summary.
@@ -82,76 +139,204 @@ class AudienceOperator(BaseOperator):
         :raises AirflowFailException: if too many addresses failed, and for what a retry cannot mend.
         :raises AirflowException: if Meisa cannot be asked.
         """
+        return self._run(context, None)
+
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, object]:
+        """Go on after a wait in the triggerer.
+
+        :raises AirflowFailException: if the event is not one of `MeisaQuotaTrigger`, and as `execute` does.
+        """
+        match event:
+            case {"status": "go", "cursor": dict(cursor)}:
+                return self._run(context, cursor)
+            case _:
+                raise AirflowFailException(
+                    "The trigger sent an event this version does not know. Was the provider upgraded while the task "
+                    "waited? Clear the task: it goes on where it was."
+                )
+
+    def on_kill(self) -> None:
+        """Send nothing from now on. What was sent is noted, so that a later try goes on exactly."""
+        if self._client is not None:
+            self._client.stop()
+
+    def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
         with airflow_failures():
-            check_choices(self, ON_NO, "on_empty")
-            check_choices(self, ON_AMBIGUOUS, "on_ambiguous")
-            check_limit("max_failed", self.max_failed)
-            check_limit("max_invalid", self.max_invalid)
-            source = self.read(context)
-            hook = MeisaHook(self.meisa_conn_id)
+            self._check()
+            longest_wait = self.defer_after if self.deferrable else math.inf
+            hook = MeisaHook(self.meisa_conn_id, max_wait=longest_wait)
             leave_link(context, hook, self.sequence_slug)
-            account, stopped_by = self._perform(hook.get_conn(), source)
+            self._client = client = hook.get_conn()
+            store = store_of(context)
+            start = self._where(store, cursor)
+            if self.preview:
+                return self._preview(context, client)
+            outcomes = self._outcome_file(start)
+            try:
+                leg = self._leg(context, client, store, start, outcomes)
+                step = leg.perform(longest_wait=longest_wait)
+            except MeisaRateLimitError as error:  # of what is asked before the first batch is sent
+                if self.deferrable and error.retry_after:
+                    self._defer(error.retry_after, start)
+                raise
+            if isinstance(step, Wait):
+                self._defer(step.seconds, leg.checkpoint())
+            complete = step.stopped_by is None
+            if outcomes:
+                outcomes.finish(complete=complete)
+            account = leg.account(self.sequence_slug, complete=complete, outcomes_path=self.outcomes_path)
             context["ti"].xcom_push(key=XCOM_KEY, value=account)
-            if stopped_by is not None:
-                raise stopped_by
+            if step.stopped_by is not None:
+                raise step.stopped_by
+            store.finish(leg.checkpoint(complete=True).as_json())
+            self.finished(context)
         self._conclude(account)
         return account
 
-    def _perform(
-        self, client: MeisaClient, source: Iterable[object]
-    ) -> tuple[dict[str, object], MeisaError | None]:
-        started = time.monotonic()
-        run = Enrollment(batches(source), client.quota.reserve)
-        while not isinstance(step := run.step(), Done):
-            if isinstance(step, Wait):
-                self.log.info("Meisa's rate limits leave no room: waiting %.1f s", step.seconds)
-                client.wait(step.seconds)
-            else:
-                self._send(client, run, step)
-        traffic = client.traffic
-        account = summary(
-            run.tally,
-            sequence_slug=self.sequence_slug,
-            complete=step.stopped_by is None,
-            requests=traffic.requests,
-            repeats=traffic.repeats,
-            rate_limited=traffic.rate_limited,
-            waited_s=traffic.waited,
-            elapsed_s=time.monotonic() - started,
-        )
-        self.log.info(
-            "%s: %s addresses: %s", self.sequence_slug, f"{run.tally.total:,}", in_words(run.tally.counts)
-        )
-        return account, step.stopped_by
+    def _check(self) -> None:
+        """See that the parameters can be used, before anything is asked or sent."""
+        check_choices(self, ON_NO, "on_empty")
+        check_choices(self, ON_AMBIGUOUS, "on_ambiguous")
+        check_choices(self, ON_CHANGED_AUDIENCE, "on_changed_audience")
+        check_limit("max_failed", self.max_failed)
+        check_limit("max_invalid", self.max_invalid)
+        if not 1 <= self.max_in_flight <= _MOST_IN_FLIGHT:
+            raise MeisaInputError(f"max_in_flight must be from 1 to {_MOST_IN_FLIGHT}.")
+        if self.defer_after < SHORTEST_DEFERRAL:
+            raise MeisaInputError(
+                f"defer_after must be at least {SHORTEST_DEFERRAL:g} s: in shorter deferrals Airflow can lose a task."
+            )
 
-    def _send(self, client: MeisaClient, run: Enrollment, send: Send) -> None:
+    def _where(self, store: CheckpointStore, cursor: Mapping[str, Any] | None) -> Checkpoint:
+        """Find where to begin: where this run has come to, or at the beginning."""
+        kept = store.load() or cursor
+        start = Checkpoint.from_json(kept) if kept else Checkpoint()
+        if cursor is None and start.complete:
+            self.log.info("An earlier try has enrolled everybody; this one begins anew.")
+            start = Checkpoint()
+        if cursor is None and start.next_batch:
+            self.log.info("Going on after %d batches of an earlier try.", start.next_batch)
+            start = replace(start, resumed=True)
+        return start if start.started_at else replace(start, started_at=time.time())
+
+    def _check_before(self, context: Context, client: MeisaClient) -> None:
+        """See that the sequence takes contacts, and that there are not too many, before the first is sent."""
         from airflow_provider_meisa.api import sequences
 
+        if self.max_contacts is not None:
+            self._check_size(context, self.max_contacts)
+        if self.override_unsubscribe:
+            self.log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
         try:
-            reply = sequences.bulk_enroll(
-                client,
-                send.batch.addresses,
-                self.sequence_slug,
-                override_unsubscribe=self.override_unsubscribe,
-                resend=self.on_ambiguous == "resend",
-                slot=send.slot,
+            sequences.check_active(client, self.sequence_slug)
+        except MeisaScopeError:
+            self.log.info(
+                "The key lacks sequences:read: whether the sequence is active shows with the first batch."
             )
-        except MeisaError as error:
-            self.log.warning("Batch %d was not taken: %s", send.batch.number + 1, error)
-            run.refused(send, error)
-            return
-        counts = run.answered(reply)
+        self._tell_plan(client)
+
+    def _check_size(self, context: Context, most: int) -> None:
+        for number, _ in enumerate(self.read(context), start=1):
+            if number > most:
+                raise MeisaInputError(
+                    f"There are more than {most:,} addresses (max_contacts). Nothing was sent. Check the source, "
+                    "or raise max_contacts."
+                )
+
+    def _tell_plan(self, client: MeisaClient) -> None:
+        left = ", ".join(f"{count} of {limit}" for limit, count in client.quota.remaining().items())
         self.log.info(
-            "Batch %d: %s; %s addresses so far",
-            send.batch.number + 1,
-            in_words(counts),
-            f"{run.tally.total:,}",
+            "Enrolling into %s, up to 500 addresses a request; requests left: %s", self.sequence_slug, left
         )
-        if reply.unread:
-            self.log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
+
+    def _outcome_file(self, start: Checkpoint) -> OutcomeFile | None:
+        if not self.outcomes_path:
+            return None
+        file = OutcomeFile(locate(self.outcomes_path), rejects_only=self.rejects_only)
+        file.begin(fresh=not start.next_batch)
+        return file
+
+    def _leg(
+        self,
+        context: Context,
+        client: MeisaClient,
+        store: CheckpointStore,
+        start: Checkpoint,
+        outcomes: OutcomeFile | None,
+    ) -> Leg:
+        suppressed = self._suppressed(client)
+
+        def engine_from(checkpoint: Checkpoint) -> Enrollment:
+            engine = Enrollment(
+                batches(self.read(context)),
+                client.quota.reserve,
+                checkpoint=checkpoint,
+                record=outcomes.write if outcomes else None,
+                max_in_flight=self.max_in_flight,
+                resend=self.on_ambiguous == "resend",
+                suppressed=suppressed,
+            )
+            engine.catch_up()
+            return engine
+
+        try:
+            engine = engine_from(start)
+        except MeisaAudienceChangedError:
+            if self.on_changed_audience != "restart":
+                raise
+            self.log.warning("The addresses are not those of the earlier try: all of them are sent (again).")
+            start = Checkpoint(started_at=start.started_at, resumed=True)
+            if outcomes:
+                outcomes.begin(fresh=True)
+            engine = engine_from(start)
+        return Leg(
+            client,
+            engine,
+            start=start,
+            before=None if start.next_batch else lambda: self._check_before(context, client),
+            send=lambda addresses, slot: self._send(client, addresses, slot),
+            keep=store.save,
+            max_in_flight=self.max_in_flight,
+        )
+
+    def _suppressed(self, client: MeisaClient) -> Container[str]:
+        from airflow_provider_meisa.api import contacts
+
+        if not self.skip_suppressed:
+            return ()
+        return frozenset(key_of(normalise(email)) for email in contacts.unsubscribed_emails(client).emails)
+
+    def _send(self, client: MeisaClient, addresses: Sequence[str], slot: Slot) -> BulkReply:
+        from airflow_provider_meisa.api import sequences
+
+        return sequences.bulk_enroll(
+            client,
+            addresses,
+            self.sequence_slug,
+            override_unsubscribe=self.override_unsubscribe,
+            resend=self.on_ambiguous == "resend",
+            slot=slot,
+        )
+
+    def _defer(self, seconds: float, checkpoint: Checkpoint) -> NoReturn:
+        self.log.info("The key's rate limits leave no room for %.0f s: giving the worker slot back.", seconds)
+        self.defer(
+            trigger=MeisaQuotaTrigger(
+                moment=time.time() + max(0.0, seconds - _WAKE_EARLY), cursor=checkpoint.as_json()
+            ),
+            method_name="resume",
+        )
+
+    def _preview(self, context: Context, client: MeisaClient) -> dict[str, object]:
+        from airflow_provider_meisa.operators.preview import preview
+
+        report = preview(client, self.sequence_slug, self.read(context))
+        self.log.info("Preview: nothing was sent. %s", report)
+        return report
 
     def _conclude(self, account: Mapping[str, Any]) -> None:
         counts = {Verdict(name): count for name, count in account["counts"].items()}
+        self.log.info("%s: %s addresses: %s", self.sequence_slug, f"{account['total']:,}", in_words(counts))
         if not account["total"] and self.on_empty != "success":
             message = "There is no address to enroll."
             raise AirflowFailException(message) if self.on_empty == "fail" else AirflowSkipException(message)

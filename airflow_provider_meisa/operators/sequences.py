@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
 from airflow_provider_meisa.api.audience import addresses_from, check
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.errors import (
+    MeisaAnswerLostError,
+    MeisaServerError,
+    MeisaUnreadableAnswerError,
+)
+from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict
 from airflow_provider_meisa.api.privacy import mask_address
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
@@ -26,6 +31,8 @@ from airflow_provider_meisa.operators.private import PrivateField, revealed
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+_IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
+
 
 class MeisaEnrollOperator(BaseOperator):
     """Enroll one contact into a sequence.
@@ -39,7 +46,8 @@ class MeisaEnrollOperator(BaseOperator):
     :param override_unsubscribe: enroll even if suppressed; needs ``allow_override_unsubscribe`` on the connection.
     :param on_already_enrolled: ``success``, ``skip`` or ``fail``, if the contact is in the sequence already.
     :param on_suppressed: likewise, if the contact has unsubscribed, bounced or complained.
-    :param on_ambiguous: when the answer is lost, ``resend`` or ``fail``.
+    :param on_ambiguous: when the answer is lost, ``resend``, or ``fail`` without a retry of Airflow's. A contact that
+        is then already enrolled counts as enrolled by this task.
     :param meisa_conn_id: the Airflow Connection.
     """
 
@@ -82,7 +90,7 @@ class MeisaEnrollOperator(BaseOperator):
         :raises AirflowFailException: if the verdict is to fail, and for what a retry cannot mend.
         :raises AirflowException: if Meisa cannot be asked.
         """
-        with airflow_failures():
+        with airflow_failures(final=_IN_DOUBT if self.on_ambiguous == "fail" else ()):
             check_choices(self, ON_NO, "on_already_enrolled", "on_suppressed")
             check_choices(self, ON_AMBIGUOUS, "on_ambiguous")
             outcome = check(revealed(self.email))
@@ -116,7 +124,7 @@ class MeisaEnrollOperator(BaseOperator):
     def _conclude(self, outcome: Outcome) -> None:
         choice = {
             Verdict.ENROLLED: "success",
-            Verdict.ALREADY_ENROLLED: self.on_already_enrolled,
+            Verdict.ALREADY_ENROLLED: "success" if outcome.reason == BY_US else self.on_already_enrolled,
             Verdict.SUPPRESSED: self.on_suppressed,
         }.get(outcome.verdict, "fail")
         said = f"{mask_address(outcome.address)} in {self.sequence_slug}: {outcome.verdict}" + (
@@ -132,12 +140,9 @@ class MeisaEnrollOperator(BaseOperator):
 class MeisaBulkEnrollOperator(AudienceOperator):
     """Enroll any number of contacts into a sequence, 500 a request, and account for each of them.
 
-    Addresses are trimmed, checked and freed of duplicates first. Pushes the summary of verdicts to XCom, then
-    fails if too many addresses failed.
-
     :param emails: the addresses (templated, never shown in the UI): a list, one-column rows of a SQL operator,
         another task's output, or a template that gives a list.
-    :param sequence_slug: and the other parameters: see `AudienceOperator`.
+    :param kwargs: the parameters of `AudienceOperator`, such as ``sequence_slug``, and those of every operator.
     """
 
     template_fields: Sequence[str] = ("emails", *AudienceOperator.template_fields)

@@ -143,15 +143,25 @@ def test_rows_of_one_column_are_read_as_addresses(bulk):
     [("onbording", "onboarding"), ("winback", "draft"), ("legacy", "paused")],
     ids=["unknown", "draft", "paused"],
 )
-def test_a_sequence_that_takes_nobody_fails_with_everybody_untried(
+def test_a_sequence_that_takes_nobody_fails_before_anything_is_sent(
     bulk, everything_written, meisa_sandbox, slug, hint
 ):
     ran = bulk(PEOPLE[:600], sequence_slug=slug, retries=3)
     assert ran.state == "failed"
+    assert sent(meisa_sandbox) == []
+    assert hint in everything_written()
+
+
+def test_where_the_key_may_not_read_sequences_an_inactive_one_fails_with_everybody_untried(
+    bulk, meisa_sandbox, meisa_connection
+):
+    meisa_sandbox.add_key("meisa_live_enroller", ["sequences:enroll"])
+    meisa_connection(password="meisa_live_enroller")
+    ran = bulk(PEOPLE[:600], sequence_slug="winback", max_in_flight=1)
+    assert ran.state == "failed"
     assert counts(ran) == {"untried": 600}
     assert ran.xcom("task")["complete"] is False
     assert len(sent(meisa_sandbox)) == 1
-    assert hint in everything_written()
 
 
 def test_a_key_without_the_scope_fails_with_its_name(

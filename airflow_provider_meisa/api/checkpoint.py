@@ -1,0 +1,91 @@
+"""How far an enrollment has come: what a later try needs to go on exactly there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from airflow_provider_meisa.api.audience import Batch
+from airflow_provider_meisa.api.errors import MeisaInputError
+
+VERSION = 1
+
+_REASON_IN_CHECKPOINT = 40
+_ATTENTION_IN_CHECKPOINT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How far an enrollment has come. Under 1 KB as JSON, and without an address in clear.
+
+    :param next_batch: number of the first batch that was not taken from the audience yet.
+    :param fingerprint: hash of all addresses of the batches before it.
+    :param in_flight: those among them that were sent, or may have been, and whose answer is not noted.
+    :param unsent: those among them that were surely not sent.
+    :param counts: verdicts of all others among them.
+    :param attention: a few of those that need a person's attention, with masked addresses.
+    :param requests: and ``repeats``, ``rate_limited``, ``waited``: what it took so far (`Traffic`).
+    :param started_at: when the first try began, in seconds since the epoch.
+    :param resumed: whether a later try has gone on from an earlier one.
+    :param complete: whether every address has its verdict.
+    """
+
+    next_batch: int = 0
+    fingerprint: str = ""
+    in_flight: tuple[int, ...] = ()
+    unsent: tuple[int, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    attention: tuple[Mapping[str, str], ...] = ()
+    requests: int = 0
+    repeats: int = 0
+    rate_limited: int = 0
+    waited: float = 0.0
+    started_at: float = 0.0
+    resumed: bool = False
+    complete: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            "version": VERSION,
+            **values,
+            "in_flight": list(self.in_flight),
+            "unsent": list(self.unsent),
+            "counts": {verdict: count for verdict, count in self.counts.items() if count},
+            "attention": [
+                {**entry, "reason": entry["reason"][:_REASON_IN_CHECKPOINT]}
+                for entry in self.attention[:_ATTENTION_IN_CHECKPOINT]
+            ],
+            "waited": round(self.waited, 1),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read it back.
+
+        :raises MeisaInputError: if it is not one that this version has written.
+        """
+        names = {each.name for each in fields(cls)}
+        if (
+            not isinstance(value, dict)
+            or value.get("version") != VERSION
+            or set(value) != {"version", *names}
+        ):
+            raise MeisaInputError(
+                "The checkpoint of an earlier try was written by another version of this provider, or by something "
+                "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
+                "(Airflow before 3.3: the Variable whose name begins with meisa__)."
+            )
+        parts = {name: value[name] for name in names}
+        for name in ("in_flight", "unsent", "attention"):
+            parts[name] = tuple(parts[name])
+        return cls(**parts)
+
+
+def chained(fingerprint: str, batch: Batch) -> str:
+    """Go on with a fingerprint by one batch: its addresses, and how many were set aside beside them."""
+    text = "\n".join((fingerprint, str(len(batch.set_aside)), *batch.addresses))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

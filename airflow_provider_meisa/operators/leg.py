@@ -1,0 +1,155 @@
+"""One stretch of an enrollment in one process: from a start, a retry or a deferral to the next one, or to the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
+from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
+from airflow_provider_meisa.api.outcomes import in_words, summary
+from airflow_provider_meisa.api.quota import Wait
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.bulk_reply import BulkReply
+    from airflow_provider_meisa.api.client import MeisaClient
+
+log = logging.getLogger("airflow.task.meisa")
+
+_SHORT = 5.0  # seconds; a shorter wait is not worth a line
+
+
+class Leg:
+    """Performs an enrollment until it is done, or until a wait is due that is too long for a worker.
+
+    Sends from threads; notes the intent before each batch is sent, and what became of it after its answer.
+
+    :param client: counts and cuts short the waits.
+    :param engine: says what to do; it has caught up with the start.
+    :param start: where the run has come to before this leg.
+    :param before: called once, before the first batch is sent.
+    :param send: sends one batch; called from several threads.
+    :param keep: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
+    :param max_in_flight: how many batches may be on their way at a time.
+    """
+
+    def __init__(
+        self,
+        client: MeisaClient,
+        engine: Enrollment,
+        *,
+        start: Checkpoint,
+        before: Callable[[], None] | None,
+        send: Callable[[Sequence[str], Any], BulkReply],
+        keep: Callable[[Mapping[str, Any]], None],
+        max_in_flight: int,
+    ) -> None:
+        self._client = client
+        self._engine = engine
+        self._start = start
+        self._before = before
+        self._send = send
+        self._keep = keep
+        self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="meisa")
+        self._on_their_way: dict[Future[BulkReply], Send] = {}
+
+    def perform(self, *, longest_wait: float) -> Done | Wait:
+        """Go on until the run is done, or a wait of more seconds than this is due; then nothing is in flight.
+
+        :raises MeisaStoppedError: if the client was stopped.
+        :raises MeisaError: what ``before`` raises; nothing was sent.
+        """
+        try:
+            while not isinstance(step := self._engine.step(), Done):
+                if isinstance(step, Send):
+                    self._begin(step)
+                elif self._on_their_way:
+                    self._collect(None if isinstance(step, Collect) else step.seconds)
+                elif isinstance(step, Wait):
+                    if step.seconds > longest_wait:
+                        return step
+                    self._sit_out(step.seconds)
+        except BaseException:
+            self._client.stop()
+            raise
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        return step
+
+    def checkpoint(self, *, complete: bool = False) -> Checkpoint:
+        """Say how far the run has come, with this leg."""
+        traffic = self._client.traffic
+        return replace(
+            self._engine.checkpoint(),
+            requests=self._start.requests + traffic.requests,
+            repeats=self._start.repeats + traffic.repeats,
+            rate_limited=self._start.rate_limited + traffic.rate_limited,
+            waited=self._start.waited + traffic.waited,
+            started_at=self._start.started_at,
+            resumed=self._start.resumed,
+            complete=complete,
+        )
+
+    def account(self, sequence_slug: str, *, complete: bool, outcomes_path: str | None) -> dict[str, object]:
+        """Make the summary for XCom: of every address, those included that this try could not send."""
+        now = self.checkpoint()
+        return summary(
+            self._engine.tally + self._engine.unsettled,
+            sequence_slug=sequence_slug,
+            complete=complete,
+            requests=now.requests,
+            repeats=now.repeats,
+            rate_limited=now.rate_limited,
+            waited_s=now.waited,
+            elapsed_s=time.time() - now.started_at,
+            resumed=now.resumed,
+            outcomes_path=outcomes_path,
+        )
+
+    def _begin(self, step: Send) -> None:
+        self._client.check_not_stopped()
+        if self._before:
+            self._before()
+            self._before = None
+        self._keep(self.checkpoint().as_json())
+        self._on_their_way[self._pool.submit(self._send, step.batch.addresses, step.slot)] = step
+
+    def _sit_out(self, seconds: float) -> None:
+        if seconds > _SHORT:
+            until = datetime.fromtimestamp(time.time() + seconds, UTC)
+            log.info(
+                "The key's rate limits leave no room for %.0f s: going on at %s",
+                seconds,
+                f"{until:%H:%M:%S} UTC",
+            )
+        self._client.wait(seconds)
+        self._client.check_not_stopped()
+
+    def _collect(self, seconds: float | None) -> None:
+        """Take in the answers that come within this time."""
+        done, _ = wait(self._on_their_way, timeout=seconds, return_when=FIRST_COMPLETED)
+        for future in done:
+            self._take_in(self._on_their_way.pop(future), future)
+        if done:
+            self._keep(self.checkpoint().as_json())
+
+    def _take_in(self, send: Send, future: Future[BulkReply]) -> None:
+        number = send.batch.number + 1
+        try:
+            reply = future.result()
+        except MeisaStoppedError:
+            raise
+        except MeisaError as error:
+            log.warning("Batch %d was not taken: %s", number, error)
+            self._engine.refused(send, error)
+            return
+        counts = self._engine.answered(send, reply)
+        log.info("Batch %d: %s; %s addresses done", number, in_words(counts), f"{self._engine.tally.total:,}")
+        if reply.unread:
+            log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
