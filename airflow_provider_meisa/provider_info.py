@@ -19,19 +19,34 @@ def get_provider_info() -> dict[str, Any]:
         "name": _NAME,
         "description": "Enroll contacts into `Meisa <https://meisa.io/>`__ lifecycle e-mail sequences.",
         "integrations": [
-            {"integration-name": _NAME, "external-doc-url": "https://meisa.io/", "tags": ["service"]},
+            _integration(_NAME, "https://meisa.io/", "service"),
+            _integration("SQL", "https://peps.python.org/pep-0249/", "protocol"),
+            _integration("File", "https://www.rfc-editor.org/rfc/rfc4180", "protocol"),
         ],
         "hooks": [_modules("hooks.meisa")],
         "operators": [_modules("operators.sequences")],
         "sensors": [_modules("sensors.sequences")],
-        "triggers": [_modules("triggers.sequences")],
+        "triggers": [_modules("triggers.sequences", "triggers.quota")],
+        "transfers": [_transfer("SQL", "sql_to_meisa"), _transfer("File", "file_to_meisa")],
         "extra-links": [f"{_PACKAGE}.links.meisa.MeisaSequenceLink"],
         "connection-types": [_connection_type()],
     }
 
 
+def _integration(name: str, url: str, tag: str) -> dict[str, Any]:
+    return {"integration-name": name, "external-doc-url": url, "tags": [tag]}
+
+
 def _modules(*names: str) -> dict[str, Any]:
     return {"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.{name}" for name in names]}
+
+
+def _transfer(source: str, module: str) -> dict[str, Any]:
+    return {
+        "source-integration-name": source,
+        "target-integration-name": _NAME,
+        "python-module": f"{_PACKAGE}.transfers.{module}",
+    }
 
 
 def _connection_type() -> dict[str, Any]:

@@ -36,7 +36,7 @@ def enroll_one() -> None:
     # [START enroll]
     enroll = MeisaEnrollOperator(
         task_id="enroll",
-        email="{{ params.email }}",
+        contact_email="{{ params.email }}",
         sequence_slug="onboarding",
         metadata={"plan": "{{ params.plan }}"},
         on_already_enrolled="skip",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.providers.common.compat.sdk import dag, task
+from airflow.providers.common.compat.sdk import Param, dag, task
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
@@ -19,6 +19,11 @@ SEQUENCE = "reactivation"
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["meisa", "example"],
+    params={
+        "outcomes_path": Param(
+            None, type=["null", "string"], description="File for the verdict of each address"
+        )
+    },
     doc_md=__doc__,
 )
 def warehouse_to_sequence() -> None:
@@ -45,6 +50,7 @@ def warehouse_to_sequence() -> None:
         sequence_slug=SEQUENCE,
         emails=contacts.output,
         max_invalid=0.05,
+        outcomes_path="{{ params.outcomes_path or '' }}",
     )
     # [END bulk_enroll]
 

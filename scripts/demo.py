@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from playground import AIRFLOW, SEQUENCE, ask, environment, fill_sandbox, fill_w
 
 DAG = "warehouse_to_sequence"
 CONTACTS = 3000
+OUTCOMES = "outcomes.jsonl"
 
 
 def main() -> int:
@@ -29,6 +31,8 @@ def main() -> int:
             print(f"A sandbox of Meisa listens at {url}; the warehouse has {len(rows):,} lapsed contacts.")
             seeded = ask(url, "enrollments", sequence_slug=SEQUENCE)
             summary = run_dag(home, environment(home, url))
+            print_progress(home)
+            print_outcomes(home)
             theirs = sandbox_account(url, rows, seeded)
     ours = airflow_account(summary)
     print_table(ours, theirs)
@@ -43,8 +47,9 @@ def main() -> int:
 def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
     """Run the DAG as `airflow dags test` does, and return the summary it left in XCom."""
     log = home / "airflow.log"
-    for command in (["db", "migrate"], ["dags", "test", DAG]):
-        print(f"airflow {' '.join(command)} …", flush=True)
+    parameters = json.dumps({"outcomes_path": str(home / OUTCOMES)})
+    for command in (["db", "migrate"], ["dags", "test", DAG, "--conf", parameters]):
+        print(f"airflow {' '.join(command[:3])} …", flush=True)
         with log.open("a") as output:
             code = subprocess.run(
                 [AIRFLOW, *command], env=env, stdout=output, stderr=output, check=False
@@ -57,6 +62,21 @@ def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
     database.close()
     summary: dict[str, Any] = json.loads(json.loads(value) if value.startswith('"') else value)
     return summary
+
+
+def print_progress(home: Path) -> None:
+    """Print what the task has said of its plan and its progress."""
+    said = re.findall(r"((?:Enrolling into|Batch \d+:).*?)\s*\[airflow", (home / "airflow.log").read_text())
+    print("\n" + "\n".join(f"  {line}" for line in said))
+
+
+def print_outcomes(home: Path) -> None:
+    """Print how many lines the outcomes file has, and one line of each verdict."""
+    lines = [json.loads(line) for line in (home / OUTCOMES).read_text().splitlines()]
+    one_of_each = {line["verdict"]: line for line in lines}
+    print(f"\n{OUTCOMES}: {len(lines):,} lines, one an address, such as")
+    for line in one_of_each.values():
+        print(f"  {json.dumps(line)}")
 
 
 def airflow_account(summary: dict[str, Any]) -> dict[str, int]:

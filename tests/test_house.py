@@ -68,7 +68,7 @@ def test_the_innermost_rooms_know_no_airflow(path):
 def test_no_room_needs_more_than_the_core_install(path):
     allowed = {"airflow", "airflow_provider_meisa"} | set(sys.stdlib_module_names)
     foreign = {name.split(".")[0] for name in imports_of(path)} - allowed
-    optional = {"flask_appbuilder", "wtforms", "pyarrow", "psycopg2"}
+    optional = {"flask_appbuilder", "wtforms", "pyarrow", "sqlparse"}
     assert foreign <= (ROOM_OF_API if room_of(path) == "api" else set()) | optional
 
 
@@ -92,7 +92,10 @@ def loaded_by(*statements):
         "operators.sequences",
         "sensors.sequences",
         "hooks.meisa",
+        "triggers.quota",
         "triggers.sequences",
+        "transfers.file_to_meisa",
+        "transfers.sql_to_meisa",
         "links.meisa",
     ],
 )

@@ -47,7 +47,7 @@ def test_no_address_no_key_and_no_body_is_written_by_a_run(
             task_id="many", sequence_slug="onboarding", emails=[*PEOPLE, "br oken@private.example"]
         )
         MeisaEnrollOperator(
-            task_id="one", sequence_slug="onboarding", email=PEOPLE[3], metadata={"friend": PEOPLE[4]}
+            task_id="one", sequence_slug="onboarding", contact_email=PEOPLE[3], metadata={"friend": PEOPLE[4]}
         )
         look_up(PEOPLE[5])
     ran = run(dag)

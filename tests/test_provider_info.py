@@ -56,6 +56,8 @@ def test_everything_the_description_names_can_be_imported():
         for entry in info[kind]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
+    for transfer in info["transfers"]:
+        importlib.import_module(transfer["python-module"])
     for path in (*info["extra-links"], info["connection-types"][0]["hook-class-name"]):
         module, _, name = path.rpartition(".")
         assert inspect.isclass(getattr(importlib.import_module(module), name))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreadableAnswerError
+from airflow_provider_meisa.api.privacy import scrub
 from airflow_provider_meisa.api.transport import Call
 
 
@@ -48,7 +49,7 @@ def confirm_environment(client: MeisaClient) -> None:
     wanted, found = client.settings.environment, ping(client).environment
     if wanted != found:
         raise MeisaInputError(
-            f"The connection says environment {wanted!r}, but the API key is of {found or 'an unknown one'!r}: "
+            f"The connection says environment {wanted!r}, but the API key is of {scrub(found) or 'an unknown one'!r}: "
             "nothing was sent. Change the key or the extra environment."
         )
     client.environment_confirmed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -14,6 +15,7 @@ VERSION = 1
 
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
+_MOST_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +51,22 @@ class Checkpoint:
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {
+        attention = [
+            {**entry, "reason": entry["reason"][:_REASON_IN_CHECKPOINT]}
+            for entry in self.attention[:_ATTENTION_IN_CHECKPOINT]
+        ]
+        written = {
             "version": VERSION,
             **values,
             "in_flight": list(self.in_flight),
             "unsent": list(self.unsent),
             "counts": {verdict: count for verdict, count in self.counts.items() if count},
-            "attention": [
-                {**entry, "reason": entry["reason"][:_REASON_IN_CHECKPOINT]}
-                for entry in self.attention[:_ATTENTION_IN_CHECKPOINT]
-            ],
+            "attention": attention,
             "waited": round(self.waited, 1),
         }
+        while attention and len(json.dumps(written)) > _MOST_BYTES:
+            attention.pop()
+        return written
 
     @classmethod
     def from_json(cls, value: object) -> Self:

@@ -119,6 +119,13 @@ class MeisaClient:
         except MeisaRefusedError as error:
             error.possibly_done = bool(doubts) and not call.safe
             raise
+        except MeisaUnreachableError as error:
+            if not doubts or call.safe:
+                raise
+            raise MeisaAnswerLostError(
+                f"{call}: the answer was lost, and the call could not be repeated. Meisa may have carried out the "
+                "first try."
+            ) from error
         return replace(answer, possibly_repeated=bool(doubts) and not call.safe)
 
     def pages(self, call: Call) -> Iterator[object]:
@@ -127,8 +134,8 @@ class MeisaClient:
         :raises MeisaUnreadableAnswerError: if a link leads elsewhere, in a circle, or on and on.
         """
         seen: set[str] = set()
-        following: Call | None = call
-        while following:
+        following = call
+        while True:
             body = self.perform(following).body
             yield body
             link = body.get("next") if isinstance(body, dict) else None

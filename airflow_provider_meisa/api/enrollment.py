@@ -16,6 +16,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaInputError,
     MeisaInvalidRequestError,
     MeisaRateLimitError,
+    MeisaRefusedError,
     MeisaServerError,
     MeisaUnreadableAnswerError,
 )
@@ -107,6 +108,8 @@ class Enrollment:
         while self._next < self._from.next_batch and (batch := self._take()):
             if batch.number in again:
                 self._waiting.append(batch)
+        if self._stopped_by is not None:
+            raise self._stopped_by
         if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
             raise MeisaAudienceChangedError(
                 "The addresses are not those that an earlier try of this task has begun to send: the query, the file "
@@ -119,6 +122,10 @@ class Enrollment:
                 f"An earlier try ended while {len(self._doubtful)} batches were on their way: Meisa may have enrolled "
                 "them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
             )
+        # Meanwhile all addresses of a batch may have become known to be suppressed.
+        for batch in [batch for batch in self._waiting if not batch.addresses]:
+            self._waiting.remove(batch)
+            self._settle(batch, [])
 
     def step(self) -> Send | Wait | Collect | Done:
         """Say what to do next."""
@@ -150,7 +157,7 @@ class Enrollment:
             reason = error.reason or f"the batch was refused ({error.status})"
             self._settle(batch, [Outcome(address, Verdict.FAILED, reason) for address in batch.addresses])
             return
-        if isinstance(error, _IN_DOUBT) or (isinstance(error, MeisaRateLimitError) and error.possibly_done):
+        if isinstance(error, _IN_DOUBT) or (isinstance(error, MeisaRefusedError) and error.possibly_done):
             self._doubtful.add(batch.number)
         self._waiting.append(batch)
         if isinstance(error, MeisaRateLimitError) and self._rate_refusals < _MOST_REFUSALS_FOR_RATE:
@@ -185,7 +192,12 @@ class Enrollment:
         return Send(batch, decision)
 
     def _take(self) -> Batch | None:
-        batch = next(self._batches, None)
+        """Take the next batch; a source that fails ends here, and stops the run once every answer has come."""
+        try:
+            batch = next(self._batches, None)
+        except MeisaError as error:
+            self._batches, batch = iter(()), None
+            self._stopped_by = self._stopped_by or error
         if batch is None:
             return None
         self._next = batch.number + 1
@@ -215,8 +227,13 @@ class Enrollment:
                 (Verdict.UNREPORTED, "the answer was lost") if doubtful else (Verdict.UNTRIED, "")
             )
             self._leave(batch, verdict, reason)
-        for batch in self._batches:
-            self._leave(batch, Verdict.UNTRIED, "")
+        try:
+            for batch in self._batches:
+                self._leave(batch, Verdict.UNTRIED, "")
+        except MeisaError as error:
+            if self._stopped_by is None:
+                raise
+            self._stopped_by.add_note(f"The rest of the addresses could not be counted: {error}")
 
     def _leave(self, batch: Batch, verdict: Verdict, reason: str) -> None:
         everyone = [*batch.set_aside, *(Outcome(address, verdict, reason) for address in batch.addresses)]

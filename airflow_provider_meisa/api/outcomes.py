@@ -153,7 +153,10 @@ def check_limit(name: str, limit: object) -> None:
 def _exceeds(count: int, limit: float | None, total: int) -> bool:
     if limit is None:
         return False
-    return count > (limit if isinstance(limit, int) else limit * total)
+    if isinstance(limit, int):
+        return count > limit
+    # Not `limit * total`: 0.29 * 100 is less than 29.
+    return count > 0 and count / total > limit
 
 
 def summary(

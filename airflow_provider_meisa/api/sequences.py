@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NoReturn
 
 from airflow_provider_meisa.api.account import confirm_environment
 from airflow_provider_meisa.api.bulk_reply import BulkReply, read_bulk_reply
@@ -24,6 +26,8 @@ from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibl
 from airflow_provider_meisa.api.privacy import scrub
 from airflow_provider_meisa.api.quota import Slot
 from airflow_provider_meisa.api.transport import Call
+
+log = logging.getLogger(__name__)
 
 ACTIVE = "active"
 DEFAULT_TRIGGER_SOURCE = "airflow"
@@ -127,9 +131,9 @@ def enroll(
         if verdict := verdict_of(error):
             ours = error.possibly_done and verdict is Verdict.ALREADY_ENROLLED
             return Outcome(email, verdict, BY_US if ours else error.reason)
-        raise diagnosis(client, sequence_slug, error) from error
+        _explain(client, sequence_slug, error)
     except MeisaNotFoundError as error:
-        raise diagnosis(client, sequence_slug, error) from error
+        _explain(client, sequence_slug, error)
     return Outcome(email, Verdict.ENROLLED, BY_US if answer.possibly_repeated else "")
 
 
@@ -158,16 +162,21 @@ def bulk_enroll(
     :raises MeisaSequenceInactiveError: if the sequence is not active.
     :raises MeisaError: see `errors`.
     """
-    _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe)
-    _check_batch(emails)
+    try:
+        _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe)
+        _check_batch(emails)
+        confirm_environment(client)
+    except BaseException:
+        if slot:
+            client.quota.release(slot)
+        raise
     body: dict[str, object] = {"sequence_slug": sequence_slug, "emails": list(emails)}
     if override_unsubscribe:
         body["override_unsubscribe"] = True
-    confirm_environment(client)
     try:
         answer = client.perform(replace(_BULK, body=body), slot=slot, resend=resend)
     except (MeisaInvalidRequestError, MeisaNotFoundError) as error:
-        raise diagnosis(client, sequence_slug, error) from error
+        _explain(client, sequence_slug, error)
     reply = read_bulk_reply(emails, answer.body)
     if not answer.possibly_repeated:
         return reply
@@ -235,22 +244,9 @@ def verdict_of(error: MeisaInvalidRequestError) -> Verdict | None:
     return Verdict.ALREADY_ENROLLED if error.status == _CONFLICT and not error.fields else None
 
 
-def diagnosis(client: MeisaClient, slug: str, error: MeisaRefusedError) -> MeisaRefusedError:
-    """Find out whether a refusal is about the sequence, and return the error that says so."""
-    try:
-        known = {info.slug: info for info in list_sequences(client, status="all")}
-    except MeisaError:
-        return error
-    if slug not in known:
-        return unknown_sequence(slug, known)
-    if known[slug].status != ACTIVE:
-        return inactive_sequence(known[slug])
-    return error
-
-
 def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNotFoundError:
     """Make the error for a slug that no sequence has; it names up to five close ones."""
-    close = difflib.get_close_matches(slug, known, n=5, cutoff=0.4)
+    close = [scrub(found) for found in difflib.get_close_matches(slug, known, n=5, cutoff=0.4)]
     hint = f" Close ones: {', '.join(close)}." if close else ""
     return MeisaSequenceNotFoundError(
         f"No sequence has the slug {scrub(slug)!r}.{hint} Copy the slug from the Meisa dashboard.", status=404
@@ -260,10 +256,22 @@ def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNot
 def inactive_sequence(info: SequenceInfo) -> MeisaSequenceInactiveError:
     """Make the error for a sequence that takes no contacts."""
     return MeisaSequenceInactiveError(
-        f"The sequence {info.slug!r} has the status {info.status!r}; only an active one takes contacts. "
+        f"The sequence {scrub(info.slug)!r} has the status {scrub(info.status)!r}; only an active one takes contacts. "
         "Activate it in the Meisa dashboard, or wait for it with MeisaSequenceSensor.",
         status=400,
     )
+
+
+def _explain(client: MeisaClient, slug: str, error: MeisaRefusedError) -> NoReturn:
+    """Raise what a refusal means if it is about the sequence, else, and where that cannot be told, the refusal."""
+    try:
+        check_active(client, slug)
+    except (MeisaSequenceNotFoundError, MeisaSequenceInactiveError) as found:
+        found.possibly_done = error.possibly_done
+        raise found from error
+    except MeisaError as unknown:
+        log.info("Whether the sequence is the reason is not known: %s", unknown)
+    raise error
 
 
 def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import email.utils
 import json
 import logging
@@ -9,7 +10,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ _NOT_SENT = (
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError,
+    urllib3.exceptions.LocationValueError,
     requests.exceptions.InvalidURL,
 )
 
@@ -126,7 +128,7 @@ class Transport:
                 stream=True,
             ) as response:
                 return self._read(call, response)
-        except requests.RequestException as error:
+        except (OSError, urllib3.exceptions.HTTPError) as error:
             failure = _no_answer(call, error)
         raise failure
 
@@ -138,7 +140,7 @@ class Transport:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = _Session()
             session.headers.update(
                 {
                     "X-API-Key": self._settings.api_key,
@@ -166,7 +168,7 @@ class Transport:
     def _text(self, call: Call, response: requests.Response) -> bytes:
         deadline = self._clock() + self._settings.timeout
         received = bytearray()
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in _pieces(response):
             received += chunk
             if len(received) > call.max_bytes:
                 raise MeisaUnreadableAnswerError(
@@ -224,7 +226,10 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text):
         return float(text)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+        date = email.utils.parsedate_to_datetime(text)
+        # A date without a zone is UTC, not the worker's time.
+        date = date if date.tzinfo else date.replace(tzinfo=dt.UTC)
+        return max(0.0, date.timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
@@ -248,14 +253,29 @@ def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _no_answer(call: Call, error: requests.RequestException) -> MeisaError:
+class _Session(requests.Session):
+    """A session without redirects."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Find none: even where it follows none, ``requests`` reads the whole body and tries to use the target."""
+        return None
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """Give an answer's body as it comes in, so that somebody can look at the clock in between."""
+    return iter(lambda: response.raw.read1(_CHUNK, decode_content=True), b"")
+
+
+def _no_answer(call: Call, error: Exception) -> MeisaError:
     causes = _causes(error)
-    if any(isinstance(cause, _NOT_SENT) for cause in causes):
+    # What goes wrong on the network, requests wraps; a bare OSError is about a file that it needs before.
+    is_bare = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
+    if is_bare or any(isinstance(cause, _NOT_SENT) for cause in causes):
         return MeisaUnreachableError(
             f"{call}: no connection to Meisa ({_kind(causes)}). Check the base URL in the connection's host field, "
-            "the network and the proxy. Nothing was sent."
+            "the network, the proxy and the CA certificates. Nothing was sent."
         )
-    if isinstance(error, requests.exceptions.ContentDecodingError):
+    if isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
         return MeisaAnswerLostError(f"{call}: the answer's compression is broken.")
     return MeisaAnswerLostError(
         f"{call}: the connection broke before the answer was complete ({_kind(causes)}). "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
-from airflow_provider_meisa.api.audience import batches, key_of, normalise
+from airflow_provider_meisa.api.audience import LARGEST_BATCH, batches, key_of, normalise
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Enrollment
 from airflow_provider_meisa.api.errors import (
@@ -24,10 +24,11 @@ from airflow_provider_meisa.api.outcome_file import OutcomeFile
 from airflow_provider_meisa.api.outcomes import Verdict, check_limit, in_words, objections
 from airflow_provider_meisa.api.quota import Slot, Wait
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
-from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.links.meisa import leave_link
+from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import CheckpointStore, store_of
-from airflow_provider_meisa.operators.leg import Leg
-from airflow_provider_meisa.transfers.location import locate
+from airflow_provider_meisa.operators.leg import Leg, time_needed
+from airflow_provider_meisa.operators.location import locate
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _WAKE_EARLY = 3.0  # a deferral costs 1–3.5 s on top of its wait; the rest of 
 _MOST_IN_FLIGHT = 16
 
 
-class AudienceOperator(BaseOperator):
+class AudienceOperator(MeisaOperator):
     """Enroll an audience into a sequence, 500 addresses a request; a subclass says where the addresses come from.
 
     Addresses are trimmed, checked and freed of duplicates first. The task keeps inside the key's rate limits; a
@@ -78,8 +79,6 @@ class AudienceOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("sequence_slug", "outcomes_path", "meisa_conn_id")
-    operator_extra_links = (MeisaSequenceLink(),)
-    ui_color = "#f3e8ff"
 
     def __init__(
         self,
@@ -99,7 +98,6 @@ class AudienceOperator(BaseOperator):
         max_in_flight: int = 4,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         defer_after: float = 30.0,
-        meisa_conn_id: str = MeisaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -118,7 +116,6 @@ class AudienceOperator(BaseOperator):
         self.max_in_flight = max_in_flight
         self.deferrable = deferrable
         self.defer_after = defer_after
-        self.meisa_conn_id = meisa_conn_id
         self._client: MeisaClient | None = None
 
     @abstractmethod
@@ -170,7 +167,10 @@ class AudienceOperator(BaseOperator):
             store = store_of(context)
             start = self._where(store, cursor)
             if self.preview:
-                return self._preview(context, client)
+                try:
+                    return self._preview(context, client)
+                finally:
+                    self.finished(context)
             outcomes = self._outcome_file(start)
             try:
                 leg = self._leg(context, client, store, start, outcomes)
@@ -182,22 +182,24 @@ class AudienceOperator(BaseOperator):
             if isinstance(step, Wait):
                 self._defer(step.seconds, leg.checkpoint())
             complete = step.stopped_by is None
+            account = leg.account(self.sequence_slug, complete=complete, outcomes_path=self.outcomes_path or None)
             if outcomes:
-                outcomes.finish(complete=complete)
-            account = leg.account(self.sequence_slug, complete=complete, outcomes_path=self.outcomes_path)
+                self._compare(outcomes.finish(), account)
             context["ti"].xcom_push(key=XCOM_KEY, value=account)
             if step.stopped_by is not None:
                 raise step.stopped_by
             store.finish(leg.checkpoint(complete=True).as_json())
+            if outcomes:
+                outcomes.discard_parts()
             self.finished(context)
         self._conclude(account)
         return account
 
     def _check(self) -> None:
         """See that the parameters can be used, before anything is asked or sent."""
-        check_choices(self, ON_NO, "on_empty")
-        check_choices(self, ON_AMBIGUOUS, "on_ambiguous")
-        check_choices(self, ON_CHANGED_AUDIENCE, "on_changed_audience")
+        self.check_choice("on_empty", ON_NO)
+        self.check_choice("on_ambiguous", ON_AMBIGUOUS)
+        self.check_choice("on_changed_audience", ON_CHANGED_AUDIENCE)
         check_limit("max_failed", self.max_failed)
         check_limit("max_invalid", self.max_invalid)
         if not 1 <= self.max_in_flight <= _MOST_IN_FLIGHT:
@@ -209,8 +211,11 @@ class AudienceOperator(BaseOperator):
 
     def _where(self, store: CheckpointStore, cursor: Mapping[str, Any] | None) -> Checkpoint:
         """Find where to begin: where this run has come to, or at the beginning."""
-        kept = store.load() or cursor
-        start = Checkpoint.from_json(kept) if kept else Checkpoint()
+        kept, carried = (Checkpoint.from_json(value) if value else None for value in (store.load(), cursor))
+        # What was kept is the latest word, unless it is that of an earlier run that was cleared after its end.
+        start = kept or carried or Checkpoint()
+        if carried and start.started_at != carried.started_at:
+            start = carried
         if cursor is None and start.complete:
             self.log.info("An earlier try has enrolled everybody; this one begins anew.")
             start = Checkpoint()
@@ -219,7 +224,7 @@ class AudienceOperator(BaseOperator):
             start = replace(start, resumed=True)
         return start if start.started_at else replace(start, started_at=time.time())
 
-    def _check_before(self, context: Context, client: MeisaClient) -> None:
+    def _check_before(self, context: Context, client: MeisaClient, total: int | None) -> None:
         """See that the sequence takes contacts, and that there are not too many, before the first is sent."""
         from airflow_provider_meisa.api import sequences
 
@@ -233,21 +238,24 @@ class AudienceOperator(BaseOperator):
             self.log.info(
                 "The key lacks sequences:read: whether the sequence is active shows with the first batch."
             )
-        self._tell_plan(client)
+        self._tell_plan(client, total)
 
     def _check_size(self, context: Context, most: int) -> None:
         for number, _ in enumerate(self.read(context), start=1):
             if number > most:
+                self.finished(context)
                 raise MeisaInputError(
                     f"There are more than {most:,} addresses (max_contacts). Nothing was sent. Check the source, "
                     "or raise max_contacts."
                 )
 
-    def _tell_plan(self, client: MeisaClient) -> None:
+    def _tell_plan(self, client: MeisaClient, total: int | None) -> None:
         left = ", ".join(f"{count} of {limit}" for limit, count in client.quota.remaining().items())
-        self.log.info(
-            "Enrolling into %s, up to 500 addresses a request; requests left: %s", self.sequence_slug, left
-        )
+        plan = "addresses of a stream"
+        if total is not None:
+            requests = math.ceil(total / LARGEST_BATCH)
+            plan = f"{total:,} addresses, {requests:,} requests, {time_needed(client, total)}"
+        self.log.info("Enrolling into %s: %s; requests left: %s", self.sequence_slug, plan, left)
 
     def _outcome_file(self, start: Checkpoint) -> OutcomeFile | None:
         if not self.outcomes_path:
@@ -255,6 +263,15 @@ class AudienceOperator(BaseOperator):
         file = OutcomeFile(locate(self.outcomes_path), rejects_only=self.rejects_only)
         file.begin(fresh=not start.next_batch)
         return file
+
+    def _compare(self, lines: int, account: Mapping[str, object]) -> None:
+        if lines != account["total"] and not self.rejects_only:
+            self.log.warning(
+                "The outcomes file has %s lines for %s addresses: did an earlier try write it on another host? "
+                "Give outcomes_path a place that all hosts reach.",
+                f"{lines:,}",
+                account["total"],
+            )
 
     def _leg(
         self,
@@ -265,11 +282,23 @@ class AudienceOperator(BaseOperator):
         outcomes: OutcomeFile | None,
     ) -> Leg:
         suppressed = self._suppressed(client)
+        source = self.read(context)
+        total = len(source) if isinstance(source, Sized) else None
 
-        def engine_from(checkpoint: Checkpoint) -> Enrollment:
+        checked = bool(start.next_batch)
+
+        def reserve() -> Slot | Wait:
+            """Check what is to be checked before the first slot is taken: the checks need slots too."""
+            nonlocal checked
+            if not checked:
+                self._check_before(context, client, total)
+                checked = True
+            return client.quota.reserve()
+
+        def engine_from(checkpoint: Checkpoint, source: Iterable[object]) -> Enrollment:
             engine = Enrollment(
-                batches(self.read(context)),
-                client.quota.reserve,
+                batches(source),
+                reserve,
                 checkpoint=checkpoint,
                 record=outcomes.write if outcomes else None,
                 max_in_flight=self.max_in_flight,
@@ -280,7 +309,7 @@ class AudienceOperator(BaseOperator):
             return engine
 
         try:
-            engine = engine_from(start)
+            engine = engine_from(start, source)
         except MeisaAudienceChangedError:
             if self.on_changed_audience != "restart":
                 raise
@@ -288,15 +317,16 @@ class AudienceOperator(BaseOperator):
             start = Checkpoint(started_at=start.started_at, resumed=True)
             if outcomes:
                 outcomes.begin(fresh=True)
-            engine = engine_from(start)
+            checked = False
+            engine = engine_from(start, self.read(context))
         return Leg(
             client,
             engine,
             start=start,
-            before=None if start.next_batch else lambda: self._check_before(context, client),
             send=lambda addresses, slot: self._send(client, addresses, slot),
             keep=store.save,
             max_in_flight=self.max_in_flight,
+            total=total,
         )
 
     def _suppressed(self, client: MeisaClient) -> Container[str]:
@@ -322,7 +352,7 @@ class AudienceOperator(BaseOperator):
         self.log.info("The key's rate limits leave no room for %.0f s: giving the worker slot back.", seconds)
         self.defer(
             trigger=MeisaQuotaTrigger(
-                moment=time.time() + max(0.0, seconds - _WAKE_EARLY), cursor=checkpoint.as_json()
+                moment=time.time() + max(SHORTEST_DEFERRAL, seconds - _WAKE_EARLY), cursor=checkpoint.as_json()
             ),
             method_name="resume",
         )
@@ -345,13 +375,3 @@ class AudienceOperator(BaseOperator):
                 f"{self.sequence_slug}: {'; '.join(found)}. The summary in XCom has the first of them under "
                 "'attention'. Mend the addresses, or raise the limit."
             )
-
-
-def check_choices(operator: BaseOperator, choices: Sequence[str], *names: str) -> None:
-    """See that each of these attributes is one of the choices.
-
-    :raises MeisaInputError: if one is not.
-    """
-    for name in names:
-        if getattr(operator, name) not in choices:
-            raise MeisaInputError(f"{name} must be one of: {', '.join(choices)}.")

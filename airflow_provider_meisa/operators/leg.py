@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,11 +11,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_meisa.api.audience import LARGEST_BATCH
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
 from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
 from airflow_provider_meisa.api.outcomes import in_words, summary
-from airflow_provider_meisa.api.quota import Wait
+from airflow_provider_meisa.api.quota import Slot, Wait
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.bulk_reply import BulkReply
@@ -33,10 +35,10 @@ class Leg:
     :param client: counts and cuts short the waits.
     :param engine: says what to do; it has caught up with the start.
     :param start: where the run has come to before this leg.
-    :param before: called once, before the first batch is sent.
     :param send: sends one batch; called from several threads.
     :param keep: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
     :param max_in_flight: how many batches may be on their way at a time.
+    :param total: how many addresses there are in all, where that is known.
     """
 
     def __init__(
@@ -45,15 +47,15 @@ class Leg:
         engine: Enrollment,
         *,
         start: Checkpoint,
-        before: Callable[[], None] | None,
-        send: Callable[[Sequence[str], Any], BulkReply],
+        send: Callable[[Sequence[str], Slot], BulkReply],
         keep: Callable[[Mapping[str, Any]], None],
         max_in_flight: int,
+        total: int | None = None,
     ) -> None:
         self._client = client
         self._engine = engine
+        self._total = total
         self._start = start
-        self._before = before
         self._send = send
         self._keep = keep
         self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="meisa")
@@ -62,11 +64,11 @@ class Leg:
     def perform(self, *, longest_wait: float) -> Done | Wait:
         """Go on until the run is done, or a wait of more seconds than this is due; then nothing is in flight.
 
-        :raises MeisaStoppedError: if the client was stopped.
-        :raises MeisaError: what ``before`` raises; nothing was sent.
+        :raises MeisaStoppedError: if the client was stopped; the answers to what was on its way are noted.
+        :raises MeisaError: what is raised where the engine asks for a slot.
         """
         try:
-            while not isinstance(step := self._engine.step(), Done):
+            while not isinstance(step := self._next(), Done):
                 if isinstance(step, Send):
                     self._begin(step)
                 elif self._on_their_way:
@@ -75,6 +77,10 @@ class Leg:
                     if step.seconds > longest_wait:
                         return step
                     self._sit_out(step.seconds)
+        except MeisaStoppedError:
+            while self._on_their_way:
+                self._collect(None)
+            raise
         except BaseException:
             self._client.stop()
             raise
@@ -112,11 +118,11 @@ class Leg:
             outcomes_path=outcomes_path,
         )
 
-    def _begin(self, step: Send) -> None:
+    def _next(self) -> Send | Wait | Collect | Done:
         self._client.check_not_stopped()
-        if self._before:
-            self._before()
-            self._before = None
+        return self._engine.step()
+
+    def _begin(self, step: Send) -> None:
         self._keep(self.checkpoint().as_json())
         self._on_their_way[self._pool.submit(self._send, step.batch.addresses, step.slot)] = step
 
@@ -129,7 +135,6 @@ class Leg:
                 f"{until:%H:%M:%S} UTC",
             )
         self._client.wait(seconds)
-        self._client.check_not_stopped()
 
     def _collect(self, seconds: float | None) -> None:
         """Take in the answers that come within this time."""
@@ -139,17 +144,27 @@ class Leg:
         if done:
             self._keep(self.checkpoint().as_json())
 
+    def _progress(self) -> str:
+        done = self._engine.tally.total
+        if self._total is None:
+            return f"{done:,} addresses done"
+        return f"{done:,} of {self._total:,} addresses done, {time_needed(self._client, self._total - done)} to go"
+
     def _take_in(self, send: Send, future: Future[BulkReply]) -> None:
         number = send.batch.number + 1
         try:
             reply = future.result()
-        except MeisaStoppedError:
-            raise
         except MeisaError as error:
             log.warning("Batch %d was not taken: %s", number, error)
             self._engine.refused(send, error)
             return
         counts = self._engine.answered(send, reply)
-        log.info("Batch %d: %s; %s addresses done", number, in_words(counts), f"{self._engine.tally.total:,}")
+        log.info("Batch %d: %s; %s", number, in_words(counts), self._progress())
         if reply.unread:
             log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
+
+
+def time_needed(client: MeisaClient, addresses: int) -> str:
+    """Say how long the rate limits make so many addresses take, beside the time of the answers themselves."""
+    requests = math.ceil(addresses / LARGEST_BATCH)
+    return f"about {client.quota.estimate(requests) if requests else 0:,.0f} s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_meisa.api.audience import addresses_from, check
 from airflow_provider_meisa.api.errors import (
@@ -16,7 +16,7 @@ from airflow_provider_meisa.api.errors import (
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict
 from airflow_provider_meisa.api.privacy import mask_address
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
-from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.links.meisa import leave_link
 from airflow_provider_meisa.operators.audience import (
     ON_AMBIGUOUS,
     ON_NO,
@@ -24,8 +24,8 @@ from airflow_provider_meisa.operators.audience import (
     AudienceOperator,
     OnAmbiguous,
     OnNo,
-    check_choices,
 )
+from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.private import PrivateField, revealed
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 _IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
 
 
-class MeisaEnrollOperator(BaseOperator):
+class MeisaEnrollOperator(MeisaOperator):
     """Enroll one contact into a sequence.
 
     Pushes ``{"sequence_slug", "address" (masked), "verdict", "reason"}`` to XCom, also when it then fails or skips.
 
-    :param email: the contact (templated, never shown in the UI); created if Meisa does not know it.
+    :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
+        called ``email``, because every operator has an ``email``: whom Airflow tells that the task has failed.
     :param sequence_slug: an active sequence (templated).
     :param metadata: data attached to the enrollment, plain JSON (templated, never shown in the UI).
     :param trigger_source: label for where the enrollment came from (templated).
@@ -51,17 +52,20 @@ class MeisaEnrollOperator(BaseOperator):
     :param meisa_conn_id: the Airflow Connection.
     """
 
-    template_fields: Sequence[str] = ("email", "sequence_slug", "metadata", "trigger_source", "meisa_conn_id")
-    operator_extra_links = (MeisaSequenceLink(),)
-    ui_color = "#f3e8ff"
-
-    email = PrivateField()
+    template_fields: Sequence[str] = (
+        "contact_email",
+        "sequence_slug",
+        "metadata",
+        "trigger_source",
+        "meisa_conn_id",
+    )
+    contact_email = PrivateField()
     metadata = PrivateField()
 
     def __init__(
         self,
         *,
-        email: str,
+        contact_email: str,
         sequence_slug: str,
         metadata: Mapping[str, Any] | None = None,
         trigger_source: str = "airflow",
@@ -69,11 +73,10 @@ class MeisaEnrollOperator(BaseOperator):
         on_already_enrolled: OnNo = "success",
         on_suppressed: OnNo = "success",
         on_ambiguous: OnAmbiguous = "resend",
-        meisa_conn_id: str = MeisaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.email = email
+        self.contact_email = contact_email
         self.sequence_slug = sequence_slug
         self.metadata = metadata
         self.trigger_source = trigger_source
@@ -81,7 +84,6 @@ class MeisaEnrollOperator(BaseOperator):
         self.on_already_enrolled = on_already_enrolled
         self.on_suppressed = on_suppressed
         self.on_ambiguous = on_ambiguous
-        self.meisa_conn_id = meisa_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
         """Enroll the contact and return its verdict.
@@ -91,9 +93,10 @@ class MeisaEnrollOperator(BaseOperator):
         :raises AirflowException: if Meisa cannot be asked.
         """
         with airflow_failures(final=_IN_DOUBT if self.on_ambiguous == "fail" else ()):
-            check_choices(self, ON_NO, "on_already_enrolled", "on_suppressed")
-            check_choices(self, ON_AMBIGUOUS, "on_ambiguous")
-            outcome = check(revealed(self.email))
+            self.check_choice("on_already_enrolled", ON_NO)
+            self.check_choice("on_suppressed", ON_NO)
+            self.check_choice("on_ambiguous", ON_AMBIGUOUS)
+            outcome = check(revealed(self.contact_email))
             if not isinstance(outcome, Outcome):
                 outcome = self._enroll(context, outcome)
         result = {

@@ -290,3 +290,14 @@ def test_a_key_of_the_wrong_environment_enrolls_nobody(bulk, meisa_sandbox, meis
 def test_an_unknown_connection_fails_and_is_named(bulk, everything_written):
     assert bulk(["ada@example.com"], meisa_conn_id="nobody_made_this").state == "failed"
     assert "nobody_made_this" in everything_written()
+
+
+def test_a_source_that_fails_midway_leaves_an_account_of_what_was_sent(run_task, meisa_sandbox, tmp_path):
+    from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+
+    source = tmp_path / "people.csv"
+    source.write_text("email\n" + "\n".join(PEOPLE) + "\none,too,many\n")
+    ran = run_task(FileToMeisaOperator, path=str(source), sequence_slug="onboarding", max_in_flight=1)
+    assert ran.state == "failed"
+    assert counts(ran) == {"enrolled": 1000}
+    assert ran.xcom("task")["complete"] is False

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_meisa.operators.sequences import MeisaEnrollOperator
 
@@ -8,7 +9,7 @@ from airflow_provider_meisa.operators.sequences import MeisaEnrollOperator
 @pytest.fixture
 def enroll(run_task):
     def run(email="ada@example.com", sequence_slug="onboarding", **arguments):
-        return run_task(MeisaEnrollOperator, email=email, sequence_slug=sequence_slug, **arguments)
+        return run_task(MeisaEnrollOperator, contact_email=email, sequence_slug=sequence_slug, **arguments)
 
     return run
 
@@ -119,3 +120,15 @@ def test_the_link_leads_to_the_dashboard(enroll, meisa_connection):
     ran = enroll("grace@example.com")
     assert ran.xcom("task", key="meisa_dashboard") == "https://app.example.com/s/onboarding"
     assert ran.xcom("task", key="_link_MeisaSequenceLink") == "https://app.example.com/s/onboarding"
+
+
+def test_the_contact_is_never_whom_airflow_tells_of_a_failure():
+    with DAG("alerts", schedule=None, default_args={"email": ["ops@example.com"]}):
+        task = MeisaEnrollOperator(task_id="one", contact_email="ada@example.com", sequence_slug="onboarding")
+        mapped = MeisaEnrollOperator.partial(task_id="many", sequence_slug="onboarding").expand(
+            contact_email=["ada@example.com"]
+        )
+    assert task.email == ["ops@example.com"]
+    assert mapped.partial_kwargs["email"] == ["ops@example.com"]
+    with pytest.raises(TypeError, match="contact_email"):
+        MeisaEnrollOperator(task_id="none", email="ada@example.com", sequence_slug="onboarding")

@@ -47,7 +47,10 @@ def test_a_serialized_dag_holds_no_address():
     with DAG("private", schedule=None) as dag:
         MeisaBulkEnrollOperator(task_id="many", sequence_slug="onboarding", emails=["ada@example.com"])
         MeisaEnrollOperator(
-            task_id="one", sequence_slug="onboarding", email="ada@example.com", metadata={"name": "Lovelace"}
+            task_id="one",
+            sequence_slug="onboarding",
+            contact_email="ada@example.com",
+            metadata={"name": "Lovelace"},
         )
     stored = json.dumps(DagSerialization.to_dict(dag))
     assert "example.com" not in stored

@@ -1,0 +1,1 @@
+"""Audiences from elsewhere into sequences: from a database, from a file."""

@@ -1,0 +1,69 @@
+"""From a file into a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.operators.audience import AudienceOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_meisa.transfers.file_formats import FileFormat
+
+
+class FileToMeisaOperator(AudienceOperator):
+    """Enroll the contacts of a file, however many, and account for each of them.
+
+    The file is streamed, and read again whenever the task resumes: leave it as it is until the run is over. A
+    missing file fails the task in the ordinary way, so that a retry may find it. A line that cannot be read stops
+    the run and is named by its number; its content is shown nowhere.
+
+    :param path: a local path, or a URI of any store that ``ObjectStoragePath`` reaches (templated). A name that ends
+        in ``.gz`` is decompressed on the way.
+    :param format: ``csv``, ``tsv``, ``jsonl``, ``lines`` (one address a line) or ``parquet`` (needs
+        ``airflow-provider-meisa[parquet]``). By default the name's suffix says: ``.csv``, ``.tsv``, ``.jsonl``,
+        ``.ndjson``, ``.txt``, ``.parquet``.
+    :param email_column: what holds the address, by default ``email``. A name: of the header's column, of the key in
+        JSON Lines, of Parquet's column. A number from 0: the column of a file **without** a header, or of Parquet.
+        A line of JSON Lines may also be just the address in quotes.
+    :param encoding: of text; by default UTF-8, with or without a byte order mark.
+    :param conn_id: the Airflow Connection to reach a URI by (templated); may stand in the URI instead.
+    :param sequence_slug: and the other parameters: see `AudienceOperator`.
+    """
+
+    template_fields: Sequence[str] = ("path", "conn_id", *AudienceOperator.template_fields)
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
+        email_column: str | int | None = None,
+        encoding: str = "utf-8-sig",
+        conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.format = format
+        self.email_column = email_column
+        self.encoding = encoding
+        self.conn_id = conn_id
+
+    def read(self, context: Context) -> Iterator[object]:
+        """Return the addresses in the file's order; the file is opened when the first is asked for.
+
+        :raises MeisaInputError: if the path, the format, the column or a line cannot be used.
+        :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
+        """
+        from airflow_provider_meisa.operators.location import locate
+        from airflow_provider_meisa.transfers.file_formats import read_addresses
+
+        return read_addresses(
+            locate(self.path, self.conn_id),
+            file_format=self.format,
+            column=self.email_column,
+            encoding=self.encoding,
+        )

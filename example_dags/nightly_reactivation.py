@@ -1,0 +1,85 @@
+"""Every night: count who would be mailed, let a person approve, enroll them, and look at those who were not."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, Param, dag, task
+
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+
+AUDIENCE: dict[str, Any] = {
+    "sequence_slug": "reactivation",
+    "conn_id": "warehouse",
+    "sql": "SELECT email FROM contacts WHERE last_seen_days > 90 ORDER BY id",
+}
+
+
+def approval(task_id: str, subject: str) -> BaseOperator:
+    """Return a task that waits for a person, or, before Airflow 3.1, one that waits for nobody."""
+    try:
+        from airflow.providers.standard.operators.hitl import ApprovalOperator
+    except ImportError:
+        from airflow.providers.standard.operators.empty import EmptyOperator
+
+        return EmptyOperator(task_id=task_id)
+    return ApprovalOperator(task_id=task_id, subject=subject, response_timeout=timedelta(hours=12))
+
+
+@dag(
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    tags=["meisa", "example"],
+    params={
+        "rejects": Param("rejects.jsonl", type="string", description="File for those who were not enrolled")
+    },
+    doc_md=__doc__,
+)
+def nightly_reactivation() -> None:
+    """Enroll the lapsed contacts of the connection ``warehouse`` into ``reactivation``."""
+    # [START preview]
+    preview = SqlToMeisaOperator(task_id="preview", preview=True, **AUDIENCE)
+    # [END preview]
+
+    # [START approval]
+    approve = approval(
+        "approve",
+        "Mail {{ ti.xcom_pull('preview')['to_send'] }} contacts in {{ ti.xcom_pull('preview')['requests'] }} requests?",
+    )
+    # [END approval]
+
+    # [START sql]
+    enroll = SqlToMeisaOperator(
+        task_id="enroll",
+        **AUDIENCE,
+        skip_suppressed=True,
+        max_contacts=1_000_000,
+        max_failed=0.01,
+        outcomes_path="{{ params.rejects }}",
+        rejects_only=True,
+        deferrable=True,
+        retries=3,
+    )
+    # [END sql]
+
+    # [START rejects]
+    @task(trigger_rule="all_done")
+    def rejects(path: str) -> dict[str, int]:
+        """Count those who were not enrolled, by the reason; the file has their addresses."""
+        reasons: dict[str, int] = {}
+        for line in Path(path).read_text().splitlines():
+            reject = json.loads(line)
+            reason = f"{reject['verdict']}: {reject['reason']}"
+            reasons[reason] = reasons.get(reason, 0) + 1
+        return reasons
+
+    # [END rejects]
+
+    preview >> approve >> enroll >> rejects("{{ params.rejects }}")
+
+
+nightly_reactivation()

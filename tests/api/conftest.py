@@ -1,0 +1,87 @@
+"""Clients for the sandbox and for raw servers, in a time that passes only where somebody sleeps."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from raw_server import RawServer
+
+from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
+from airflow_provider_meisa.api.quota import Quota
+from airflow_provider_meisa.api.quota_stores import MemoryStore
+from airflow_provider_meisa.api.settings import Settings
+
+KEY = "meisa_live_RawKey123"
+
+
+class Clock:
+    """Says a time that passes only while somebody sleeps, and keeps the sleeps."""
+
+    def __init__(self):
+        self.now = 1_800_000_000.0
+        self.sleeps = []
+        self._lock = threading.Lock()
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        with self._lock:
+            self.sleeps.append(seconds)
+            self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def client_of(clock):
+    """Make clients; arguments are those of `Settings`, and ``max_wait``."""
+    made = []
+
+    def make(base_url, api_key=KEY, *, max_wait=MAX_WAIT, **settings):
+        known = Settings(api_key=api_key, base_url=base_url, **{"timeout": 5, **settings})
+        quota = Quota(known.limits, MemoryStore(), clock=clock)
+        made.append(MeisaClient(known, quota=quota, sleep=clock.sleep, max_wait=max_wait))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(meisa_sandbox, client_of):
+    """A client of the sandbox."""
+    return client_of(meisa_sandbox.api_url, meisa_sandbox.key)
+
+
+@pytest.fixture
+def raw():
+    """A raw server; a test tells it what it will answer."""
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+def raw_client(raw, client_of):
+    return client_of(raw.url)
+
+
+@pytest.fixture
+def closed_port():
+    """A port of loopback that nobody listens on, kept from others by a socket that is only bound."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

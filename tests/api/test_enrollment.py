@@ -1,0 +1,430 @@
+"""The engine, performed by a model of Meisa: no socket, no thread, no clock."""
+
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from airflow_provider_meisa.api.audience import batches
+from airflow_provider_meisa.api.bulk_reply import BulkReply
+from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
+from airflow_provider_meisa.api.errors import (
+    MeisaAnswerLostError,
+    MeisaAudienceChangedError,
+    MeisaInputError,
+    MeisaInvalidRequestError,
+    MeisaKeyError,
+    MeisaRateLimitError,
+    MeisaServerError,
+    MeisaStoppedError,
+    MeisaUnreachableError,
+    MeisaUnreadableAnswerError,
+)
+from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict
+from airflow_provider_meisa.api.quota import Slot, Wait
+
+SIZE = 3
+SLOT = Slot("any")
+
+
+def people(number):
+    return [f"person{each}@example.com" for each in range(number)]
+
+
+def engine(emails, checkpoint=None, *, reserve=lambda: SLOT, size=SIZE, **arguments):
+    made = Enrollment(batches(emails, size), reserve, checkpoint=checkpoint, **arguments)
+    made.catch_up()
+    return made
+
+
+def reply(addresses, verdict=Verdict.ENROLLED, reason=""):
+    return BulkReply(tuple(Outcome(address, verdict, reason) for address in addresses))
+
+
+def rate_limited(*, possibly_done=False):
+    error = MeisaRateLimitError("slow down", retry_after=1)
+    error.possibly_done = possibly_done
+    return error
+
+
+def run_to_the_end(enrollment, answer=lambda send: reply(send.batch.addresses)):
+    """Send one batch at a time; give the batches sent, and the last step."""
+    sent = []
+    while isinstance(step := enrollment.step(), Send):
+        sent.append(step.batch.number)
+        outcome = answer(step)
+        if isinstance(outcome, BulkReply):
+            enrollment.answered(step, outcome)
+        else:
+            enrollment.refused(step, outcome)
+    return sent, step
+
+
+# One thing at a time.
+
+
+def test_the_first_batch_goes_alone_and_then_as_many_as_are_allowed():
+    enrollment = engine(people(12), max_in_flight=3)
+    first = enrollment.step()
+    assert isinstance(enrollment.step(), Collect)
+    enrollment.answered(first, reply(first.batch.addresses))
+    assert [type(enrollment.step()) for _ in range(4)] == [Send, Send, Send, Collect]
+
+
+def test_a_wait_is_passed_on_and_the_batch_is_sent_after_it():
+    decisions = iter([Wait(7.0), SLOT])
+    enrollment = engine(people(2), reserve=lambda: next(decisions))
+    assert enrollment.step() == Wait(7.0)
+    assert enrollment.checkpoint().unsent == (0,)
+    assert enrollment.step().batch.number == 0
+    assert enrollment.checkpoint().in_flight == (0,)
+
+
+def test_an_audience_of_nobody_is_done_at_once():
+    enrollment = engine([])
+    assert enrollment.step() == Done(None)
+    assert enrollment.tally.total == 0
+
+
+def test_an_audience_without_an_address_to_send_is_accounted_for_without_a_request():
+    enrollment = engine(["broken", "also broken"])
+    assert enrollment.step() == Done(None)
+    assert enrollment.tally.counts == {Verdict.INVALID: 2}
+
+
+def test_a_batch_refused_after_others_were_taken_fails_and_the_run_goes_on():
+    error = MeisaInvalidRequestError("no", status=400, reason="")
+    answers = iter([None, error, None])
+    enrollment = engine(people(7))
+    sent, step = run_to_the_end(enrollment, lambda send: next(answers) or reply(send.batch.addresses))
+    assert sent == [0, 1, 2]
+    assert step == Done(None)
+    assert enrollment.tally.counts == {Verdict.ENROLLED: 4, Verdict.FAILED: 3}
+    assert enrollment.tally.attention[0]["reason"] == "the batch was refused (400)"
+
+
+def test_a_refusal_of_the_first_batch_concerns_everybody():
+    error = MeisaInvalidRequestError("no", status=400)
+    enrollment = engine(people(7))
+    assert run_to_the_end(enrollment, lambda _: error) == ([0], Done(error))
+    assert enrollment.unsettled.counts == {Verdict.UNTRIED: 7}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MeisaAnswerLostError("lost"),
+        MeisaServerError("500", status=500),
+        MeisaUnreadableAnswerError("HTML", status=200),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_batch_that_may_have_been_carried_out_is_unreported_and_the_rest_untried(error):
+    enrollment = engine(people(7))
+    assert run_to_the_end(enrollment, lambda _: error)[1] == Done(error)
+    assert enrollment.unsettled.counts == {Verdict.UNREPORTED: 3, Verdict.UNTRIED: 4}
+    assert enrollment.checkpoint().in_flight == (0,)
+
+
+@pytest.mark.parametrize(
+    "error", [MeisaUnreachableError("no way"), MeisaStoppedError("stop"), MeisaKeyError("401", status=401)]
+)
+def test_a_batch_that_was_surely_not_carried_out_is_untried(error):
+    enrollment = engine(people(7))
+    assert run_to_the_end(enrollment, lambda _: error)[1] == Done(error)
+    assert enrollment.unsettled.counts == {Verdict.UNTRIED: 7}
+    assert enrollment.checkpoint().unsent == (0,)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MeisaKeyError("401", status=401), MeisaInvalidRequestError("400", status=400)],
+    ids=["key", "fields"],
+)
+def test_a_refusal_of_a_repeat_leaves_it_open_what_became_of_the_first_try(error):
+    error.possibly_done = True
+    enrollment = engine(people(3))
+    run_to_the_end(enrollment, lambda _: error)
+    assert enrollment.unsettled.counts == {Verdict.UNREPORTED: 3}
+    assert enrollment.checkpoint().in_flight == (0,)
+
+
+def test_a_429_puts_the_batch_back_and_only_twenty_in_a_row_stop_the_run():
+    enrollment = engine(people(3))
+    sent, step = run_to_the_end(enrollment, lambda _: rate_limited())
+    assert len(sent) == 21
+    assert isinstance(step.stopped_by, MeisaRateLimitError)
+
+
+def test_answers_between_429s_keep_the_run_going():
+    seen = Counter()
+
+    def answer(send):
+        seen[send.batch.number] += 1
+        return rate_limited() if seen[send.batch.number] <= 15 else reply(send.batch.addresses)
+
+    enrollment = engine(people(9))
+    assert run_to_the_end(enrollment, answer)[1] == Done(None)
+    assert enrollment.tally.counts == {Verdict.ENROLLED: 9}
+
+
+def test_who_is_already_enrolled_in_a_batch_that_was_in_flight_was_possibly_enrolled_by_this_run():
+    first = engine(people(3))
+    first.step()
+    told = []
+    second = engine(people(3), first.checkpoint(), record=lambda number, outcomes: told.extend(outcomes))
+    run_to_the_end(second, lambda send: reply(send.batch.addresses, Verdict.ALREADY_ENROLLED, "is in it"))
+    assert {outcome.reason for outcome in told} == {BY_US}
+
+
+def test_what_was_in_flight_is_not_sent_again_where_that_is_not_wanted():
+    first = engine(people(3))
+    first.step()
+    with pytest.raises(MeisaInputError, match="on_ambiguous='resend'"):
+        engine(people(3), first.checkpoint(), resend=False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [people(9)[::-1], people(2), [], ["broken", *people(9)], [*people(4), "new@example.com", *people(9)[4:]]],
+    ids=["another order", "fewer", "none", "one set aside more", "one more"],
+)
+def test_another_audience_is_refused(other):
+    first = engine(people(9))
+    for _ in range(2):
+        send = first.step()
+        first.answered(send, reply(send.batch.addresses))
+    with pytest.raises(MeisaAudienceChangedError):
+        engine(other, first.checkpoint())
+
+
+def test_an_audience_that_has_grown_at_its_end_is_gone_on_with():
+    first = engine(people(6))
+    send = first.step()
+    first.answered(send, reply(send.batch.addresses))
+    second = engine(people(20), first.checkpoint())
+    assert run_to_the_end(second) == (list(range(1, 7)), Done(None))
+    assert second.tally.counts == {Verdict.ENROLLED: 20}
+
+
+def test_a_batch_of_which_all_were_suppressed_meanwhile_is_not_sent_again():
+    first = engine(people(6))
+    first.step()
+    told = {}
+    second = engine(people(6), first.checkpoint(), suppressed=set(people(3)), record=told.__setitem__)
+    assert run_to_the_end(second) == ([1], Done(None))
+    assert second.tally.counts == {Verdict.SUPPRESSED: 3, Verdict.ENROLLED: 3}
+    assert [outcome.address for outcome in told[0]] == people(3)
+
+
+def test_who_was_suppressed_meanwhile_does_not_change_the_fingerprint():
+    first = engine(people(9), suppressed={"person1@example.com"})
+    send = first.step()
+    first.answered(send, reply(send.batch.addresses))
+    second = engine(people(9), first.checkpoint(), suppressed={"person2@example.com", "person8@example.com"})
+    run_to_the_end(second)
+    assert second.tally.counts == {Verdict.SUPPRESSED: 2, Verdict.ENROLLED: 7}
+
+
+# Anything at any time.
+
+ROW = st.one_of(
+    st.integers(0, 40).map(lambda n: f"person{n}@example.com"),
+    st.integers(0, 40).map(lambda n: f" Person{n}@EXAMPLE.com "),
+    st.sampled_from(["broken", "", None, "a@b"]),
+)
+VERDICT = st.sampled_from(
+    [Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.SUPPRESSED, Verdict.UNREPORTED, Verdict.FAILED]
+)
+
+
+class AnyRun(RuleBasedStateMachine):
+    """A task that is performed, killed, retried and deferred at random, as `Leg` performs it."""
+
+    @initialize(
+        rows=st.lists(ROW, max_size=60),
+        in_flight=st.integers(1, 4),
+        suppressed=st.sets(st.integers(0, 40).map(lambda n: f"person{n}@example.com"), max_size=5),
+    )
+    def begin(self, rows, in_flight, suppressed):
+        self.rows = rows
+        self.in_flight = in_flight
+        self.suppressed = suppressed
+        self.cut = {batch.number: batch for batch in batches(rows, SIZE)}
+        self.kept = Checkpoint().as_json()
+        self.recorded = {}
+        self.sent = Counter()
+        self.excused = set()
+        self.waits = False
+        self.done = None
+        self.start()
+
+    def start(self):
+        """Start a process, from what was kept."""
+        self.sends = {}
+        self.done = None
+        self.engine = engine(
+            self.rows,
+            Checkpoint.from_json(json.loads(json.dumps(self.kept))),
+            reserve=self.reserve,
+            record=self.record,
+            max_in_flight=self.in_flight,
+            suppressed=self.suppressed,
+        )
+
+    def reserve(self):
+        self.waits = not self.waits
+        return Wait(1.0) if self.waits else SLOT
+
+    def record(self, number, outcomes):
+        self.recorded[number] = list(outcomes)
+
+    def keep(self):
+        self.kept = self.engine.checkpoint().as_json()
+
+    def running(self):
+        return self.done is None
+
+    def awaiting(self):
+        return self.done is None and bool(self.sends)
+
+    @precondition(running)
+    @rule()
+    def go_on(self):
+        step = self.engine.step()
+        if isinstance(step, Send):
+            self.keep()
+            number = step.batch.number
+            assert number not in self.sends
+            assert not self.sent[number] or number in self.excused, "a batch was sent twice without a reason"
+            assert 0 < len(step.batch.addresses) <= SIZE
+            self.sent[number] += 1
+            self.excused.discard(number)
+            self.sends[number] = step
+            assert len(self.sends) <= self.in_flight
+        elif isinstance(step, Collect):
+            assert self.sends
+        elif isinstance(step, Done):
+            assert not self.sends
+            self.done = step
+            self.check_account()
+
+    @precondition(awaiting)
+    @rule(which=st.randoms(use_true_random=False), verdict=VERDICT)
+    def an_answer_comes(self, which, verdict):
+        send = self.any_send(which)
+        self.engine.answered(send, reply(send.batch.addresses, verdict, "a reason"))
+        self.keep()
+
+    @precondition(awaiting)
+    @rule(
+        which=st.randoms(use_true_random=False),
+        error=st.one_of(
+            st.booleans().map(lambda done: rate_limited(possibly_done=done)),
+            st.builds(MeisaAnswerLostError, st.just("lost")),
+            st.builds(MeisaServerError, st.just("502"), status=st.just(502)),
+            st.builds(MeisaUnreadableAnswerError, st.just("HTML"), status=st.just(200)),
+            st.builds(MeisaUnreachableError, st.just("no way")),
+            st.builds(MeisaStoppedError, st.just("stop")),
+            st.builds(MeisaInvalidRequestError, st.just("no"), status=st.just(400)),
+        ),
+    )
+    def a_failure_comes(self, which, error):
+        send = self.any_send(which)
+        self.engine.refused(send, error)
+        self.excused.add(send.batch.number)
+        self.keep()
+
+    @rule()
+    def the_process_is_killed_and_the_task_retried(self):
+        self.excused |= set(self.sends)
+        self.start()
+
+    @precondition(running)
+    @rule(which=st.randoms(use_true_random=False), verdict=VERDICT)
+    def the_process_is_killed_between_an_answer_and_its_note(self, which, verdict):
+        if self.sends:
+            send = self.any_send(which)
+            self.engine.answered(send, reply(send.batch.addresses, verdict))
+            self.excused.add(send.batch.number)
+        self.the_process_is_killed_and_the_task_retried()
+
+    @rule(which=st.integers(0, 40))
+    def somebody_unsubscribes_and_the_task_is_retried(self, which):
+        self.suppressed = {*self.suppressed, f"person{which}@example.com"}
+        self.the_process_is_killed_and_the_task_retried()
+
+    def any_send(self, which):
+        return self.sends.pop(which.choice(sorted(self.sends)))
+
+    def check_account(self):
+        """At the end of each try every address has exactly one verdict, and the counts say the same."""
+        account = self.engine.tally + self.engine.unsettled
+        assert account.total == len(self.rows)
+        assert set(self.recorded) == set(self.cut)
+        spoken = Counter()
+        for number, outcomes in self.recorded.items():
+            batch = self.cut[number]
+            meant = Counter([*batch.addresses, *(outcome.address for outcome in batch.set_aside)])
+            assert Counter(outcome.address for outcome in outcomes) == meant
+            spoken.update(outcome.verdict for outcome in outcomes)
+        assert +account.counts == +spoken
+        if self.done.stopped_by is None:
+            assert not self.engine.unsettled.total
+            assert not account.counts[Verdict.UNTRIED]
+
+    @invariant()
+    def what_is_kept_is_small_and_names_nobody(self):
+        if hasattr(self, "kept"):
+            text = json.dumps(self.kept)
+            assert len(text) < 1024
+            assert "example.com" not in text.lower()
+            assert "person" not in text.lower()
+
+    def teardown(self):
+        """Whatever has happened: a last try that meets no trouble accounts for everybody."""
+        if not hasattr(self, "kept"):
+            return
+        self.the_process_is_killed_and_the_task_retried()
+        while self.running():
+            self.go_on()
+            for number in list(self.sends):
+                send = self.sends.pop(number)
+                self.engine.answered(send, reply(send.batch.addresses))
+                self.keep()
+        assert self.done == Done(None)
+
+
+TestAnyRun = AnyRun.TestCase
+TestAnyRun.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+@given(
+    number=st.integers(0, 30),
+    in_flight=st.integers(1, 4),
+    crash_after=st.lists(st.integers(0, 8), max_size=4),
+)
+def test_crashes_alone_send_nothing_twice_but_what_was_in_flight(number, in_flight, crash_after):
+    kept, sent, in_doubt = Checkpoint(), Counter(), 0
+    for steps in [*crash_after, 1000]:
+        enrollment = engine(people(number), kept, max_in_flight=in_flight)
+        on_their_way = []
+        for _ in range(steps):
+            step = enrollment.step()
+            if isinstance(step, Done):
+                break
+            if isinstance(step, Send):
+                kept = enrollment.checkpoint()
+                sent[step.batch.number] += 1
+                on_their_way.append(step)
+            elif on_their_way:
+                send = on_their_way.pop(0)
+                enrollment.answered(send, reply(send.batch.addresses))
+                kept = enrollment.checkpoint()
+        in_doubt += len(on_their_way)
+    assert enrollment.tally.counts == ({Verdict.ENROLLED: number} if number else {})
+    assert sum(sent.values()) - len(sent) <= in_doubt <= in_flight * len(crash_after)

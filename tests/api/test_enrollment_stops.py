@@ -1,0 +1,69 @@
+"""The engine after something went wrong, with batches still on their way."""
+
+from __future__ import annotations
+
+from airflow_provider_meisa.api.audience import batches
+from airflow_provider_meisa.api.bulk_reply import BulkReply
+from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment
+from airflow_provider_meisa.api.errors import MeisaKeyError, MeisaRateLimitError, MeisaUnreachableError
+from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.quota import Slot
+
+PEOPLE = [f"person{number}@example.com" for number in range(6)]
+
+
+def engine(**more):
+    """A run of six batches of one."""
+    return Enrollment(batches(PEOPLE, 1), lambda: Slot("any"), **more)
+
+
+def take(run, send):
+    run.answered(
+        send, BulkReply(tuple(Outcome(address, Verdict.ENROLLED) for address in send.batch.addresses))
+    )
+
+
+def two_under_way():
+    run = engine(max_in_flight=2)
+    take(run, run.step())
+    return run, run.step(), run.step()
+
+
+def test_answers_that_are_under_way_are_waited_for_and_count():
+    run, one, other = two_under_way()
+    run.refused(one, error := MeisaKeyError("no", status=401))
+    assert run.step() == Collect()
+    take(run, other)
+    assert run.step() == Done(error)
+    assert run.tally.counts == {Verdict.ENROLLED: 2}
+    assert run.unsettled.counts == {Verdict.UNTRIED: 4}
+
+
+def test_the_first_failure_is_the_one_that_stopped_the_run():
+    run, one, other = two_under_way()
+    run.refused(one, error := MeisaKeyError("no", status=401))
+    run.refused(other, MeisaUnreachableError("no"))
+    assert run.step() == Done(error)
+    assert run.checkpoint().unsent == (1, 2)
+
+
+def test_a_429_after_a_lost_answer_leaves_the_doubt_until_the_batch_is_taken():
+    run = engine()
+    error = MeisaRateLimitError("no")
+    error.possibly_done = True
+    run.refused(run.step(), error)
+    assert run.checkpoint().in_flight == (0,)
+    take(run, run.step())
+    assert run.checkpoint().in_flight == run.checkpoint().unsent == ()
+
+
+def test_what_was_surely_not_sent_is_sent_also_where_nothing_may_be_sent_again():
+    first = engine()
+    first.refused(first.step(), MeisaUnreachableError("no"))
+    second = engine(checkpoint=first.checkpoint(), resend=False)
+    second.catch_up()
+    assert second.step().batch.number == 0
+
+
+def test_a_step_shows_no_address():
+    assert "@" not in repr(engine().step())

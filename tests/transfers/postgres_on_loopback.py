@@ -1,0 +1,77 @@
+"""A real PostgreSQL of our own, for as long as the tests need it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def postgres_on_loopback():
+    """Make a cluster, start it on a free port, yield the port, and stop and remove it."""
+    initdb = _program("initdb")
+    if initdb is None and not os.environ.get("CI"):
+        pytest.skip("needs a PostgreSQL: install your system's postgresql")
+    assert initdb, "these tests need a PostgreSQL: apt-get install postgresql"
+    folder = Path(tempfile.mkdtemp(prefix="meisa-postgres-"))
+    try:
+        # PostgreSQL refuses to run as root.
+        as_owner = []
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+            as_owner = ["runuser", "-u", "postgres", "--"]
+        port, log, cluster = _free_port(), folder / "log", folder / "data"
+        control = [*as_owner, str(initdb.parent / "pg_ctl"), "-D", str(cluster), "-w"]
+        options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
+        subprocess.run(
+            [
+                *as_owner,
+                str(initdb),
+                "-D",
+                str(cluster),
+                "-U",
+                "meisa",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+        subprocess.run(
+            [*control, "-l", str(log), "-o", options, "start"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        try:
+            yield port
+        finally:
+            subprocess.run(
+                [*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd=folder
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _program(name):
+    """Find a program of PostgreSQL; Debian keeps those of the server off the path."""
+    found = shutil.which(name)
+    candidates = [Path(found)] if found else sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return candidates[-1] if candidates else None
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

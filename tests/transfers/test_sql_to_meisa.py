@@ -1,0 +1,568 @@
+import json
+import os
+import sys
+import time
+import tracemalloc
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.transfers.query import database_hook, one_statement, read_column
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.staged_copy import StagedCopy
+
+QUERY = "SELECT email FROM contacts ORDER BY id"
+PEOPLE = [f"person{number}@example.com" for number in range(1200)]
+
+
+@pytest.fixture
+def enroll(run_task):
+    def run(sql=QUERY, conn_id="warehouse", **arguments):
+        return run_task(SqlToMeisaOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments)
+
+    return run
+
+
+def counts(ran):
+    return {verdict: count for verdict, count in ran.xcom("task")["counts"].items() if count}
+
+
+def sent(sandbox):
+    return [
+        address
+        for request in sandbox.requests()
+        if request["path"].endswith("bulk-enroll/")
+        for address in request["addresses"]
+    ]
+
+
+def operator(**arguments):
+    return SqlToMeisaOperator(
+        task_id="task", **{"sql": QUERY, "conn_id": "warehouse", "sequence_slug": "onboarding", **arguments}
+    )
+
+
+def context(run_id="run", **changes):
+    return {
+        "ti": SimpleNamespace(
+            **{"dag_id": "dag", "run_id": run_id, "task_id": "task", "map_index": -1, **changes}
+        )
+    }
+
+
+def test_everybody_a_query_finds_is_enrolled_in_its_order(enroll, warehouse, meisa_sandbox):
+    warehouse.fill(PEOPLE)
+    ran = enroll()
+    assert ran.state == "success"
+    assert counts(ran) == {"enrolled": 1200}
+    assert sent(meisa_sandbox) == PEOPLE
+
+
+def test_what_is_no_address_is_invalid_and_its_type_is_the_reason(enroll, warehouse):
+    warehouse.run("CREATE TABLE contacts (email)")
+    warehouse.run(
+        "INSERT INTO contacts VALUES (?)",
+        [("ada@example.com",), (None,), (7,), (1.5,), (b"x@example.com",), ("x",)],
+    )
+    ran = enroll("SELECT email FROM contacts")
+    assert counts(ran) == {"enrolled": 1, "invalid": 5}
+    assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
+        "no value (None)",
+        "not text but int",
+        "not text but float",
+        "not text but bytes",
+        "no @",
+    ]
+
+
+@pytest.mark.parametrize("column", [1, "email", "EMAIL"])
+def test_the_column_is_found_by_its_name_or_its_number(enroll, warehouse, column):
+    warehouse.fill(PEOPLE[:3])
+    assert counts(enroll("SELECT id, email FROM contacts", email_column=column)) == {"enrolled": 3}
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("mail", "no column 'mail' for email_column; it has: id, email"),
+        (2, "no column 2 for email_column; it has 2"),
+        (-1, "no column -1 for email_column; it has 2"),
+    ],
+)
+def test_a_missing_column_fails_at_once_and_the_message_helps(
+    enroll, warehouse, meisa_sandbox, everything_written, column, said
+):
+    warehouse.fill(PEOPLE[:3])
+    assert enroll("SELECT id, email FROM contacts", email_column=column).state == "failed"
+    assert sent(meisa_sandbox) == []
+    assert said in everything_written()
+
+
+def test_a_column_that_stands_twice_is_refused(enroll, warehouse, everything_written):
+    warehouse.fill(PEOPLE[:3])
+    ran = enroll(
+        "SELECT a.email, b.email FROM contacts a JOIN contacts b ON a.id = b.id", email_column="email"
+    )
+    assert ran.state == "failed"
+    assert "2 columns 'email'" in everything_written()
+
+
+def test_a_query_that_finds_nobody_ends_as_on_empty_says(enroll, warehouse):
+    warehouse.fill([])
+    assert enroll(on_empty="skip").state == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters"),
+    [
+        ("SELECT email FROM contacts WHERE email = ?", ["{{ params.who }}"]),
+        ("SELECT email FROM contacts WHERE email = :who", {"who": "{{ params.who }}"}),
+        ("SELECT email FROM contacts WHERE email = ?", ["person7@example.com"]),
+    ],
+    ids=["list", "mapping", "plain"],
+)
+def test_parameters_are_rendered_but_never_shown(
+    enroll, warehouse, meisa_sandbox, everything_written, sql, parameters
+):
+    warehouse.fill(PEOPLE)
+    assert counts(enroll(sql, parameters=parameters, params={"who": "person7@example.com"})) == {
+        "enrolled": 1
+    }
+    assert sent(meisa_sandbox) == ["person7@example.com"]
+    assert "person7" not in everything_written()
+
+
+def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_path):
+    from airflow.sdk import DAG
+
+    warehouse.fill(PEOPLE)
+    (tmp_path / "lapsed.sql").write_text(
+        "SELECT email FROM contacts WHERE id <= {{ params.most }};\n-- the end\n"
+    )
+    with DAG("sql_in_a_file", schedule=None, params={"most": 5}, template_searchpath=str(tmp_path)) as dag:
+        operator(sql="lapsed.sql")
+    assert counts(run(dag)) == {"enrolled": 5}
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (f"{QUERY}; DELETE FROM contacts", "2 statements"),
+        ("-- nothing\n ;", "0 statements"),
+        ([QUERY], "type list"),
+        ("UPDATE contacts SET name = ''", "returns no rows"),
+    ],
+    ids=["two", "none", "list", "update"],
+)
+def test_what_is_not_one_query_is_refused(enroll, warehouse, meisa_sandbox, everything_written, sql, said):
+    warehouse.fill(PEOPLE[:3])
+    assert enroll(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
+    assert sent(meisa_sandbox) == []
+    assert said in everything_written()
+    assert counts(enroll("SELECT email FROM contacts WHERE name <> ''")) == {"enrolled": 3}
+
+
+def test_one_statement_keeps_its_comments_and_loses_its_semicolon():
+    assert one_statement(" SELECT /*+ hint */ ';' ; ") == "SELECT /*+ hint */ ';' "
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"conn_type": "meisa"}, "type meisa, which is no database"),
+        ({"conn_type": "no_such_thing"}, "no_such_thing"),
+    ],
+    ids=["meisa", "unknown"],
+)
+def test_a_connection_that_is_no_database_is_refused(
+    enroll, monkeypatch, meisa_sandbox, everything_written, field, said
+):
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(field))
+    assert enroll().state == "failed"
+    assert sent(meisa_sandbox) == []
+    assert said in everything_written()
+
+
+@pytest.mark.parametrize("missing", ["sqlparse", "airflow.providers.common.sql.hooks.sql"])
+def test_without_the_extra_the_message_names_it(enroll, warehouse, everything_written, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert enroll().state == "failed"
+    assert "airflow-provider-meisa[sql]" in everything_written()
+
+
+def test_a_query_that_the_database_refuses_is_explained_and_may_be_retried(
+    enroll, warehouse, meisa_sandbox, everything_written
+):
+    warehouse.fill(PEOPLE[:3])
+    sql = "SELECT email FROM contcts WHERE email <> 'hidden@example.com'"
+    assert enroll(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
+    assert sent(meisa_sandbox) == []
+    written = everything_written()
+    assert "OperationalError: no such table: contcts" in written
+
+
+def test_a_database_that_is_not_there_is_an_ordinary_failure(enroll, monkeypatch, everything_written):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": "/nowhere/at/all.db"})
+    )
+    assert enroll().state == "failed"
+    assert "The database cannot be reached: OperationalError" in everything_written()
+
+
+def test_neither_addresses_nor_rows_are_logged_or_shown(enroll, warehouse, everything_written):
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.utils.session import create_session
+
+    warehouse.fill([*PEOPLE, "Secret Name without an at sign"])
+    assert (
+        enroll("SELECT email, name FROM contacts WHERE name = ?", parameters=["Secret Name"]).state
+        == "success"
+    )
+    with create_session() as session:
+        shown = [row.rendered_fields for row in session.query(RenderedTaskInstanceFields)]
+        shown += [row.data for row in session.query(SerializedDagModel)]
+    text = json.dumps(shown, default=str) + everything_written()
+    assert "SELECT email, name" in text
+    assert "Secret" not in text
+    assert "person1" not in text
+
+
+def test_a_retry_reads_what_the_first_try_read_although_the_table_has_changed(
+    enroll, warehouse, meisa_sandbox, everything_written, staging
+):
+    warehouse.fill(PEOPLE)
+    meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
+    staged = []
+
+    def between(context):
+        staged.extend(staging())
+        warehouse.fill(["new@example.com"])
+
+    ran = enroll(retries=1, retry_delay=timedelta(0), on_retry_callback=between)
+    assert ran.state == "success"
+    assert set(sent(meisa_sandbox)) == set(PEOPLE)
+    assert [mode for _, mode in staged] == [0o600, 0o600]
+    assert staging() == []
+    written = everything_written()
+    assert "The query gave 1,200 rows" in written
+    assert "Reading 1,200 rows of the copy" in written
+
+
+def test_a_second_reading_of_a_run_gives_the_same_in_the_same_order(warehouse):
+    warehouse.fill(PEOPLE)
+    assert list(operator().read(context())) == PEOPLE
+    warehouse.fill(reversed(PEOPLE[:7]))
+    assert list(operator().read(context())) == PEOPLE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"run_id": "other"}, {"dag_id": "other"}, {"task_id": "other"}, {"map_index": 0}],
+    ids=str,
+)
+def test_no_other_run_or_task_reads_the_copy(warehouse, changes):
+    warehouse.fill(PEOPLE)
+    list(operator().read(context()))
+    warehouse.fill(["new@example.com"])
+    assert list(operator().read(context(**changes))) == ["new@example.com"]
+
+
+def test_a_query_that_was_changed_is_run_again_and_the_old_copy_goes(warehouse, staging):
+    warehouse.fill(PEOPLE)
+    list(operator().read(context()))
+    assert list(operator(sql=f"{QUERY} LIMIT 1").read(context())) == PEOPLE[:1]
+    assert sorted(file.suffix for file, _ in staging()) == [".json", ".jsonl"]
+
+
+def test_a_finished_run_leaves_no_copy_and_reads_the_database_again(warehouse, staging):
+    warehouse.fill(PEOPLE)
+    list(operator().read(context()))
+    assert [mode for _, mode in staging()] == [0o600, 0o600]
+    operator().finished(context())
+    assert staging() == []
+    operator().finished(context())
+    warehouse.fill(["new@example.com"])
+    assert list(operator().read(context())) == ["new@example.com"]
+
+
+def test_the_names_of_the_files_tell_nothing(warehouse, staging):
+    warehouse.fill(PEOPLE[:1])
+    list(operator(parameters={}).read(context(run_id="ada@example.com")))
+    assert not any("ada" in file.name or "task" in file.name for file, _ in staging())
+
+
+def test_a_copy_that_was_cut_short_counts_for_nothing(warehouse, staging, monkeypatch):
+    warehouse.fill(PEOPLE[:5])
+
+    def broken():
+        yield from PEOPLE[:3]
+        raise RuntimeError
+
+    copy = StagedCopy(None, ("dag", "run", "task", -1))
+    with pytest.raises(RuntimeError):
+        copy.write([QUERY], broken())
+    assert staging() == []
+    assert list(operator().read(context())) == PEOPLE[:5]
+
+
+def test_a_note_that_cannot_be_read_counts_for_nothing(warehouse, staging):
+    warehouse.fill(PEOPLE[:5])
+    list(operator().read(context()))
+    note = next(file for file, _ in staging() if file.suffix == ".json")
+    note.write_text('{"file":')
+    warehouse.fill(PEOPLE[:2])
+    assert list(operator().read(context())) == PEOPLE[:2]
+    operator().finished(context())
+    assert staging() == []
+
+
+def test_values_of_every_type_come_back_as_valid_or_as_invalid_as_they_went(tmp_path):
+    from decimal import Decimal
+
+    copy = StagedCopy(str(tmp_path / "folder"), ["me"])
+    given = [
+        "ü@example.com",
+        "half \ud800",
+        "line\nbreak",
+        None,
+        7,
+        True,
+        ["a@example.com"],
+        {"a": 1},
+        Decimal(1),
+        b"x",
+    ]
+    assert copy.write("q", given) == len(given)
+    found = list(copy.read())
+    assert found[:8] == given[:8]
+    assert [type(value).__name__ for value in found[8:]] == ["Decimal", "bytes"]
+
+
+def test_old_copies_that_nobody_dropped_go_when_a_new_one_is_made(warehouse, staging):
+    warehouse.fill(PEOPLE[:5])
+    list(operator().read(context("old")))
+    list(operator().read(context("recent")))
+    old = [
+        file
+        for file, _ in staging()
+        if file.name.startswith(StagedCopy(None, ("dag", "old", "task", -1))._name)
+    ]
+    for file in old:
+        os.utime(file, (time.time() - 8 * 24 * 3600,) * 2)
+    list(operator().read(context("new")))
+    left = [file for file, _ in staging()]
+    assert len(old) == 2
+    assert len(left) == 4
+    assert not set(old) & set(left)
+
+
+def test_a_default_folder_that_others_may_read_is_refused(warehouse, tmp_path):
+    folder = tmp_path / f"airflow-provider-meisa-staged-{os.geteuid()}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    with pytest.raises(MeisaInputError, match="alone"):
+        list(operator().read(context()))
+    folder.chmod(0o700)
+
+
+def test_a_default_folder_that_is_a_link_is_refused(warehouse, tmp_path):
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder = tmp_path / f"airflow-provider-meisa-staged-{os.geteuid()}"
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MeisaInputError, match="alone"):
+        list(operator().read(context()))
+    folder.unlink()
+
+
+def test_a_staging_path_that_cannot_be_written_is_named(enroll, warehouse, tmp_path, everything_written):
+    warehouse.fill(PEOPLE[:5])
+    (tmp_path / "taken").write_text("")
+    assert enroll(staging_path=str(tmp_path / "taken" / "folder")).state == "failed"
+    assert "set staging_path" in everything_written()
+
+
+@pytest.mark.parametrize("where", ["{path}/{{{{ ds_nodash }}}}", "file://{path}/staged"])
+def test_the_staging_path_may_be_a_local_folder(enroll, warehouse, tmp_path, staging, monkeypatch, where):
+    warehouse.fill(PEOPLE[:5])
+    monkeypatch.setattr(SqlToMeisaOperator, "finished", lambda *args: None)
+    assert counts(enroll(staging_path=where.format(path=tmp_path / "own"))) == {"enrolled": 5}
+    assert staging() == []
+    files = list((tmp_path / "own").glob("*/*"))
+    assert len(files) == 2
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_the_staging_path_may_be_in_an_object_store(warehouse, memory_store):
+    warehouse.fill(PEOPLE)
+    stored = operator(staging_path="memory://bucket/staged")
+    assert list(stored.read(context())) == PEOPLE
+    warehouse.fill([])
+    assert list(stored.read(context())) == PEOPLE
+    assert len(memory_store.find("/bucket/staged")) == 2
+    stored.finished(context())
+    assert memory_store.find("/bucket/staged") == []
+
+
+def test_a_store_that_nothing_installed_reaches_is_refused(
+    enroll, warehouse, everything_written, meisa_sandbox
+):
+    warehouse.fill(PEOPLE[:5])
+    assert enroll(staging_path="nosuchstore://bucket/staged").state == "failed"
+    assert "nosuchstore:// cannot be reached" in everything_written()
+    assert sent(meisa_sandbox) == []
+
+
+def test_200000_rows_take_little_memory(warehouse):
+    warehouse.run("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
+    warehouse.run(
+        "INSERT INTO contacts (email) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
+        "SELECT 'person' || i || '@example.com' FROM n"
+    )
+    task = operator()
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in task.read(context())) == 200_000
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+# PostgreSQL
+
+
+@pytest.fixture(params=["psycopg", "psycopg2"])
+def driver(request, mocker):
+    """The driver that the hook uses; which one is Airflow's decision, by the SQLAlchemy it finds."""
+    hooks = pytest.importorskip("airflow.providers.postgres.hooks.postgres")
+    pytest.importorskip(request.param)
+    if hasattr(hooks, "USE_PSYCOPG3"):
+        mocker.patch.object(hooks, "USE_PSYCOPG3", request.param == "psycopg")
+    elif request.param == "psycopg":
+        pytest.skip("this version of the hook knows only psycopg2")
+    return request.param
+
+
+FILL = (
+    "CREATE TABLE contacts AS SELECT i AS id, 'person' || i || '@example.com' AS email "
+    "FROM generate_series(1, {most}) AS i"
+)
+
+
+def test_postgresql_is_read_in_order_through_a_server_side_cursor(driver, postgres):
+    postgres(FILL.format(most=20_000))
+    # The cursors of a session are seen by that session alone, so the query itself looks, for each row.
+    cursors = "(SELECT count(*) FROM pg_cursors WHERE name LIKE 'meisa_%' AND id > 0)"
+    seen = read_column(database_hook("postgres"), f"SELECT {cursors} FROM contacts ORDER BY id", None, 0)
+    assert set(seen) == {1}
+    emails = read_column(database_hook("postgres"), "SELECT email FROM contacts ORDER BY id", None, 0)
+    assert list(emails) == [f"person{number}@example.com" for number in range(1, 20_001)]
+
+
+def test_a_million_rows_of_postgresql_take_little_memory(driver, postgres):
+    postgres(FILL.format(most=1_000_000))
+    hook, sql = database_hook("postgres"), "SELECT email FROM contacts ORDER BY id"
+    list(read_column(hook, f"{sql} LIMIT 10", None, "email"))  # the driver is loaded
+    before = most = memory()
+    count = 0
+    for count, _ in enumerate(read_column(hook, sql, None, "email"), start=1):
+        if count % 50_000 == 1:
+            most = max(most, memory())
+    assert count == 1_000_000
+    assert most - before < 16 << 20
+
+
+def memory():
+    """How much of this process is in memory; the drivers' own is not Python's to trace."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_postgresql_contacts_are_enrolled_with_parameters(driver, postgres, enroll, meisa_sandbox):
+    postgres(FILL.format(most=1_500))
+    ran = enroll(
+        "SELECT id, email FROM contacts WHERE id > %(least)s ORDER BY id DESC",
+        "postgres",
+        email_column="email",
+        parameters={"least": 300},
+    )
+    assert counts(ran) == {"enrolled": 1_200}
+    assert sent(meisa_sandbox) == [f"person{number}@example.com" for number in range(1_500, 300, -1)]
+
+
+def test_postgresql_may_give_dictionaries(driver, postgres):
+    postgres(FILL.format(most=3))
+    postgres.connect(cursor="dictcursor")
+    for column in (1, "email"):
+        rows = read_column(
+            database_hook("postgres"), "SELECT id, email FROM contacts ORDER BY id", None, column
+        )
+        assert list(rows) == [f"person{number}@example.com" for number in (1, 2, 3)]
+
+
+def test_a_query_of_postgresql_that_finds_nobody_gives_nothing(driver, postgres):
+    postgres(FILL.format(most=3))
+    rows = read_column(database_hook("postgres"), "SELECT email FROM contacts WHERE id > 9", None, "email")
+    assert list(rows) == []
+
+
+def test_a_mistake_in_the_statement_is_explained(driver, postgres):
+    with pytest.raises(MeisaUnreachableError, match=r'relation "contacts" does not exist'):
+        list(read_column(database_hook("postgres"), "SELECT email FROM contacts", None, 0))
+
+
+@pytest.mark.parametrize("at", [1, 5_000], ids=["first", "later"])
+def test_a_row_that_fails_the_query_is_not_shown(
+    driver, postgres, enroll, everything_written, meisa_sandbox, at
+):
+    postgres(FILL.format(most=10_000))
+    postgres("UPDATE contacts SET email = 'Secret Name' WHERE id = %s", [at])
+    sql = "SELECT CASE WHEN id = {} THEN email::int::text ELSE email END FROM contacts ORDER BY id"
+    ran = enroll(sql.format(at), "postgres")
+    assert ran.state == "failed"
+    assert sent(meisa_sandbox) == []
+    written = everything_written()
+    assert "22P02" in written
+    assert "Secret Name" not in written
+    assert "person" not in written
+
+
+def test_an_address_in_the_parameters_is_not_shown_when_the_query_fails(
+    driver, postgres, enroll, everything_written
+):
+    postgres(FILL.format(most=3))
+    ran = enroll("SELECT email FROM contacts WHERE id = %s::int", "postgres", parameters=["ada@example.com"])
+    assert ran.state == "failed"
+    written = everything_written()
+    assert "22P02" in written
+    assert "ada@" not in written
+
+
+# Drivers that no Debian package of the tests has: what is asked of them is what their manuals ask for.
+
+
+@pytest.mark.parametrize("name", ["pymysql", "MySQLdb"])
+def test_mysql_is_asked_for_an_unbuffered_cursor(name, monkeypatch):
+    from airflow_provider_meisa.transfers.query import _streaming_cursor
+
+    kind = type("Connection", (), {"__module__": f"{name}.connections", "cursor": lambda self, kind: kind})
+    cursors = SimpleNamespace(SSCursor=object())
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(cursors=cursors))
+    monkeypatch.setitem(sys.modules, f"{name}.cursors", cursors)
+    assert _streaming_cursor(kind()) is cursors.SSCursor
+
+
+def test_a_driver_that_numbers_its_errors_is_quoted_without_literals():
+    class Connection:
+        def cursor(self):
+            raise RuntimeError(1064, "You have an error near 'ada' of ada@example.com")
+
+        def close(self):
+            pass
+
+    with pytest.raises(MeisaUnreachableError) as caught:
+        list(read_column(SimpleNamespace(get_conn=Connection), "x", None, 0))
+    assert str(caught.value).startswith("The query failed: RuntimeError (1064): ")
+    assert "ada" not in str(caught.value)

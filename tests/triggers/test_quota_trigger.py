@@ -1,0 +1,70 @@
+"""It waits, and hands back what it was given."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from airflow.sdk.module_loading import import_string
+
+from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
+
+CURSOR = {"version": 1, "next_batch": 7, "in_flight": [], "counts": {"enrolled": 3500}}
+
+
+def events_of(trigger):
+    async def collect():
+        return [event.payload async for event in trigger.run()]
+
+    return asyncio.run(asyncio.wait_for(collect(), 20))
+
+
+def test_the_arguments_are_plain_json_and_make_the_same_trigger_again():
+    path, arguments = MeisaQuotaTrigger(moment=1234.5, cursor=CURSOR).serialize()
+    again = import_string(path)(**json.loads(json.dumps(arguments)))
+    assert again.serialize() == (path, arguments)
+
+
+def test_it_fires_once_at_the_moment_and_hands_the_cursor_back():
+    moment = time.time() + 0.3
+    assert events_of(MeisaQuotaTrigger(moment=moment, cursor=CURSOR)) == [{"status": "go", "cursor": CURSOR}]
+    assert moment <= time.time() < moment + 5
+
+
+def test_after_the_moment_it_fires_at_once():
+    began = time.monotonic()
+    events_of(MeisaQuotaTrigger(moment=time.time() - 3600, cursor=CURSOR))
+    assert time.monotonic() - began < 1
+
+
+def test_a_triggerer_that_takes_over_waits_for_the_same_moment():
+    path, arguments = MeisaQuotaTrigger(moment=time.time() + 0.5, cursor=CURSOR).serialize()
+
+    async def abandoned_and_taken_over():
+        first = asyncio.ensure_future(anext(import_string(path)(**arguments).run()))
+        await asyncio.sleep(0.2)
+        first.cancel()
+        return (await anext(import_string(path)(**arguments).run())).payload
+
+    assert asyncio.run(asyncio.wait_for(abandoned_and_taken_over(), 20))["cursor"] == CURSOR
+    assert 0 <= time.time() - arguments["moment"] < 5
+
+
+def test_a_cursor_that_changes_afterwards_does_not_change_the_event():
+    cursor = dict(CURSOR)
+    trigger = MeisaQuotaTrigger(moment=0, cursor=cursor)
+    cursor["next_batch"] = 99
+    assert events_of(trigger)[0]["cursor"]["next_batch"] == 7
+
+
+@pytest.mark.parametrize("triggers", [200])
+def test_many_wait_beside_each_other_without_blocking_the_loop(triggers):
+    async def all_of_them():
+        moment = time.time() + 0.3
+        waiting = [anext(MeisaQuotaTrigger(moment=moment, cursor={"n": n}).run()) for n in range(triggers)]
+        return await asyncio.gather(*waiting)
+
+    began = time.monotonic()
+    fired = asyncio.run(asyncio.wait_for(all_of_them(), 20))
+    assert [event.payload["cursor"]["n"] for event in fired] == list(range(triggers))
+    assert time.monotonic() - began < 5
