@@ -279,11 +279,6 @@ def test_an_answer_that_drips_is_given_up_when_its_time_is_over(raw, transport_t
     assert time.monotonic() - started < 2
 
 
-def test_where_urllib3_cannot_read_piecemeal_answers_are_read_all_the_same(raw, transport, mocker):
-    mocker.patch.object(urllib3.HTTPResponse, "read1", None, create=True)
-    raw.will(answer(200, gzip.compress(b'{"fine": true}'), Content_Encoding="gzip"))
-    assert transport.exchange(READ).body == {"fine": True}
-
 
 @pytest.mark.parametrize(
     "beginning", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]
