@@ -52,6 +52,7 @@ def environment(home: Path, sandbox_url: str) -> dict[str, str]:
     warehouse = {"conn_type": "sqlite", "host": str(home / "warehouse.sqlite")}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
+        "PATH": f"{AIRFLOW.parent}{os.pathsep}{os.environ.get('PATH', '')}",  # `airflow standalone` starts `airflow`
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

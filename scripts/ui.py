@@ -46,12 +46,15 @@ def run_airflow(home: Path, env: dict[str, str], port: int) -> int:
             [AIRFLOW, "standalone"], env=env, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            return process.wait()
+            code = process.wait()
         except KeyboardInterrupt:
-            return 0
-        finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(timeout=60)
+            return 0
+    print(
+        f"Airflow ended by itself ({code}). The end of its log:\n{(home / 'standalone.log').read_text()[-4000:]}"
+    )
+    return 1
 
 
 def free_port() -> int:

@@ -12,18 +12,24 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_meisa.api import errors, outcomes
+from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.limits import parse_limits
 from airflow_provider_meisa.api.sequences import SequenceInfo
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
+from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.provider_info import get_provider_info
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -131,7 +137,7 @@ def test_every_module_and_class_of_ours_that_is_named_exists(path):
         "airflow_provider_meisa.egg"
     }:
         _resolve(dotted)
-    for name in set(re.findall(r"\bMeisa[A-Z]\w+", text)):
+    for name in set(re.findall(r"\b(?:Meisa[A-Z]\w+|\w+ToMeisa\w+)", text)):
         assert name in _public_classes(), f"{name} does not exist."
 
 
@@ -148,7 +154,11 @@ def _public_classes() -> set[str]:
         "api.errors",
         "hooks.meisa",
         "operators.sequences",
+        "operators.retry_policy",
+        "transfers.file_to_meisa",
+        "transfers.sql_to_meisa",
         "sensors.sequences",
+        "triggers.quota",
         "triggers.sequences",
         "links.meisa",
     ]
@@ -172,6 +182,33 @@ def test_the_readme_says_where_each_class_is():
     (rows,) = tables(section(read("README.md"), "## What is in it"))
     for row in rows:
         assert hasattr(importlib.import_module(plain(row["Where"])), plain(row["Class"])), row
+
+
+def test_the_readme_names_every_module_that_airflow_is_told_of():
+    (rows,) = tables(section(read("README.md"), "## What is in it"))
+    info = get_provider_info()
+    modules = {
+        module for kind in ("operators", "sensors", "triggers", "hooks") for module in _modules(info, kind)
+    }
+    modules |= {transfer["python-module"] for transfer in info["transfers"]}
+    assert modules <= {plain(row["Where"]) for row in rows}
+
+
+def _modules(info: dict[str, list[dict[str, list[str]]]], kind: str) -> list[str]:
+    return [module for entry in info[kind] for module in entry["python-modules"]]
+
+
+def test_the_readme_names_every_extra_that_users_need():
+    (rows,) = tables(section(read("README.md"), "## Install"))
+    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+    assert {plain(row["Extra"]) for row in rows} == extras.keys() - {"dev"}
+
+
+def test_contributing_names_every_room_of_the_house():
+    (rows,) = tables(section(read("CONTRIBUTING.md"), "## Where things live"))
+    said = {name for row in rows for name in re.findall(r"(\w+)/`", row["folder"])}
+    package = ROOT / "airflow_provider_meisa"
+    assert said == {module.parent.name for module in package.glob("*/__init__.py")}
 
 
 def test_the_readme_names_only_make_targets_that_exist():
@@ -291,26 +328,31 @@ def family(class_: type) -> list[type]:
     return [one for one in class_.__mro__ if one.__module__.startswith("airflow_provider_meisa.")]
 
 
-def own_parameters(class_: type) -> dict[str, inspect.Parameter]:
+def parameters_of(classes: Iterable[type]) -> dict[str, inspect.Parameter]:
     return {
         name: parameter
-        for one in family(class_)
+        for one in classes
         for name, parameter in inspect.signature(one).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
 
 
+AUDIENCES = [MeisaBulkEnrollOperator, SqlToMeisaOperator, FileToMeisaOperator]
+SHARED = family(AudienceOperator)
+
+
 @pytest.mark.parametrize(
-    ("page", "class_"),
+    ("page", "heading", "class_", "shared"),
     [
-        ("docs/reference/operators.md", MeisaEnrollOperator),
-        ("docs/reference/operators.md", MeisaBulkEnrollOperator),
-        ("docs/reference/sensors.md", MeisaSequenceSensor),
+        ("operators", "MeisaEnrollOperator", MeisaEnrollOperator, []),
+        ("operators", "What the other three share", AudienceOperator, []),
+        *(("operators", one.__name__, one, SHARED) for one in AUDIENCES),
+        ("sensors", "MeisaSequenceSensor", MeisaSequenceSensor, []),
     ],
 )
-def test_every_parameter_is_on_its_page_with_its_default(page, class_):
-    (rows,) = tables(section(read(page), f"## {class_.__name__}"))
-    parameters = own_parameters(class_)
+def test_every_parameter_is_on_its_page_with_its_default(page, heading, class_, shared):
+    (rows,) = tables(section(read(f"docs/reference/{page}.md"), f"## {heading}"))
+    parameters = parameters_of(one for one in family(class_) if one not in shared)
     assert [plain(row["Parameter"]) for row in rows] == list(parameters)
     for row in rows:
         name, default = plain(row["Parameter"]), parameters[plain(row["Parameter"])].default
@@ -323,10 +365,28 @@ def test_every_parameter_is_on_its_page_with_its_default(page, class_):
         assert (row["Templated"] == "hidden") == hidden, name
 
 
-@pytest.mark.parametrize("class_", [MeisaEnrollOperator, MeisaBulkEnrollOperator, MeisaSequenceSensor])
+def test_what_the_table_of_shared_parameters_says_is_true_of_each_that_shares_them():
+    (rows,) = tables(section(read("docs/reference/operators.md"), "## What the other three share"))
+    templated = {plain(row["Parameter"]) for row in rows if row["Templated"] != "no"}
+    for one in AUDIENCES:
+        shared = parameters_of([AudienceOperator]).keys() & set(one.template_fields)
+        assert templated == shared | {"meisa_conn_id"}, one
+        assert issubclass(one, AudienceOperator)
+
+
+@pytest.mark.parametrize("class_", [MeisaEnrollOperator, *AUDIENCES, MeisaSequenceSensor])
 def test_every_parameter_is_in_the_docstring(class_):
     docs = "\n".join(one.__doc__ or "" for one in family(class_))
-    assert set(re.findall(r"^ *:param (\w+):", docs, re.MULTILINE)) == set(own_parameters(class_))
+    named = set(re.findall(r"^ *:param (\w+):", docs, re.MULTILINE)) - {"kwargs"}
+    assert named == set(parameters_of(family(class_)))
+
+
+def test_every_format_of_a_file_is_on_its_page():
+    from airflow_provider_meisa.transfers import file_formats
+
+    (rows,) = tables(read("docs/how-to/file.md"))
+    said = {suffix: plain(row["`format`"]) for row in rows for suffix in re.findall(r"\.\w+", row["Suffix"])}
+    assert said == file_formats._BY_SUFFIX
 
 
 # XCom, verdicts, errors
@@ -358,21 +418,48 @@ def sample_summary() -> dict[str, object]:
 
 
 def test_every_field_of_the_summary_is_on_the_page_in_its_order():
-    (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaBulkEnrollOperator"))
+    (rows,) = tables(section(read("docs/reference/xcom.md"), "## Summary"))
     assert [plain(row["Field"]) for row in rows] == flattened(sample_summary())
 
 
 def test_the_example_of_a_summary_has_its_form_and_adds_up():
-    (code,) = fences(section(read("docs/reference/xcom.md"), "## MeisaBulkEnrollOperator"), "json")
+    (code,) = fences(section(read("docs/reference/xcom.md"), "## Summary"), "json")
     shown = json.loads(code)
     assert flattened(shown) == flattened(sample_summary())
     assert list(shown["counts"]) == [verdict.value for verdict in outcomes.Verdict]
     assert sum(shown["counts"].values()) == shown["total"]
 
 
+def test_every_field_of_a_preview_is_on_the_page_and_in_the_example(run_task):
+    ran = run_task(
+        MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="onboarding", preview=True
+    )
+    (rows,) = tables(section(read("docs/reference/xcom.md"), "## A preview"))
+    (code,) = fences(read("docs/how-to/preview.md"), "json")
+    shown, report = json.loads(code), ran.xcom("task")
+    assert [plain(row["Field"]) for row in rows] == list(shown) == list(report)
+    assert list(shown["counts"]) == list(report["counts"])
+    assert all(f"`{name}`" in rows[4]["What it is"] for name in shown["counts"])
+    assert sum(shown["counts"].values()) + shown["to_send"] == shown["total"]
+
+
+def test_every_field_of_a_line_of_the_outcomes_file_is_on_the_page_and_in_the_example(run_task, tmp_path):
+    path = tmp_path / "outcomes.jsonl"
+    run_task(MeisaBulkEnrollOperator, emails=["a@b.org"], sequence_slug="onboarding", outcomes_path=str(path))
+    rows, _ = tables(read("docs/reference/outcomes-file.md"))
+    (lines,) = fences(read("docs/how-to/outcomes.md"), "json")
+    for line in [path.read_text(), *lines.splitlines()]:
+        assert [plain(row["Field"]) for row in rows] == list(json.loads(line))
+
+
+def test_every_field_of_the_checkpoint_is_on_its_page():
+    _, rows = tables(read("docs/reference/checkpoint.md"))
+    assert [plain(row["Field"]) for row in rows] == list(Checkpoint().as_json())
+
+
 def test_every_field_of_a_single_enrollment_is_on_the_page(run_task):
     (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaEnrollOperator"))
-    ran = run_task(MeisaEnrollOperator, email="ada@example.com", sequence_slug="onboarding")
+    ran = run_task(MeisaEnrollOperator, contact_email="ada@example.com", sequence_slug="onboarding")
     assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
 
 
@@ -405,7 +492,7 @@ def test_the_page_says_of_every_error_whether_airflow_retries_it():
     (rows,) = tables(read("docs/reference/errors.md"))
     said = {plain(row["Class"]): row["Airflow retries"] for row in rows}
     parents = {parent for one in error_classes() for parent in one.__bases__}
-    for one in error_classes() - (parents - {errors.MeisaNotFoundError}):
+    for one in error_classes() - (parents - {errors.MeisaNotFoundError, errors.MeisaInputError}):
         made = (
             one("", status=400)
             if issubclass(one, errors.MeisaRefusedError | errors.MeisaUnreadableAnswerError)
@@ -413,6 +500,33 @@ def test_the_page_says_of_every_error_whether_airflow_retries_it():
         )
         assert said.pop(one.__name__) == ("no" if is_final(made) else "yes"), one
     assert not said
+
+
+# What is sent again
+
+
+def test_the_table_of_what_is_sent_again_leaves_no_case_out():
+    (rows,) = tables(read("docs/resume.md"))
+    cases = [re.match(r"\*\*(.+?)\*\*", row["What happened"])[1] for row in rows]
+    assert list(dict.fromkeys(cases)) == [
+        "Task killed",
+        "Worker lost",
+        "Orphaned process",
+        "Task retried",
+        "Task cleared",
+        "DAG rerun",
+        "Backfill",
+    ]
+
+
+# Quota
+
+
+def test_the_picture_of_the_quota_is_what_its_script_draws(tmp_path):
+    drawn = tmp_path / "quota.svg"
+    subprocess.run([sys.executable, DOCS / "_scripts" / "plot_quota.py", drawn], check=True)
+    assert drawn.read_text(encoding="utf-8") == read("docs/_static/quota.svg")
+    assert "no answer of 429" in read("docs/_static/quota.svg")
 
 
 # Sandbox and tutorial

@@ -230,6 +230,50 @@ def test_who_was_suppressed_meanwhile_does_not_change_the_fingerprint():
     assert second.tally.counts == {Verdict.SUPPRESSED: 2, Verdict.ENROLLED: 7}
 
 
+def failing_after(number, error):
+    """A source of addresses that fails when so many were read."""
+    yield from people(number)
+    raise error
+
+
+def test_a_source_that_fails_stops_the_run_after_the_answers_that_were_under_way():
+    error = MeisaUnreachableError("the warehouse is down")
+    first = engine(failing_after(7, error), max_in_flight=4)
+    assert run_to_the_end(first) == ([0, 1], Done(error))
+    assert first.tally.counts == {Verdict.ENROLLED: 6}
+    second = engine(people(9), first.checkpoint())
+    assert run_to_the_end(second) == ([2], Done(None))
+    assert second.tally.counts == {Verdict.ENROLLED: 9}
+
+
+def test_a_source_that_fails_while_a_retry_catches_up_is_no_changed_audience():
+    first = engine(people(9))
+    send = first.step()
+    first.answered(send, reply(send.batch.addresses))
+    error = MeisaUnreachableError("the warehouse is down")
+    with pytest.raises(MeisaUnreachableError):
+        engine(failing_after(2, error), first.checkpoint())
+
+
+def test_a_source_that_fails_after_the_run_has_stopped_is_mentioned_in_what_stopped_it():
+    error = MeisaKeyError("401", status=401)
+    enrollment = engine(failing_after(7, MeisaUnreachableError("the warehouse is down")))
+    assert run_to_the_end(enrollment, lambda _: error) == ([0], Done(error))
+    assert enrollment.unsettled.counts == {Verdict.UNTRIED: 6}
+    assert "the warehouse is down" in error.__notes__[0]
+
+
+def test_a_second_failure_does_not_replace_the_first():
+    enrollment = engine(people(9), max_in_flight=2)
+    send = enrollment.step()
+    enrollment.answered(send, reply(send.batch.addresses))
+    sends, error = [enrollment.step(), enrollment.step()], MeisaKeyError("401", status=401)
+    enrollment.refused(sends[0], error)
+    enrollment.refused(sends[1], MeisaServerError("500", status=500))
+    assert enrollment.step() == Done(error)
+    assert enrollment.unsettled.counts == {Verdict.UNTRIED: 3, Verdict.UNREPORTED: 3}
+
+
 # Anything at any time.
 
 ROW = st.one_of(

@@ -12,7 +12,6 @@ import time
 import zlib
 
 import pytest
-import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, answer
@@ -277,7 +276,6 @@ def test_an_answer_that_drips_is_given_up_when_its_time_is_over(raw, transport_t
     with pytest.raises(MeisaAnswerLostError, match=r"took longer than 0.3 s"):
         transport_to(raw.url, timeout=0.3).exchange(READ)
     assert time.monotonic() - started < 2
-
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import shutil
 from collections import Counter
 from datetime import timedelta
 
@@ -34,7 +35,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-# preview=True
+# A preview.
 
 
 def test_a_preview_counts_and_sends_nothing(task, meisa_sandbox, meisa_connection):
@@ -97,7 +98,7 @@ def test_a_preview_runs_in_a_real_airflow_and_leaves_its_report_in_xcom(run_task
     assert bulk_requests(meisa_sandbox) == []
 
 
-# skip_suppressed and max_contacts
+# Who is not sent.
 
 
 def test_the_suppressed_are_not_sent_where_that_is_wanted(task, meisa_sandbox):
@@ -143,7 +144,7 @@ def test_that_the_unsubscribed_are_mailed_is_said_loudly(task, meisa_connection,
     assert "people who have unsubscribed will be mailed" in capsys.readouterr().out
 
 
-# outcomes_path
+# The file of outcomes.
 
 
 @pytest.mark.parametrize("name", ["outcomes.jsonl", "outcomes.csv", "outcomes.jsonl.gz", "outcomes.csv.gz"])
@@ -219,6 +220,18 @@ def test_wherever_a_process_dies_no_address_is_doubled_or_missing_in_the_end(tas
     ours.state.fail_at = None
     ours.run()
     assert Counter(line["address"] for line in lines(path)) == dict.fromkeys([*PEOPLE[:1100], "broken"], 1)
+
+
+def test_a_file_that_lacks_what_another_host_has_written_is_warned_of(task, meisa_sandbox, tmp_path, capsys):
+    path = tmp_path / "outcomes.jsonl"
+    ours = task(PEOPLE[:1100], outcomes_path=str(path), max_in_flight=1)
+    meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
+    with pytest.raises(AirflowException):
+        ours.run()
+    shutil.rmtree(f"{path}.parts")
+    ours.run()
+    assert len(lines(path)) == 600
+    assert "600 lines for 1100 addresses" in capsys.readouterr().out
 
 
 def test_another_audience_that_is_sent_from_its_beginning_has_a_file_of_its_own(

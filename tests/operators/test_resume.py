@@ -222,6 +222,32 @@ def test_a_task_cleared_after_success_begins_anew_although_it_must_wait_before_i
     assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE[:600], 2)
 
 
+class Stream:
+    """Addresses that nobody has counted."""
+
+    def __iter__(self):
+        return iter(PEOPLE)
+
+
+def test_a_stream_is_gone_on_with_as_a_list_is(task, meisa_sandbox, caplog):
+    ours = task(Stream(), max_in_flight=1)
+    fail_at_batch(meisa_sandbox, 3)
+    with pytest.raises(AirflowException):
+        ours.run()
+    with caplog.at_level("INFO", logger="airflow.task.meisa"):
+        assert counts(ours.run()) == {"enrolled": 2600}
+    assert "2,600 addresses done" in caplog.text
+    assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+
+
+def test_what_was_not_understood_in_an_answer_is_said_without_an_address(task, meisa_sandbox, caplog):
+    meisa_sandbox.fault("bulk_shape", shape="results", extra=2)
+    with caplog.at_level("INFO", logger="airflow.task.meisa"):
+        assert counts(task(PEOPLE[:3]).run()) == {"enrolled": 3}
+    assert "Not understood in the answer: " in caplog.text
+    assert "@" not in caplog.text
+
+
 # What is asked before the first batch.
 
 

@@ -1,0 +1,98 @@
+"""One Airflow for all tests of this folder, and a sandbox for each kind of trouble."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from airflow_at_work import AirflowAtWork
+
+DAGS = '''
+"""Enrollments that meet trouble."""
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+
+OF = {of!r}
+
+for name, (people, arguments) in OF.items():
+    with DAG(name, schedule=None, is_paused_upon_creation=False) as dag:
+        MeisaBulkEnrollOperator(
+            task_id="task",
+            emails=[f"person{{number:05}}@example.com" for number in range(people)],
+            sequence_slug="onboarding",
+            meisa_conn_id=name,
+            retries=2,
+            retry_delay=timedelta(seconds=1),
+            **arguments,
+        )
+    globals()[name] = dag
+'''
+
+# What is sent, how, and to what kind of Meisa. Batches are of 500.
+TROUBLES = {
+    "killed": {"people": 20_000, "latency_ms": 1200, "limits": "none", "arguments": {"max_in_flight": 4}},
+    "limited": {
+        "people": 2_400,
+        "limits": "3/15s",
+        "arguments": {"max_in_flight": 4, "deferrable": True, "defer_after": 10},
+    },
+    "stopped": {"people": 8_000, "latency_ms": 1000, "limits": "none", "arguments": {"max_in_flight": 4}},
+    "calm": {"people": 1_100, "limits": "none", "arguments": {}},
+    "forgetful": {"people": 3_400, "limits": "none", "arguments": {"max_in_flight": 2}},
+}
+
+
+class Scene:
+    """The Airflow at work, with its sandboxes and outcome files."""
+
+    def __init__(self, airflow, sandboxes, outcomes):
+        self.airflow = airflow
+        self.sandboxes = sandboxes
+        self.outcomes = outcomes
+
+
+@pytest.fixture(scope="session")
+def scene():
+    from airflow_provider_meisa.sandbox.server import Sandbox
+
+    home = Path(tempfile.mkdtemp(prefix="meisa-scheduler-"))
+    (home / "quota").mkdir(mode=0o700)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        sandboxes = {
+            name: stack.enter_context(
+                Sandbox(rate_limits=trouble["limits"], latency_ms=trouble.get("latency_ms", 0))
+            )
+            for name, trouble in TROUBLES.items()
+        }
+        airflow = AirflowAtWork(home, {name: _connection(name, sandboxes, home) for name in TROUBLES})
+        outcomes = {name: home / f"{name}.jsonl" for name in TROUBLES}
+        of = {
+            name: (trouble["people"], {**trouble["arguments"], "outcomes_path": str(outcomes[name])})
+            for name, trouble in TROUBLES.items()
+        }
+        (airflow.dags / "troubles.py").write_text(DAGS.format(of=of))
+        stack.callback(airflow.stop)
+        airflow.start()
+        yield Scene(airflow, sandboxes, outcomes)
+
+
+def _connection(name, sandboxes, home):
+    limits = TROUBLES[name]["limits"]
+    extra = {
+        "quota_store": (home / "quota").as_uri(),
+        "timeout": 10,
+        "rate_limits": "10000/minute" if limits == "none" else limits,
+    }
+    return {
+        "conn_type": "meisa",
+        "host": sandboxes[name].url,
+        "password": sandboxes[name].key,
+        "extra": extra,
+    }
