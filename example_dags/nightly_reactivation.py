@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, Param, dag, task
 
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
+REJECTS = "{{ params.folder }}/{{ run_id }}.jsonl"
 AUDIENCE: dict[str, Any] = {
     "sequence_slug": "reactivation",
     "conn_id": "warehouse",
@@ -35,7 +36,7 @@ def approval(task_id: str, subject: str) -> BaseOperator:
     catchup=False,
     tags=["meisa", "example"],
     params={
-        "rejects": Param("rejects.jsonl", type="string", description="File for those who were not enrolled")
+        "folder": Param("rejects", type="string", description="Folder for the files of those not enrolled")
     },
     doc_md=__doc__,
 )
@@ -59,7 +60,7 @@ def nightly_reactivation() -> None:
         skip_suppressed=True,
         max_contacts=1_000_000,
         max_failed=0.01,
-        outcomes_path="{{ params.rejects }}",
+        outcomes_path=REJECTS,
         rejects_only=True,
         deferrable=True,
         retries=3,
@@ -79,7 +80,7 @@ def nightly_reactivation() -> None:
 
     # [END rejects]
 
-    preview >> approve >> enroll >> rejects("{{ params.rejects }}")
+    preview >> approve >> enroll >> rejects(REJECTS)
 
 
 nightly_reactivation()

@@ -104,11 +104,9 @@ class Person:
 def test_at_night_people_are_mailed_only_once_a_person_has_approved(
     example, warehouse, meisa_sandbox, tmp_path, answer, mailed
 ):
-    rejects = tmp_path / "rejects.jsonl"
-    rejects.touch()
     warehouse("ada@example.com", "grace@example.com", "unsubscribed@example.com", "broken")
     with Person(answer, look=lambda: len(meisa_sandbox.enrollments("reactivation"))) as person:
-        ran = example("nightly_reactivation", run_conf={"rejects": str(rejects)})
+        ran = example("nightly_reactivation", run_conf={"folder": str(tmp_path)})
     assert person.seen == 0
     assert ran.xcom("preview")["to_send"] == 2
     assert len(meisa_sandbox.enrollments("reactivation")) == mailed

@@ -30,6 +30,7 @@ class Checkpoint:
     :param attention: a few of those that need a person's attention, with masked addresses.
     :param requests: and ``repeats``, ``rate_limited``, ``waited``: what it took so far (`Traffic`).
     :param started_at: when the first try began, in seconds since the epoch.
+    :param stalled: how many stretches in a row could send nothing, because the rate limits left too little room.
     :param resumed: whether a later try has gone on from an earlier one.
     :param complete: whether every address has its verdict.
     """
@@ -45,6 +46,7 @@ class Checkpoint:
     rate_limited: int = 0
     waited: float = 0.0
     started_at: float = 0.0
+    stalled: int = 0
     resumed: bool = False
     complete: bool = False
 

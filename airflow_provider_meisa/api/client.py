@@ -61,7 +61,7 @@ class MeisaClient:
     :param quota: what keeps calls inside the rate limits; by default the one the settings name.
     :param transport: what carries a call; by default HTTP.
     :param sleep: waits a number of seconds; by default until then or until `stop`.
-    :param max_wait: the longest wait, in seconds, that a call sits out; a longer one is raised as
+    :param max_wait: the longest wait, in seconds, that a call sits out, also an attribute; a longer one is raised as
         `MeisaRateLimitError` with ``retry_after``.
     """
 
@@ -84,7 +84,7 @@ class MeisaClient:
         self._transport = transport or Transport(settings)
         self._stopping = threading.Event()
         self._sleep = sleep or self._stopping.wait
-        self._max_wait = max_wait
+        self.max_wait = max_wait
         self._traffic = Traffic()
         self._lock = threading.Lock()
 
@@ -119,7 +119,7 @@ class MeisaClient:
         except MeisaRefusedError as error:
             error.possibly_done = bool(doubts) and not call.safe
             raise
-        except MeisaUnreachableError as error:
+        except (MeisaUnreachableError, MeisaStoppedError) as error:
             if not doubts or call.safe:
                 raise
             raise MeisaAnswerLostError(
@@ -178,7 +178,7 @@ class MeisaClient:
     def _repeating(self, call: Call, *, resend: bool) -> Retrying:
         return Retrying(
             retry=retry_if_exception(
-                lambda error: may_repeat(call, error, resend=resend, max_wait=self._max_wait)
+                lambda error: may_repeat(call, error, resend=resend, max_wait=self.max_wait)
             ),
             wait=_pause,
             stop=stop_after_attempt(TRIES),
@@ -214,10 +214,10 @@ class MeisaClient:
     def _acquire(self, call: Call) -> Slot:
         while isinstance(decision := self.quota.reserve(), Wait):
             self.check_not_stopped()
-            if decision.seconds > self._max_wait:
+            if decision.seconds > self.max_wait:
                 raise MeisaRateLimitError(
                     f"{call}: the key's rate limits leave no room for {decision.seconds:,.0f} s, longer than the "
-                    f"{self._max_wait:g} s that a call waits. Try again then.",
+                    f"{self.max_wait:g} s that a call waits. Try again then.",
                     retry_after=decision.seconds,
                 )
             log.info("Meisa's rate limits leave no room: waiting %.1f s", decision.seconds)

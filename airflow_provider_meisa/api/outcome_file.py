@@ -86,17 +86,15 @@ class OutcomeFile:
         self._suffix = path.name[len(stem.rpartition(".")[0]) :]
         self._parts = path.parent / f"{path.name}.parts"
 
-    def begin(self, *, fresh: bool) -> None:
-        """Make ready for parts.
+    def begin(self, *, first_batch: int) -> None:
+        """Make ready for parts: those of earlier tries stay, but for those of batches that are cut anew.
 
-        :param fresh: the run sends from its first batch on: parts of an earlier one are removed. Otherwise they
-            stay, and the run goes on adding to them.
+        :param first_batch: the first batch that the run has yet to take from its audience; 0 for a fresh run.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
         with _reachable(self.path):
             self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if fresh:
-                self._remove_parts()
+            self._remove_parts(first_batch)
 
     def write(self, batch_number: int, outcomes: Iterable[Outcome]) -> None:
         """Write the outcomes of a batch, in place of what was written of it before.
@@ -147,7 +145,7 @@ class OutcomeFile:
         :raises MeisaUnreachableError: if they cannot be removed.
         """
         with _reachable(self.path):
-            self._remove_parts()
+            self._remove_parts(0)
             if isinstance(self._parts, pathlib.Path):
                 with suppress(OSError):
                     self._parts.rmdir()
@@ -161,9 +159,10 @@ class OutcomeFile:
                 if (found := _PART.match(part.name)) and part.name.endswith(self._suffix):
                     yield int(found[1]), part
 
-    def _remove_parts(self) -> None:
-        for _, part in list(self._numbered()):
-            remove(part)
+    def _remove_parts(self, first_batch: int) -> None:
+        for number, part in list(self._numbered()):
+            if number >= first_batch:
+                remove(part)
 
 
 def _json_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:

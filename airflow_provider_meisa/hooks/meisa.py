@@ -33,9 +33,9 @@ _FINAL = (
     errors.MeisaRedirectError,
 )
 _NEEDED_BY = {
-    "sequences:enroll": "MeisaEnrollOperator, MeisaBulkEnrollOperator",
-    "sequences:read": "MeisaSequenceSensor and the advice on unknown slugs",
-    "contacts:read": "unsubscribed_emails",
+    "sequences:enroll": "every operator that enrolls",
+    "sequences:read": "MeisaSequenceSensor, preview, the check that a sequence is active",
+    "contacts:read": "skip_suppressed, unsubscribed_emails",
 }
 
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
-from airflow_provider_meisa.api.audience import LARGEST_BATCH, batches, key_of, normalise
+from airflow_provider_meisa.api.audience import batches, key_of, normalise
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Enrollment
 from airflow_provider_meisa.api.errors import (
     MeisaAudienceChangedError,
     MeisaInputError,
     MeisaRateLimitError,
-    MeisaScopeError,
 )
 from airflow_provider_meisa.api.outcome_file import OutcomeFile
 from airflow_provider_meisa.api.outcomes import Verdict, check_limit, in_words, objections
@@ -27,8 +26,9 @@ from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
 from airflow_provider_meisa.links.meisa import leave_link
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import CheckpointStore, store_of
-from airflow_provider_meisa.operators.leg import Leg, time_needed
+from airflow_provider_meisa.operators.leg import Leg
 from airflow_provider_meisa.operators.location import locate
+from airflow_provider_meisa.operators.preflight import check_sequence, check_size, tell_plan
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (
 
 _WAKE_EARLY = 3.0  # a deferral costs 1–3.5 s on top of its wait; the rest of the wait is slept
 _MOST_IN_FLIGHT = 16
+# What is asked before a batch takes slots too. A stretch that had room for nothing else would be followed by another
+# of its kind: after so many, one waits in its worker until it has sent something.
+_MOST_STALLED = 2
 
 
 class AudienceOperator(MeisaOperator):
@@ -160,29 +163,32 @@ class AudienceOperator(MeisaOperator):
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
         with airflow_failures():
             self._check()
-            longest_wait = self.defer_after if self.deferrable else math.inf
-            hook = MeisaHook(self.meisa_conn_id, max_wait=longest_wait)
+            hook = MeisaHook(self.meisa_conn_id, max_wait=self._longest_wait)
             leave_link(context, hook, self.sequence_slug)
             self._client = client = hook.get_conn()
             store = store_of(context)
             start = self._where(store, cursor)
-            if self.preview:
-                try:
-                    return self._preview(context, client)
-                finally:
-                    self.finished(context)
-            outcomes = self._outcome_file(start)
+            if start.stalled >= _MOST_STALLED:
+                client.max_wait = math.inf
             try:
+                if self.preview:
+                    return self._preview(context, client)
+                outcomes = self._outcome_file(start)
                 leg = self._leg(context, client, store, start, outcomes)
-                step = leg.perform(longest_wait=longest_wait)
+                step = leg.perform()
             except MeisaRateLimitError as error:  # of what is asked before the first batch is sent
                 if self.deferrable and error.retry_after:
-                    self._defer(error.retry_after, start)
+                    self._defer(error.retry_after, replace(start, stalled=start.stalled + 1), store)
                 raise
             if isinstance(step, Wait):
-                self._defer(step.seconds, leg.checkpoint())
+                now = leg.checkpoint()
+                self._defer(
+                    step.seconds, now if leg.has_answers else replace(now, stalled=now.stalled + 1), store
+                )
             complete = step.stopped_by is None
-            account = leg.account(self.sequence_slug, complete=complete, outcomes_path=self.outcomes_path or None)
+            account = leg.account(
+                self.sequence_slug, complete=complete, outcomes_path=self.outcomes_path or None
+            )
             if outcomes:
                 self._compare(outcomes.finish(), account)
             context["ti"].xcom_push(key=XCOM_KEY, value=account)
@@ -194,6 +200,10 @@ class AudienceOperator(MeisaOperator):
             self.finished(context)
         self._conclude(account)
         return account
+
+    @property
+    def _longest_wait(self) -> float:
+        return self.defer_after if self.deferrable else math.inf
 
     def _check(self) -> None:
         """See that the parameters can be used, before anything is asked or sent."""
@@ -222,46 +232,28 @@ class AudienceOperator(MeisaOperator):
         if cursor is None and start.next_batch:
             self.log.info("Going on after %d batches of an earlier try.", start.next_batch)
             start = replace(start, resumed=True)
+        if cursor is None:
+            start = replace(start, stalled=0)
         return start if start.started_at else replace(start, started_at=time.time())
 
     def _check_before(self, context: Context, client: MeisaClient, total: int | None) -> None:
-        """See that the sequence takes contacts, and that there are not too many, before the first is sent."""
-        from airflow_provider_meisa.api import sequences
-
+        """Look at what would stop the run, before the first batch is sent."""
         if self.max_contacts is not None:
-            self._check_size(context, self.max_contacts)
+            try:
+                check_size(self.read(context), self.max_contacts)
+            except MeisaInputError:
+                self.finished(context)
+                raise
         if self.override_unsubscribe:
             self.log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
-        try:
-            sequences.check_active(client, self.sequence_slug)
-        except MeisaScopeError:
-            self.log.info(
-                "The key lacks sequences:read: whether the sequence is active shows with the first batch."
-            )
-        self._tell_plan(client, total)
-
-    def _check_size(self, context: Context, most: int) -> None:
-        for number, _ in enumerate(self.read(context), start=1):
-            if number > most:
-                self.finished(context)
-                raise MeisaInputError(
-                    f"There are more than {most:,} addresses (max_contacts). Nothing was sent. Check the source, "
-                    "or raise max_contacts."
-                )
-
-    def _tell_plan(self, client: MeisaClient, total: int | None) -> None:
-        left = ", ".join(f"{count} of {limit}" for limit, count in client.quota.remaining().items())
-        plan = "addresses of a stream"
-        if total is not None:
-            requests = math.ceil(total / LARGEST_BATCH)
-            plan = f"{total:,} addresses, {requests:,} requests, {time_needed(client, total)}"
-        self.log.info("Enrolling into %s: %s; requests left: %s", self.sequence_slug, plan, left)
+        check_sequence(client, self.sequence_slug)
+        tell_plan(client, self.sequence_slug, total)
 
     def _outcome_file(self, start: Checkpoint) -> OutcomeFile | None:
         if not self.outcomes_path:
             return None
         file = OutcomeFile(locate(self.outcomes_path), rejects_only=self.rejects_only)
-        file.begin(fresh=not start.next_batch)
+        file.begin(first_batch=start.next_batch)
         return file
 
     def _compare(self, lines: int, account: Mapping[str, object]) -> None:
@@ -316,7 +308,7 @@ class AudienceOperator(MeisaOperator):
             self.log.warning("The addresses are not those of the earlier try: all of them are sent (again).")
             start = Checkpoint(started_at=start.started_at, resumed=True)
             if outcomes:
-                outcomes.begin(fresh=True)
+                outcomes.begin(first_batch=0)
             checked = False
             engine = engine_from(start, self.read(context))
         return Leg(
@@ -326,6 +318,7 @@ class AudienceOperator(MeisaOperator):
             send=lambda addresses, slot: self._send(client, addresses, slot),
             keep=store.save,
             max_in_flight=self.max_in_flight,
+            longest_wait=self._longest_wait,
             total=total,
         )
 
@@ -348,19 +341,21 @@ class AudienceOperator(MeisaOperator):
             slot=slot,
         )
 
-    def _defer(self, seconds: float, checkpoint: Checkpoint) -> NoReturn:
+    def _defer(self, seconds: float, checkpoint: Checkpoint, store: CheckpointStore) -> NoReturn:
         self.log.info("The key's rate limits leave no room for %.0f s: giving the worker slot back.", seconds)
-        self.defer(
-            trigger=MeisaQuotaTrigger(
-                moment=time.time() + max(SHORTEST_DEFERRAL, seconds - _WAKE_EARLY), cursor=checkpoint.as_json()
-            ),
-            method_name="resume",
-        )
+        # A wait just above the shortest deferral, less waking early, must not become a shorter one.
+        pause = max(SHORTEST_DEFERRAL, seconds - _WAKE_EARLY)
+        cursor = replace(checkpoint, waited=checkpoint.waited + pause).as_json()
+        store.save(cursor)
+        self.defer(trigger=MeisaQuotaTrigger(moment=time.time() + pause, cursor=cursor), method_name="resume")
 
     def _preview(self, context: Context, client: MeisaClient) -> dict[str, object]:
         from airflow_provider_meisa.operators.preview import preview
 
-        report = preview(client, self.sequence_slug, self.read(context))
+        try:
+            report = preview(client, self.sequence_slug, self.read(context))
+        finally:
+            self.finished(context)
         self.log.info("Preview: nothing was sent. %s", report)
         return report
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,12 +10,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.audience import LARGEST_BATCH
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
-from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
+from airflow_provider_meisa.api.errors import MeisaError
 from airflow_provider_meisa.api.outcomes import in_words, summary
 from airflow_provider_meisa.api.quota import Slot, Wait
+from airflow_provider_meisa.operators.preflight import time_needed
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.bulk_reply import BulkReply
@@ -38,6 +37,7 @@ class Leg:
     :param send: sends one batch; called from several threads.
     :param keep: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
     :param max_in_flight: how many batches may be on their way at a time.
+    :param longest_wait: the client's ``max_wait`` from the first answer on, in seconds.
     :param total: how many addresses there are in all, where that is known.
     """
 
@@ -50,21 +50,26 @@ class Leg:
         send: Callable[[Sequence[str], Slot], BulkReply],
         keep: Callable[[Mapping[str, Any]], None],
         max_in_flight: int,
+        longest_wait: float,
         total: int | None = None,
     ) -> None:
         self._client = client
         self._engine = engine
+        self._longest_wait = longest_wait
         self._total = total
         self._start = start
         self._send = send
         self._keep = keep
         self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="meisa")
         self._on_their_way: dict[Future[BulkReply], Send] = {}
+        self.has_answers = False
 
-    def perform(self, *, longest_wait: float) -> Done | Wait:
-        """Go on until the run is done, or a wait of more seconds than this is due; then nothing is in flight.
+    def perform(self) -> Done | Wait:
+        """Go on until the run is done, or a wait is due that is longer than the client's ``max_wait``.
 
-        :raises MeisaStoppedError: if the client was stopped; the answers to what was on its way are noted.
+        Then nothing is in flight. Whatever ends it early, the answers to what is on its way are taken in and noted.
+
+        :raises MeisaStoppedError: if the client was stopped.
         :raises MeisaError: what is raised where the engine asks for a slot.
         """
         try:
@@ -74,15 +79,13 @@ class Leg:
                 elif self._on_their_way:
                     self._collect(None if isinstance(step, Collect) else step.seconds)
                 elif isinstance(step, Wait):
-                    if step.seconds > longest_wait:
+                    if step.seconds > self._client.max_wait:
                         return step
                     self._sit_out(step.seconds)
-        except MeisaStoppedError:
-            while self._on_their_way:
-                self._collect(None)
-            raise
         except BaseException:
             self._client.stop()
+            while self._on_their_way:
+                self._collect(None)
             raise
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -98,6 +101,7 @@ class Leg:
             rate_limited=self._start.rate_limited + traffic.rate_limited,
             waited=self._start.waited + traffic.waited,
             started_at=self._start.started_at,
+            stalled=0 if self.has_answers else self._start.stalled,
             resumed=self._start.resumed,
             complete=complete,
         )
@@ -142,13 +146,17 @@ class Leg:
         for future in done:
             self._take_in(self._on_their_way.pop(future), future)
         if done:
+            self.has_answers = True
+            self._client.max_wait = self._longest_wait
             self._keep(self.checkpoint().as_json())
 
     def _progress(self) -> str:
         done = self._engine.tally.total
         if self._total is None:
             return f"{done:,} addresses done"
-        return f"{done:,} of {self._total:,} addresses done, {time_needed(self._client, self._total - done)} to go"
+        return (
+            f"{done:,} of {self._total:,} addresses done{time_needed(self._client, self._total - done)} to go"
+        )
 
     def _take_in(self, send: Send, future: Future[BulkReply]) -> None:
         number = send.batch.number + 1
@@ -162,9 +170,3 @@ class Leg:
         log.info("Batch %d: %s; %s", number, in_words(counts), self._progress())
         if reply.unread:
             log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
-
-
-def time_needed(client: MeisaClient, addresses: int) -> str:
-    """Say how long the rate limits make so many addresses take, beside the time of the answers themselves."""
-    requests = math.ceil(addresses / LARGEST_BATCH)
-    return f"about {client.quota.estimate(requests) if requests else 0:,.0f} s"

@@ -53,7 +53,7 @@ def path(request, tmp_path):
 @pytest.fixture
 def file(path):
     made = OutcomeFile(path)
-    made.begin(fresh=True)
+    made.begin(first_batch=0)
     return made
 
 
@@ -105,7 +105,7 @@ def test_a_resumed_run_goes_on_adding_parts(file, path):
     file.write(0, people(0))
     file.write(1, people(1, verdict=Verdict.UNREPORTED))
     resumed = OutcomeFile(path)
-    resumed.begin(fresh=False)
+    resumed.begin(first_batch=100)
     resumed.write(1, people(1))
     resumed.write(2, people(2))
     assert resumed.finish() == 9
@@ -116,7 +116,7 @@ def test_a_fresh_run_knows_nothing_of_an_earlier_one(file, path):
     file.write(0, people(0))
     file.write(7, people(7))
     fresh = OutcomeFile(path)
-    fresh.begin(fresh=True)
+    fresh.begin(first_batch=0)
     fresh.write(0, people(0, 1))
     assert fresh.finish() == 1
 
@@ -127,10 +127,20 @@ def test_a_run_that_stopped_has_its_account_and_goes_on_from_its_parts(file, pat
     assert file.finish() == 6
     assert [row["verdict"] for row in read(path)] == ["enrolled"] * 3 + ["untried"] * 3
     resumed = OutcomeFile(path)
-    resumed.begin(fresh=False)
+    resumed.begin(first_batch=100)
     resumed.write(1, people(1))
     assert resumed.finish() == 6
     assert {row["verdict"] for row in read(path)} == {"enrolled"}
+
+
+def test_parts_of_batches_that_are_cut_anew_are_removed(file, path):
+    for batch in range(4):
+        file.write(batch, people(batch))
+    resumed = OutcomeFile(path)
+    resumed.begin(first_batch=2)
+    resumed.write(2, people(7))
+    assert resumed.finish() == 9
+    assert {int(row["batch"]) for row in read(path)} == {0, 1, 2}
 
 
 def test_after_a_crash_before_the_run_is_noted_as_complete_each_address_stands_once(file, path):
@@ -138,7 +148,7 @@ def test_after_a_crash_before_the_run_is_noted_as_complete_each_address_stands_o
         file.write(batch, people(batch))
     file.finish()
     again = OutcomeFile(path)
-    again.begin(fresh=False)
+    again.begin(first_batch=100)
     again.write(3, people(3))
     assert again.finish() == 12
     assert addresses(path) == [o.address for batch in range(4) for o in people(batch)]
@@ -160,7 +170,7 @@ def test_parts_that_a_crash_kept_from_being_discarded_do_not_count_in_a_fresh_ru
         file.discard_parts()
     monkeypatch.undo()
     fresh = OutcomeFile(path)
-    fresh.begin(fresh=True)
+    fresh.begin(first_batch=0)
     fresh.write(0, people(0))
     assert fresh.finish() == 3
 
@@ -180,7 +190,7 @@ def test_after_a_crash_between_the_parts_and_the_joined_file_each_address_stands
     monkeypatch.undo()
     assert not path.exists()
     resumed = OutcomeFile(path)
-    resumed.begin(fresh=False)
+    resumed.begin(first_batch=100)
     resumed.write(3, people(3))
     resumed.write(4, people(4))
     assert resumed.finish() == 15
@@ -189,7 +199,7 @@ def test_after_a_crash_between_the_parts_and_the_joined_file_each_address_stands
 
 def test_rejects_are_all_but_the_enrolled_and_the_duplicates(path):
     file = OutcomeFile(path, rejects_only=True)
-    file.begin(fresh=True)
+    file.begin(first_batch=0)
     file.write(0, [Outcome(f"{verdict}@example.com", verdict) for verdict in Verdict])
     assert file.finish() == len(Verdict) - len(ACCEPTED)
     assert {row["verdict"] for row in read(path)} == set(Verdict) - ACCEPTED
@@ -197,7 +207,7 @@ def test_rejects_are_all_but_the_enrolled_and_the_duplicates(path):
 
 def test_a_repeat_without_rejects_takes_the_old_ones_away(path):
     file = OutcomeFile(path, rejects_only=True)
-    file.begin(fresh=True)
+    file.begin(first_batch=0)
     file.write(0, people(0, verdict=Verdict.UNREPORTED))
     file.write(0, people(0))
     assert file.finish() == 0
@@ -218,7 +228,7 @@ def test_whatever_an_address_holds_it_is_one_line_that_reads_back(suffix, batche
     try:
         path = folder / f"o{suffix}"
         file = OutcomeFile(path)
-        file.begin(fresh=True)
+        file.begin(first_batch=0)
         for batch, found in batches.items():
             file.write(batch, found)
         lines = file.finish()
@@ -250,7 +260,7 @@ def in_a_spreadsheet(text):
 def test_what_a_spreadsheet_would_run_has_an_apostrophe_in_front_in_csv_alone(tmp_path, formula):
     for suffix, expected in ((".csv", "'" + formula.replace("\r", " ")), (".jsonl", formula)):
         file = OutcomeFile(tmp_path / f"o{suffix}")
-        file.begin(fresh=True)
+        file.begin(first_batch=0)
         file.write(0, [Outcome(formula, Verdict.INVALID)])
         file.finish()
         assert addresses(file.path) == [expected]
@@ -258,7 +268,7 @@ def test_what_a_spreadsheet_would_run_has_an_apostrophe_in_front_in_csv_alone(tm
 
 def test_the_csv_has_one_header_and_quotes_every_address(tmp_path):
     file = OutcomeFile(tmp_path / "o.csv")
-    file.begin(fresh=True)
+    file.begin(first_batch=0)
     file.write(0, [Outcome("ada@example.com", Verdict.ENROLLED)])
     file.write(1, [Outcome("a;=x", Verdict.INVALID, "no @")])
     file.finish()
@@ -296,7 +306,7 @@ def test_a_path_that_says_no_format_is_refused(tmp_path, name):
 def test_a_folder_that_cannot_be_written_is_named_and_may_be_tried_again(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(MeisaUnreachableError, match="taken"):
-        OutcomeFile(tmp_path / "taken" / "o.jsonl").begin(fresh=True)
+        OutcomeFile(tmp_path / "taken" / "o.jsonl").begin(first_batch=0)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -312,12 +322,12 @@ def test_an_object_store_is_written_the_same_way(suffix):
     attach("memory", fs=MemoryFileSystem())
     path = ObjectStoragePath(f"memory://bucket{suffix.replace('.', '-')}/day/outcomes{suffix}")
     file = OutcomeFile(path, rejects_only=True)
-    file.begin(fresh=True)
+    file.begin(first_batch=0)
     file.write(0, people(0, verdict=Verdict.FAILED))
     file.write(1, people(1, verdict=Verdict.FAILED))
     file.write(0, people(0))
     resumed = OutcomeFile(path, rejects_only=True)
-    resumed.begin(fresh=False)
+    resumed.begin(first_batch=100)
     resumed.write(2, people(2, verdict=Verdict.INVALID))
     assert resumed.finish() == 6
     resumed.discard_parts()
@@ -327,7 +337,7 @@ def test_an_object_store_is_written_the_same_way(suffix):
 
 def test_memory_does_not_grow_with_the_number_of_batches(tmp_path):
     file = OutcomeFile(tmp_path / "o.jsonl.gz")
-    file.begin(fresh=True)
+    file.begin(first_batch=0)
     tracemalloc.start()
     try:
         for batch in range(200):

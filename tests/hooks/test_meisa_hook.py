@@ -91,7 +91,7 @@ def test_the_test_button_says_what_the_key_may_do(connection, meisa_sandbox):
     meisa_sandbox.add_key("meisa_live_reader", ["sequences:read"])
     connection(password="meisa_live_reader")
     _, said = MeisaHook().test_connection()
-    assert "Missing for: sequences:enroll (MeisaEnrollOperator, MeisaBulkEnrollOperator)" in said
+    assert "Missing for: sequences:enroll (every operator that enrolls)" in said
     assert "meisa_live_reader" not in said
 
 
