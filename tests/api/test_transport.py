@@ -29,8 +29,9 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
 )
+from airflow_provider_meisa.api.refusal import seconds_of
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.api.transport import MAX_ANSWER_BYTES, Call, Transport, seconds_of
+from airflow_provider_meisa.api.transport import MAX_ANSWER_BYTES, Call, Transport
 
 KEY = "meisa_live_RawKey123"
 READ = Call("GET", "/things/", scope="things:read")

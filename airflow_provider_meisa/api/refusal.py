@@ -1,0 +1,104 @@
+"""What an answer of 400 or more means: the error named for what the reader must do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import json
+import re
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from airflow_provider_meisa.api.errors import (
+    MeisaInvalidRequestError,
+    MeisaKeyError,
+    MeisaNotFoundError,
+    MeisaRateLimitError,
+    MeisaRefusedError,
+    MeisaScopeError,
+    MeisaServerError,
+)
+from airflow_provider_meisa.api.privacy import scrub
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.transport import Call
+
+_FIELDS = {"email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"}
+
+
+def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> MeisaRefusedError:
+    """Make the error for an answer of 400 or more."""
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            return MeisaKeyError(
+                f"{call}: Meisa does not accept the API key (401). Check the connection's password field.",
+                status=status,
+            )
+        case HTTPStatus.FORBIDDEN:
+            return MeisaScopeError(f"{call}: {_scope_advice(call)}", scope=call.scope)
+        case HTTPStatus.NOT_FOUND:
+            return MeisaNotFoundError(
+                f"{call}: not found (404). Check the base URL in the connection's host field and what was asked for.",
+                status=status,
+            )
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return MeisaRateLimitError(
+                f"{call}: the key's rate limit is used up (429).",
+                retry_after=seconds_of(retry_after, time.time()),
+            )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.", status=status)
+    fields, reason = _signs(text)
+    named = f" Fields it names: {', '.join(fields)}." if fields else ""
+    return MeisaInvalidRequestError(
+        f"{call}: Meisa does not accept the request ({status}).{named}",
+        status=status,
+        reason=reason,
+        fields=fields,
+    )
+
+
+def seconds_of(retry_after: str | None, now: float) -> float | None:
+    """Read a ``Retry-After`` header: seconds, or an HTTP date (RFC 9110 §10.2.3).
+
+    :param retry_after: the header's value.
+    :param now: the time, in seconds since the epoch.
+    :return: seconds from now, never below 0; ``None`` if there is no header or it cannot be read.
+    """
+    text = (retry_after or "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text):
+        return float(text)
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+        # A date without a zone is UTC, not the worker's time.
+        date = date if date.tzinfo else date.replace(tzinfo=dt.UTC)
+        return max(0.0, date.timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _scope_advice(call: Call) -> str:
+    if call.scope is None:
+        return "the API key is not allowed to do this (403). Check the key in the Meisa dashboard."
+    return (
+        f"the API key lacks the scope {call.scope} (403). Add it to the key in the Meisa dashboard, "
+        "or put a key that has it into the connection's password field."
+    )
+
+
+def _signs(text: bytes) -> tuple[tuple[str, ...], str]:
+    """Take from a refusal's body the fields it names and a short reason free of addresses."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return (), ""
+    fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
+    return fields, scrub("; ".join(_strings(body)))
+
+
+def _strings(value: object, depth: int = 3) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in inner[:10] for text in _strings(item, depth - 1)] if depth else []
