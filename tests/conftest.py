@@ -69,6 +69,7 @@ _numbers = itertools.count()
 class Ran:
     """A DAG run that has ended."""
 
+    dag_id: str
     states: dict[str, str]
     xcom: Callable[..., Any]
 
@@ -121,7 +122,7 @@ def run(airflow_database: None, meisa_connection: Callable[..., None]) -> Callab
             ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": str(ti.state)
             for ti in dag_run.get_task_instances()
         }
-        return Ran(states, xcom)
+        return Ran(dag.dag_id, states, xcom)
 
     return run_dag
 
