@@ -21,6 +21,10 @@ from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+_LONGEST_WAIT = (
+    10.0  # seconds that a look waits for the rate limits, with its worker slot; then it looks again later
+)
+
 
 class MeisaSequenceSensor(BaseSensorOperator):
     """Wait until sequences are active.
@@ -107,7 +111,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
 
     @property
     def _hook(self) -> MeisaHook:
-        return MeisaHook(self.meisa_conn_id)
+        return MeisaHook(self.meisa_conn_id, max_wait=_LONGEST_WAIT)
 
     @property
     def _slugs(self) -> list[str]:

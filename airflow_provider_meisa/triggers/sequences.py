@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 READY = "ready"
 ERROR = "error"
 
+_LONGEST_WAIT = (
+    2.0  # seconds that a look waits for the rate limits in a thread, of which the triggerer has few
+)
+
 
 class MeisaSequenceTrigger(BaseTrigger):
     """Fires when every sequence has the wanted status, or when waiting on makes no sense.
@@ -102,7 +106,7 @@ async def listing(meisa_conn_id: str, *, max_age: float) -> list[SequenceInfo]:
 async def _look(meisa_conn_id: str) -> list[SequenceInfo]:
     from airflow_provider_meisa.api.sequences import list_sequences
 
-    client = await MeisaHook(meisa_conn_id, max_wait=0).get_async_conn()
+    client = await MeisaHook(meisa_conn_id, max_wait=_LONGEST_WAIT).get_async_conn()
     try:
         return await asyncio.to_thread(list_sequences, client, status="all")
     finally:
