@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
-SOURCES := airflow_provider_meisa example_dags scripts tests docs
+SOURCES := airflow_provider_meisa example_dags scripts tests docs benchmarks
 
-.PHONY: help demo test ui check format docs clean
+.PHONY: help demo test ui bench check format docs clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,10 @@ test: .venv/ready  ## Run the whole suite, and see that it covers 95 % of lines 
 
 ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a throw-away home
 	$(BIN)/python scripts/ui.py
+
+bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in about ten minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
+	$(BIN)/python benchmarks/all.py
 
 check: .venv/ready  ## Lint, format and types
 	$(BIN)/ruff check $(SOURCES)

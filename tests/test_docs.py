@@ -201,7 +201,7 @@ def _modules(info: dict[str, list[dict[str, list[str]]]], kind: str) -> list[str
 def test_the_readme_names_every_extra_that_users_need():
     (rows,) = tables(section(read("README.md"), "## Install"))
     extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
-    assert {plain(row["Extra"]) for row in rows} == extras.keys() - {"dev"}
+    assert {plain(row["Extra"]) for row in rows} == extras.keys() - {"bench", "dev"}
 
 
 def test_contributing_names_every_room_of_the_house():
