@@ -1,0 +1,264 @@
+"""One run of one contender in a process of its own: ``python contenders.py WHAT COUNT [URL]``.
+
+It prints, as JSON, what it took: seconds on the wall, seconds of CPU, the peak of its memory and what was done.
+Imports are not part of the time; neither is the making of what a contender is given ready-made.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+BATCH = 500
+THREADS = 4
+SLUG = "reactivation"
+KEY = "meisa_live_sandbox"
+NO_LIMIT = "1000/second"
+"""More than any contender sends, and as many requests to remember as the default limits have."""
+
+_PATH = "/sequences/api/bulk-enroll/"
+
+
+def people(count: int) -> Iterator[str]:
+    """Make addresses, all valid and none twice, of 27 to 28 characters."""
+    return (f"contact.{number:08}@example{number % 50}.com" for number in range(count))
+
+
+def cut(addresses: Iterable[str]) -> Iterator[list[str]]:
+    """Cut addresses into batches."""
+    source = iter(addresses)
+    while batch := list(islice(source, BATCH)):
+        yield batch
+
+
+@contextmanager
+def clocked(took: dict[str, Any]) -> Iterator[None]:
+    """Note the time that a block takes, on the wall and of the CPU."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    took |= {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+# Peers.
+
+
+def bare(took: dict[str, Any], count: int, url: str) -> None:
+    """Post bodies that are ready, and read the answers' bytes: a `requests` loop that does nothing else."""
+    bodies = [json.dumps({"sequence_slug": SLUG, "emails": batch}).encode() for batch in cut(people(count))]
+    post = _poster(url)
+    with clocked(took), ThreadPoolExecutor(THREADS) as pool:
+        took["bytes"] = sum(pool.map(lambda body: len(post(data=body).content), bodies))
+
+
+def handwritten(took: dict[str, Any], count: int, url: str) -> None:
+    """Do what a ``@task`` without our package does: cut a list, post it, count what the answers say."""
+    post = _poster(url)
+
+    def enroll(batch: list[str]) -> Counter[str]:
+        answer = post(json={"sequence_slug": SLUG, "emails": batch})
+        answer.raise_for_status()
+        return Counter(result["status"] for result in answer.json()["results"])
+
+    with clocked(took), ThreadPoolExecutor(THREADS) as pool:
+        batches = list(cut(list(people(count))))
+        took["counts"] = sum(pool.map(enroll, batches), Counter())
+
+
+def deduplicated(took: dict[str, Any], count: int) -> None:
+    """Drop duplicates from a stream with a ``set`` of strings, batch by batch: the usual way, nothing sent."""
+    seen: set[str] = set()
+    with clocked(took):
+        for batch in cut(people(count)):
+            seen.update(address.strip().lower() for address in batch)
+        took["counts"] = {"enrolled": len(seen)}
+
+
+def _poster(url: str) -> Callable[..., Any]:
+    """Post with a session for each thread, so that connections stay open."""
+    import requests
+
+    local = threading.local()
+
+    def post(**what: Any) -> Any:
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+            local.session.headers.update({"X-API-Key": KEY, "Content-Type": "application/json"})
+        return local.session.post(url + _PATH, timeout=30, **what)
+
+    return post
+
+
+# Ours.
+
+
+def ours(took: dict[str, Any], count: int, url: str) -> None:
+    """Go the whole path, as the operator does, but for Airflow around it and its checkpoint."""
+    _enroll(took, people(count), _client(url, "memory"))
+
+
+def ours_with_quota_file(took: dict[str, Any], count: int, url: str) -> None:
+    """Go the whole path with the quota in a file, as it is by default."""
+    with tempfile.TemporaryDirectory() as folder:
+        quota = Path(folder) / "quota"
+        _enroll(took, people(count), _client(url, quota.as_uri()))
+
+
+def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
+    """Go the whole path and write the verdict of each address into a file of JSON Lines."""
+    from airflow_provider_meisa.api.outcome_file import OutcomeFile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = OutcomeFile(Path(folder) / "outcomes.jsonl")
+        file.begin(first_batch=0)
+        _enroll(took, people(count), _client(url, "memory"), file)
+
+
+def ours_unsent(took: dict[str, Any], count: int) -> None:
+    """Go the whole path but for the network: each batch is answered in this process."""
+    _enroll(took, people(count), _client("http://127.0.0.1:1/api/v1", "memory", Answering()))
+
+
+def reading(took: dict[str, Any], count: int) -> None:
+    """Read the audience to its end and keep nothing: what a retry does before it goes on."""
+    from airflow_provider_meisa.api.audience import batches
+    from airflow_provider_meisa.api.checkpoint import chained
+
+    fingerprint = ""
+    with clocked(took):
+        for batch in batches(people(count)):
+            fingerprint = chained(fingerprint, batch)
+
+
+class Answering:
+    """Answers as the echo server does, without a network."""
+
+    def exchange(self, call: Any) -> Any:
+        """Say of every address that it is enrolled."""
+        from airflow_provider_meisa.api.transport import Answer
+
+        return Answer(
+            200, {"results": [{"email": email, "status": "enrolled"} for email in call.body["emails"]]}
+        )
+
+    def close(self) -> None:
+        """Do nothing: there is nothing open."""
+
+
+def _client(url: str, quota_store: str, transport: Any = None) -> Any:
+    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.limits import parse_limits
+    from airflow_provider_meisa.api.settings import Settings
+
+    settings = Settings(api_key=KEY, base_url=url, limits=parse_limits(NO_LIMIT), quota_store=quota_store)
+    return MeisaClient(settings, transport=transport)
+
+
+def _enroll(took: dict[str, Any], addresses: Iterable[str], client: Any, file: Any = None) -> None:
+    with clocked(took), client:
+        leg = leg_of(client, addresses, record=file.write if file else None)
+        leg.perform()
+        if file:
+            file.finish()
+            file.discard_parts()
+    account = leg.account(SLUG, complete=True, outcomes_path=None)
+    took |= {"counts": account["counts"], "requests": account["requests"], "waited": account["waited_s"]}
+
+
+def leg_of(
+    client: Any,
+    addresses: Iterable[object],
+    *,
+    size: int = BATCH,
+    start: Any = None,
+    longest_wait: float = 0.0,
+    **engine: Any,
+) -> Any:
+    """Make a leg as `AudienceOperator` does; its checkpoint goes nowhere."""
+    from airflow_provider_meisa.api import sequences
+    from airflow_provider_meisa.api.audience import batches
+    from airflow_provider_meisa.api.checkpoint import Checkpoint
+    from airflow_provider_meisa.api.enrollment import Enrollment
+    from airflow_provider_meisa.operators.leg import Leg
+
+    start = start or Checkpoint(started_at=time.time())
+    made = Enrollment(
+        batches(addresses, size), client.quota.reserve, checkpoint=start, max_in_flight=THREADS, **engine
+    )
+    made.catch_up()
+    client.max_wait = longest_wait
+    return Leg(
+        client,
+        made,
+        start=start,
+        send=lambda batch, slot: sequences.bulk_enroll(client, batch, SLUG, slot=slot),
+        keep=lambda _: None,
+        max_in_flight=THREADS,
+        longest_wait=longest_wait,
+    )
+
+
+# One run.
+
+CONTENDERS: dict[str, Callable[..., None]] = {
+    each.__name__: each
+    for each in (
+        bare,
+        handwritten,
+        deduplicated,
+        ours,
+        ours_with_quota_file,
+        ours_with_outcomes,
+        ours_unsent,
+        reading,
+    )
+}
+
+
+def run(what: str, count: int, url: str = "") -> dict[str, Any]:
+    """Run a contender in a process of its own, and return what it took."""
+    command = [sys.executable, str(Path(__file__)), what, str(count), *([url] if url else [])]
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    took: dict[str, Any] = json.loads(output)
+    if "counts" in took and took["counts"]["enrolled"] != count:
+        raise SystemExit(f"{what} did not do its work: {took}")
+    return took
+
+
+def status_mib(field: str) -> float:
+    """Read a figure of this process' memory from the kernel (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise KeyError(field)
+
+
+def main(what: str, count: str, *url: str) -> None:
+    """Run a contender here and print what it took."""
+    took: dict[str, Any] = {"bare_interpreter": status_mib("VmHWM")}
+    if not what.startswith(("deduplicated", "bare", "handwritten")):
+        _import_ours()
+    took["before"] = status_mib("VmHWM")
+    CONTENDERS[what](took, int(count), *url)
+    took["peak"] = status_mib("VmHWM")
+    print(json.dumps(took))
+
+
+def _import_ours() -> None:
+    import airflow_provider_meisa.api.outcome_file
+    import airflow_provider_meisa.api.sequences
+    import airflow_provider_meisa.operators.leg  # noqa: F401
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,212 @@
+"""How fast a key's limits let us go, and how often Meisa has to say 429: ``python benchmarks/pace.py [--full]``."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from figures import Spread, Table, verdict
+from pace_process import together
+from redis_process import redis_on_loopback
+from sandbox_process import add_key, received, sandbox
+
+from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
+from airflow_provider_meisa.api.quota import Slot, Wait
+
+LIMITS = "60/2s, 1000/120s"
+TARGET = 1.02
+REPETITIONS = 3
+SEEDS = range(1, 6)
+
+_HEAD = ("what sends", "requests", "429", "seconds", "optimum", "÷ optimum", "target")
+_numbers = itertools.count(1000)
+
+
+def _simulation() -> ModuleType:
+    """Load the simulation that the tests use."""
+    path = Path(__file__).resolve().parent.parent / "tests" / "api" / "limiter_simulation.py"
+    spec = importlib.util.spec_from_file_location("limiter_simulation", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+simulation = _simulation()
+
+
+def optimum(limits: tuple[Limit, ...], requests: int) -> float:
+    """Seconds that the requests take where each is let in at the first moment, and answered at once."""
+    return float(simulation.fastest([simulation.SlidingLog(limit) for limit in limits], requests))
+
+
+# Peers in simulated time: what `Quota` is to the simulation.
+
+
+class Obedient:
+    """No limits of its own: after a 429 it waits as long as that says."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until = -math.inf
+
+    def reserve(self) -> Slot | Wait:
+        """Let go unless a 429 forbids it."""
+        wait = self._until - self._clock()
+        return Wait(wait) if wait > 0 else Slot("")
+
+    def stamp(self, slot: Slot) -> None:
+        """Note nothing."""
+
+    def hold(self, seconds: float) -> None:
+        """Wait from now on."""
+        self._until = max(self._until, self._clock() + seconds)
+
+
+class TokenBuckets(Obedient):
+    """One bucket a limit, full at first and filled evenly: the limiter of the textbooks."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self._buckets = [simulation.TokenBucket(limit) for limit in DEFAULT_LIMITS]
+
+    def reserve(self) -> Slot | Wait:
+        """Let go if every bucket has a token."""
+        decision = super().reserve()
+        wait = max(bucket.wait(self._clock()) for bucket in self._buckets)
+        if isinstance(decision, Wait) or wait > 0:
+            return decision if isinstance(decision, Wait) else Wait(wait)
+        for bucket in self._buckets:
+            bucket.count(self._clock())
+        return decision
+
+
+class Evenly(Obedient):
+    """One request each 3.6 s, which no limit can forbid: 1,000 an hour, spread."""
+
+    _next = -math.inf
+
+    def reserve(self) -> Slot | Wait:
+        """Let go if the last one was long enough ago."""
+        now, pause = self._clock(), max(limit.seconds / limit.requests for limit in DEFAULT_LIMITS)
+        if now < self._next:
+            return Wait(self._next - now)
+        self._next = now + pause
+        return super().reserve()
+
+
+def simulated() -> Table:
+    """Measure at the default limits, against the limiter of Django REST Framework, in simulated time."""
+    ways: dict[str, Callable[..., Any] | None] = {
+        "our quota": None,
+        "token buckets": TokenBuckets,
+        "no limiter, obeys Retry-After": Obedient,
+        "one each 3.6 s": Evenly,
+    }
+    rows = [_simulate(name, way, requests) for requests in (200, 2000) for name, way in ways.items()]
+    return Table(
+        "Pace at 60/minute, 1000/hour, in simulated time",
+        "Against a sliding log such as Django REST Framework's; 50–400 ms latency, four requests in flight, "
+        f"median and spread of {len(SEEDS)} runs with other latencies. The optimum has no latency.",
+        _HEAD,
+        rows,
+    )
+
+
+def _simulate(name: str, way: Callable[..., Any] | None, requests: int) -> list[str]:
+    refused, seconds = [], []
+    for seed in SEEDS:
+        clock = simulation.Clock()
+        server = simulation.Server([simulation.SlidingLog(limit) for limit in DEFAULT_LIMITS])
+        quota = {"quota": way(clock), "clock": clock} if way else {}
+        seconds.append(simulation.run(server, DEFAULT_LIMITS, requests, seed=seed, **quota))
+        refused.append(len(server.refused))
+    return _row(name, requests, refused, seconds, optimum(DEFAULT_LIMITS, requests), is_ours=way is None)
+
+
+def real(requests: int, repetitions: int) -> Table:
+    """Measure against the sandbox in real time."""
+    best = optimum(parse_limits(LIMITS), requests)
+    rows = []
+    with sandbox(LIMITS) as url, _stores() as stores:
+        for name, processes, way, store in _contests(stores):
+            runs = [_send(url, way, processes, requests, store) for _ in range(repetitions)]
+            refused, seconds = [run["refused"] for run in runs], [run["seconds"] for run in runs]
+            rows.append(_row(name, requests, refused, seconds, best, is_ours=way == "paced"))
+    return Table(
+        f"Pace at {LIMITS}, in real time",
+        "The engine, the leg and the client, up to four requests in flight a process, against the sandbox over "
+        f"a socket. {repetitions} repetitions: median and spread. 429s are those that the sandbox's journal has. The "
+        "optimum has no latency; of what is above it, the quota's margin is 15 ms a window.",
+        _HEAD,
+        rows,
+    )
+
+
+@contextmanager
+def _stores() -> Iterator[dict[str, str]]:
+    with redis_on_loopback() as redis, tempfile.TemporaryDirectory() as folder:
+        yield {"file": (Path(folder) / "quota").as_uri(), **({"Redis": redis} if redis else {})}
+
+
+def _contests(stores: dict[str, str]) -> Iterator[tuple[str, int, str, str]]:
+    yield "one process, quota in memory", 1, "paced", "memory"
+    for name, store in stores.items():
+        yield f"four processes, one key, quota in {'a file' if name == 'file' else name}", 4, "paced", store
+    yield "one `requests` loop that obeys Retry-After", 1, "obedient", ""
+    yield "four such loops, one key", 4, "obedient", ""
+
+
+def _send(url: str, way: str, processes: int, requests: int, store: str) -> dict[str, float]:
+    key = add_key(url, f"meisa_live_bench{next(_numbers)}")
+    took = together(way, processes, requests, url, key, LIMITS, store)
+    statuses = [entry["status"] for entry in received(url, key)]
+    if took["done"] != requests or statuses.count(200) != requests:
+        raise SystemExit(
+            f"{way}: {took['done']} of {requests} addresses, {statuses.count(200)} requests taken"
+        )
+    return {**took, "refused": statuses.count(429)}
+
+
+def _row(
+    name: str,
+    requests: int,
+    refused: Sequence[float],
+    seconds: Sequence[float],
+    best: float,
+    *,
+    is_ours: bool,
+) -> list[str]:
+    ratio = Spread([each / best for each in seconds])
+    target = verdict(ratio.median, TARGET) if is_ours else ""
+    if is_ours and any(refused):
+        target = "no 429: **missed**"
+    return [
+        name,
+        f"{requests:,}",
+        Spread(refused).text(0),
+        Spread(seconds).text(),
+        f"{best:,.1f}",
+        ratio.text(3),
+        target,
+    ]
+
+
+def tables(*, full: bool = False) -> list[Table]:
+    """Measure everything; ``full`` adds 2,000 requests in real time, which takes 10 minutes."""
+    return [simulated(), real(200, REPETITIONS), *([real(2000, 1)] if full else [])]
+
+
+if __name__ == "__main__":
+    for table in tables(full="--full" in sys.argv):
+        print(table.markdown())

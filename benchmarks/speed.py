@@ -1,0 +1,90 @@
+"""What our work costs where there are no rate limits: ``python benchmarks/speed.py``.
+
+A million addresses go from a generator to a server that costs next to nothing, and the same million by loops
+around `requests` that do less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from contenders import BATCH, THREADS, run
+from echo_server import echo_server
+from figures import Spread, Table, over, verdict
+
+COUNT = 1_000_000
+COUNT_FAR = 100_000
+FAR = 0.05
+REPETITIONS = 3
+
+_NAMES = {
+    "bare": "bare loop: bodies made before, answers read as bytes",
+    "handwritten": "usual loop: `json=` and `.json()`, statuses counted",
+    "ours": "our whole path",
+    "ours_with_outcomes": "our whole path, outcomes in a JSON Lines file",
+    "ours_with_quota_file": "our whole path, quota in its default file",
+}
+_TARGETS = {"ours": 1.5, "ours_with_outcomes": 2.0}
+
+Took = dict[str, list[dict[str, Any]]]
+
+
+def race(count: int, latency: float, names: Sequence[str], repetitions: int) -> Took:
+    """Let each contender run in turn, again and again."""
+    took: Took = {name: [] for name in names}
+    with echo_server(latency) as url:
+        for _ in range(repetitions):
+            for name in names:
+                took[name].append(run(name, count, url))
+    return took
+
+
+def _spread(runs: Sequence[dict[str, Any]], field: str) -> Spread:
+    return Spread([each[field] for each in runs])
+
+
+def _row(name: str, took: Took, count: int) -> list[str]:
+    wall, cpu = _spread(took[name], "wall"), _spread(took[name], "cpu")
+    to_bare, to_usual = (over(wall, _spread(took[peer], "wall")) for peer in ("bare", "handwritten"))
+    target = verdict(to_bare.median, _TARGETS[name]) if name in _TARGETS else ""
+    per_address = f"{wall.median / count * 1e6:.2f}"
+    return [_NAMES[name], wall.text(), cpu.text(), per_address, to_bare.text(), to_usual.text(), target]
+
+
+_HEAD = ("", "wall s", "CPU s", "µs an address", "÷ bare loop", "÷ usual loop", "target (÷ bare)")
+
+
+def near(took: Took | None = None) -> Table:
+    """Measure against a server that answers at once."""
+    took = took or race(COUNT, 0.0, tuple(_NAMES), REPETITIONS)
+    return Table(
+        f"Speed without limits: {COUNT:,} addresses, a server that answers at once",
+        f"{BATCH} addresses a request, {THREADS} threads, loopback; the server runs on uvloop where that is installed, "
+        f"in a process of its own. {REPETITIONS} repetitions in turn: median and spread. Our whole path: normalise, "
+        "check, drop duplicates, cut, post, read, count. The checkpoint is not kept here: Airflow 3.3's state store "
+        "takes 14 ms for each of two writes a request.",
+        _HEAD,
+        [_row(name, took, COUNT) for name in took],
+    )
+
+
+def far() -> Table:
+    """Measure against a server as far away as servers are."""
+    took = race(COUNT_FAR, FAR, ("bare", "handwritten", "ours", "ours_with_outcomes"), 1)
+    return Table(
+        f"Speed without limits: {COUNT_FAR:,} addresses, a server that takes {FAR * 1000:.0f} ms",
+        "The same, once each, where a request takes as long as over the internet.",
+        _HEAD,
+        [_row(name, took, COUNT_FAR) for name in took],
+    )
+
+
+def tables() -> list[Table]:
+    """Measure everything."""
+    return [near(), far()]
+
+
+if __name__ == "__main__":
+    for table in tables():
+        print(table.markdown())
