@@ -262,7 +262,8 @@ def _table_computed(uses: Uses, plans: dict[int, Plan]) -> Table:
         "Computed, not measured. What a leg of ours costs is the mean of those above, in brackets with the cheapest "
         "and the dearest of the runs; the number of legs, and the time for finding its place in the audience again, "
         "come from the real engine and leg, played out in simulated time. The loop holds its slot at least for the "
-        f"best possible time. {_about_mapped(uses.mapped)}",
+        "best possible time. How often the supervisor holds a slot is chance, and decides over most of the spread: "
+        f"one run proves little. {_about_mapped(uses.mapped)}",
         _HEAD,
         [
             ["our operator, deferrable", totals.text(0), how, "", "", _target(ratio, 25, ())],
