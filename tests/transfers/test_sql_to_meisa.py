@@ -437,12 +437,7 @@ def test_200000_rows_take_little_memory(warehouse):
 @pytest.fixture(params=["psycopg", "psycopg2"])
 def driver(request, mocker):
     """The driver that the hook uses; which one is Airflow's decision, by the SQLAlchemy it finds."""
-    hooks = pytest.importorskip("airflow.providers.postgres.hooks.postgres")
-    pytest.importorskip(request.param)
-    if hasattr(hooks, "USE_PSYCOPG3"):
-        mocker.patch.object(hooks, "USE_PSYCOPG3", request.param == "psycopg")
-    elif request.param == "psycopg":
-        pytest.skip("this version of the hook knows only psycopg2")
+    mocker.patch("airflow.providers.postgres.hooks.postgres.USE_PSYCOPG3", request.param == "psycopg")
     return request.param
 
 
