@@ -137,9 +137,18 @@ class Transport:
                     "User-Agent": f"airflow-provider-meisa/{__version__}",
                 }
             )
-            session.auth = _no_netrc
+            self._settle_environment(session)
             self._sessions.append(session)
         return session
+
+    def _settle_environment(self, session: requests.Session) -> None:
+        """Look up the environment's proxies and CA bundle once: at each call it costs a third of the call.
+
+        From then on ``requests`` also leaves ``~/.netrc`` alone, whose user and password must not go beside the key.
+        """
+        found = session.merge_environment_settings(self._settings.base_url, {}, None, None, None)
+        session.proxies, session.verify = found["proxies"], found["verify"]
+        session.trust_env = False
 
     def _read(self, call: Call, response: requests.Response) -> Answer:
         status = response.status_code
@@ -184,11 +193,6 @@ def _encode(call: Call) -> bytes | None:
         f"{call}: what is to be sent is not plain JSON ({problem}). Use text, numbers, true/false, null, "
         "lists and objects only; dates as text."
     )
-
-
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep ``requests`` from adding a user and password of ``~/.netrc`` beside the key."""
-    return request
 
 
 class _Session(requests.Session):
