@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeGuard
 
 from airflow_provider_meisa.api.bulk_counts import Counts, left_over, totals
+from airflow_provider_meisa.api.bulk_echo import read_echo
 from airflow_provider_meisa.api.bulk_result import (
     REASON_NAMES,
     STATUS_NAMES,
@@ -45,7 +46,7 @@ from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.privacy import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from airflow_provider_meisa.api.outcomes import Verdict
 
@@ -90,6 +91,8 @@ class _Reading:
     """What was gathered so far, and which addresses it is about."""
 
     sent: frozenset[str]
+    in_order: Sequence[str] = ()
+    echo: list[Mention] = field(default_factory=list)
     mentions: dict[str, Mention] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
     counts: Counts = field(default_factory=dict)
@@ -126,21 +129,35 @@ def read_bulk_reply(sent: Sequence[str], reply: object) -> BulkReply:
     :param sent: the addresses of the request.
     :param reply: the decoded JSON.
     """
+    return _read_as_echo(sent, reply) or _read_by_name(sent, reply)
+
+
+def _read_as_echo(sent: Sequence[str], reply: object) -> BulkReply | None:
+    """Read an answer that repeats the addresses in order, and names no other anywhere; most do."""
+    reading = _Reading(frozenset(sent), in_order=sent)
+    _read(reading, reply, _NO_NAME, 0)
+    if not reading.echo or reading.mentions or reading.strangers:
+        return None
+    verdicts, reasons = zip(*_conclude(reading, reading.echo), strict=True)
+    return BulkReply(tuple(map(Outcome, sent, verdicts, reasons)), _unread(reading))
+
+
+def _read_by_name(sent: Sequence[str], reply: object) -> BulkReply:
     keys = [_key(address) for address in sent]
     reading = _Reading(frozenset(keys))
     _read(reading, reply, _NO_NAME, 0)
-    verdicts = _conclude(reading)
+    verdicts = dict(zip(reading.mentions, _conclude(reading, reading.mentions.values()), strict=True))
     rest = _rest(reading, _remark(reply)).conclude()
     outcomes = [Outcome(address, *verdicts.get(key, rest)) for address, key in zip(sent, keys, strict=True)]
     return BulkReply(tuple(outcomes), _unread(reading))
 
 
-def _conclude(reading: _Reading) -> dict[str, tuple[Verdict, str]]:
-    """Give each address that is named its verdict; most of a batch share one mention."""
-    distinct = {id(mention): mention for mention in reading.mentions.values()}
+def _conclude(reading: _Reading, mentions: Collection[Mention]) -> list[tuple[Verdict, str]]:
+    """Give each mention its verdict; most of a batch share one mention."""
+    distinct = {id(mention): mention for mention in mentions}
     reading.note_unclear(distinct.values())
     concluded = {which: mention.conclude() for which, mention in distinct.items()}
-    return {key: concluded[id(mention)] for key, mention in reading.mentions.items()}
+    return [concluded[id(mention)] for mention in mentions]
 
 
 def _unread(reading: _Reading) -> tuple[str, ...]:
@@ -170,7 +187,10 @@ def _read(reading: _Reading, node: object, under: Mention, depth: int) -> None:
         _read_list(reading, node, under, depth)
 
 
-def _read_list(reading: _Reading, elements: Iterable[object], under: Mention, depth: int) -> None:
+def _read_list(reading: _Reading, elements: Sequence[object], under: Mention, depth: int) -> None:
+    if not reading.echo and reading.in_order and (echo := read_echo(reading.in_order, elements, under)):
+        reading.echo = echo
+        return
     read = reader_of_alike(under)
     for element in elements:
         if isinstance(element, dict):

@@ -113,12 +113,14 @@ def reader_of_alike(under: Mention) -> Callable[[Mapping[Any, object]], Mention]
 
 def _picker(names: Iterable[object]) -> Callable[[Any], object]:
     """Pick from a result the values that can tell what became of the address."""
-    telling = [name for name in names if isinstance(name, str) and _tells(squash(name))]
+    telling = [name for name in names if isinstance(name, str) and tells(name)]
     return itemgetter(*telling) if telling else lambda _: None
 
 
-def _tells(name: str) -> bool:
-    return name in STATUS_NAMES or name in REASON_NAMES or read_flag(name, value=True) is not None
+def tells(name: str) -> bool:
+    """Say whether a field of this name can tell what became of an address."""
+    plain = squash(name)
+    return plain in STATUS_NAMES or plain in REASON_NAMES or read_flag(plain, value=True) is not None
 
 
 def read_value(value: object, under: Mention) -> Mention:

@@ -144,7 +144,7 @@ class Enrollment:
         self._rate_refusals = 0
         del self._in_flight[send.batch.number]
         ours = send.batch.number in self._doubtful
-        return self._settle(send.batch, [possibly_ours(o) if ours else o for o in reply.outcomes])
+        return self._settle(send.batch, [*map(possibly_ours, reply.outcomes)] if ours else reply.outcomes)
 
     def refused(self, send: Send, error: MeisaError) -> None:
         """Take in the failure of a batch.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
+from operator import attrgetter
+from typing import NamedTuple
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.privacy import mask_address
@@ -39,8 +41,7 @@ _SUMMARY_BYTES = 4000
 _ATTENTION_FRAME = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One address and what became of it.
 
     :param address: the address, in clear; ``repr`` leaves it out.
@@ -58,7 +59,7 @@ class Outcome:
 
 def possibly_ours(outcome: Outcome) -> Outcome:
     """Mark one that is already enrolled because an earlier try of the same call may have enrolled it."""
-    return replace(outcome, reason=BY_US) if outcome.verdict is Verdict.ALREADY_ENROLLED else outcome
+    return outcome._replace(reason=BY_US) if outcome.verdict is Verdict.ALREADY_ENROLLED else outcome
 
 
 class Tally:
@@ -78,19 +79,22 @@ class Tally:
 
     def add(self, outcomes: Iterable[Outcome]) -> Counter[Verdict]:
         """Count outcomes, and return the counts of just these."""
-        added: Counter[Verdict] = Counter()
-        for outcome in outcomes:
-            added[outcome.verdict] += 1
-            if outcome.verdict in _ATTENTION and len(self.attention) < _MOST_ATTENTION:
-                self.attention.append(
-                    {
-                        "address": mask_address(outcome.address),
-                        "verdict": outcome.verdict.value,
-                        "reason": outcome.reason,
-                    }
-                )
+        outcomes = list(outcomes)
+        added = Counter(map(attrgetter("verdict"), outcomes))
         self.counts += added
+        if any(verdict in added for verdict in _ATTENTION):
+            self._note(outcome for outcome in outcomes if outcome.verdict in _ATTENTION)
         return added
+
+    def _note(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in islice(outcomes, _MOST_ATTENTION - len(self.attention)):
+            self.attention.append(
+                {
+                    "address": mask_address(outcome.address),
+                    "verdict": outcome.verdict.value,
+                    "reason": outcome.reason,
+                }
+            )
 
     def __add__(self, other: Tally) -> Tally:
         """Return the account of both."""

@@ -256,6 +256,29 @@ def test_what_the_answer_leaves_out_is_unreported_in_every_plausible_shape(shape
     assert all(outcome.reason for outcome in read.outcomes[:extra])
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@given(truth=truths, which=st.integers(0, 100))
+def test_the_order_of_the_answer_changes_nothing(shape, truth, which):
+    def read(order):
+        reply = SHAPES[shape](order, lambda verdict: WORDS[verdict][which % len(WORDS[verdict])])
+        return read_bulk_reply(list(truth), reply).outcomes
+
+    assert read(truth) == read(dict(reversed(truth.items())))
+
+
+@pytest.mark.parametrize(
+    ("second", "verdict"),
+    [
+        ({"email": B, "note": "enrolled"}, UNREPORTED),
+        ({"email": B, "status": ["enrolled"]}, UNREPORTED),
+        ({"email": B, "status": "failed", "reason": "unsubscribed"}, SUPPRESSED),
+        ("no result", UNREPORTED),
+    ],
+)
+def test_a_result_that_is_made_otherwise_than_the_one_before_is_read_for_itself(second, verdict):
+    assert verdicts([{"email": A, "status": "enrolled"}, second], [A, B]) == [ENROLLED, verdict]
+
+
 # Words.
 
 
