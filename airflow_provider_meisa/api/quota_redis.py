@@ -41,7 +41,7 @@ end
 local limits, depth, longest = {}, 1, 0
 for i = 14, #ARGV, 2 do
   local limit = {requests = tonumber(ARGV[i]), seconds = tonumber(ARGV[i + 1])}
-  limit.span = limit.seconds + math.min(MARGIN, math.floor(limit.seconds / 100))
+  limit.span = limit.seconds + math.min(MARGIN, math.floor(limit.seconds / 200))
   limit.even = math.floor(limit.seconds / limit.requests)
   limits[#limits + 1] = limit
   depth = math.max(depth, limit.requests)

@@ -17,7 +17,7 @@ MICRO = 1_000_000
 QUIET = 3600 * MICRO
 """How long no 429 must come until requests need not be spaced any more."""
 MARGIN = 15_000
-"""What is added to every window, at most a hundredth of it: timers and expiries are some milliseconds late."""
+"""What is added to every window, at most half a hundredth of it: timers and expiries are some milliseconds late."""
 SLACK = (102, 100)
 """How much slower than even a spaced key goes, so that a limiter's debt shrinks."""
 STEP = (5, 4)
@@ -209,7 +209,7 @@ def _even(limit: Limit) -> int:
 def _span(limit: Limit) -> int:
     """Return how long an answer counts: the window and the margin."""
     window = micros(limit.seconds)
-    return window + min(MARGIN, window // 100)
+    return window + min(MARGIN, window // 200)
 
 
 def _free_at(log: list[int], limit: Limit) -> int:
