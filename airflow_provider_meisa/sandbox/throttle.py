@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from bisect import bisect_right
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,34 +51,28 @@ def _parse_limit(text: str) -> Window:
 class Throttle:
     """Admits or refuses calls, per key.
 
-    Undocumented; as Django REST Framework does it: a log of the admitted calls, refused ones leave no trace.
+    Undocumented; as Django REST Framework 3.10 and later do it: each window has a log of the calls that it let in.
+    A call that it refuses leaves no trace in it, but does in the other windows, which are asked all the same.
 
     :param windows: the limits, all of which must hold.
     :param clock: says what time it is, in seconds.
     """
 
     def __init__(self, windows: Iterable[Window], clock: Callable[[], float] = time.monotonic) -> None:
-        self.windows = tuple(windows)
+        self.windows = tuple(dict.fromkeys(windows))
         self._clock = clock
-        self._admitted: defaultdict[str, list[float]] = defaultdict(list)
+        self._logs: defaultdict[tuple[str, Window], deque[float]] = defaultdict(deque)
 
     def admit(self, key: str) -> float:
         """Admit a call now and return 0, or return the seconds until one would be admitted."""
         now = self._clock()
-        log = self._admitted[key]
-        self._forget(log, now)
-        wait = max((_wait(log, window, now) for window in self.windows), default=0.0)
-        if wait <= 0:
-            log.append(now)
-        return wait
-
-    def _forget(self, log: list[float], now: float) -> None:
-        longest = max((window.seconds for window in self.windows), default=0.0)
-        del log[: bisect_right(log, now - longest)]
+        return max((_ask(self._logs[key, window], window, now) for window in self.windows), default=0.0)
 
 
-def _wait(log: list[float], window: Window, now: float) -> float:
-    inside = len(log) - bisect_right(log, now - window.seconds)
-    if inside < window.requests:
-        return 0.0
-    return log[-window.requests] + window.seconds - now
+def _ask(log: deque[float], window: Window, now: float) -> float:
+    while log and log[0] <= now - window.seconds:
+        log.popleft()
+    if len(log) >= window.requests:
+        return log[0] + window.seconds - now
+    log.append(now)
+    return 0.0
