@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, Param, dag, task
+from airflow.providers.common.compat.sdk import (
+    AirflowOptionalProviderFeatureException,
+    BaseOperator,
+    Param,
+    dag,
+    task,
+)
 
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
@@ -23,7 +29,7 @@ def approval(task_id: str, subject: str) -> BaseOperator:
     """Return a task that waits for a person, or, before Airflow 3.1, one that waits for nobody."""
     try:
         from airflow.providers.standard.operators.hitl import ApprovalOperator
-    except ImportError:
+    except (ImportError, AirflowOptionalProviderFeatureException):  # no such module, or not for this Airflow
         from airflow.providers.standard.operators.empty import EmptyOperator
 
         return EmptyOperator(task_id=task_id)

@@ -66,6 +66,22 @@ def test_each_segment_goes_into_its_own_sequence(example, meisa_sandbox):
     assert [row["email"] for row in meisa_sandbox.enrollments("reactivation")] == ["edsger@example.com"]
 
 
+def test_those_a_function_finds_are_enrolled(example, meisa_sandbox, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    buyers = {"ada@example.com": True, "grace@example.com": False, "edsger@example.com": True}
+    for number, (email, is_first) in enumerate(buyers.items()):
+        (tmp_path / f"{number}.json").write_text(json.dumps({"email": email, "is_first": is_first}))
+    ran = example("taskflow_enroll", run_conf={"folder": str(tmp_path)})
+    assert ran.xcom("report") == "2 of 2 first buyers enrolled"
+    enrolled = [row["email"] for row in meisa_sandbox.enrollments("onboarding")]
+    assert enrolled == ["ada@example.com", "edsger@example.com"]
+
+
+def test_a_dag_that_waits_for_an_enrollment_has_nothing_to_say_when_it_is_started_by_hand(example):
+    # That the event starts it, and what it says then: tests/scheduler/test_after_enrollment.py.
+    assert example("after_enrollment").xcom("report") == []
+
+
 class Person:
     """Answers the request for approval of a running DAG, as the page of required actions does."""
 

@@ -167,6 +167,7 @@ def summary(
     tally: Tally,
     *,
     sequence_slug: str,
+    meisa_conn_id: str = "",
     complete: bool,
     requests: int,
     repeats: int,
@@ -178,11 +179,13 @@ def summary(
 ) -> dict[str, object]:
     """Make the account that goes to XCom: plain JSON, under 4 KB, no address in clear.
 
-    :return: ``sequence_slug, total, counts{verdict: n}, complete, requests, repeats, rate_limited, waited_s,
-        elapsed_s, resumed, outcomes_path, attention[{address (masked), verdict, reason}], attention_truncated``.
+    :return: ``sequence_slug, meisa_conn_id, total, counts{verdict: n}, complete, requests, repeats, rate_limited,
+        waited_s, elapsed_s, resumed, outcomes_path, attention[{address (masked), verdict, reason}],
+        attention_truncated``.
     """
     account: dict[str, object] = {
         "sequence_slug": sequence_slug,
+        "meisa_conn_id": meisa_conn_id,
         "total": tally.total,
         "counts": {verdict.value: tally.counts[verdict] for verdict in Verdict},
         "complete": complete,

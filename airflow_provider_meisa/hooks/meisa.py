@@ -32,7 +32,7 @@ _FINAL = (
     errors.MeisaInvalidRequestError,
     errors.MeisaRedirectError,
 )
-_NEEDED_BY = {
+NEEDED_BY = {
     "sequences:enroll": "every operator that enrolls",
     "sequences:read": "MeisaSequenceSensor, preview, the check that a sequence is active",
     "contacts:read": "skip_suppressed, unsubscribed_emails",
@@ -233,25 +233,30 @@ class MeisaHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields (Airflow before 3.2)."""
-        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
-        from wtforms import BooleanField, PasswordField, StringField
-
-        def field(spec: dict[str, Any]) -> Any:
-            schema = spec["schema"]
-            about = {"label": spec["label"], "description": spec["description"]}
-            if "boolean" in schema["type"]:
-                return BooleanField(**about, default=schema["default"])
-            default = "" if schema.get("default") is None else str(schema["default"])
-            if schema.get("format") == "password":
-                return PasswordField(**about, widget=BS3PasswordFieldWidget())
-            return StringField(**about, default=default, widget=BS3TextFieldWidget())
-
-        return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
+        return {name: _form_field(spec) for name, spec in _connection_type()["conn-fields"].items()}
 
 
 def _connection_type() -> dict[str, Any]:
     types: list[dict[str, Any]] = get_provider_info()["connection-types"]
     return types[0]
+
+
+def _form_field(spec: dict[str, Any]) -> Any:
+    """Make a field of the old form; Airflow 3.0 and 3.1 know only these kinds and the validator ``any_of``."""
+    from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
+    from wtforms.validators import NumberRange, Optional, any_of
+
+    schema, about = spec["schema"], {"label": spec["label"], "description": spec["description"]}
+    if "boolean" in schema["type"]:
+        return BooleanField(**about, default=schema["default"])
+    if schema.get("format") == "password":
+        return PasswordField(**about, widget=BS3PasswordFieldWidget())
+    about |= {"default": schema["default"], "widget": BS3TextFieldWidget()}
+    if "number" in schema["type"]:
+        within = NumberRange(schema["minimum"], schema["maximum"])
+        return IntegerField(**about, validators=[Optional(), within])
+    return StringField(**about, validators=[any_of(schema["enum"])] if "enum" in schema else [])
 
 
 def _settings(connection: Connection, extra: Mapping[str, object]) -> Settings:
@@ -273,6 +278,6 @@ def _settings(connection: Connection, extra: Mapping[str, object]) -> Settings:
 def _introduce(key: KeyInfo) -> str:
     product = f" of {key.product}" if key.product else ""
     scopes = ", ".join(sorted(key.scopes)) or "none named"
-    missing = "; ".join(f"{scope} ({by})" for scope, by in _NEEDED_BY.items() if scope not in key.scopes)
+    missing = "; ".join(f"{scope} ({by})" for scope, by in NEEDED_BY.items() if scope not in key.scopes)
     lacks = f" Missing for: {missing}." if missing else ""
     return f"Connected with a {key.environment or 'Meisa'} key{product}. Scopes: {scopes}.{lacks}"

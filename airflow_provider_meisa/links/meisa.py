@@ -15,18 +15,24 @@ XCOM_KEY = "meisa_dashboard"
 
 
 class MeisaSequenceLink(BaseOperatorLink):
-    """Leads to the Meisa dashboard, or to the sequence in it if the connection's ``dashboard_url`` has ``{slug}``."""
+    """Leads to the sequence in the Meisa dashboard; to the dashboard where ``dashboard_url`` has no ``{slug}``."""
 
-    name = "Meisa dashboard"
+    name = "Sequence in Meisa"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address the task has left for us; empty if it has not run."""
+        """Return the address the task left as it began; empty if it has not run. That it failed does no harm."""
         return XCom.get_value(key=XCOM_KEY, ti_key=ti_key) or ""
 
 
 def leave_link(context: Any, hook: MeisaHook, slug: str = "") -> None:
     """Leave the dashboard's address where the link finds it, before the task does anything that can fail.
 
+    Airflow 3 asks the link for it only when a process of the task ends, and keeps the answer as an XCom of its own:
+    it is put there already, for a task that runs or is killed.
+
     :param slug: the sequence; empty if there are several.
     """
-    context["ti"].xcom_push(key=XCOM_KEY, value=hook.get_conn().settings.dashboard_link(slug))
+    address = hook.get_conn().settings.dashboard_link(slug)
+    context["ti"].xcom_push(key=XCOM_KEY, value=address)
+    if airflows_key := getattr(MeisaSequenceLink(), "xcom_key", ""):  # Airflow 2.11 has none
+        context["ti"].xcom_push(key=airflows_key, value=address)

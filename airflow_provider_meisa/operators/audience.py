@@ -5,36 +5,34 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Container, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
-from airflow_provider_meisa.api.audience import batches, key_of, normalise
 from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.enrollment import Enrollment
-from airflow_provider_meisa.api.errors import (
-    MeisaAudienceChangedError,
-    MeisaInputError,
-    MeisaRateLimitError,
-)
-from airflow_provider_meisa.api.outcome_file import OutcomeFile
-from airflow_provider_meisa.api.outcomes import Verdict, check_limit, in_words, objections
-from airflow_provider_meisa.api.quota import Slot, Wait
+from airflow_provider_meisa.api.enrollment import Done
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaRateLimitError
+from airflow_provider_meisa.api.outcomes import Verdict, check_limit, objections
+from airflow_provider_meisa.api.quota import Wait
+from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
 from airflow_provider_meisa.links.meisa import leave_link
 from airflow_provider_meisa.operators.base import MeisaOperator
-from airflow_provider_meisa.operators.checkpoint_store import CheckpointStore, store_of
-from airflow_provider_meisa.operators.leg import Leg
-from airflow_provider_meisa.operators.location import locate
-from airflow_provider_meisa.operators.preflight import check_sequence, check_size, tell_plan
+from airflow_provider_meisa.operators.batch_log import tell_account
+from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
+from airflow_provider_meisa.operators.engine import Outset, leg_of
+from airflow_provider_meisa.operators.leg import Leg, spent
+from airflow_provider_meisa.operators.lineage import LineageMixin
+from airflow_provider_meisa.operators.record import Record
+from airflow_provider_meisa.operators.watch import Watch
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_meisa.api.bulk_reply import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
 
 OnNo = Literal["success", "skip", "fail"]
@@ -47,14 +45,17 @@ ON_AMBIGUOUS = ("resend", "fail")
 ON_CHANGED_AUDIENCE = ("fail", "restart")
 SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
 
-_WAKE_EARLY = 3.0  # a deferral costs 1–3.5 s on top of its wait; the rest of the wait is slept
+# From the end of a wait in the triggerer to the work, Airflow takes 1–3.5 s: so much earlier it is woken, and what is
+# left of the wait is slept. From the second wait on it is what the one before has taken.
+_WAKE_EARLY = 3.0
+_MOST_EARLY = 5.0
 _MOST_IN_FLIGHT = 16
 # What is asked before a batch takes slots too. A stretch that had room for nothing else would be followed by another
 # of its kind: after so many, one waits in its worker until it has sent something.
 _MOST_STALLED = 2
 
 
-class AudienceOperator(MeisaOperator):
+class AudienceOperator(LineageMixin, MeisaOperator):
     """Enroll an audience into a sequence, 500 addresses a request; a subclass says where the addresses come from.
 
     Addresses are trimmed, checked and freed of duplicates first. The task keeps inside the key's rate limits; a
@@ -120,6 +121,7 @@ class AudienceOperator(MeisaOperator):
         self.deferrable = deferrable
         self.defer_after = defer_after
         self._client: MeisaClient | None = None
+        self._wake_early = _WAKE_EARLY
 
     @abstractmethod
     def read(self, context: Context) -> Iterable[object]:
@@ -147,7 +149,8 @@ class AudienceOperator(MeisaOperator):
         :raises AirflowFailException: if the event is not one of `MeisaQuotaTrigger`, and as `execute` does.
         """
         match event:
-            case {"status": "go", "cursor": dict(cursor)}:
+            case {"status": "go", "cursor": dict(cursor), "moment": float(moment)}:
+                self._wake_early = min(max(time.time() - moment, 0.0), _MOST_EARLY)
                 return self._run(context, cursor)
             case _:
                 raise AirflowFailException(
@@ -162,47 +165,61 @@ class AudienceOperator(MeisaOperator):
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
         with airflow_failures():
-            self._check()
-            hook = MeisaHook(self.meisa_conn_id, max_wait=self._longest_wait)
+            hook = MeisaHook(self.meisa_conn_id, max_wait=self.longest_wait)
             leave_link(context, hook, self.sequence_slug)
+            self._check()
             self._client = client = hook.get_conn()
             store = store_of(context)
-            start = self._where(store, cursor)
+            start = start_of(store, cursor)
             if start.stalled >= _MOST_STALLED:
                 client.max_wait = math.inf
-            try:
-                if self.preview:
-                    return self._preview(context, client)
-                outcomes = self._outcome_file(start)
-                leg = self._leg(context, client, store, start, outcomes)
-                step = leg.perform()
-            except MeisaRateLimitError as error:  # of what is asked before the first batch is sent
-                if self.deferrable and error.retry_after:
-                    self._defer(error.retry_after, replace(start, stalled=start.stalled + 1), store)
-                raise
-            if isinstance(step, Wait):
-                now = leg.checkpoint()
-                self._defer(
-                    step.seconds, now if leg.has_answers else replace(now, stalled=now.stalled + 1), store
-                )
-            complete = step.stopped_by is None
-            account = leg.account(
-                self.sequence_slug, complete=complete, outcomes_path=self.outcomes_path or None
-            )
-            if outcomes:
-                self._compare(outcomes.finish(), account)
-            context["ti"].xcom_push(key=XCOM_KEY, value=account)
-            if step.stopped_by is not None:
-                raise step.stopped_by
-            store.finish(leg.checkpoint(complete=True).as_json())
-            if outcomes:
-                outcomes.discard_parts()
-            self.finished(context)
+            with self._watch(context, client, start) as watch:
+                outset = Outset(context, client, store, start, watch)
+                record = Record(self.outcomes_path, rejects_only=self.rejects_only)
+                try:
+                    if self.preview:
+                        return self._preview(context, client)
+                    leg = leg_of(self, outset, record)
+                    step = leg.perform()
+                except MeisaRateLimitError as error:  # of what is asked before the first batch is sent
+                    if self.deferrable and error.retry_after:
+                        now = replace(watch.start, **spent(watch.start, client.traffic))
+                        self._defer(error.retry_after, outset, now, stalled=True)
+                    raise
+                if isinstance(step, Wait):
+                    self._defer(step.seconds, outset, leg.checkpoint(), stalled=not leg.has_answers)
+                account = self._account_for(leg, step, outset, record)
         self._conclude(account)
+        tell_outlets(context, self.outlets, account)
+        return account
+
+    def _watch(self, context: Context, client: MeisaClient, start: Checkpoint) -> Watch:
+        state = None if self.preview else state_of(context)
+        return Watch(client, start, state, sequence_slug=self.sequence_slug, meisa_conn_id=self.meisa_conn_id)
+
+    def _account_for(self, leg: Leg, step: Done, outset: Outset, record: Record) -> dict[str, object]:
+        """Leave the summary and the outcomes, and raise what has stopped the run early."""
+        self.account = account = leg.account(
+            self.sequence_slug,
+            meisa_conn_id=self.meisa_conn_id,
+            complete=step.stopped_by is None,
+            outcomes_path=self.outcomes_path or None,
+        )
+        record.finish(account)
+        outset.context["ti"].xcom_push(key=XCOM_KEY, value=account)
+        tell_account(account)
+        if step.stopped_by is None:
+            outset.store.finish(leg.checkpoint(complete=True).as_json())
+            record.discard_parts()
+            self.finished(outset.context)
+        outset.watch.end(leg.checkpoint(), account)
+        if step.stopped_by is not None:
+            raise step.stopped_by
         return account
 
     @property
-    def _longest_wait(self) -> float:
+    def longest_wait(self) -> float:
+        """The longest wait, in seconds, that is slept and not deferred."""
         return self.defer_after if self.deferrable else math.inf
 
     def _check(self) -> None:
@@ -219,149 +236,29 @@ class AudienceOperator(MeisaOperator):
                 f"defer_after must be at least {SHORTEST_DEFERRAL:g} s: in shorter deferrals Airflow can lose a task."
             )
 
-    def _where(self, store: CheckpointStore, cursor: Mapping[str, Any] | None) -> Checkpoint:
-        """Find where to begin: where this run has come to, or at the beginning."""
-        kept, carried = (Checkpoint.from_json(value) if value else None for value in (store.load(), cursor))
-        # What was kept is the latest word, unless it is that of an earlier run that was cleared after its end.
-        start = kept or carried or Checkpoint()
-        if carried and start.started_at != carried.started_at:
-            start = carried
-        if cursor is None and start.complete:
-            self.log.info("An earlier try has enrolled everybody; this one begins anew.")
-            start = Checkpoint()
-        if cursor is None and start.next_batch:
-            self.log.info("Going on after %d batches of an earlier try.", start.next_batch)
-            start = replace(start, resumed=True)
-        if cursor is None:
-            start = replace(start, stalled=0)
-        return start if start.started_at else replace(start, started_at=time.time())
-
-    def _check_before(self, context: Context, client: MeisaClient, total: int | None) -> None:
-        """Look at what would stop the run, before the first batch is sent."""
-        if self.max_contacts is not None:
-            try:
-                check_size(self.read(context), self.max_contacts)
-            except MeisaInputError:
-                self.finished(context)
-                raise
-        if self.override_unsubscribe:
-            self.log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
-        check_sequence(client, self.sequence_slug)
-        tell_plan(client, self.sequence_slug, total)
-
-    def _outcome_file(self, start: Checkpoint) -> OutcomeFile | None:
-        if not self.outcomes_path:
-            return None
-        file = OutcomeFile(locate(self.outcomes_path), rejects_only=self.rejects_only)
-        file.begin(first_batch=start.next_batch)
-        return file
-
-    def _compare(self, lines: int, account: Mapping[str, object]) -> None:
-        if lines != account["total"] and not self.rejects_only:
-            self.log.warning(
-                "The outcomes file has %s lines for %s addresses: did an earlier try write it on another host? "
-                "Give outcomes_path a place that all hosts reach.",
-                f"{lines:,}",
-                account["total"],
-            )
-
-    def _leg(
-        self,
-        context: Context,
-        client: MeisaClient,
-        store: CheckpointStore,
-        start: Checkpoint,
-        outcomes: OutcomeFile | None,
-    ) -> Leg:
-        suppressed = self._suppressed(client)
-        source = self.read(context)
-        total = len(source) if isinstance(source, Sized) else None
-
-        checked = bool(start.next_batch)
-
-        def reserve() -> Slot | Wait:
-            """Check what is to be checked before the first slot is taken: the checks need slots too."""
-            nonlocal checked
-            if not checked:
-                self._check_before(context, client, total)
-                checked = True
-            return client.quota.reserve()
-
-        def engine_from(checkpoint: Checkpoint, source: Iterable[object]) -> Enrollment:
-            engine = Enrollment(
-                batches(source),
-                reserve,
-                checkpoint=checkpoint,
-                record=outcomes.write if outcomes else None,
-                max_in_flight=self.max_in_flight,
-                resend=self.on_ambiguous == "resend",
-                suppressed=suppressed,
-            )
-            engine.catch_up()
-            return engine
-
-        try:
-            engine = engine_from(start, source)
-        except MeisaAudienceChangedError:
-            if self.on_changed_audience != "restart":
-                raise
-            self.log.warning("The addresses are not those of the earlier try: all of them are sent (again).")
-            start = Checkpoint(started_at=start.started_at, resumed=True)
-            if outcomes:
-                outcomes.begin(first_batch=0)
-            checked = False
-            engine = engine_from(start, self.read(context))
-        return Leg(
-            client,
-            engine,
-            start=start,
-            send=lambda addresses, slot: self._send(client, addresses, slot),
-            keep=store.save,
-            max_in_flight=self.max_in_flight,
-            longest_wait=self._longest_wait,
-            total=total,
-        )
-
-    def _suppressed(self, client: MeisaClient) -> Container[str]:
-        from airflow_provider_meisa.api import contacts
-
-        if not self.skip_suppressed:
-            return ()
-        return frozenset(key_of(normalise(email)) for email in contacts.unsubscribed_emails(client).emails)
-
-    def _send(self, client: MeisaClient, addresses: Sequence[str], slot: Slot) -> BulkReply:
-        from airflow_provider_meisa.api import sequences
-
-        return sequences.bulk_enroll(
-            client,
-            addresses,
-            self.sequence_slug,
-            override_unsubscribe=self.override_unsubscribe,
-            resend=self.on_ambiguous == "resend",
-            slot=slot,
-        )
-
-    def _defer(self, seconds: float, checkpoint: Checkpoint, store: CheckpointStore) -> NoReturn:
+    def _defer(self, seconds: float, outset: Outset, now: Checkpoint, *, stalled: bool) -> NoReturn:
         self.log.info("The key's rate limits leave no room for %.0f s: giving the worker slot back.", seconds)
         # A wait just above the shortest deferral, less waking early, must not become a shorter one.
-        pause = max(SHORTEST_DEFERRAL, seconds - _WAKE_EARLY)
-        cursor = replace(checkpoint, waited=checkpoint.waited + pause).as_json()
-        store.save(cursor)
-        self.defer(trigger=MeisaQuotaTrigger(moment=time.time() + pause, cursor=cursor), method_name="resume")
+        pause = max(SHORTEST_DEFERRAL, seconds - self._wake_early)
+        now = replace(now, waited=now.waited + pause, stalled=now.stalled + 1 if stalled else now.stalled)
+        outset.store.save(now.as_json())
+        moment = time.time() + pause
+        outset.watch.tell(now, datetime.fromtimestamp(moment, UTC))
+        self.defer(trigger=MeisaQuotaTrigger(moment=moment, cursor=now.as_json()), method_name="resume")
 
     def _preview(self, context: Context, client: MeisaClient) -> dict[str, object]:
         from airflow_provider_meisa.operators.preview import preview
 
         try:
-            report = preview(client, self.sequence_slug, self.read(context))
+            report = preview(client, self.sequence_slug, self.read(context), meisa_conn_id=self.meisa_conn_id)
         finally:
             self.finished(context)
         self.log.info("Preview: nothing was sent. %s", report)
+        tell_outlets(context, self.outlets, report)
         return report
 
     def _conclude(self, account: Mapping[str, Any]) -> None:
         counts = {Verdict(name): count for name, count in account["counts"].items()}
-        self.log.info("%s: %s addresses: %s", self.sequence_slug, f"{account['total']:,}", in_words(counts))
         if not account["total"] and self.on_empty != "success":
             message = "There is no address to enroll."
             raise AirflowFailException(message) if self.on_empty == "fail" else AirflowSkipException(message)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from airflow.providers.common.compat.sdk import Variable
 
+from airflow_provider_meisa.api.checkpoint import Checkpoint
+
 KEY = "meisa"
+
+log = logging.getLogger("airflow.task.meisa")
 
 
 class CheckpointStore(Protocol):
@@ -27,8 +34,39 @@ class CheckpointStore(Protocol):
 
 def store_of(context: Any) -> CheckpointStore:
     """Return the store for a task's context: its state where Airflow has one (3.3), else a Variable."""
-    state = context.get("task_state_store") if hasattr(context, "get") else None
+    state = state_of(context)
     return StateStore(state) if state is not None else VariableStore(context["ti"])
+
+
+def state_of(context: Any) -> Any:
+    """Return the task's state (AIP-103), or ``None`` on Airflow before 3.3."""
+    return context.get("task_state_store") if hasattr(context, "get") else None
+
+
+def start_of(store: CheckpointStore, cursor: Mapping[str, Any] | None) -> Checkpoint:
+    """Find where to begin: where this run has come to, or at the beginning.
+
+    :param cursor: what the trigger carried, in a leg that follows a deferral.
+    :raises MeisaInputError: if what was kept was not written by this version.
+    """
+    kept, carried = (Checkpoint.from_json(value) if value else None for value in (store.load(), cursor))
+    # What was kept is the latest word, unless it is that of an earlier run that was cleared after its end.
+    start = kept or carried or Checkpoint()
+    if carried and start.started_at != carried.started_at:
+        start = carried
+    if cursor is None:
+        start = replace(_of_a_new_try(start), stalled=0)
+    return start if start.started_at else replace(start, started_at=time.time())
+
+
+def _of_a_new_try(start: Checkpoint) -> Checkpoint:
+    if start.complete:
+        log.info("An earlier try has enrolled everybody; this one begins anew.")
+        return Checkpoint()
+    if start.next_batch:
+        log.info("Going on after %d batches of an earlier try.", start.next_batch)
+        return replace(start, resumed=True)
+    return start
 
 
 class StateStore:

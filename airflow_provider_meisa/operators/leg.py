@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
 from airflow_provider_meisa.api.errors import MeisaError
-from airflow_provider_meisa.api.outcomes import in_words, summary
+from airflow_provider_meisa.api.outcomes import summary
 from airflow_provider_meisa.api.quota import Slot, Wait
-from airflow_provider_meisa.operators.preflight import time_needed
+from airflow_provider_meisa.operators.batch_log import BatchLog
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.bulk_reply import BulkReply
-    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.client import MeisaClient, Traffic
 
 log = logging.getLogger("airflow.task.meisa")
 
 _SHORT = 5.0  # seconds; a shorter wait is not worth a line
+
+Tell = Callable[[Checkpoint, datetime | None], None]
+
+
+def _tell_nobody(_now: Checkpoint, _until: datetime | None) -> None:
+    """Let nobody watch."""
 
 
 class Leg:
@@ -39,6 +46,8 @@ class Leg:
     :param max_in_flight: how many batches may be on their way at a time.
     :param longest_wait: the client's ``max_wait`` from the first answer on, in seconds.
     :param total: how many addresses there are in all, where that is known.
+    :param tell: told after each note, and with its end before a wait that is longer than a few seconds.
+    :param fold: holds the lines on batches together in the log, under a title.
     """
 
     def __init__(
@@ -52,14 +61,20 @@ class Leg:
         max_in_flight: int,
         longest_wait: float,
         total: int | None = None,
+        tell: Tell = _tell_nobody,
+        fold: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._client = client
         self._engine = engine
         self._longest_wait = longest_wait
-        self._total = total
         self._start = start
         self._send = send
         self._keep = keep
+        self._tell = tell
+        self._log = BatchLog(client, total)
+        self._fold = fold
+        self._said = ExitStack()
+        self._has_begun = False
         self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="meisa")
         self._on_their_way: dict[Future[BulkReply], Send] = {}
         self.has_answers = False
@@ -89,29 +104,29 @@ class Leg:
             raise
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
+            self._said.close()
         return step
 
     def checkpoint(self, *, complete: bool = False) -> Checkpoint:
         """Say how far the run has come, with this leg."""
-        traffic = self._client.traffic
         return replace(
             self._engine.checkpoint(),
-            requests=self._start.requests + traffic.requests,
-            repeats=self._start.repeats + traffic.repeats,
-            rate_limited=self._start.rate_limited + traffic.rate_limited,
-            waited=self._start.waited + traffic.waited,
+            **spent(self._start, self._client.traffic),
             started_at=self._start.started_at,
             stalled=0 if self.has_answers else self._start.stalled,
             resumed=self._start.resumed,
             complete=complete,
         )
 
-    def account(self, sequence_slug: str, *, complete: bool, outcomes_path: str | None) -> dict[str, object]:
+    def account(
+        self, sequence_slug: str, *, complete: bool, outcomes_path: str | None, meisa_conn_id: str = ""
+    ) -> dict[str, object]:
         """Make the summary for XCom: of every address, those included that this try could not send."""
         now = self.checkpoint()
         return summary(
             self._engine.tally + self._engine.unsettled,
             sequence_slug=sequence_slug,
+            meisa_conn_id=meisa_conn_id,
             complete=complete,
             requests=now.requests,
             repeats=now.repeats,
@@ -128,11 +143,20 @@ class Leg:
 
     def _begin(self, step: Send) -> None:
         self._keep(self.checkpoint().as_json())
+        if not self._has_begun:
+            self._has_begun = True
+            self._open_log(step.batch.number + 1)
         self._on_their_way[self._pool.submit(self._send, step.batch.addresses, step.slot)] = step
+
+    def _open_log(self, first: int) -> None:
+        self._said.enter_context(self._fold("Batches" if first == 1 else f"Batches from {first:,} on"))
+        self._log.begin(self._engine.tally.total)
+        self._said.callback(lambda: self._log.close(self._engine.tally.total))
 
     def _sit_out(self, seconds: float) -> None:
         if seconds > _SHORT:
             until = datetime.fromtimestamp(time.time() + seconds, UTC)
+            self._tell(self.checkpoint(), until)
             log.info(
                 "The key's rate limits leave no room for %.0f s: going on at %s",
                 seconds,
@@ -148,15 +172,9 @@ class Leg:
         if done:
             self.has_answers = True
             self._client.max_wait = self._longest_wait
-            self._keep(self.checkpoint().as_json())
-
-    def _progress(self) -> str:
-        done = self._engine.tally.total
-        if self._total is None:
-            return f"{done:,} addresses done"
-        return (
-            f"{done:,} of {self._total:,} addresses done{time_needed(self._client, self._total - done)} to go"
-        )
+            now = self.checkpoint()
+            self._keep(now.as_json())
+            self._tell(now, None)
 
     def _take_in(self, send: Send, future: Future[BulkReply]) -> None:
         number = send.batch.number + 1
@@ -167,6 +185,16 @@ class Leg:
             self._engine.refused(send, error)
             return
         counts = self._engine.answered(send, reply)
-        log.info("Batch %d: %s; %s", number, in_words(counts), self._progress())
+        self._log.answered(number, counts, self._engine.tally.total)
         if reply.unread:
             log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
+
+
+def spent(start: Checkpoint, traffic: Traffic) -> dict[str, Any]:
+    """Return the fields of a checkpoint that say what a run has done, with what a client has done since the start."""
+    return {
+        "requests": start.requests + traffic.requests,
+        "repeats": start.repeats + traffic.repeats,
+        "rate_limited": start.rate_limited + traffic.rate_limited,
+        "waited": start.waited + traffic.waited,
+    }

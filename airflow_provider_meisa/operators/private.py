@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sized
-from typing import Any
+from typing import Any, NamedTuple
+
+from airflow.providers.common.compat.sdk import XComArg
 
 from airflow_provider_meisa.api.privacy import scrub
+
+
+class Noun(NamedTuple):
+    """What the parts of a hidden value are called, one of them and several."""
+
+    one: str
+    many: str
+
+
+ADDRESSES = Noun("address", "addresses")
+FIELDS = Noun("hidden field", "hidden fields")
+VALUES = Noun("hidden value", "hidden values")
 
 
 class Private:
@@ -15,10 +29,12 @@ class Private:
     serialized DAG and the rendered fields (read in Airflow 2.11 and 3.3).
 
     :param value: a template, or what became of it.
+    :param noun: what it holds.
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, noun: Noun = VALUES) -> None:
         self.value = value
+        self.noun = noun
 
     @property
     def template_fields(self) -> Collection[str]:
@@ -32,12 +48,14 @@ class Private:
         match self.value:
             case str() if _has_template(self.value):
                 return scrub(self.value)
+            case str() if self.value.lstrip().startswith(("[", "(")):
+                return f"{self.noun.many} in a text"
             case str():
-                return "1 hidden value"
+                return f"1 {self.noun.one}"
             case Mapping():
-                return f"{len(self.value):,} hidden fields"
+                return _count(self.value, FIELDS)
             case Sized():
-                return f"{len(self.value):,} hidden values"
+                return _count(self.value, self.noun)
             case _:
                 return "hidden"
 
@@ -48,7 +66,12 @@ class PrivateField:
     """An operator's attribute that is always `Private`, but for a reference to another task's XCom.
 
     Airflow finds a task's upstream in such references, so they stay as they are until they are resolved.
+
+    :param noun: what it holds; what Airflow shows is ``12,431 addresses``.
     """
+
+    def __init__(self, noun: Noun = VALUES) -> None:
+        self._noun = noun
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -58,12 +81,25 @@ class PrivateField:
 
     def __set__(self, operator: Any, value: Any) -> None:
         plain = value is None or isinstance(value, Private) or hasattr(value, "iter_references")
-        operator.__dict__[self._name] = value if plain else Private(value)
+        operator.__dict__[self._name] = value if plain else Private(value, self._noun)
 
 
 def revealed(value: Any) -> Any:
     """Return what is inside a `Private`."""
     return value.value if isinstance(value, Private) else value
+
+
+def follow_references(operator: Any, *values: Any) -> None:
+    """Make an operator the downstream of every task whose output stands somewhere in its private values.
+
+    Airflow looks for such references in the fields themselves, not in what they hide.
+    """
+    if not getattr(operator, "_BaseOperator__from_mapped", False):
+        XComArg.apply_upstream_relationship(operator, [revealed(value) for value in values])
+
+
+def _count(value: Sized, noun: Noun) -> str:
+    return f"{len(value):,} {noun.one if len(value) == 1 else noun.many}"
 
 
 def _has_template(value: Any) -> bool:

@@ -15,7 +15,9 @@ from airflow_provider_meisa.api.errors import (
 )
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict
 from airflow_provider_meisa.api.privacy import mask_address
+from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.links.meisa import leave_link
 from airflow_provider_meisa.operators.audience import (
     ON_AMBIGUOUS,
@@ -26,10 +28,12 @@ from airflow_provider_meisa.operators.audience import (
     OnNo,
 )
 from airflow_provider_meisa.operators.base import MeisaOperator
-from airflow_provider_meisa.operators.private import PrivateField, revealed
+from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_meisa.api.client import MeisaClient
 
 _IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
 
@@ -37,7 +41,8 @@ _IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
 class MeisaEnrollOperator(MeisaOperator):
     """Enroll one contact into a sequence.
 
-    Pushes ``{"sequence_slug", "address" (masked), "verdict", "reason"}`` to XCom, also when it then fails or skips.
+    Pushes ``{"sequence_slug", "meisa_conn_id", "address" (masked), "verdict", "reason"}`` to XCom, also when it then
+    fails or skips.
 
     :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
         called ``email``, because every operator has an ``email``: whom Airflow tells that the task has failed.
@@ -59,7 +64,7 @@ class MeisaEnrollOperator(MeisaOperator):
         "trigger_source",
         "meisa_conn_id",
     )
-    contact_email = PrivateField()
+    contact_email = PrivateField(ADDRESSES)
     metadata = PrivateField()
 
     def __init__(
@@ -84,6 +89,7 @@ class MeisaEnrollOperator(MeisaOperator):
         self.on_already_enrolled = on_already_enrolled
         self.on_suppressed = on_suppressed
         self.on_ambiguous = on_ambiguous
+        follow_references(self, self.contact_email, self.metadata)
 
     def execute(self, context: Context) -> dict[str, str]:
         """Enroll the contact and return its verdict.
@@ -93,36 +99,51 @@ class MeisaEnrollOperator(MeisaOperator):
         :raises AirflowException: if Meisa cannot be asked.
         """
         with airflow_failures(final=_IN_DOUBT if self.on_ambiguous == "fail" else ()):
+            hook = MeisaHook(self.meisa_conn_id)
+            leave_link(context, hook, self.sequence_slug)
             self.check_choice("on_already_enrolled", ON_NO)
             self.check_choice("on_suppressed", ON_NO)
             self.check_choice("on_ambiguous", ON_AMBIGUOUS)
             outcome = check(revealed(self.contact_email))
             if not isinstance(outcome, Outcome):
-                outcome = self._enroll(context, outcome)
+                outcome = self._enroll(hook.get_conn(), outcome)
         result = {
             "sequence_slug": self.sequence_slug,
+            "meisa_conn_id": self.meisa_conn_id,
             "address": mask_address(outcome.address),
             "verdict": outcome.verdict.value,
             "reason": outcome.reason,
         }
         context["ti"].xcom_push(key=XCOM_KEY, value=result)
         self._conclude(outcome)
+        tell_outlets(context, self.outlets, self._account(outcome))
         return result
 
-    def _enroll(self, context: Context, address: str) -> Outcome:
+    def _enroll(self, client: MeisaClient, address: str) -> Outcome:
         from airflow_provider_meisa.api import sequences
 
-        hook = MeisaHook(self.meisa_conn_id)
-        leave_link(context, hook, self.sequence_slug)
-        return sequences.enroll(
-            hook.get_conn(),
-            address,
-            self.sequence_slug,
-            metadata=revealed(self.metadata),
-            trigger_source=self.trigger_source,
-            override_unsubscribe=self.override_unsubscribe,
-            resend=self.on_ambiguous == "resend",
-        )
+        with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
+            outcome = sequences.enroll(
+                client,
+                address,
+                self.sequence_slug,
+                metadata=revealed(self.metadata),
+                trigger_source=self.trigger_source,
+                override_unsubscribe=self.override_unsubscribe,
+                resend=self.on_ambiguous == "resend",
+            )
+            meter.addresses({outcome.verdict: 1})
+        return outcome
+
+    def _account(self, outcome: Outcome) -> dict[str, object]:
+        """Make what a summary would say of this one contact."""
+        return {
+            "sequence_slug": self.sequence_slug,
+            "meisa_conn_id": self.meisa_conn_id,
+            "total": 1,
+            "counts": {verdict.value: int(verdict is outcome.verdict) for verdict in Verdict},
+            "complete": True,
+        }
 
     def _conclude(self, outcome: Outcome) -> None:
         choice = {
@@ -150,11 +171,12 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
     template_fields: Sequence[str] = ("emails", *AudienceOperator.template_fields)
 
-    emails = PrivateField()
+    emails = PrivateField(ADDRESSES)
 
     def __init__(self, *, emails: Iterable[object], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.emails = emails
+        follow_references(self, self.emails)
 
     def read(self, context: Context) -> Iterable[object]:
         """Return the addresses."""

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class MeisaSequenceSensor(BaseSensorOperator):
         :raises AirflowException: if Meisa cannot be asked.
         """
         with airflow_failures():
+            leave_link(context, self._hook, self._only_slug)
             self._check()
-            leave_link(context, self._hook, self.sequence_slug if isinstance(self.sequence_slug, str) else "")
         if not self.deferrable:
             return super().execute(context)
         found = self._look_once(context)
@@ -82,7 +83,9 @@ class MeisaSequenceSensor(BaseSensorOperator):
 
         with airflow_failures():
             try:
-                listed = list_sequences(self._hook.get_conn(), status="all")
+                client = self._hook.get_conn()
+                with metered(client, self.meisa_conn_id, self._only_slug):
+                    listed = list_sequences(client, status="all")
             except MeisaRateLimitError as error:
                 self.log.info("%s Looking again later.", error)
                 return PokeReturnValue(is_done=False)
@@ -116,6 +119,10 @@ class MeisaSequenceSensor(BaseSensorOperator):
     @property
     def _slugs(self) -> list[str]:
         return [self.sequence_slug] if isinstance(self.sequence_slug, str) else list(self.sequence_slug)
+
+    @property
+    def _only_slug(self) -> str:
+        return self._slugs[0] if len(self._slugs) == 1 else ""
 
     def _check(self) -> None:
         if not self._slugs or not all(str(slug or "").strip() for slug in self._slugs):

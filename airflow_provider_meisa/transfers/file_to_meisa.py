@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.operators.audience import AudienceOperator
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_meisa.transfers.file_formats import FileFormat
@@ -67,3 +68,9 @@ class FileToMeisaOperator(AudienceOperator):
             column=self.email_column,
             encoding=self.encoding,
         )
+
+    def lineage_inputs(self) -> list[Dataset]:
+        """Return the file."""
+        from airflow_provider_meisa.transfers.lineage import file_dataset
+
+        return [file_dataset(self.path)]

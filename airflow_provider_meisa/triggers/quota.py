@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 class MeisaQuotaTrigger(BaseTrigger):
     """Fires at a moment, and hands back what it was given. It sends nothing and asks nobody.
 
-    The event is ``{"status": "go", "cursor": {…}}``.
+    The event is ``{"status": "go", "cursor": {…}, "moment": …}``.
 
     :param moment: when to fire, in seconds since the epoch.
     :param cursor: where the task has come to, as plain JSON. It travels here because ``airflow dags test`` loses
@@ -35,4 +35,4 @@ class MeisaQuotaTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the moment."""
         await asyncio.sleep(max(0.0, self.moment - time.time()))
-        yield TriggerEvent({"status": "go", "cursor": self.cursor})
+        yield TriggerEvent({"status": "go", "cursor": self.cursor, "moment": self.moment})

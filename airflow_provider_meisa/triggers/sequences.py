@@ -12,8 +12,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_meisa.api.errors import MeisaError, MeisaRateLimitError
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
+from airflow_provider_meisa.hooks.metrics import metered
 
 if TYPE_CHECKING:
+    from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.sequences import SequenceInfo
 
 READY = "ready"
@@ -104,10 +106,15 @@ async def listing(meisa_conn_id: str, *, max_age: float) -> list[SequenceInfo]:
 
 
 async def _look(meisa_conn_id: str) -> list[SequenceInfo]:
-    from airflow_provider_meisa.api.sequences import list_sequences
-
     client = await MeisaHook(meisa_conn_id, max_wait=_LONGEST_WAIT).get_async_conn()
     try:
-        return await asyncio.to_thread(list_sequences, client, status="all")
+        return await asyncio.to_thread(_list, client, meisa_conn_id)
     finally:
         client.close()
+
+
+def _list(client: MeisaClient, meisa_conn_id: str) -> list[SequenceInfo]:
+    from airflow_provider_meisa.api.sequences import list_sequences
+
+    with metered(client, meisa_conn_id):
+        return list_sequences(client, status="all")

@@ -146,8 +146,11 @@ def test_another_limit_is_refused_by_its_name(limit):
 def test_the_summary_has_the_fields_of_the_contract():
     tally = Tally()
     tally.add([*outcomes(Verdict.ENROLLED, 3), Outcome("jane@acme.example", Verdict.FAILED, "why")])
-    assert summary(tally, **FIGURES, outcomes_path="s3://bucket/outcomes.jsonl") == {
+    assert summary(
+        tally, **FIGURES, meisa_conn_id="meisa_eu", outcomes_path="s3://bucket/outcomes.jsonl"
+    ) == {
         "sequence_slug": "onboarding",
+        "meisa_conn_id": "meisa_eu",
         "total": 4,
         "counts": {verdict.value: {"enrolled": 3, "failed": 1}.get(verdict.value, 0) for verdict in Verdict},
         "complete": True,

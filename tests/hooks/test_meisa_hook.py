@@ -1,5 +1,6 @@
 import asyncio
 import json
+from importlib.util import find_spec
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -139,24 +140,67 @@ def test_the_form_of_old_airflows_shows_the_fields_of_the_new(mocker):
     made = {}
 
     def field(kind):
-        return lambda **arguments: made.setdefault(arguments["label"], (kind, arguments.get("default")))
+        def make(**arguments):
+            made[arguments["label"]] = (kind, arguments.get("default"), arguments.get("validators"))
+
+        return make
 
     mocker.patch.dict(
         "sys.modules",
         {
             "flask_appbuilder.fieldwidgets": mocker.Mock(),
             "wtforms": mocker.Mock(
-                StringField=field("text"), PasswordField=field("password"), BooleanField=field("tick")
+                StringField=field("text"),
+                PasswordField=field("password"),
+                BooleanField=field("tick"),
+                IntegerField=field("number"),
+            ),
+            "wtforms.validators": mocker.Mock(
+                any_of=lambda values: {"one of": values},
+                Optional=lambda: "optional",
+                NumberRange=lambda least, most: {"from": least, "to": most},
             ),
         },
     )
     (described,) = get_provider_info()["connection-types"]
     assert list(MeisaHook.get_connection_form_widgets()) == list(described["conn-fields"])
-    assert made["Timeout (s)"] == ("text", "30")
-    assert made["Quota store"] == ("password", None)
-    assert made["Allow http://"] == ("tick", False)
+    assert made == {
+        "Rate limits": ("text", "60/minute, 1000/hour", []),
+        "Timeout (s)": ("number", 30, ["optional", {"from": 1, "to": 3600}]),
+        "Environment": ("text", "", [{"one of": ["", "live", "test"]}]),
+        "Allow override_unsubscribe": ("tick", False, None),
+        "Allow http://": ("tick", False, None),
+        "Quota store": ("password", None, None),
+        "Dashboard URL": ("text", "https://app.meisa.io", []),
+    }
     assert MeisaHook.get_ui_field_behaviour() == {
         "hidden_fields": ["login", "port", "schema"],
         "relabeling": {"password": "API key", "host": "Base URL"},
         "placeholders": described["ui-field-behaviour"]["placeholders"],
     }
+
+
+def test_the_form_of_the_ui_has_every_field_in_its_kind_without_flask_appbuilder():
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    assert find_spec("flask_appbuilder") is None
+    (form,) = [each for each in HookMetaService.hook_meta_data() if each.connection_type == "meisa"]
+    kinds = {
+        name: (field["schema"]["type"][0], field["schema"].get("format") or field["schema"].get("enum"))
+        for name, field in form.extra_fields.items()
+    }
+    assert kinds == {
+        "rate_limits": ("string", None),
+        "timeout": ("number", None),
+        "environment": ("string", ["", "live", "test"]),
+        "allow_override_unsubscribe": ("boolean", None),
+        "allow_http": ("boolean", None),
+        "quota_store": ("string", "password"),
+        "dashboard_url": ("string", None),
+    }
+    assert all(field["description"] and field["schema"]["title"] for field in form.extra_fields.values())
+    shown = form.standard_fields
+    assert (shown.password.title, shown.host.title) == ("API key", "Base URL")
+    assert shown.login.hidden
+    assert shown.port.hidden
+    assert shown.url_schema.hidden

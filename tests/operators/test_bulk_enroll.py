@@ -40,6 +40,7 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
     summary = bulk(["ada@example.com", "not an address"]).xcom("task")
     assert list(summary) == [
         "sequence_slug",
+        "meisa_conn_id",
         "total",
         "counts",
         "complete",

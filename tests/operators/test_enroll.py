@@ -19,6 +19,7 @@ def test_every_documented_field_reaches_meisa(enroll, meisa_sandbox):
     assert ran.state == "success"
     assert ran.xcom("task") == {
         "sequence_slug": "onboarding",
+        "meisa_conn_id": "meisa_default",
         "address": "a***@***.com",
         "verdict": "enrolled",
         "reason": "",

@@ -45,6 +45,7 @@ def test_a_preview_counts_and_sends_nothing(task, meisa_sandbox, meisa_connectio
     assert report == {
         "preview": True,
         "sequence_slug": "onboarding",
+        "meisa_conn_id": "meisa_default",
         "environment": "live",
         "total": 1104,
         "counts": {"duplicate": 1, "invalid": 2, "suppressed": 1},
@@ -138,10 +139,10 @@ def test_a_source_with_as_many_addresses_as_allowed_is_sent(task):
     assert counts(task(PEOPLE[:600], max_contacts=600).run()) == {"enrolled": 600}
 
 
-def test_that_the_unsubscribed_are_mailed_is_said_loudly(task, meisa_connection, mocker, capsys):
+def test_that_the_unsubscribed_are_mailed_is_said_loudly(task, meisa_connection, caplog):
     meisa_connection(extra={"allow_override_unsubscribe": True})
     assert counts(task(["unsubscribed@example.com"], override_unsubscribe=True).run()) == {"enrolled": 1}
-    assert "people who have unsubscribed will be mailed" in capsys.readouterr().out
+    assert "people who have unsubscribed will be mailed" in caplog.text
 
 
 # The file of outcomes.
@@ -222,7 +223,7 @@ def test_wherever_a_process_dies_no_address_is_doubled_or_missing_in_the_end(tas
     assert Counter(line["address"] for line in lines(path)) == dict.fromkeys([*PEOPLE[:1100], "broken"], 1)
 
 
-def test_a_file_that_lacks_what_another_host_has_written_is_warned_of(task, meisa_sandbox, tmp_path, capsys):
+def test_a_file_that_lacks_what_another_host_has_written_is_warned_of(task, meisa_sandbox, tmp_path, caplog):
     path = tmp_path / "outcomes.jsonl"
     ours = task(PEOPLE[:1100], outcomes_path=str(path), max_in_flight=1)
     meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
@@ -231,7 +232,7 @@ def test_a_file_that_lacks_what_another_host_has_written_is_warned_of(task, meis
     shutil.rmtree(f"{path}.parts")
     ours.run()
     assert len(lines(path)) == 600
-    assert "600 lines for 1100 addresses" in capsys.readouterr().out
+    assert "600 lines for 1100 addresses" in caplog.text
 
 
 def test_another_audience_that_is_sent_from_its_beginning_has_a_file_of_its_own(

@@ -15,9 +15,9 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow.sdk import DAG
 from tries import Task, bulk_requests
 
-from airflow_provider_meisa.api.errors import MeisaUnreachableError
+from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.quota import Quota
-from airflow_provider_meisa.operators import audience, leg
+from airflow_provider_meisa.operators import audience, engine, leg
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
@@ -301,18 +301,30 @@ def test_no_deferral_is_shorter_than_airflow_can_stand(task, meisa_sandbox, mock
     assert waited.moment >= began + audience.SHORTEST_DEFERRAL
 
 
+def test_a_wait_ends_as_much_earlier_as_the_last_one_took_to_come_back(task, meisa_sandbox):
+    ours = task(PEOPLE, deferrable=True)
+    pauses = {}
+    for took in (0.0, 4.0, 600.0):
+        operator = ours.make()
+        operator._wake_early = audience._WAKE_EARLY
+        with pytest.raises(AirflowFailException, match="another version"):
+            operator.resume(
+                ours.context(), {"status": "go", "cursor": {"version": 0}, "moment": time.time() - took}
+            )
+        pauses[took] = round(operator._wake_early, 1)
+    assert pauses == {0.0: 0.0, 4.0: 4.0, 600.0: 5.0}
+
+
 async def at_once(trigger):
     from airflow.triggers.base import TriggerEvent
 
-    yield TriggerEvent({"status": "go", "cursor": trigger.cursor})
+    yield TriggerEvent({"status": "go", "cursor": trigger.cursor, "moment": trigger.moment})
 
 
 def test_a_limit_met_before_the_first_batch_fails_a_task_that_does_not_defer(task, meisa_sandbox, mocker):
-    mocker.patch.object(
-        MeisaBulkEnrollOperator, "_suppressed", side_effect=audience.MeisaRateLimitError("no")
-    )
+    mocker.patch.object(engine, "suppressed", side_effect=MeisaRateLimitError("no"))
     with pytest.raises(AirflowException, match="no"):
-        task(PEOPLE[:3]).run()
+        task(PEOPLE[:3], skip_suppressed=True).run()
 
 
 def test_a_task_that_does_not_defer_sleeps_and_says_until_when(task, meisa_connection, caplog, mocker):
@@ -352,6 +364,22 @@ def test_a_retry_that_finds_other_addresses_sends_all_of_them_where_that_is_want
     assert summary["total"] == 2600
 
 
+def test_a_restart_that_must_wait_before_its_first_batch_carries_nothing_of_the_other_addresses(
+    task, meisa_sandbox, short_deferrals
+):
+    ours = task(PEOPLE, max_in_flight=1, on_changed_audience="restart")
+    fail_at_batch(meisa_sandbox, 2)
+    with pytest.raises(AirflowException):
+        ours.run()
+    before = len(meisa_sandbox.requests())
+    meisa_sandbox.fault("status", status=429, method="GET", times=1, headers={"Retry-After": "1"})
+    summary = ours.run(emails=PEOPLE[::-1], **short_deferrals)
+    cursor = ours.deferrals[0].cursor
+    assert (cursor["next_batch"], cursor["counts"], cursor["requests"]) == (0, {}, before + 1)
+    assert summary["total"] == 2600
+    assert summary["requests"] == len(meisa_sandbox.requests())
+
+
 def test_an_answer_lost_for_good_is_not_asked_for_again_where_that_is_not_wanted(task, meisa_sandbox):
     ours = task(PEOPLE[:1100], max_in_flight=1, on_ambiguous="fail")
     meisa_sandbox.fault("reset_after", path="bulk-enroll", skip=1, times=1)
@@ -376,7 +404,15 @@ def test_a_checkpoint_that_is_not_ours_stops_the_task_before_anything_is_sent(ta
 
 @pytest.mark.parametrize(
     "event",
-    [None, {}, {"status": "go"}, {"status": "go", "cursor": None}, {"status": "come", "cursor": {}}, "go"],
+    [
+        None,
+        {},
+        {"status": "go"},
+        {"status": "go", "cursor": None, "moment": 1.0},
+        {"status": "go", "cursor": {}},
+        {"status": "come", "cursor": {}, "moment": 1.0},
+        "go",
+    ],
 )
 def test_an_event_this_version_does_not_know_fails_loudly(task, meisa_sandbox, event):
     ours = task(PEOPLE[:3])
@@ -438,7 +474,7 @@ def test_a_task_that_is_killed_in_a_wait_ends_at_once(task, meisa_sandbox, meisa
     meisa_connection(extra={"rate_limits": "2/minute"})
     ours = task(PEOPLE)
     thread, became = in_a_thread(ours)
-    until(lambda: ours.state.values and not ours.state.get("meisa")["in_flight"])
+    until(lambda: ours.state.writes and not ours.state.writes[-1]["in_flight"])
     ours.operator.on_kill()
     thread.join(5)
     assert not thread.is_alive()

@@ -11,21 +11,26 @@ from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 
 
 class TaskState:
-    """The state of a task as Airflow 3.3 keeps it: JSON by key, through tries, kills and clears."""
+    """The state of a task as Airflow 3.3 keeps it: JSON by key, through tries, kills and clears.
+
+    `writes` are those of the checkpoint, one of which can be made to fail; `progress` are those of the progress.
+    """
 
     def __init__(self):
         self.values = {}
         self.writes = []
+        self.progress = []
         self.fail_at = None
 
     def get(self, key, default=None):
         return json.loads(self.values[key]) if key in self.values else default
 
     def set(self, key, value, *, retention=None):
-        if self.fail_at == len(self.writes):
+        writes = self.writes if key == "meisa" else self.progress
+        if self.fail_at == len(self.writes) and writes is self.writes:
             raise RuntimeError("this try is not the task's any more")
         self.values[key] = json.dumps(value)
-        self.writes.append(value)
+        writes.append(value)
 
 
 class Ti:

@@ -27,7 +27,8 @@ def test_the_arguments_are_plain_json_and_make_the_same_trigger_again():
 
 def test_it_fires_once_at_the_moment_and_hands_the_cursor_back():
     moment = time.time() + 0.3
-    assert events_of(MeisaQuotaTrigger(moment=moment, cursor=CURSOR)) == [{"status": "go", "cursor": CURSOR}]
+    (event,) = events_of(MeisaQuotaTrigger(moment=moment, cursor=CURSOR))
+    assert event == {"status": "go", "cursor": CURSOR, "moment": moment}
     assert moment <= time.time() < moment + 5
 
 

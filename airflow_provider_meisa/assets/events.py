@@ -1,0 +1,46 @@
+"""What a task that has filled a sequence tells those who wait for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_provider_meisa.assets.sequences import SCHEME, meisa_sequence, uri_of
+
+log = logging.getLogger("airflow.task.meisa")
+
+# Masked addresses: good for whoever mends the task, not for everybody who reads events.
+_NOT_TOLD = ("attention", "attention_truncated")
+
+
+def tell_outlets(context: Any, outlets: Iterable[Any], account: Mapping[str, Any]) -> None:
+    """Put the account of a run into the events that Airflow makes for the task's outlets once it succeeds.
+
+    An alias gets an event of the sequence's asset; before Airflow 3.2 without the counts. Call it in the last leg:
+    what is put into an event does not survive a deferral (tried on Airflow 3.3).
+
+    :param outlets: of the task; those that have nothing to do with Meisa stay as they are.
+    :param account: the summary, or what a preview has found.
+    """
+    from airflow.providers.common.compat.sdk import AssetAlias
+
+    extra = {name: value for name, value in account.items() if name not in _NOT_TOLD}
+    for outlet in outlets:
+        if isinstance(outlet, AssetAlias):
+            context["outlet_events"][outlet].add(
+                meisa_sequence(extra["sequence_slug"]), extra=_for_alias(extra)
+            )
+        elif (uri := getattr(outlet, "uri", "")) == uri_of(extra["sequence_slug"]):
+            context["outlet_events"][outlet].extra.update(extra)
+        elif uri.startswith(f"{SCHEME}://"):
+            log.warning("The outlet %s is not the sequence that was filled: its event has no counts.", uri)
+
+
+def _for_alias(extra: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what Airflow could not take: up to 3.1.0 it hashes the values (read in 2.11, 3.0 and 3.1)."""
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
+
+    if AIRFLOW_V_3_2_PLUS:
+        return extra
+    return {name: value for name, value in extra.items() if not isinstance(value, dict | list)}

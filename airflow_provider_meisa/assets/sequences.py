@@ -1,0 +1,73 @@
+"""The asset of a sequence, ``meisa://sequences/<slug>``: made, checked, and named for OpenLineage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.common.compat.sdk import Asset
+
+SCHEME = "meisa"
+NAMESPACE = SCHEME
+"""OpenLineage's: without a host, as for every service that has one address for all (its naming rules, BigQuery)."""
+
+_PLACE = "sequences"
+
+
+def meisa_sequence(sequence_slug: str) -> Asset:
+    """Return the asset of a sequence, for ``outlets``, ``inlets`` and a DAG's ``schedule``.
+
+    :param sequence_slug: the slug itself, no template: Airflow reads assets when it parses the DAG.
+    :raises ValueError: if it is empty or a template.
+    """
+    from airflow.providers.common.compat.sdk import Asset
+
+    return Asset(uri=uri_of(sequence_slug))
+
+
+def uri_of(slug: str) -> str:
+    """Return the URI of a sequence's asset.
+
+    :raises ValueError: if the slug is empty or a template.
+    """
+    if not slug or slug != slug.strip():
+        raise ValueError(
+            f"The slug {slug!r} is empty or has white space around it: copy it from the Meisa dashboard."
+        )
+    if "{{" in slug or "{%" in slug:
+        raise ValueError(
+            f"The slug {slug!r} is a template, but Airflow reads assets when it parses the DAG: give the slug "
+            "itself, or give the task an AssetAlias as its outlet."
+        )
+    return f"{SCHEME}://{_PLACE}/{quote(slug, safe='')}"
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """Check the URI of an asset and spell it as `meisa_sequence` does, so that equal sequences are one asset.
+
+    Airflow calls it for every asset with the scheme ``meisa`` (``asset-uris`` in the provider's description).
+
+    :raises ValueError: if it names no sequence.
+    """
+    place, slug = uri.netloc.lower(), unquote(uri.path.removeprefix("/"))
+    if place != _PLACE or not slug or "/" in uri.path.removeprefix("/") or uri.query:
+        raise ValueError(
+            f"{uri.geturl()!r} is no asset of Meisa. Write meisa_sequence('<slug>') or "
+            f"'{SCHEME}://{_PLACE}/<slug>', such as '{SCHEME}://{_PLACE}/onboarding'."
+        )
+    return urlsplit(uri_of(slug))
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:  # noqa: ARG001 (its caller's form)
+    """Return what OpenLineage calls the asset; OpenLineage's provider calls this."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    slug = unquote(urlsplit(asset.uri).path.removeprefix("/"))
+    return Dataset(namespace=NAMESPACE, name=lineage_name(slug))
+
+
+def lineage_name(slug: str) -> str:
+    """Return the name of a sequence in OpenLineage, in the namespace of all sequences."""
+    return f"{_PLACE}/{slug}"

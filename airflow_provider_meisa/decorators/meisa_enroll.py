@@ -1,0 +1,81 @@
+"""``@task.meisa_enroll``: a function says who, the task enrolls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import (
+    DecoratedOperator,
+    context_merge,
+    determine_kwargs,
+    task_decorator_factory,
+)
+
+from airflow_provider_meisa.api.audience import addresses_from
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
+from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, TaskDecorator
+
+
+# The audience stands first: its `execute` is the one that counts.
+class MeisaEnrollDecoratedOperator(StagedAudienceOperator, DecoratedOperator):
+    """Enroll the contacts that a function returns or yields, however many, and account for each of them.
+
+    The function is called once, before the first request, and what it gives is copied to a file as it comes: see
+    `StagedAudienceOperator`. A later try calls it again only if its source or its arguments have changed.
+
+    :param python_callable: the function: returns or yields addresses, or rows of one column.
+    :param op_args: its arguments (templated, never shown in the UI).
+    :param op_kwargs: its arguments by name, likewise. It gets parts of the context for which it has parameters.
+    :param kwargs: the parameters of `StagedAudienceOperator` and `AudienceOperator`, such as ``sequence_slug``.
+    """
+
+    template_fields: Sequence[str] = ("op_args", "op_kwargs", *StagedAudienceOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {}
+    custom_operator_name = "@task.meisa_enroll"
+
+    source = "function"
+    op_args = PrivateField()
+    op_kwargs = PrivateField()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        follow_references(self, self.op_args, self.op_kwargs)
+
+    def question(self) -> object:
+        """Return the function's source, less the decorator, and its arguments; of what is no JSON only the type."""
+        try:
+            source = self.get_python_source()  # type: ignore[no-untyped-call]  # Airflow has not typed it
+        except (OSError, TypeError):  # made without a file, or no plain function
+            source = ""
+        arguments = [revealed(self.op_args), revealed(self.op_kwargs)]
+        return [source, json.dumps(arguments, skipkeys=True, default=lambda value: type(value).__name__)]
+
+    def ask(self, context: Context) -> Iterable[object]:
+        """Call the function.
+
+        :raises MeisaInputError: if it gives no addresses.
+        """
+        args = revealed(self.op_args)
+        context_merge(context, revealed(self.op_kwargs))
+        given = self.python_callable(*args, **determine_kwargs(self.python_callable, args, context))
+        try:
+            return addresses_from(given)
+        except MeisaInputError as error:
+            raise MeisaInputError(f"What the function returned cannot be enrolled: {error}") from error
+
+
+def meisa_enroll_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
+    """Turn a function into a task that enrolls what it returns; DAGs write it ``@task.meisa_enroll(…)``.
+
+    :param python_callable: the function, where the decorator stands without arguments.
+    :param kwargs: see `MeisaEnrollDecoratedOperator`.
+    """
+    return task_decorator_factory(
+        python_callable=python_callable, decorated_operator_class=MeisaEnrollDecoratedOperator, **kwargs
+    )

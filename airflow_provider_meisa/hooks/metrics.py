@@ -1,0 +1,113 @@
+"""What tasks do, in Airflow's own metrics (``[metrics]`` of its configuration); nothing where these are off."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from airflow.providers.common.compat.sdk import Stats, conf
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.client import MeisaClient
+
+log = logging.getLogger("airflow.task.meisa")
+
+_NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_.-]")
+
+
+class Work(Protocol):
+    """What was done so far: a client's `Traffic` says it, and a task's `Checkpoint`."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent, repeats among them."""
+
+    @property
+    def repeats(self) -> int:
+        """Requests sent again."""
+
+    @property
+    def rate_limited(self) -> int:
+        """Answers of 429."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for the rate limits or between repeats."""
+
+
+class Meter:
+    """Tells Airflow's metrics what one task does, each thing once.
+
+    Each metric has a plain name, and tags. As with Airflow's own, there is a second name that holds the values of
+    the tags where ``[metrics] legacy_names_on`` is set, as it is by default: StatsD drops tags.
+
+    :param meisa_conn_id: the tag ``conn_id``.
+    :param sequence_slug: the tag ``sequence``; empty where there are several.
+    """
+
+    def __init__(self, meisa_conn_id: str, sequence_slug: str = "") -> None:
+        self._tags = {"conn_id": meisa_conn_id, **({"sequence": sequence_slug} if sequence_slug else {})}
+        self._told: dict[str, float] = {}
+        self._broken = False
+
+    def skip(self, work: Work, counts: Mapping[str, int]) -> None:
+        """Leave out what an earlier leg of the task has told."""
+        self._told = {**_amounts(work), **counts}
+
+    def work(self, so_far: Work) -> None:
+        """Tell what was done since the last time."""
+        for name, amount in _amounts(so_far).items():
+            if (new := self._new(name, amount)) > 0:
+                self._emit(f"meisa.{name}", new, self._tags)
+
+    def addresses(self, so_far: Mapping[str, int]) -> None:
+        """Tell how many addresses have got each verdict since the last time."""
+        for verdict, amount in so_far.items():
+            if (new := self._new(verdict, amount)) > 0:
+                self._emit("meisa.addresses", new, {**self._tags, "verdict": str(verdict)})
+
+    def _new(self, name: str, amount: float) -> float:
+        told, self._told[name] = self._told.get(name, 0), amount
+        return amount - told
+
+    def _emit(self, name: str, new: float, tags: Mapping[str, str]) -> None:
+        if self._broken:
+            return
+        allowed = {tag: _NOT_ALLOWED.sub("_", value) for tag, value in tags.items()}
+        try:
+            _tell(name, new, allowed)
+            if conf.getboolean("metrics", "legacy_names_on", fallback=True):
+                _tell(".".join((name, *(value.replace(".", "__") for value in allowed.values()))), new, {})
+        except Exception as error:  # noqa: BLE001 (whatever a backend raises: a task does not fail because nobody counts)
+            self._broken = True
+            log.warning("Airflow's metrics do not take what this task tells: %s", type(error).__name__)
+
+
+@contextmanager
+def metered(client: MeisaClient, meisa_conn_id: str, sequence_slug: str = "") -> Iterator[Meter]:
+    """Tell what a client has done, however that ends; the parameters are those of `Meter`."""
+    meter = Meter(meisa_conn_id, sequence_slug)
+    try:
+        yield meter
+    finally:
+        meter.work(client.traffic)
+
+
+def _amounts(work: Work) -> dict[str, float]:
+    return {
+        "requests": work.requests,
+        "repeats": work.repeats,
+        "rate_limited": work.rate_limited,
+        "waits": work.waited,
+    }
+
+
+def _tell(name: str, new: float, tags: Mapping[str, str]) -> None:
+    if name.startswith("meisa.waits"):
+        Stats.timing(name, timedelta(seconds=new), tags=dict(tags))
+    else:
+        Stats.incr(name, int(new), tags=dict(tags))

@@ -1,0 +1,47 @@
+"""What OpenLineage is told, where Airflow has its provider: from where to which sequence, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.assets.sequences import NAMESPACE, lineage_name
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+
+class LineageMixin:
+    """A task that fills a sequence, as OpenLineage's provider sees it.
+
+    That provider asks the operator that has executed the last leg, in the same process.
+
+    :ivar account: the summary, once there is one.
+    """
+
+    sequence_slug: str
+    preview: bool
+    account: Mapping[str, Any] | None = None
+
+    def lineage_inputs(self) -> list[Dataset]:
+        """Return where the addresses come from, where OpenLineage has a name for it."""
+        return []
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Return the sequence as output, with the number of contacts that were enrolled as its rows.
+
+        Also asked for a task that has failed. A preview has no output.
+        """
+        from airflow.providers.common.compat.openlineage.facet import (
+            OutputDataset,
+            OutputStatisticsOutputDatasetFacet,
+        )
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        output = OutputDataset(namespace=NAMESPACE, name=lineage_name(self.sequence_slug))
+        if self.account:
+            rows = OutputStatisticsOutputDatasetFacet(rowCount=self.account["counts"][Verdict.ENROLLED])
+            output.outputFacets = {"outputStatistics": rows}
+        return OperatorLineage(inputs=self.lineage_inputs(), outputs=[] if self.preview else [output])

@@ -1,0 +1,47 @@
+"""Where addresses come from, as OpenLineage names it. Only its provider asks, so it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+
+def file_dataset(uri: str) -> Dataset:
+    """Return the dataset of a file: ``file`` and its absolute path, or the store and the key in it.
+
+    :param uri: a local path or a URI; an Airflow Connection, a key or a query in it is left out.
+    """
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    local = uri.removeprefix("file://")
+    if "://" not in local:
+        return Dataset(namespace="file", name=str(Path(local).absolute()))
+    parts = urlsplit(uri)
+    store = parts.netloc.rpartition("@")[2]
+    return Dataset(namespace=f"{parts.scheme}://{store}", name=parts.path.lstrip("/"))
+
+
+def tables_of(hook: DbApiHook, conn_id: str, sql: str) -> list[Dataset]:
+    """Return the tables a query reads, by the names that the database's own operators give them.
+
+    None where its hook knows nothing of OpenLineage. The query itself is not passed on.
+    """
+    from airflow.providers.openlineage.sqlparser import SQLParser
+
+    connection = hook.get_connection(conn_id)
+    database = hook.get_openlineage_database_info(connection)
+    if database is None:
+        return []
+    parser = SQLParser(
+        dialect=hook.get_openlineage_database_dialect(connection),
+        default_schema=hook.get_openlineage_default_schema(),
+    )
+    found = parser.generate_openlineage_metadata_from_sql(
+        sql=sql, hook=hook, database_info=database, use_connection=False
+    )
+    return found.inputs

@@ -1,0 +1,63 @@
+"""A sequence as an asset: one DAG fills it, another one runs when that is done, and reads how many it were."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Param, dag, task
+
+from airflow_provider_meisa.assets import meisa_sequence
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+
+ONBOARDING = meisa_sequence("onboarding")
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    tags=["meisa", "example"],
+    params={"path": Param("/var/drop/signups.csv", type="string", description="A file of addresses")},
+    doc_md=__doc__,
+)
+def enroll_signups() -> None:
+    """Enroll the contacts of the run's file into ``onboarding``."""
+    # [START outlet]
+    FileToMeisaOperator(
+        task_id="enroll",
+        path="{{ params.path }}",
+        sequence_slug="onboarding",
+        outlets=[ONBOARDING],
+    )
+    # [END outlet]
+
+
+# [START waits]
+@dag(
+    schedule=[ONBOARDING],
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    tags=["meisa", "example"],
+    doc_md=__doc__,
+)
+def after_enrollment() -> None:
+    """Say how many were enrolled since the last run."""
+
+    @task
+    def report(triggering_asset_events: Any = None) -> list[str]:
+        """Say in one line an event what became of the contacts; a run that was started by hand has no event."""
+        events = (triggering_asset_events or {}).get(ONBOARDING, [])
+        return [
+            f"{event.extra['counts']['enrolled']:,} of {event.extra['total']:,} enrolled by {event.source_dag_id}"
+            for event in events
+        ]
+
+    report()
+
+
+# [END waits]
+
+
+enroll_signups()
+after_enrollment()

@@ -1,0 +1,221 @@
+"""What a task says in its log: the plan, a line for each batch or for several, and how it ended."""
+
+import re
+from collections import Counter
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from tries import Task
+
+from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.hooks.meisa import MeisaHook
+from airflow_provider_meisa.operators import audience
+from airflow_provider_meisa.operators.batch_log import BatchLog
+
+PEOPLE = [f"person{number}@example.com" for number in range(2600)]
+
+
+@pytest.fixture
+def task(meisa_connection, mocker):
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+    return Task
+
+
+@pytest.fixture
+def said(caplog):
+    """Return what stands in the task's log since the last time that it was asked for."""
+    caplog.set_level("INFO", logger="airflow.task.meisa")
+
+    def lines():
+        found = [record.getMessage() for record in caplog.records if record.name == "airflow.task.meisa"]
+        caplog.clear()
+        return found
+
+    return lines
+
+
+def groups(lines):
+    """Return the lines of each group, those outside of all under an empty title."""
+    found, title = {"": []}, ""
+    for line in lines:
+        if line.startswith("::group::"):
+            assert not title, "groups cannot nest in Airflow 2.11"
+            title = line.removeprefix("::group::")
+            assert title not in found
+            found[title] = []
+        elif line == "::endgroup::":
+            assert title
+            title = ""
+        else:
+            found[title].append(line)
+    assert not title, f"{title} was not closed"
+    return found
+
+
+def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, said):
+    task(PEOPLE[:1200], max_contacts=1200).run()
+    found = groups(said())
+    assert found["Before sending"] == [
+        "There are not more than 1,200 addresses (max_contacts)",
+        "The sequence onboarding is active",
+    ]
+    assert len(found["Batches"]) == 3
+    plan, end, effort = found[""]
+    assert re.fullmatch(
+        r"Enrolling into onboarding: 1,200 addresses, 3 requests, about \d+ s; requests left: .*", plan
+    )
+    assert end == "onboarding: 1,200 addresses: 1,200 enrolled"
+    assert effort == "4 requests, 0 of them repeats; 0 answers of 429; 0 s waited"
+
+
+def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, said, meisa_connection):
+    meisa_connection(extra={"rate_limits": "60/minute, 1000/hour"})
+    task([*PEOPLE[:1499], "broken"], max_in_flight=1).run()
+    first, *_, last = groups(said())["Batches"]
+    assert re.fullmatch(
+        r"Batch 1: 500 enrolled; 500 of 1,500 addresses done \(33%\), about \d+ s to go; "
+        r"requests left: 58 of 60/minute, 998 of 1000/hour",
+        first,
+    )
+    assert last.startswith(
+        "Batch 3: 499 enrolled, 1 invalid; 1,500 of 1,500 addresses done (100%), about 0 s"
+    )
+
+
+def test_an_empty_audience_opens_no_group(task, said):
+    task([]).run()
+    assert list(groups(said())) == [""]
+
+
+def test_people_who_have_unsubscribed_are_warned_of_outside_of_any_group(task, said, meisa_connection):
+    meisa_connection(extra={"allow_override_unsubscribe": True})
+    task(["unsubscribed@example.com"], override_unsubscribe=True).run()
+    assert any("people who have unsubscribed will be mailed" in line for line in groups(said())[""])
+
+
+@pytest.mark.meisa_sandbox(rate_limits="2/2s")
+def test_a_deferral_closes_the_group_and_the_next_leg_opens_another(task, said, meisa_connection, mocker):
+    mocker.patch.object(audience, "SHORTEST_DEFERRAL", 0.1)
+    mocker.patch.object(audience, "_WAKE_EARLY", 0.1)
+    meisa_connection(extra={"rate_limits": "2/2s"})
+    ours = task(PEOPLE[:1600], deferrable=True, defer_after=0.3)
+    ours.run()
+    assert ours.deferrals
+    found = groups(said())
+    assert "Batches" in found
+    assert all(re.fullmatch(r"Batches from \d on", title) for title in [*found][3:])
+    assert sum(map(len, (lines for title, lines in found.items() if title.startswith("Batches")))) == 4
+
+
+def test_a_check_that_fails_closes_its_group_before_the_error_is_shown(task, said):
+    with pytest.raises(AirflowFailException, match="draft"):
+        task(PEOPLE, sequence_slug="winback").run()
+    assert said()[-1] == "::endgroup::"
+
+
+def test_what_stops_a_run_leaves_its_account_outside_of_the_group(task, said, meisa_sandbox):
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
+    with pytest.raises(AirflowFailException):
+        task(PEOPLE, max_in_flight=1).run()
+    found = groups(said())
+    assert found["Batches"][1].startswith("Batch 2 was not taken: ")
+    assert found[""][1] == "onboarding: stopped early, 2,600 addresses: 500 enrolled, 2,100 untried"
+
+
+def test_a_process_that_may_not_go_on_closes_the_group(task, said):
+    ours = task(PEOPLE, max_in_flight=1)
+    ours.state.fail_at = 3
+    with pytest.raises(RuntimeError):
+        ours.run()
+    groups(said())
+
+
+def test_no_address_stands_in_the_log(task, said, meisa_sandbox):
+    meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
+    with pytest.raises(AirflowException):
+        task([*PEOPLE, "broken@", "unsubscribed@example.com"]).run()
+    assert not [line for line in said() if "@" in line]
+
+
+# Large runs.
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def client(meisa_connection):
+    return MeisaHook().get_conn()
+
+
+def feed(log, batches, clock=None, step=0.0):
+    """Tell a log of so many batches of 500, each a number of seconds after the one before."""
+    log.begin(0)
+    for number in range(1, batches + 1):
+        if clock:
+            clock.now += step
+        log.answered(number, Counter({Verdict.ENROLLED: 500}), number * 500)
+    log.close(batches * 500)
+
+
+def counted(lines):
+    return sum(int(re.search(r"([\d,]+) enrolled", line)[1].replace(",", "")) for line in lines)
+
+
+def test_of_many_batches_each_of_the_first_ten_has_a_line_and_then_each_hundredth(client, said):
+    clock = Clock()
+    feed(BatchLog(client, 1_000_000, clock), 2000, clock, step=0.1)
+    lines = said()
+    assert [line.partition(":")[0] for line in lines[:11]] == [
+        *(f"Batch {number}" for number in range(1, 11)),
+        "20 batches up to 30",
+    ]
+    assert len(lines) == 10 + 100
+    assert counted(lines) == 1_000_000
+    assert "1,000,000 of 1,000,000 addresses done (100%)" in lines[-1]
+
+
+def test_however_fast_a_run_is_it_has_not_more_than_a_line_a_second_then(client, said):
+    clock = Clock()
+    feed(BatchLog(client, 1_000_000, clock), 2000, clock, step=0.01)
+    lines = said()
+    assert 10 + 15 <= len(lines) <= 10 + 20
+    assert counted(lines) == 1_000_000
+
+
+def test_answers_that_come_in_another_order_are_each_named(client, said):
+    log = BatchLog(client, 1500, Clock())
+    log.begin(0)
+    for done, number in enumerate((1, 3, 2), start=1):
+        log.answered(number, Counter({Verdict.ENROLLED: 500}), done * 500)
+    assert [line.partition(":")[0] for line in said()] == ["Batch 1", "Batch 3", "Batch 2"]
+
+
+def test_a_stream_that_goes_slowly_has_a_line_every_quarter_of_a_minute(client, said):
+    clock = Clock()
+    feed(BatchLog(client, None, clock), 100, clock, step=3.0)
+    lines = said()
+    assert len(lines) == 10 + 90 * 3 / 15
+    assert counted(lines) == 50_000
+    assert "up to 15: 2,500 enrolled; 7,500 addresses done; requests left" in lines[10]
+
+
+def test_the_time_to_go_is_that_of_the_answers_where_the_limits_leave_room(client, said, meisa_connection):
+    clock = Clock()
+    feed(BatchLog(client, 500_000, clock), 4, clock, step=30.0)
+    assert "about 8 h 18 min to go" in said()[-1]
+
+
+def test_what_was_waited_does_not_count_as_the_time_of_answers(meisa_connection, said):
+    meisa_connection(extra={"rate_limits": "1000000/s"})
+    client, clock = MeisaHook().get_conn(), Clock()
+    log = BatchLog(client, 1000, clock)
+    client._sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
+    log.begin(0)
+    client.wait(3600)
+    log.answered(1, Counter({Verdict.ENROLLED: 500}), 500)
+    assert "about 0 s to go" in said()[0]
