@@ -1,0 +1,1 @@
+"""``airflow meisa …``: what a person asks of Meisa in a terminal."""

@@ -1,0 +1,37 @@
+"""``python -m airflow_provider_meisa.cli``, and ``airflow-meisa``: the same commands on any Airflow."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+from airflow_provider_meisa.cli.commands import ABOUT, COMMANDS, EXIT_STATUS
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Carry out a command.
+
+    :raises SystemExit: always, with the exit status.
+    """
+    options = parser().parse_args(arguments)
+    module, _, name = options.function.rpartition(".")
+    getattr(importlib.import_module(module), name)(options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
+    whole = argparse.ArgumentParser(prog="airflow-meisa", description=ABOUT, epilog=EXIT_STATUS)
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        one = commands.add_parser(
+            command.name, help=command.help, description=command.help, epilog=command.epilog
+        )
+        for argument in command.arguments:
+            one.add_argument(*argument.flags, **argument.options)
+        one.set_defaults(function=command.function)
+    return whole
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The commands in Airflow's words (Airflow 3.2 and later, ``airflow.cli.cli_config``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_meisa.cli.commands import ABOUT, COMMANDS, EXIT_STATUS, Command
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import ActionCommand, GroupCommand
+
+
+def get_cli_commands() -> list[ActionCommand | GroupCommand]:
+    """Return the commands for ``airflow``; named in the provider's description under ``cli``."""
+    from airflow.cli.cli_config import GroupCommand
+
+    return [GroupCommand("meisa", ABOUT, [_action(command) for command in COMMANDS], epilog=EXIT_STATUS)]
+
+
+def _action(command: Command) -> ActionCommand:
+    from airflow.cli.cli_config import ActionCommand, Arg, lazy_load_command
+
+    arguments = [Arg(argument.flags, **argument.options) for argument in command.arguments]
+    return ActionCommand(
+        command.name, command.help, lazy_load_command(command.function), arguments, epilog=command.epilog
+    )

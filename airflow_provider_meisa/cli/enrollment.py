@@ -1,0 +1,106 @@
+"""The commands ``preview`` and ``enroll-file``."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
+from airflow_provider_meisa.api.outcomes import Verdict, in_words, objections
+from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
+from airflow_provider_meisa.cli.ending import Status, command
+from airflow_provider_meisa.cli.run import Run, addresses
+from airflow_provider_meisa.cli.sentences import say
+from airflow_provider_meisa.cli.table import Row, show
+from airflow_provider_meisa.operators.preview import preview as preview_of
+
+
+@command
+def preview(options: Namespace) -> Status:
+    """Say what enrolling a file would send."""
+    with client_of(options.conn_id) as client:
+        report = preview_of(client, options.sequence, addresses(options))
+    show([_row(report)], options.output)
+    return Status.FINE
+
+
+@command
+def enroll_file(options: Namespace) -> Status:
+    """Enroll the contacts of a file, once a person or ``--yes`` has agreed."""
+    if not options.yes and not sys.stdin.isatty():
+        raise MeisaInputError(
+            "There is no terminal to ask on, so nothing was sent. Say --yes to send without asking."
+        )
+    settings = settings_of(options.conn_id)
+    if options.override_unsubscribe:
+        _check_override(settings)
+    run = Run(options)
+    if run.start.next_batch:
+        say(f"Going on after {sum(run.start.counts.values()):,} of {run.total:,} addresses.")
+    if not options.yes and not _agreed(options, settings):
+        say("Nothing was sent.")
+        return Status.FAILED
+    summary, stopped_by = run.perform(settings)
+    _report(summary, options)
+    if stopped_by is not None:
+        say(f"{stopped_by} {run.advice()}")
+        return Status.FAILED
+    return _judged(summary, options)
+
+
+def _check_override(settings: Settings) -> None:
+    if not settings.allow_override_unsubscribe:
+        raise MeisaInputError(
+            "--override-unsubscribe would mail people who unsubscribed. To allow it, set the connection's extra "
+            "allow_override_unsubscribe to true. Nothing was sent."
+        )
+    say("--override-unsubscribe is set: people who unsubscribed are sent too, and will be mailed.")
+
+
+def _row(report: dict[str, Any]) -> Row:
+    """Put a preview into one row."""
+    columns = ("sequence_slug", "environment", "total", "to_send", "requests", "seconds")
+    return {**{name: report[name] for name in columns}, **report["counts"]}
+
+
+def _agreed(options: Namespace, settings: Settings) -> bool:
+    """Show what would be sent, and ask a person."""
+    try:
+        with WatchedClient(settings) as client:
+            report: dict[str, Any] = preview_of(client, options.sequence, addresses(options))
+    except MeisaScopeError as error:
+        raise MeisaInputError(f"{error} Or say --yes to send without a preview.") from error
+    counts = {Verdict(name): count for name, count in report["counts"].items() if count}
+    aside = f", without {in_words(counts)}" if counts else ""
+    say(
+        f"{options.sequence}, with a {report['environment'] or 'Meisa'} key: {report['to_send']:,} of "
+        f"{report['total']:,} addresses to send{aside}; {report['requests']:,} requests, about "
+        f"{report['seconds']:,.0f} s."
+    )
+    sys.stderr.write("Enroll them? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _report(summary: dict[str, Any], options: Namespace) -> None:
+    """Show the account: the whole summary to programs, to people the verdicts and what needs their attention."""
+    if options.output in ("json", "yaml"):
+        show([summary], options.output)
+        return
+    rows = [{"verdict": name, "addresses": count} for name, count in summary["counts"].items() if count]
+    show(rows, options.output)
+    for entry in summary["attention"]:
+        say(f"{entry['address']}: {entry['verdict']}{entry['reason'] and ', ' + entry['reason']}")
+    if summary["attention_truncated"]:
+        say("… and more: --outcomes-path writes them all.")
+    say(f"{summary['requests']:,} requests, {summary['elapsed_s']:,.0f} s.")
+
+
+def _judged(summary: dict[str, Any], options: Namespace) -> Status:
+    counts = {Verdict(name): count for name, count in summary["counts"].items()}
+    found = objections(counts, max_failed=options.max_failed, max_invalid=None)
+    if found:
+        say(f"{'; '.join(found)}.")
+    return Status.FAILED if found else Status.FINE

@@ -1,0 +1,84 @@
+"""The commands, in this process or in one of their own, against the sandbox."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from airflow_provider_meisa.cli.__main__ import main
+
+MODULE = [sys.executable, "-m", "airflow_provider_meisa.cli"]
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def meisa(meisa_connection, monkeypatch, capfd):
+    """Carry out a command as the program does, and return how it ended."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # so that what a command sets here goes with the test
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    def carry_out(*arguments):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return Ended(ended.value.code, *capfd.readouterr())
+
+    return carry_out
+
+
+@pytest.fixture
+def typed(meisa, monkeypatch):
+    """Let a person type an answer, on a terminal."""
+    opened = []
+
+    def type_answer(text):
+        keyboard, terminal = pty.openpty()
+        opened.append(keyboard)
+        os.write(keyboard, text.encode())
+        monkeypatch.setattr("sys.stdin", os.fdopen(terminal))
+
+    yield type_answer
+    for keyboard in opened:
+        os.close(keyboard)
+
+
+@pytest.fixture
+def started(meisa_connection):
+    """Start a command in a process of its own."""
+    processes = []
+
+    def start(*arguments, **options):
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        process = subprocess.Popen([*MODULE, *map(str, arguments)], text=True, **streams)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Write a file of contacts."""
+
+    def write(count, *others, name="people.txt"):
+        file = tmp_path / name
+        lines = [*(f"person{number}@example.com" for number in range(count)), *others]
+        file.write_text("".join(f"{line}\n" for line in lines))
+        return file
+
+    return write

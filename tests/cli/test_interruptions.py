@@ -1,0 +1,213 @@
+"""A run that ends early: Ctrl+C, a kill, a failure; and going on."""
+
+import json
+import os
+import pty
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+INTO = ("--sequence", "onboarding")
+
+
+def bulk_requests(sandbox):
+    return [request for request in sandbox.requests() if "bulk-enroll" in request["path"]]
+
+
+def times_sent(sandbox):
+    return Counter(address for request in bulk_requests(sandbox) for address in request["addresses"])
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def read_until(stream, words):
+    """Read a file descriptor until it has said these words."""
+    said = b""
+    while words.encode() not in said:
+        said += os.read(stream, 4096)
+    return said.decode()
+
+
+@pytest.fixture
+def tight(meisa_connection, tmp_path):
+    """Make the rate limits leave room for the list of sequences and two batches."""
+
+    def limit(text="3/30s"):
+        meisa_connection(extra={"quota_store": f"file://{tmp_path}/quota", "rate_limits": text})
+
+    limit()
+    return limit
+
+
+def test_ctrl_c_stops_a_wait_at_once_and_the_same_command_goes_on_exactly(
+    meisa, meisa_sandbox, tight, started, people, tmp_path
+):
+    outcomes, resume = tmp_path / "outcomes.jsonl", tmp_path / "resume.json"
+    command = ("enroll-file", people(1800), *INTO, "-y", "--outcomes-path", outcomes, "--resume-file", resume)
+    process = started(*command)
+    assert process.stderr.readline().startswith("Waiting ")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert err == (
+        "Stopping: nothing more is sent.\n"
+        "Stopped after 1,000 of 1,800 addresses: 1,000 enrolled. Say the same again to go on exactly there.\n"
+        "Interrupted.\n"
+    )
+    assert resume.stat().st_mode & 0o777 == 0o600
+    assert "@" not in resume.read_text()
+
+    tight("1000/hour")
+    ended = meisa(*command, "-o", "json")
+    assert ended.status == 0
+    assert ended.err == "Going on after 1,000 of 1,800 addresses.\n"
+    (summary,) = json.loads(ended.out)
+    assert (summary["total"], summary["counts"]["enrolled"], summary["resumed"]) == (1800, 1800, True)
+    assert set(times_sent(meisa_sandbox).values()) == {1}
+    assert len(outcomes.read_text().splitlines()) == 1800
+    assert not resume.exists()
+
+
+def test_a_terminal_shows_a_bar_and_counts_a_wait_down(meisa_sandbox, tight, started, people, tmp_path):
+    screen, terminal = pty.openpty()
+    outcomes = tmp_path / "outcomes.jsonl"
+    process = started("enroll-file", people(1800), *INTO, "-y", "--outcomes-path", outcomes, stderr=terminal)
+    shown = read_until(screen, "1,000 of 1,800 addresses waiting 0:2")
+    process.send_signal(signal.SIGINT)
+    shown += read_until(screen, "Interrupted.")
+    assert process.wait(timeout=20) == 130
+    os.close(terminal)
+    os.close(screen)
+    assert "0 of 1,800 addresses" in shown
+    assert "Without --resume-file, a further run sends every address again." in shown
+    assert "Waiting " not in shown
+    assert len(outcomes.read_text().splitlines()) == 1000
+    assert list(tmp_path.glob("outcomes*")) == [outcomes]
+
+
+def test_a_killed_run_goes_on_and_sends_only_the_doubtful_batch_again(
+    meisa, meisa_sandbox, meisa_connection, started, people, tmp_path
+):
+    resume = tmp_path / "resume.json"
+    command = ("enroll-file", people(1500), *INTO, "-y", "--resume-file", resume, "-o", "json")
+    meisa_sandbox.fault("slow", seconds=3, path="bulk-enroll", skip=1, times=1)
+    process = started(*command)
+    until(
+        lambda: (
+            resume.exists() and json.loads(resume.read_text())["checkpoint"]["counts"] == {"enrolled": 1000}
+        )
+    )
+    process.kill()
+    process.wait(timeout=20)
+    meisa_sandbox.clear_faults()
+    ended = meisa(*command)
+    assert ended.status == 0
+    (summary,) = json.loads(ended.out)
+    assert summary["total"] == 1500
+    assert {row["times_enrolled"] for row in meisa_sandbox.enrollments("onboarding")} == {1}
+    assert max(times_sent(meisa_sandbox).values()) <= 2
+    assert sum(times_sent(meisa_sandbox).values()) <= 2000
+
+
+def test_a_failure_that_concerns_everybody_stops_the_run_and_the_same_command_goes_on(
+    meisa, meisa_sandbox, people, tmp_path
+):
+    resume = tmp_path / "resume.json"
+    command = ("enroll-file", people(2600), *INTO, "-y", "--resume-file", resume, "-o", "json")
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1)
+    stopped = meisa(*command)
+    assert stopped.status == 1
+    (summary,) = json.loads(stopped.out)
+    assert summary["complete"] is False
+    assert (summary["counts"]["enrolled"], summary["counts"]["untried"]) == (500, 2100)
+    assert "does not accept the API key" in stopped.err
+    assert "Say the same again to go on exactly there." in stopped.err
+    meisa_sandbox.clear_faults()
+    ended = meisa(*command)
+    assert ended.status == 0
+    assert json.loads(ended.out)[0]["counts"]["enrolled"] == 2600
+    assert {row["times_enrolled"] for row in meisa_sandbox.enrollments("onboarding")} == {1}
+    assert not resume.exists()
+
+
+@pytest.fixture
+def stopped(meisa, meisa_sandbox, people, tmp_path):
+    """Leave a run behind that has come to its first batch."""
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1)
+    resume = tmp_path / "resume.json"
+    assert meisa("enroll-file", people(1200), *INTO, "-y", "--resume-file", resume).status == 1
+    meisa_sandbox.clear_faults()
+    return resume
+
+
+def test_another_audience_is_refused_on_resume(meisa, meisa_sandbox, stopped, people):
+    sent = len(bulk_requests(meisa_sandbox))
+    people(1200)
+    other = people(1100, name="others.txt")
+    other.write_text(other.read_text().replace("person3@", "nobody@"))
+    ended = meisa("enroll-file", other, *INTO, "-y", "--resume-file", stopped)
+    assert ended.status == 2
+    assert "The file no longer has the addresses" in ended.err
+    assert f"remove {stopped}" in ended.err
+    assert len(bulk_requests(meisa_sandbox)) == sent
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("--sequence", "reactivation"), (*INTO, "--conn-id", "meisa_other")],
+    ids=["sequence", "connection"],
+)
+def test_a_resume_file_of_another_run_is_refused(
+    meisa, meisa_connection, meisa_sandbox, stopped, people, other
+):
+    meisa_connection("meisa_other")
+    sent = len(bulk_requests(meisa_sandbox))
+    ended = meisa("enroll-file", people(1200), *other, "-y", "--resume-file", stopped)
+    assert ended.status == 2
+    assert "is of another run" in ended.err
+    assert len(bulk_requests(meisa_sandbox)) == sent
+
+
+@pytest.mark.parametrize(
+    "content", ["email\nada@example.com\n", "[]", '{"run": {}, "checkpoint": {"version": 99}}', "[" * 100_000]
+)
+def test_a_file_that_is_no_resume_file_is_refused_and_left_as_it_is(
+    meisa, meisa_sandbox, people, tmp_path, content
+):
+    precious = tmp_path / "precious.csv"
+    precious.write_text(content)
+    ended = meisa("enroll-file", people(3), *INTO, "-y", "--resume-file", precious)
+    assert ended.status == 2
+    assert "was not written by this version of this command" in ended.err
+    assert precious.read_text() == content
+    assert meisa_sandbox.requests() == []
+
+
+def test_a_resume_file_that_can_no_longer_be_written_stops_the_run(
+    meisa, meisa_sandbox, people, tmp_path, mocker
+):
+    resume = tmp_path / "folder" / "resume.json"
+    resume.parent.mkdir()
+    from airflow_provider_meisa.cli import run
+
+    bulk_enroll = run.sequences.bulk_enroll
+
+    def enroll_and_lose_the_folder(*arguments, **options):
+        reply = bulk_enroll(*arguments, **options)
+        resume.parent.rename(tmp_path / "gone")
+        return reply
+
+    mocker.patch.object(run.sequences, "bulk_enroll", enroll_and_lose_the_folder)
+    ended = meisa("enroll-file", people(1200), *INTO, "-y", "--resume-file", resume)
+    assert ended.status == 1
+    assert "resume.json cannot be written: No such file or directory." in ended.err
+    assert "Stopped after 500 of 1,200 addresses" in ended.err
+    assert len(bulk_requests(meisa_sandbox)) == 1

@@ -1,0 +1,63 @@
+"""The page on the commands shows what they really say."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_meisa.cli.__main__ import parser
+from airflow_provider_meisa.cli.commands import COMMANDS
+from airflow_provider_meisa.cli.ending import Status
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "cli.md").read_text(encoding="utf-8")
+SHOWN = {
+    shlex.join(words): block.splitlines()[1:]
+    for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    if (words := shlex.split(block.splitlines()[0].removeprefix("$ airflow meisa ")))
+}
+INTERRUPTED = [command for command, lines in SHOWN.items() if "Interrupted." in lines]
+
+
+def alike(lines):
+    """Leave out what differs from run to run: figures, and with them the width of columns."""
+    words = (" ".join(re.sub(r"\d[\d.,:]*\b", "N", line).split()) for line in lines)
+    return sorted(line for line in words if line.strip("=+ "))
+
+
+def test_the_page_shows_every_command():
+    assert {shlex.split(command)[0] for command in SHOWN} == {command.name for command in COMMANDS}
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_a_command_of_the_page_is_understood(command):
+    parser().parse_args(shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    "command", [command for command, lines in SHOWN.items() if lines and command not in INTERRUPTED]
+)
+def test_a_command_says_what_the_page_shows(
+    command, meisa, meisa_sandbox, meisa_connection, typed, people, monkeypatch, tmp_path
+):
+    meisa_connection(extra={"quota_store": f"file://{tmp_path}/quota"})
+    people(600, "person1@example.com", "no address", "bounced@example.com", name="leads.txt")
+    text = (tmp_path / "leads.txt").read_text()
+    (tmp_path / "leads.csv").write_text(f"email\n{text}")
+    monkeypatch.chdir(tmp_path)
+    if command.startswith("enrollments"):
+        meisa_sandbox.seed_enrollments("onboarding", ["person7@example.com"])
+    typed("y\n")
+    ended = meisa(*shlex.split(command))
+    said = (ended.out + ended.err).replace("[y/N] ", "[y/N] y\n")
+    assert alike(said.splitlines()) == alike(SHOWN[command])
+
+
+def test_the_page_names_every_exit_status():
+    assert set(map(int, re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE))) == set(Status)
+
+
+def test_the_page_explains_every_option_of_enroll_file():
+    (command,) = (command for command in COMMANDS if command.name == "enroll-file")
+    flags = {flag for argument in command.arguments for flag in argument.flags if flag.startswith("--")}
+    assert {flag for flag in flags if f"`{flag}" not in PAGE} <= {"--sequence", "--output", "--verbose"}
