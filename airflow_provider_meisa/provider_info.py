@@ -28,7 +28,13 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors.sequences")],
         "triggers": [_modules("triggers.sequences", "triggers.quota")],
         "transfers": [_transfer("SQL", "sql_to_meisa"), _transfer("File", "file_to_meisa")],
+        "task-decorators": [
+            {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"}
+        ],
+        "asset-uris": [_asset_uri()],
+        "dataset-uris": [_asset_uri()],  # what 2.11 calls them
         "extra-links": [f"{_PACKAGE}.links.meisa.MeisaSequenceLink"],
+        "cli": [f"{_PACKAGE}.cli.definition.get_cli_commands"],
         "connection-types": [_connection_type()],
     }
 
@@ -46,6 +52,15 @@ def _transfer(source: str, module: str) -> dict[str, Any]:
         "source-integration-name": source,
         "target-integration-name": _NAME,
         "python-module": f"{_PACKAGE}.transfers.{module}",
+    }
+
+
+def _asset_uri() -> dict[str, Any]:
+    module = f"{_PACKAGE}.assets.sequences"
+    return {
+        "schemes": ["meisa"],
+        "handler": f"{module}.sanitize_uri",
+        "to_openlineage_converter": f"{module}.convert_asset_to_openlineage",
     }
 
 

@@ -44,6 +44,9 @@ def test_the_description_fits_the_schemas_of_airflow():
         "triggers",
         "extra-links",
         "integrations",
+        "asset-uris",
+        "dataset-uris",
+        "task-decorators",
     ):
         jsonschema.validate(
             info[name], {**strict["properties"][name], "definitions": strict.get("definitions", {})}
@@ -61,6 +64,10 @@ def test_everything_the_description_names_can_be_imported():
     for path in (*info["extra-links"], info["connection-types"][0]["hook-class-name"]):
         module, _, name = path.rpartition(".")
         assert inspect.isclass(getattr(importlib.import_module(module), name))
+    (uris,), (decorator,) = info["asset-uris"], info["task-decorators"]
+    for path in (uris["handler"], uris["to_openlineage_converter"], decorator["class-name"]):
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_the_description_agrees_with_the_hook_and_the_distribution():
@@ -83,13 +90,15 @@ def test_every_extra_the_settings_read_has_a_field_in_the_form():
 def test_the_entry_points_are_those_that_airflow_and_pytest_look_for():
     found = {
         (point.group, point.value)
-        for group in ("apache_airflow_provider", "pytest11", "console_scripts")
+        for group in ("airflow.plugins", "apache_airflow_provider", "console_scripts", "pytest11")
         for point in entry_points(group=group)
         if point.dist is not None and point.dist.name == "airflow-provider-meisa"
     }
     assert found == {
         ("apache_airflow_provider", "airflow_provider_meisa.provider_info:get_provider_info"),
         ("pytest11", "airflow_provider_meisa.sandbox.pytest_plugin"),
+        ("airflow.plugins", "airflow_provider_meisa.plugins.meisa:MeisaPlugin"),
+        ("console_scripts", "airflow_provider_meisa.cli.__main__:main"),
         ("console_scripts", "airflow_provider_meisa.sandbox.__main__:main"),
     }
 

@@ -46,6 +46,7 @@ TROUBLES = {
     "calm": {"people": 1_100, "limits": "none", "arguments": {}},
     "forgetful": {"people": 3_400, "limits": "none", "arguments": {"max_in_flight": 2}},
 }
+EXAMPLE = Path(__file__).resolve().parents[2] / "example_dags" / "after_enrollment.py"
 
 
 class Scene:
@@ -71,20 +72,22 @@ def scene():
             )
             for name, trouble in TROUBLES.items()
         }
-        airflow = AirflowAtWork(home, {name: _connection(name, sandboxes, home) for name in TROUBLES})
+        sandboxes["meisa_default"] = stack.enter_context(Sandbox(rate_limits="none"))
+        airflow = AirflowAtWork(home, {name: _connection(name, sandboxes, home) for name in sandboxes})
         outcomes = {name: home / f"{name}.jsonl" for name in TROUBLES}
         of = {
             name: (trouble["people"], {**trouble["arguments"], "outcomes_path": str(outcomes[name])})
             for name, trouble in TROUBLES.items()
         }
         (airflow.dags / "troubles.py").write_text(DAGS.format(of=of))
+        shutil.copy(EXAMPLE, airflow.dags)
         stack.callback(airflow.stop)
         airflow.start()
         yield Scene(airflow, sandboxes, outcomes)
 
 
 def _connection(name, sandboxes, home):
-    limits = TROUBLES[name]["limits"]
+    limits = TROUBLES[name]["limits"] if name in TROUBLES else "none"
     extra = {
         "quota_store": (home / "quota").as_uri(),
         "timeout": 10,

@@ -36,14 +36,18 @@ class AirflowAtWork:
 
     :param home: a folder for everything of it; DAG files are in ``dags``.
     :param connections: what each connection says, by its id.
+    :param users: the role of each user, the first of whom runs the DAGs; without users nobody has to log in.
+    :param path: what its addresses begin with, as behind a proxy.
     """
 
-    def __init__(self, home, connections):
+    def __init__(self, home, connections, users=None, path=""):
         self.home = home
         self.dags = home / "dags"
         self.dags.mkdir()
-        self.url = f"http://127.0.0.1:{_free_port()}"
-        self._env = _environment(home, self.url, connections)
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}{path}"
+        self._users = users or {}
+        self._env = _environment(home, self.url, port, connections) | _login(self._users)
         self._processes = {}
         self._session = requests.Session()
         self._session.trust_env = False
@@ -56,9 +60,18 @@ class AirflowAtWork:
         for component in COMPONENTS:
             self.start_component(component)
         until(self._healthy, f"all healthy (logs in {self.home})", within=_UNTIL_HEALTHY, every=0.5)
-        token = self._session.get(f"{self.url}/auth/token", timeout=20)
-        token.raise_for_status()
-        self._session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+        self._session.headers["Authorization"] = f"Bearer {self.token(next(iter(self._users), None))}"
+
+    def token(self, user=None):
+        """Log a user in and return the token of the session."""
+        if user is None:
+            answer = self._session.get(f"{self.url}/auth/token", timeout=20)
+        else:
+            passwords = json.loads((self.home / "simple_auth_manager_passwords.json.generated").read_text())
+            login = {"username": user, "password": passwords[user]}
+            answer = self._session.post(f"{self.url}/auth/token", json=login, timeout=20)
+        answer.raise_for_status()
+        return answer.json()["access_token"]
 
     def start_component(self, name):
         """Start one component, in a process group of its own."""
@@ -187,7 +200,7 @@ def _kill(pid, number):
         return
 
 
-def _environment(home, url, connections):
+def _environment(home, url, port, connections):
     secret = base64.urlsafe_b64encode(b"nothing secret in a test's home!").decode()
     settings = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
@@ -198,7 +211,7 @@ def _environment(home, url, connections):
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": url.rpartition(":")[2],
+        "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": secret,
@@ -218,6 +231,16 @@ def _environment(home, url, connections):
     # Coverage of all these processes would cost a multiple of what they do.
     kept = {name: v for name, v in os.environ.items() if not name.startswith(("AIRFLOW", "COV", "_AIRFLOW"))}
     return {**kept, "AIRFLOW_HOME": str(home), "NO_PROXY": "127.0.0.1", **settings, **conns}
+
+
+def _login(users):
+    if not users:
+        return {}
+    roles = ",".join(f"{user}:{role}" for user, role in users.items())
+    return {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": roles,
+    }
 
 
 def _free_port():

@@ -1,0 +1,99 @@
+"""The plugin's own API: what the page and the tab ask for. Only the module itself is public; it holds no data."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response
+from fastapi.staticfiles import StaticFiles
+
+from airflow_provider_meisa.plugins import access, runs
+from airflow_provider_meisa.plugins.connections import is_meisa, offered
+from airflow_provider_meisa.plugins.figures import FIGURES, rate_left
+
+STATIC = Path(__file__).with_name("static")
+router = APIRouter()
+
+
+class RevalidatedFiles(StaticFiles):
+    """Files that browsers ask for again after an upgrade: they have an ETag, and an unchanged one costs a 304."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Answer with a file."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def make_app() -> FastAPI:
+    """Make the app. Whoever is not logged in gets 401 from every route; the static files are public code."""
+    app = FastAPI(title="Meisa", openapi_url=None, dependencies=[Depends(get_user)])
+    app.include_router(router)
+    app.mount("/static", RevalidatedFiles(directory=STATIC))
+    return app
+
+
+def readable_connection(connection: str, user: GetUserDep) -> str:
+    """Return the id of a connection if it is of our type and the user may read it.
+
+    A connection that does not exist, and one that the user may not read, get the same answer.
+    """
+    if not access.may_read_connection(connection, user) or not is_meisa(connection):
+        raise HTTPException(403, "There is no such connection to Meisa, or you may not read it.")
+    return connection
+
+
+ConnectionDep = Annotated[str, Depends(readable_connection)]
+
+
+def dags_with_results(user: GetUserDep) -> set[str]:
+    """Return the DAGs whose task instances and XComs the user may read."""
+    if not access.may_read_results(None, user):
+        raise HTTPException(403, "You may not read what tasks return (XCom).")
+    return access.readable_dags(user)
+
+
+@router.get("/connections")
+def connections(user: GetUserDep, session: SessionDep) -> list[str]:
+    """List the connections to Meisa that the user may read."""
+    return [conn_id for conn_id in offered(session) if access.may_read_connection(conn_id, user)]
+
+
+@router.get("/sequences")
+def sequences(connection: ConnectionDep) -> dict[str, object]:
+    """List a connection's sequences; Meisa is asked at most once in half a minute."""
+    return FIGURES.of(connection)
+
+
+@router.get("/quota")
+def quota(connection: ConnectionDep) -> dict[str, object]:
+    """Say what each window of a connection's rate limits has left; costs none of it."""
+    return rate_left(connection)
+
+
+@router.get("/runs")
+def latest_runs(
+    dags: Annotated[set[str], Depends(dags_with_results)],
+    user: GetUserDep,
+    session: SessionDep,
+    days: Annotated[int, Query(ge=1, le=366)] = 7,
+) -> dict[str, object]:
+    """List the newest runs of the last days."""
+    since = datetime.now(UTC) - timedelta(days=days)
+    found = runs.newest(session, dags, since=since)
+    may_read = access.connection_check(user)
+    shown = [run.in_short(may_read=may_read) for run in found]
+    return {"runs": shown, "truncated": len(found) == runs.MOST_RUNS}
+
+
+@router.get("/task")
+def task(
+    *, dag_id: str, run_id: str, task_id: str, map_index: int = -1, user: GetUserDep, session: SessionDep
+) -> dict[str, object]:
+    """Give the account of one task instance; ``run`` is null if the task is none of ours or has not begun."""
+    if not access.may_read_results(dag_id, user):
+        raise HTTPException(403, "You may not read what this task returns (XCom).")
+    run = runs.one(session, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+    return {"run": run and run.as_json(may_read=access.connection_check(user))}

@@ -1,0 +1,128 @@
+"""What a connection shows of Meisa: its sequences, and what its rate limits have left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
+from airflow_provider_meisa.api.privacy import scrub
+from airflow_provider_meisa.api.sequences import SequenceInfo
+from airflow_provider_meisa.hooks.meisa import MeisaHook
+
+KEEP = 30.0  # seconds for which figures are shown again without asking
+PATIENCE = 4.0  # seconds a page waits: its thread is one of the API server's few
+GIVE_UP = 12.0  # seconds after which nothing more is tried
+MAX_WAIT = 3.0  # seconds a look waits for the rate limits: the tasks need them more
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a connection's sequences, begun or over.
+
+    :param begun: when, in seconds of the clock.
+    :param coming: what it will have found.
+    :param before: what was found last, and when.
+    """
+
+    begun: float
+    coming: Future[list[SequenceInfo]]
+    before: tuple[list[SequenceInfo], float] | None
+
+    def found(self) -> tuple[list[SequenceInfo], float] | None:
+        """Return what is known by now, and from when it is."""
+        if self.coming.done() and not self.coming.exception():
+            return self.coming.result(), self.begun
+        return self.before
+
+    def problem(self) -> str:
+        """Say why Meisa could not be asked; empty if it could, or if the answer is still to come."""
+        error = self.coming.exception() if self.coming.done() else None
+        if error is None:
+            return ""
+        if isinstance(error.__cause__, MeisaStoppedError):
+            return f"Meisa has not answered within {GIVE_UP:g} seconds."
+        if isinstance(error, AirflowException):
+            return scrub(str(error))
+        log.error("The sequences could not be read.", exc_info=error)
+        return "The connection could not be used: the API server's log says why."
+
+
+class Figures:
+    """The sequences of each connection; asked for once in `KEEP` seconds, however many pages are open.
+
+    :param ask: lists the sequences of a connection.
+    :param clock: says the time in seconds.
+    """
+
+    def __init__(
+        self, ask: Callable[[str], list[SequenceInfo]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._looks: dict[str, Look] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="meisa-page")
+
+    def of(self, conn_id: str) -> dict[str, object]:
+        """Return ``{sequences, age_s, problem, pending}``; ``sequences`` is null until Meisa has once answered."""
+        look = self._look(conn_id)
+        wait([look.coming], timeout=PATIENCE)
+        found = look.found()
+        return {
+            "sequences": None if found is None else [_shown(info) for info in found[0]],
+            "age_s": None if found is None else round(self._clock() - found[1], 1),
+            "problem": look.problem(),
+            "pending": not look.coming.done(),
+        }
+
+    def _look(self, conn_id: str) -> Look:
+        with self._lock:
+            look = self._looks.get(conn_id)
+            if look is None or (look.coming.done() and self._clock() - look.begun > KEEP):
+                coming = self._pool.submit(self._ask, conn_id)
+                look = Look(self._clock(), coming, look.found() if look else None)
+                self._looks[conn_id] = look
+            return look
+
+
+def ask_meisa(conn_id: str) -> list[SequenceInfo]:
+    """List a connection's sequences, inside its rate limits, and give up before long.
+
+    :raises AirflowException: if Meisa cannot be asked.
+    """
+    hook = MeisaHook(conn_id, max_wait=MAX_WAIT)
+    with hook.get_conn() as client:
+        end = threading.Timer(GIVE_UP, client.stop)
+        end.start()
+        try:
+            return hook.list_sequences(status="all")
+        finally:
+            end.cancel()
+
+
+FIGURES = Figures(ask_meisa)
+
+
+def rate_left(conn_id: str) -> dict[str, object]:
+    """Return ``{windows: [{limit, requests, left}], problem}``; looking spends nothing."""
+    try:
+        with MeisaHook(conn_id).get_conn() as client:
+            left = client.quota.remaining()
+            sizes = {str(limit): limit.requests for limit in client.quota.limits}
+    except (AirflowException, MeisaError) as error:
+        return {"windows": [], "problem": scrub(str(error))}
+    windows = [{"limit": limit, "requests": sizes[limit], "left": n} for limit, n in left.items()]
+    return {"windows": windows, "problem": ""}
+
+
+def _shown(info: SequenceInfo) -> dict[str, object]:
+    return {name: scrub(value) if isinstance(value, str) else value for name, value in asdict(info).items()}

@@ -1,0 +1,66 @@
+// The pieces that page and tab are made of.
+const { createElement, useEffect, useRef, useState } = globalThis.React;
+const { Link } = globalThis.ReactRouterDOM;
+
+export const h = createElement;
+
+export const Card = ({ title, aside, children, className = "" }) =>
+  h("section", { className: `meisa-card ${className}`, "aria-label": title },
+    h("header", null, h("h2", null, title), aside),
+    children);
+
+export const Note = ({ kind = "info", children }) =>
+  h("p", { className: `meisa-note meisa-note-${kind}`, role: kind === "error" ? "alert" : undefined }, children);
+
+export const State = ({ state }) =>
+  h("span", { className: "meisa-state", style: { "--state": `var(--chakra-colors-${state ?? "none"}-solid)` } },
+    h("i", { "aria-hidden": true }), (state ?? "no status").replaceAll("_", " "));
+
+export const Select = ({ label, value, options, onChange }) =>
+  h("label", { className: "meisa-select" }, label,
+    h("select", { value, onChange: (event) => onChange(event.target.value) },
+      options.map(([key, text]) => h("option", { key, value: key }, text))));
+
+export const Figure = ({ label, children }) => h("div", { className: "meisa-figure" }, h("dt", null, label), h("dd", null, children));
+
+export const Bar = ({ label, share, text }) =>
+  h("div", { className: "meisa-meter", role: "progressbar", "aria-label": label, "aria-valuetext": text,
+    "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share) },
+    h("span", { style: { width: `${100 * share}%` } }));
+
+export const Table = ({ caption, head, rows, empty }) =>
+  h("div", { className: "meisa-scroll", tabIndex: 0, role: "region", "aria-label": caption },
+    h("table", null,
+      h("caption", null, caption),
+      h("thead", null, h("tr", null, head.map(([key, text]) =>
+        h("th", { key, scope: "col", className: key.startsWith("n_") ? "meisa-number" : undefined }, text)))),
+      h("tbody", null, rows.length > 0 ? rows
+        : h("tr", null, h("td", { colSpan: head.length, className: "meisa-muted" }, empty)))));
+
+export const toTask = ({ dag_id, run_id, task_id, map_index }) =>
+  `/dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(run_id)}/tasks/${encodeURIComponent(task_id)}` +
+  (map_index >= 0 ? `/mapped/${map_index}` : "");
+
+export const ToDag = ({ dag }) => h(Link, { to: `/dags/${encodeURIComponent(dag)}` }, dag);
+export const ToTask = ({ run, children }) => h(Link, { to: toTask(run) }, children);
+
+// A path with a button that copies it; browsers let pages copy only over HTTPS and on this machine.
+export const Path = ({ path }) => {
+  const [copied, setCopied] = useState(false);
+  const copy = () => navigator.clipboard.writeText(path).then(() => setCopied(true), () => setCopied(false));
+  return h("span", { className: "meisa-path" }, h("code", null, path),
+    navigator.clipboard && h("button", { type: "button", className: "meisa-button", onClick: copy,
+      "aria-label": `Copy the path ${path}` }, copied ? "Copied" : "Copy"));
+};
+
+// The width that an element has now, for charts that are drawn and not stretched.
+export const useWidth = () => {
+  const element = useRef(null);
+  const [width, setWidth] = useState(0);
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry.contentRect.width)));
+    observer.observe(element.current);
+    return () => observer.disconnect();
+  }, []);
+  return [element, width];
+};

@@ -1,0 +1,111 @@
+// Enrollments over time: a row of bars for each sequence, each bar cut by verdict; and the same as a table.
+import { Card, Note, Table, h, useWidth } from "./elements.js";
+import { VERDICTS, count, inWords, parts, spell } from "./words.js";
+
+const HOUR = 3_600_000;
+const MOST_PANELS = 6;
+const OTHERS = "other sequences";
+
+export function Enrollments({ answer: { data, problem }, days, aside }) {
+  const series = data ? bySequence(data.runs, days) : null;
+  return h(Card, { title: "Enrollments over time", aside },
+    problem && h(Note, { kind: "error" }, problem),
+    !series && !problem && h(Note, null, "Reading the runs …"),
+    series?.panels.length === 0 && h(Note, null, "Nothing was enrolled by Airflow in this period."),
+    series?.panels.length > 0 && [
+      h(Legend, { key: "legend", panels: series.panels }),
+      h("div", { key: "panels", className: "meisa-panels" },
+        series.panels.map((panel) => h(Panel, { key: panel.sequence, panel, times: series.times }))),
+      h("details", { key: "table" }, h("summary", null, "The same as a table"), h(Numbers, series)),
+    ]);
+}
+
+// Which bar a moment belongs to, in the chosen time zone: its hour, its day, or the Monday of its week.
+function label(date, days) {
+  const { year, month, day, hour } = parts(date);
+  if (days <= 1) return `${month}-${day} ${hour}:00`;
+  if (days <= 31) return `${month}-${day}`;
+  const midnight = new Date(Date.UTC(year, month - 1, day));
+  midnight.setUTCDate(midnight.getUTCDate() - ((midnight.getUTCDay() + 6) % 7));
+  return midnight.toISOString().slice(5, 10);
+}
+
+function timesOf(days, now) {
+  const hours = Array.from({ length: days * 24 + 1 }, (_, index) => new Date(now - (days * 24 - index) * HOUR));
+  return [...new Set(hours.map((hour) => label(hour, days)))];
+}
+
+export function bySequence(runs, days, now = Date.now()) {
+  const counted = runs.filter(({ account }) => account && account.kind !== "preview" && Object.keys(account.counts).length > 0);
+  const totals = new Map();
+  for (const { account } of counted) totals.set(account.sequence_slug, (totals.get(account.sequence_slug) ?? 0) + account.total);
+  const ranked = [...totals.keys()].sort((one, other) => totals.get(other) - totals.get(one));
+  const named = new Set(ranked.length > MOST_PANELS ? ranked.slice(0, MOST_PANELS - 1) : ranked);
+  const panels = new Map([...named, ...(named.size < ranked.length ? [OTHERS] : [])].map((sequence) => [sequence, { sequence, counts: {}, bars: {} }]));
+  for (const { account, ended, begun } of counted) {
+    const panel = panels.get(named.has(account.sequence_slug) ? account.sequence_slug : OTHERS);
+    const bar = (panel.bars[label(new Date(ended ?? begun), days)] ??= {});
+    for (const [verdict, number] of Object.entries(account.counts))
+      for (const sum of [panel.counts, bar]) sum[verdict] = (sum[verdict] ?? 0) + number;
+  }
+  return { times: timesOf(days, now), panels: [...panels.values()] };
+}
+
+const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
+
+const Legend = ({ panels }) =>
+  h("ul", { className: "meisa-legend" },
+    VERDICTS.filter((verdict) => panels.some(({ counts }) => counts[verdict])).map((verdict) =>
+      h("li", { key: verdict }, h("i", { className: `meisa-${verdict}`, "aria-hidden": true }), spell(verdict))));
+
+const HEIGHT = 120;
+const LEFT = 48;
+const BOTTOM = 20;
+
+function Panel({ panel: { sequence, counts, bars }, times }) {
+  const [frame, width] = useWidth();
+  const top = ceiling(Math.max(...times.map((when) => sum(bars[when] ?? {})), 1));
+  const step = Math.max(0, (width - LEFT) / times.length);
+  const y = (number) => HEIGHT - BOTTOM - (number / top) * (HEIGHT - BOTTOM - 8);
+  const skip = Math.max(1, Math.ceil((times[0].length * 7 + 12) / Math.max(step, 1)));
+  return h("figure", { ref: frame, className: "meisa-panel" },
+    h("figcaption", null, h("code", null, sequence), ` ${inWords(counts)}`),
+    h("svg", { width, height: HEIGHT, role: "img", "aria-label": `${sequence}, from ${times[0]} to ${times.at(-1)}: ${inWords(counts)}` },
+      [0, top / 2, top].map((number) => h("g", { key: number },
+        h("line", { x1: LEFT, x2: width, y1: y(number), y2: y(number), className: "meisa-grid" }),
+        h("text", { x: LEFT - 8, y: y(number) + 4, textAnchor: "end" }, short(number)))),
+      times.map((when, index) => h("g", { key: when },
+        h(Stack, { counts: bars[when] ?? {}, x: LEFT + index * step + step * 0.15, width: Math.max(1, step * 0.7), y, when }),
+        index % skip === 0 && LEFT + index * step + times[0].length * 7 < width &&
+          h("text", { x: LEFT + index * step + step * 0.15, y: HEIGHT - 4 }, when)))));
+}
+
+const GAP = 1; // pixels between the pieces of a bar, so that they can be told apart without their colours
+
+function Stack({ counts, x, width, y, when }) {
+  let reached = 0;
+  const pieces = VERDICTS.filter((verdict) => counts[verdict]).map((verdict) => {
+    const bottom = y(reached);
+    reached += counts[verdict];
+    const height = Math.max(1, bottom - y(reached) - GAP);
+    return h("rect", { key: verdict, className: `meisa-${verdict}`, x, width, y: bottom - height, height });
+  });
+  return pieces.length > 0 && h("g", null, h("title", null, `${when}: ${inWords(counts)}`), pieces);
+}
+
+// The round number that the scale ends at: 1, 2 or 5 and zeros.
+function ceiling(number) {
+  const power = 10 ** Math.floor(Math.log10(number));
+  return [1, 2, 5, 10].map((step) => step * power).find((round) => round >= number);
+}
+
+const short = (number) => (number >= 1000 ? `${number / 1000}k` : number % 1 ? "" : String(number));
+
+function Numbers({ panels, times }) {
+  const verdicts = VERDICTS.filter((verdict) => panels.some(({ counts }) => counts[verdict]));
+  const head = [["when", "When"], ["sequence", "Sequence"], ...verdicts.map((verdict) => [`n_${verdict}`, spell(verdict)])];
+  const rows = times.flatMap((when) => panels.filter(({ bars }) => bars[when]).map(({ sequence, bars }) =>
+    h("tr", { key: `${when} ${sequence}` }, h("th", { scope: "row" }, when), h("td", null, h("code", null, sequence)),
+      verdicts.map((verdict) => h("td", { key: verdict, className: "meisa-number" }, count(bars[when][verdict] ?? 0))))));
+  return h(Table, { caption: "Enrollments by time, sequence and verdict", head, rows, empty: "Nothing" });
+}

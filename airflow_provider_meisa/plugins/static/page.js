@@ -1,0 +1,35 @@
+// The page "Meisa".
+import { useAnswer } from "./asking.js";
+import { Enrollments } from "./enrollments.js";
+import { Note, Select, h } from "./elements.js";
+import { RateLimits, Sequences } from "./connection.js";
+import { Runs } from "./runs.js";
+
+const { useState } = globalThis.React;
+
+const OFTEN = 10_000; // milliseconds; costs a look into Airflow's database, none at Meisa
+const PERIODS = [["1", "24 hours"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
+
+export function Page() {
+  const connections = useAnswer("connections", {});
+  const [chosen, choose] = useState(null);
+  const [days, setDays] = useState("7");
+  const runs = useAnswer("runs", { days }, OFTEN);
+  const known = connections.data ?? [];
+  const connection = chosen ?? (known.includes("meisa_default") ? "meisa_default" : known[0]);
+  return h("main", { className: "meisa" },
+    h("header", { className: "meisa-title" },
+      h("h1", null, "Meisa"),
+      known.length > 0 && h(Select, { label: "Connection", value: connection, onChange: choose, options: known.map((id) => [id, id]) })),
+    connections.problem && h(Note, { kind: "error" }, connections.problem),
+    connections.data && known.length === 0 && h(NoConnection),
+    connection && h("div", { className: "meisa-columns", key: connection },
+      h(Sequences, { connection }), h(RateLimits, { connection, often: OFTEN })),
+    h(Enrollments, { answer: runs, days: Number(days),
+      aside: h(Select, { label: "Period", value: days, onChange: setDays, options: PERIODS }) }),
+    h(Runs, { answer: runs }));
+}
+
+const NoConnection = () =>
+  h(Note, null, "There is no connection to Meisa that you may read. Whoever may can add one under Admin → Connections: " +
+    "the type is Meisa, the API key is its password. The runs below need none.");

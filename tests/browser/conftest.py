@@ -1,0 +1,117 @@
+"""One Airflow at work for all tests of this folder, which has enrolled people into a sandbox, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from airflow_at_work import AirflowAtWork
+from chromium import headless_chromium
+
+DAGS = '''
+"""Tasks whose outcome is looked at in the browser."""
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+
+OF = {of!r}
+
+for name, (people, arguments) in OF.items():
+    with DAG(name, schedule=None, is_paused_upon_creation=False) as dag:
+        emails = [f"person{{number:05}}@example.com" for number in range(people)]
+        if not people:
+            EmptyOperator(task_id="task")
+        else:
+            MeisaBulkEnrollOperator(task_id="task", emails=[*emails, emails[0].upper(), "broken"], **arguments)
+    globals()[name] = dag
+'''
+
+
+class Scene:
+    """The Airflow at work, its sandboxes, and the runs that have ended."""
+
+    def __init__(self, airflow, sandboxes, outcomes):
+        self.airflow = airflow
+        self.sandboxes = sandboxes
+        self.outcomes = outcomes
+        self.runs = {}
+
+    def run(self, dag_id):
+        """Start a run of a DAG, and return where its task's tab is."""
+        self.runs[dag_id] = self.airflow.trigger(dag_id)
+        return f"/dags/{dag_id}/runs/{quote(self.runs[dag_id], safe='')}/tasks/task/plugin/meisa-run"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with headless_chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="session")
+def scene(browser):
+    from airflow_provider_meisa.sandbox.server import Sandbox
+
+    home = Path(tempfile.mkdtemp(prefix="meisa-browser-"))
+    (home / "quota").mkdir(mode=0o700)
+    outcomes = str(home / "outcomes.jsonl")
+    to_onboarding = {"sequence_slug": "onboarding"}
+    of = {
+        "nightly": (1200, {**to_onboarding, "outcomes_path": outcomes}),
+        "slow": (5000, {**to_onboarding, "meisa_conn_id": "meisa_slow", "max_in_flight": 1}),
+        "misspelled": (10, {"sequence_slug": "onbording"}),
+        "unrelated": (0, {}),
+    }
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        sandboxes = {
+            "meisa_default": stack.enter_context(Sandbox()),
+            "meisa_slow": stack.enter_context(Sandbox(rate_limits="none", latency_ms=1000)),
+        }
+        sandboxes["meisa_default"].put_contacts({"person00007@example.com": "unsubscribed"})
+        limits = {"meisa_default": "60/minute, 1000/hour", "meisa_slow": "10000/minute"}
+        connections = {name: _connection(sandboxes[name], limits[name], home) for name in sandboxes}
+        users = {"admin": "admin", "viewer": "viewer"}
+        airflow = AirflowAtWork(home, connections, users, path="/airflow")
+        (airflow.dags / "looked_at.py").write_text(DAGS.format(of=of))
+        stack.callback(airflow.stop)
+        airflow.start()
+        scene = Scene(airflow, sandboxes, outcomes)
+        for dag_id, state in {"nightly": "success", "misspelled": "failed", "unrelated": "success"}.items():
+            scene.run(dag_id)
+            assert airflow.ended(dag_id, scene.runs[dag_id]) == state
+        yield scene
+
+
+def _connection(sandbox, limits, home):
+    extra = {"quota_store": (home / "quota").as_uri(), "rate_limits": limits, "timeout": 20}
+    return {"conn_type": "meisa", "host": sandbox.url, "password": sandbox.key, "extra": extra}
+
+
+@pytest.fixture
+def visit(scene, browser):
+    """Open a page of Airflow's UI as a user; at the end of the test, see that it has complained of nothing."""
+    complaints = []
+    with ExitStack() as stack:
+
+        def open_page(path, user="admin", theme="light", width=1280):
+            context = browser.new_context(viewport={"width": width, "height": 900})
+            stack.callback(context.close)
+            context.add_cookies(
+                [{"name": "_token", "value": scene.airflow.token(user), "url": scene.airflow.url}]
+            )
+            context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+            page = context.new_page()
+            page.set_default_timeout(30_000)
+            page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.goto(scene.airflow.url + path)
+            return page
+
+        yield open_page
+    assert complaints == []

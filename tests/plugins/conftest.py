@@ -1,0 +1,36 @@
+"""The plugin's app beside an auth manager, as Airflow's API server has them, and people who ask it."""
+
+from __future__ import annotations
+
+import pytest
+from clerks import AuthManager
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from airflow_provider_meisa.plugins.figures import Figures, ask_meisa
+from airflow_provider_meisa.plugins.meisa import MeisaPlugin
+
+
+@pytest.fixture
+def as_user(airflow_database, monkeypatch):
+    """Return a client of the app for a user with a role; without a user, one that is not logged in."""
+    from airflow.api_fastapi import app as core
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    monkeypatch.setenv(
+        "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test alone, long enough for SHA-512 " * 2
+    )
+    monkeypatch.setattr(core, "get_auth_manager_cls", lambda: AuthManager)
+    host = FastAPI()
+    manager = core.init_auth_manager(host)
+    for place in MeisaPlugin.fastapi_apps:
+        host.mount(place["url_prefix"], place["app"])
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.FIGURES", Figures(ask_meisa))
+
+    def client(name: str | None = "admin", role: str = "ADMIN") -> TestClient:
+        token = name and manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return TestClient(host, base_url="http://testserver/meisa/", headers=headers)
+
+    yield client
+    core._AuthManagerState.instance = None

@@ -1,0 +1,150 @@
+"""What the page says of a connection: through the hook, through its quota, and seldom."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from airflow_provider_meisa.api.sequences import SequenceInfo
+from airflow_provider_meisa.plugins import figures
+from airflow_provider_meisa.plugins.figures import KEEP, Figures
+
+ASKED = {"connection": "meisa_default"}
+
+
+def test_sequences_come_with_status_and_total(as_user, meisa_connection, meisa_sandbox):
+    answer = as_user().get("sequences", params=ASKED).json()
+    first = answer["sequences"][0]
+    assert first == {"slug": "onboarding", "name": "Onboarding", "status": "active", "total_enrolled": 0}
+    assert {sequence["status"] for sequence in answer["sequences"]} > {"active"}
+    assert answer["problem"] == ""
+    assert answer["age_s"] < 5
+
+
+def test_ten_open_pages_cost_one_request(as_user, meisa_connection, meisa_sandbox):
+    admin = as_user()
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: admin.get("sequences", params=ASKED).json(), range(10)))
+    assert all(answer["sequences"] for answer in answers)
+    assert len(meisa_sandbox.requests()) == 1
+
+
+def test_the_page_spends_from_the_quota_of_the_tasks_and_a_look_at_what_is_left_spends_nothing(
+    as_user, meisa_connection
+):
+    meisa_connection(extra={"rate_limits": "5/minute, 100/hour"})
+    admin = as_user()
+    for left in (5, 5, 5):
+        assert admin.get("quota", params=ASKED).json()["windows"][0]["left"] == left
+    admin.get("sequences", params=ASKED)
+    assert admin.get("quota", params=ASKED).json() == {
+        "windows": [
+            {"limit": "5/minute", "requests": 5, "left": 4},
+            {"limit": "100/hour", "requests": 100, "left": 99},
+        ],
+        "problem": "",
+    }
+
+
+def test_what_is_wrong_is_said_and_the_last_figures_stay(as_user, meisa_connection, meisa_sandbox):
+    now = [0.0]
+    looks = Figures(figures.ask_meisa, clock=lambda: now[0])
+    assert looks.of("meisa_default")["sequences"]
+    meisa_sandbox.fault("status", status=403, times=5)
+    now[0] = KEEP + 1
+    answer = looks.of("meisa_default")
+    assert "403" in answer["problem"]
+    assert answer["sequences"]
+    assert answer["age_s"] == KEEP + 1
+
+
+def test_a_failure_is_not_asked_for_again_at_once(as_user, meisa_connection, meisa_sandbox):
+    meisa_connection(password="meisa_live_wrong")
+    admin = as_user()
+    first, second = (admin.get("sequences", params=ASKED).json() for _ in range(2))
+    assert "401" in first["problem"]
+    assert first["sequences"] is None
+    assert "meisa_live_wrong" not in json.dumps(first)
+    assert second == first
+    assert len(meisa_sandbox.requests()) == 1
+
+
+def test_where_the_quota_leaves_no_room_the_page_does_not_wait_for_it(as_user, meisa_connection):
+    meisa_connection(extra={"rate_limits": "1/hour"})
+    now = [0.0]
+    looks = Figures(figures.ask_meisa, clock=lambda: now[0])
+    looks.of("meisa_default")
+    now[0] = KEEP + 1
+    assert "rate limits leave no room" in looks.of("meisa_default")["problem"]
+
+
+def test_a_slow_meisa_holds_no_page_and_its_answer_is_there_later(monkeypatch):
+    monkeypatch.setattr(figures, "PATIENCE", 0.05)
+    may_answer = threading.Event()
+
+    def ask(conn_id):
+        assert may_answer.wait(20)
+        return [SequenceInfo("onboarding", "Onboarding", "active", 3)]
+
+    looks = Figures(ask)
+    assert looks.of("slow") == {"sequences": None, "age_s": None, "problem": "", "pending": True}
+    monkeypatch.setattr(figures, "PATIENCE", 20)
+    may_answer.set()
+    assert looks.of("slow")["sequences"][0]["total_enrolled"] == 3
+
+
+def test_a_meisa_that_does_not_answer_is_given_up(meisa_connection, meisa_sandbox, monkeypatch, mocker):
+    monkeypatch.setattr(figures, "GIVE_UP", 0.1)
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=5.0)
+    meisa_sandbox.fault("status", status=503, times=50)
+    problem = Figures(figures.ask_meisa).of("meisa_default")["problem"]
+    assert problem == "Meisa has not answered within 0.1 seconds."
+
+
+def test_a_failure_that_nobody_expected_is_logged_and_not_shown(caplog):
+    def ask(conn_id):
+        raise RuntimeError("a secret of the secrets backend")
+
+    answer = Figures(ask).of("any")
+    assert "secret" not in answer["problem"]
+    assert "log" in answer["problem"]
+    assert "could not be read" in caplog.text
+
+
+def test_a_quota_that_cannot_be_read_is_a_sentence(as_user, meisa_connection):
+    meisa_connection(extra={"rate_limits": "nonsense"})
+    answer = as_user().get("quota", params=ASKED).json()
+    assert answer["windows"] == []
+    assert "nonsense" in answer["problem"]
+
+
+@pytest.fixture
+def stored():
+    """Keep a connection in Airflow's database, as the UI does."""
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    ids = []
+
+    def store(conn_id, conn_type):
+        ids.append(conn_id)
+        with create_session() as session:
+            session.add(Connection(conn_id=conn_id, conn_type=conn_type, password="a key"))
+
+    yield store
+    with create_session() as session:
+        session.execute(delete(Connection).where(Connection.conn_id.in_(ids)))
+
+
+def test_connections_of_the_database_and_of_the_environment_are_offered(as_user, stored, monkeypatch):
+    stored("meisa_stored", "meisa")
+    stored("other_stored", "http")
+    for name, text in {"MEISA_URI": "meisa://:key@", "OTHER": "http://x", "BROKEN": "{"}.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", text)
+    assert as_user().get("connections").json() == ["meisa_stored", "meisa_uri"]
+
+
+def test_without_a_connection_there_is_an_empty_list(as_user):
+    assert as_user().get("connections").json() == []

@@ -1,0 +1,42 @@
+"""Where in the UI the plugin stands, and what it costs where there is no such UI."""
+
+import importlib
+
+import pytest
+from airflow.configuration import conf
+from airflow.providers.common.compat.sdk import AirflowPlugin
+
+import airflow_provider_meisa.plugins.meisa as module
+
+
+@pytest.fixture
+def loaded_anew():
+    yield lambda: importlib.reload(module).MeisaPlugin
+    importlib.reload(module)
+
+
+def test_there_is_a_page_in_the_navigation_and_a_tab_on_task_instances(loaded_anew):
+    places = loaded_anew().react_apps
+    assert {place["destination"] for place in places} == {"nav", "task_instance"}
+    assert {place["name"] for place in places} == {"Meisa"}
+    assert len({place["url_route"] for place in places}) == 2
+
+
+@pytest.mark.parametrize(
+    ("base_url", "bundle"),
+    [
+        ("http://localhost:8080", "/meisa/static/meisa.js"),
+        ("https://example.com/team/airflow/", "/team/airflow/meisa/static/meisa.js"),
+    ],
+)
+def test_the_module_is_looked_for_below_the_base_url(loaded_anew, monkeypatch, base_url, bundle):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    assert conf.get("api", "base_url") == base_url
+    assert {place["bundle_url"] for place in loaded_anew().react_apps} == {bundle}
+
+
+def test_where_the_ui_loads_no_modules_the_plugin_offers_nothing(loaded_anew, monkeypatch):
+    monkeypatch.delattr(AirflowPlugin, "react_apps")
+    plugin = loaded_anew()
+    assert not hasattr(plugin, "react_apps")
+    assert plugin.fastapi_apps == []

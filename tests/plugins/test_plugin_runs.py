@@ -1,0 +1,201 @@
+"""What page and tab say of runs, read from what tasks have left in Airflow's database."""
+
+from datetime import UTC, datetime
+
+import pytest
+from traces import Traces
+
+from airflow_provider_meisa.links.meisa import XCOM_KEY
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.plugins.runs import LINK_KEY
+from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
+
+PROGRESS = {
+    "sequence_slug": "onboarding",
+    "meisa_conn_id": "meisa_default",
+    "state": "waiting",
+    "done": 500,
+    "total": 2000,
+    "counts": {"enrolled": 498, "suppressed": 2},
+    "requests": 3,
+    "rate_limited": 0,
+    "waiting_until": "2026-11-23T07:00:00+00:00",
+    "updated_at": "2026-11-23T06:59:00+00:00",
+}
+
+
+@pytest.fixture
+def shown(as_user):
+    """Return what the page and the tab say of a DAG's only run; ``None`` where it is not there."""
+
+    def of(ran):
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        admin = as_user()
+        runs = [run for run in admin.get("runs").json()["runs"] if run["dag_id"] == ran.dag_id]
+        with create_session() as session:
+            run_id = session.scalar(select(TaskInstance.run_id).where(TaskInstance.dag_id == ran.dag_id))
+        asked = {"dag_id": ran.dag_id, "run_id": run_id, "task_id": "task"}
+        return (runs or [None])[0], admin.get("task", params=asked).json()["run"]
+
+    return of
+
+
+def test_runs_are_found_by_the_link_that_tasks_leave():
+    assert LINK_KEY == XCOM_KEY
+
+
+def test_a_bulk_run_is_shown_with_its_counts_its_file_and_on_its_tab_the_rejects(
+    shown, run_task, tmp_path, meisa_sandbox
+):
+    path = str(tmp_path / "outcomes.jsonl")
+    people = ["a@example.com", "b@example.com", "B@example.com", "broken"]
+    row, tab = shown(
+        run_task(MeisaBulkEnrollOperator, emails=people, sequence_slug="onboarding", outcomes_path=path)
+    )
+    assert row["state"] == "success"
+    assert row["account"]["kind"] == "bulk"
+    assert row["account"]["counts"] == {"enrolled": 2, "duplicate": 1, "invalid": 1}
+    assert row["account"]["total"] == 4
+    assert row["account"]["outcomes_path"] == path
+    assert "attention" not in row["account"]
+    assert tab["account"]["attention"] == [{"address": "***", "verdict": "invalid", "reason": "no @"}]
+    assert tab["link"].startswith("https://")
+    assert datetime.fromisoformat(tab["begun"]) <= datetime.now(UTC)
+
+
+def test_a_single_contact_is_shown_as_one_address(shown, run_task, meisa_sandbox):
+    row, tab = shown(
+        run_task(MeisaEnrollOperator, contact_email="jane@example.com", sequence_slug="onboarding")
+    )
+    assert row["account"]["counts"] == {"enrolled": 1}
+    assert tab["account"]["attention"] == [{"address": "j***@***.com", "verdict": "enrolled", "reason": ""}]
+
+
+def test_a_preview_is_told_from_a_run(shown, run_task, meisa_sandbox):
+    people = ["a@example.com", "b@example.com"]
+    row, _ = shown(run_task(MeisaBulkEnrollOperator, emails=people, sequence_slug="onboarding", preview=True))
+    assert row["account"]["kind"] == "preview"
+    assert row["account"]["to_send"] == 2
+
+
+def test_a_run_that_could_not_begin_is_shown_without_an_account(shown, run_task, meisa_sandbox):
+    row, tab = shown(
+        run_task(MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="no-such-slug")
+    )
+    assert row["state"] == tab["state"] == "failed"
+    assert row["account"] is None
+
+
+def test_a_sensor_is_on_its_tab_and_not_among_the_runs(shown, run_task, meisa_sandbox):
+    row, tab = shown(run_task(MeisaSequenceSensor, sequence_slug="onboarding"))
+    assert row is None
+    assert tab["operator"] == "MeisaSequenceSensor"
+
+
+def test_a_task_of_somebody_else_has_no_run(shown, run_task):
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    assert shown(run_task(EmptyOperator)) == (None, None)
+
+
+def test_progress_is_shown_until_there_is_an_account(shown, run_task):
+    row, tab = shown(run_task(Traces, states={"meisa_progress": PROGRESS}, fails=True))
+    assert (
+        row["progress"]
+        == tab["progress"]
+        == {
+            **{name: value for name, value in PROGRESS.items() if name != "meisa_conn_id"},
+            "connection": "meisa_default",
+        }
+    )
+    account = {"sequence_slug": "onboarding", "counts": {"enrolled": 2000}}
+    row, _ = shown(run_task(Traces, states={"meisa_progress": PROGRESS}, returns=account))
+    assert row["progress"] is None
+    assert row["account"]["total"] == 2000
+
+
+def test_an_older_summary_that_does_not_name_its_connection_is_shown(shown, run_task):
+    row, _ = shown(run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}}))
+    assert row["account"]["connection"] == ""
+    assert row["account"]["complete"] is True
+
+
+FOREIGN = [
+    17,
+    "text",
+    [],
+    {},
+    {"sequence_slug": 3, "counts": {}},
+    {"sequence_slug": "x", "counts": []},
+    {"sequence_slug": "x", "verdict": 9},
+    [{"sequence_slug": "x", "counts": {"enrolled": 1}}],
+]
+
+
+@pytest.mark.parametrize("value", FOREIGN, ids=str)
+def test_foreign_values_do_not_break_the_page(shown, run_task, value):
+    row, tab = shown(run_task(Traces, link=value, returns=value, states={"meisa_progress": value}))
+    assert row["account"] is row["progress"] is None
+    assert tab["link"] == ""
+
+
+def test_what_a_foreign_summary_says_is_checked_field_by_field(shown, run_task):
+    forged = {
+        "sequence_slug": "x" * 5000,
+        "counts": {
+            "enrolled": -4,
+            "failed": "many",
+            "invalid": 2,
+            "nonsense": 9,
+            "duplicate": True,
+            "untried": 10**30,
+        },
+        "requests": {"a": 1},
+        "outcomes_path": "https://user:secret@example.com/outcomes.csv?token=secret",
+        "attention": [
+            {
+                "address": "jane.doe@example.com",
+                "verdict": "invalid",
+                "reason": "jane.doe@example.com is not good",
+            },
+            "jane.doe@example.com",
+            {"address": ["jane.doe@example.com"], "verdict": {}, "reason": 3},
+        ],
+    }
+    row, tab = shown(run_task(Traces, link="javascript:alert(1)", returns=forged))
+    assert row["account"]["counts"] == {"invalid": 2}
+    assert row["account"]["total"] == 2
+    assert row["account"]["requests"] is None
+    assert row["account"]["outcomes_path"] == "https://example.com/outcomes.csv"
+    assert len(row["account"]["sequence_slug"]) <= 200
+    assert tab["link"] == ""
+    assert tab["account"]["attention"] == [
+        {"address": "j***@***.com", "verdict": "invalid", "reason": "<address> is not good"},
+        {"address": "", "verdict": "", "reason": ""},
+    ]
+
+
+def test_runs_older_than_the_period_are_left_out(as_user, run_task):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    ran = run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    with create_session() as session:
+        old = datetime(2020, 1, 1, tzinfo=UTC)
+        session.execute(update(XComModel).where(XComModel.dag_id == ran.dag_id).values(timestamp=old))
+    assert ran.dag_id not in {
+        run["dag_id"] for run in as_user().get("runs", params={"days": 366}).json()["runs"]
+    }
+
+
+def test_only_the_newest_runs_are_listed_and_the_page_is_told(as_user, run_task, monkeypatch):
+    monkeypatch.setattr("airflow_provider_meisa.plugins.runs.MOST_RUNS", 1)
+    run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    newer = run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    answer = as_user().get("runs").json()
+    assert [run["dag_id"] for run in answer["runs"]] == [newer.dag_id]
+    assert answer["truncated"] is True

@@ -1,0 +1,40 @@
+"""Under a real scheduler: the event of an enrollment starts the DAG that waits for it, and brings the counts."""
+
+import json
+
+import pytest
+from airflow_at_work import until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def ask(scene, method, path, **arguments):
+    answer = scene.airflow._ask(method, path, **arguments)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def test_a_dag_that_is_scheduled_on_a_sequence_runs_after_the_enrollment_and_reads_its_counts(
+    scene, tmp_path
+):
+    file = tmp_path / "signups.csv"
+    file.write_text("email\n" + "".join(f"person{n}@example.com\n" for n in range(600)) + "broken\n")
+    for dag in ("enroll_signups", "after_enrollment"):
+        until(lambda dag=dag: scene.airflow._ask("GET", f"dags/{dag}").ok, f"the DAG {dag} is known")
+        ask(scene, "PATCH", f"dags/{dag}", json={"is_paused": False})
+    assert ask(scene, "GET", "dags/after_enrollment/dagRuns")["dag_runs"] == []
+
+    wish = {"logical_date": None, "conf": {"path": str(file)}}
+    ask(scene, "POST", "dags/enroll_signups/dagRuns", json=wish)
+
+    def ended():
+        runs = ask(scene, "GET", "dags/after_enrollment/dagRuns")["dag_runs"]
+        return [run for run in runs if run["state"] in {"success", "failed"}]
+
+    (run,) = until(ended, "the run that waited has ended", within=120, every=0.5)
+    assert (run["state"], run["run_type"]) == ("success", "asset_triggered")
+    path = f"dags/after_enrollment/dagRuns/{run['dag_run_id']}/taskInstances/report/xcomEntries/return_value"
+    said = ask(scene, "GET", path, params={"deserialize": "true"})["value"]
+    said = json.loads(said) if isinstance(said, str) else said
+    assert said == ["600 of 601 enrolled by enroll_signups"]
+    assert len(scene.sandboxes["meisa_default"].enrollments("onboarding")) == 600
