@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
-SOURCES := airflow_provider_meisa example_dags scripts tests docs benchmarks
+SOURCES := airflow_provider_meisa example_dags scripts tests docs benchmarks matrix
 
-.PHONY: help demo test ui bench check format docs clean
+.PHONY: help demo test chaos ui bench matrix distributed package check format docs screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,9 +20,24 @@ test: .venv/ready  ## Run the whole suite, and see that it covers 95 % of lines 
 ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a throw-away home
 	$(BIN)/python scripts/ui.py
 
+chaos: .venv/ready  ## Play every fault in every story for every operator; writes its figures into docs/proof.md
+	$(BIN)/python tests/chaos/campaign.py --write
+
 bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in about ten minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python benchmarks/all.py
+
+matrix: .venv/ready  ## Try the built wheel on Airflow 2.11 to 3.3; about four minutes a version, or ONLY="2.11"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
+	$(BIN)/python matrix/all.py $(ONLY)
+
+distributed: .venv/ready  ## Run tasks on Celery with PostgreSQL and Redis, and kill what runs them; about five minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev,distributed]'
+	$(BIN)/python -m pytest tests/distributed
+
+package: .venv/ready  ## Build wheel and sdist into dist/, check them, and install the wheel alone
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
+	$(BIN)/python matrix/package.py
 
 check: .venv/ready  ## Lint, format and types
 	$(BIN)/ruff check $(SOURCES)
@@ -33,12 +48,16 @@ format: .venv/ready  ## Mend what can be mended without thinking
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-docs: .venv/ready  ## Build the documentation; a warning is an error
+docs: .venv/ready  ## Build the documentation; a warning or a broken link is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python docs/_scripts/check_links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+screenshots: .venv/ready  ## Take the pictures of the documentation from the running product, with Chromium
+	$(BIN)/python docs/_scripts/screenshots.py
+
 clean:  ## Remove everything that was built
-	rm -rf .venv .demo docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo build dist docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, not %d.%d: say make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
