@@ -1,0 +1,100 @@
+"""Fresh environments with the built wheel in them, and nothing of development."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lines import ROOT, Line
+
+EXTRAS = "parquet,redis,sandbox,sql"
+FOR_THE_EXAMPLES = ("apache-airflow-providers-sqlite", "apache-airflow-providers-standard")
+
+_LONG = 600.0  # seconds; none of the commands comes near
+
+
+class Failed(Exception):  # noqa: N818 - what it says is what became of a step
+    """A step did not do what it should; the text says what was seen instead."""
+
+
+def said(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
+    """Run a command and return what it printed.
+
+    :raises Failed: if it ended with an error, with what it said of errors and in the end.
+    """
+    ran = subprocess.run(
+        command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=_LONG
+    )
+    if ran.returncode:
+        words = " ".join(Path(part).name for part in map(str, command[:4]))
+        raise Failed(f"{words} … ended with {ran.returncode}:\n{_telling(ran.stdout + ran.stderr)}")
+    return ran.stdout
+
+
+def _telling(printed: str) -> str:
+    """Return the lines that name an error, and the last ones."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", printed).splitlines()
+    named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]
+    return "\n".join([*named[-5:], *lines[-10:]])
+
+
+def outside() -> dict[str, str]:
+    """Return this process's environment without what would be meant for another Airflow."""
+    meant = ("AIRFLOW", "_AIRFLOW", "COV", "PYTHON", "VIRTUAL_ENV", "MAKE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(meant)}
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel of this checkout."""
+    said([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder])
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment.
+
+    :param folder: where it is.
+    """
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+    @property
+    def airflow(self) -> Path:
+        """Its ``airflow`` command."""
+        return self.folder / "bin" / "airflow"
+
+    def make(
+        self, interpreter: Path, wheel: Path, line: Line, extras: str, others: Sequence[str] = ()
+    ) -> None:
+        """Make it anew and install a wheel with extras, one version of Airflow and its pins.
+
+        :raises Failed: if something cannot be installed, or what was installed does not fit together.
+        """
+        uv = Path(sys.executable).with_name("uv")
+        said([uv, "venv", "--quiet", "--clear", "--python", interpreter, self.folder], outside())
+        ours = f"airflow-provider-meisa{f'[{extras}]' if extras else ''} @ {wheel.as_uri()}"
+        wishes = [ours, f"apache-airflow=={line.airflow}", *others]
+        install: list[str | Path] = [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            self.python,
+            "--constraint",
+            line.constraints,
+        ]
+        said([*install, *wishes], outside())
+        said([uv, "pip", "check", "--quiet", "--python", self.python], outside())

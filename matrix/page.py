@@ -1,0 +1,55 @@
+"""The table of results, in ``docs/versions.md``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lines import ROOT
+
+PAGE = ROOT / "docs" / "versions.md"
+BEGIN, END = "<!-- begin: written by `make matrix` -->", "<!-- end: written by `make matrix` -->"
+
+HEAD = (
+    "Airflow",
+    "Python",
+    "Installs",
+    "Modules",
+    "Description",
+    "Connections",
+    "Terminal",
+    "`dags test`",
+    "`dags test`, deferrable",
+    "Scheduler, deferrable",
+    "Seconds",
+)
+
+
+@dataclass
+class Row:
+    """What was seen on one version.
+
+    :param cells: what stands in each column.
+    :param reasons: why what failed did.
+    """
+
+    cells: list[str]
+    reasons: list[str] = field(default_factory=list)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Write the results in Markdown."""
+    lines = [HEAD, ["---"] * len(HEAD), *(row.cells for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def write(rows: Sequence[Row], missing: Sequence[str]) -> None:
+    """Replace what the page has of an earlier run."""
+    said = [f"Seen on {datetime.now(UTC):%Y-%m-%d}.", "", table(rows)]
+    if missing:
+        said += ["", f"Not tried, for want of an interpreter: Python {', '.join(missing)}."]
+    text = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
+    PAGE.write_text(pattern.sub(lambda _: "\n".join(["", *said, "", ""]), text, count=1), encoding="utf-8")
