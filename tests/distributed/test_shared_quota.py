@@ -1,0 +1,36 @@
+"""Tasks on two workers share one key."""
+
+import pytest
+from airflow_on_celery import WORKERS
+from troubles import TROUBLES
+
+from airflow_provider_meisa.api.limits import parse_limits
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def optimum(limits, requests):
+    """Seconds between the first and the last request where each is sent at the first moment it may be."""
+    from limiter_simulation import SlidingLog, fastest
+
+    return fastest([SlidingLog(limit) for limit in parse_limits(limits)], requests)
+
+
+def test_eight_mapped_tasks_on_two_workers_share_the_limits_of_their_key(scene, record_property):
+    trouble, airflow = scene.troubles["shared"], scene.airflow
+    run = airflow.trigger("shared")
+    assert airflow.all_ended("shared", run) == ["success"] * 8
+
+    instances = [each["id"] for each in airflow.instances("shared", run)]
+    for worker in WORKERS:
+        assert any(instance in airflow.log_of(worker) for instance in instances)
+    assert trouble.statuses() == {200: 8 * 12 + 8}
+    assert set(trouble.times_sent().values()) == {1}
+    summaries = airflow.summaries("shared", run)
+    trouble.assert_everybody_is_in_once(summaries)
+    assert [summary["counts"]["enrolled"] for summary in summaries] == [trouble.people] * 8
+    assert [summary["rate_limited"] for summary in summaries] == [0] * 8
+
+    moments = [request["at"] for request in trouble.sandbox.requests()]
+    took, best = moments[-1] - moments[0], optimum(TROUBLES["shared"]["limits"], len(moments))
+    record_property("pace", f"{took:.2f} s for {len(moments)} requests, {took / best:.3f} × the optimum")
