@@ -10,12 +10,14 @@ from typing import Any, Self
 
 from airflow_provider_meisa.api.audience import Batch
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.outcomes import Verdict
 
 VERSION = 1
 
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
 _MOST_BYTES = 1000
+_LONG = 1e12  # seconds: longer than any run, and later than any begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +79,7 @@ class Checkpoint:
         :raises MeisaInputError: if it is not one that this version has written.
         """
         names = {each.name for each in fields(cls)}
-        if (
-            not isinstance(value, dict)
-            or value.get("version") != VERSION
-            or set(value) != {"version", *names}
-        ):
+        if not isinstance(value, dict) or set(value) != {"version", *names} or not _is_written_by_us(value):
             raise MeisaInputError(
                 "The checkpoint of an earlier try was written by another version of this provider, or by something "
                 "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
@@ -97,3 +95,36 @@ def chained(fingerprint: str, batch: Batch) -> str:
     """Go on with a fingerprint by one batch: its addresses, and how many were set aside beside them."""
     text = "\n".join((fingerprint, str(len(batch.set_aside)), *batch.addresses))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _is_written_by_us(value: Mapping[str, Any]) -> bool:
+    """Say whether each field holds what `Checkpoint.as_json` writes there."""
+    numbers = [value[name] for name in ("next_batch", "requests", "repeats", "rate_limited", "stalled")]
+    times = [value[name] for name in ("waited", "started_at")]
+    lists = [value[name] for name in ("in_flight", "unsent")]
+    counts, attention = value["counts"], value["attention"]
+    return (
+        value["version"] == VERSION
+        and isinstance(value["fingerprint"], str)
+        and all(map(_is_count, numbers))
+        and all(type(time) in (int, float) and 0 <= time < _LONG for time in times)
+        and all(type(value[name]) is bool for name in ("resumed", "complete"))
+        and all(isinstance(listed, list) and all(map(_is_count, listed)) for listed in lists)
+        and isinstance(counts, dict)
+        and set(counts) <= set(Verdict)
+        and all(map(_is_count, counts.values()))
+        and isinstance(attention, list)
+        and all(map(_is_attention, attention))
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_attention(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and set(entry) == {"address", "verdict", "reason"}
+        and all(isinstance(text, str) for text in entry.values())
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
-from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -250,7 +250,8 @@ class MeisaClient:
         """Make the call that a ``next`` link means; the key is only ever sent below our own base URL."""
         base = urlsplit(self.settings.base_url)
         target = _target(self.settings.base_url + call.path, link)
-        if target is None or target.hostname != base.hostname or not target.path.startswith(base.path + "/"):
+        is_below = target and target.hostname == base.hostname and target.path.startswith(base.path + "/")
+        if target is None or not is_below or ".." in unquote(target.path).split("/"):
             raise MeisaUnreadableAnswerError(
                 f"{call}: the answer's link to its next page leads away from the base URL; it was not followed.",
                 status=200,

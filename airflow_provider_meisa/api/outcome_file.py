@@ -28,8 +28,9 @@ _HEADER = (",".join(FIELDS) + "\n").encode()
 # Level 6 makes 6 % less of 500 made-up addresses, in half as much time again.
 _GZIP_LEVEL = 1
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
-# https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@", "\t")
+# https://owasp.org/www-community/attacks/CSV_Injection, and their full-width forms, behind whatever a spreadsheet
+# skips. Apostrophes are skipped too: what has one already gets another, so that taking one off gives the text back.
+_FORMULA = re.compile(r"['\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*\t")
 
 _in_json = json.JSONEncoder().encode
 
@@ -66,19 +67,25 @@ class OutcomeFile:
     A line holds ``address`` (in clear), ``verdict``, ``reason`` and ``batch`` (from 0). JSON Lines give each
     address exactly, in ASCII. CSV begins with a header and is made to be opened in a spreadsheet: what could
     run as a formula there, because it begins with ``=``, ``+``, ``-``, ``@`` or a tab, gets an apostrophe in
-    front, and line breaks become spaces. Local files and their folder of parts are for their owner alone.
+    front (`text_of_cell` takes it off), and line breaks become spaces. Local files and their folder of parts are
+    for their owner alone.
 
     `write` may be called by several threads at once, for different batches.
 
     :param path: ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
     :param rejects_only: leave out ``enrolled``, ``already_enrolled`` and ``duplicate``.
-    :raises MeisaInputError: if the path ends otherwise.
+    :raises MeisaInputError: if the path ends otherwise, or has ``..`` or a control character in it: what a template
+        puts into a path, such as a slug, must not lead elsewhere.
     """
 
     def __init__(self, path: Location, *, rejects_only: bool = False) -> None:
         stem = path.name.removesuffix(".gz")
         if not stem.endswith((".jsonl", ".csv")):
             raise MeisaInputError("outcomes_path must end in .jsonl, .jsonl.gz, .csv or .csv.gz.")
+        if ".." in str(path).split("/") or not str(path).isprintable():
+            raise MeisaInputError(
+                "outcomes_path must not lead upwards with '..', nor hold control characters."
+            )
         self.path = path
         self.rejects_only = rejects_only
         self._compressed = stem != path.name
@@ -196,9 +203,14 @@ class _Endings(dict[tuple[Verdict, str], str]):
 def _in_csv(text: str) -> str:
     """Quote a field, always: a comma-free field may still be cut by a spreadsheet that expects semicolons."""
     text = text.translate(_LINE_BREAKS) if "\n" in text or "\r" in text else text
-    if text.lstrip(" ").startswith(_FORMULA):
+    if not text[:1].isalnum() and _FORMULA.match(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"'
+
+
+def text_of_cell(cell: str) -> str:
+    """Take off the apostrophe that keeps a cell of a CSV file from being run as a formula."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def create(place: Location) -> Any:

@@ -36,6 +36,11 @@ def mask_address(address: str) -> str:
     return f"{first}***@***.{ending}" if ending else f"{first}***@***"
 
 
+def printable(text: str) -> str:
+    """Put a mark in place of every character that breaks a line of a log or steers a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def scrub(text: str) -> str:
     """Take addresses and keys out of a foreign text and cut it to one short, printable line."""
     line = " ".join(text.split())

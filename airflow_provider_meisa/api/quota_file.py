@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,8 @@ from airflow_provider_meisa.api.quota_state import State, after_loss, decide, fr
 
 _OPEN = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_LONGEST_LOCK = 30.0  # seconds; an operation holds the lock for less than one thousandth of this
+_LOOK_AGAIN = 0.002
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +90,7 @@ class FileStore:
             self._check_directory()
             descriptor = os.open(self._lock_path, _OPEN, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _flock(descriptor)
                 if os.fstat(descriptor).st_nlink:
                     return descriptor
             except BaseException:
@@ -134,3 +138,22 @@ class FileStore:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         self._new.replace(self._path)
+
+
+def _flock(descriptor: int) -> None:
+    """Wait for the lock, but not for good: a process that was frozen while it held it must not stop all others.
+
+    :raises TimeoutError: if it is not free in time.
+    """
+    deadline = time.monotonic() + _LONGEST_LOCK
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, "another process holds its lock, and may be frozen"
+                ) from None
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return

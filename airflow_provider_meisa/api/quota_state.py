@@ -24,6 +24,8 @@ STEP = (5, 4)
 """How much slower a spaced key goes after a further 429."""
 FLOOR = 4
 """A spaced key never goes slower than this many times the slowest window's even pace."""
+LONGEST = FLOOR * 31 * 86_400 * MICRO
+"""No window asks for a longer wait or a slower pace: a damaged file must not stop a key for years."""
 FULL = (9, 10)
 """A window used to this share may be the one that refused."""
 
@@ -135,11 +137,13 @@ def from_json(value: object) -> State:
         log: tuple[int, ...] = tuple(sorted(value.pop("log")))
         slots = tuple((str(token), int(deadline)) for token, deadline in value.pop("open"))
         state = State(log=log, open=slots, **value)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError("the state is incomplete") from error
     numbers = (*log, state.granted_at, state.refused_at, state.hold_for, state.interval)
     if set(map(type, (*numbers, state.depth))) != {int} or state.depth < 1:
         raise ValueError("the state has values that are no whole numbers")
+    if min(numbers, default=0) < 0 or max(state.hold_for, state.interval) > LONGEST:
+        raise ValueError("the state has values that no key comes to")
     return state
 
 

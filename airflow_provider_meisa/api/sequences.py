@@ -218,16 +218,31 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
 def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
     """See that a sequence exists and takes contacts.
 
+    :raises MeisaInputError: if it cannot be a slug.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
     :raises MeisaSequenceInactiveError: if it is not active.
     :raises MeisaError: see `errors`.
     """
+    check_slug(slug)
     known = {info.slug: info for info in list_sequences(client, status="all")}
     if slug not in known:
         raise unknown_sequence(slug, known)
     if known[slug].status != ACTIVE:
         raise inactive_sequence(known[slug])
     return known[slug]
+
+
+def check_slug(slug: str) -> None:
+    """See that a slug can be one, and can be logged.
+
+    :raises MeisaInputError: if it is empty, or has line breaks or control characters in it.
+    """
+    if not slug or not slug.strip():
+        raise MeisaInputError("sequence_slug is empty: copy the slug from the Meisa dashboard.")
+    if not slug.isprintable():
+        raise MeisaInputError(
+            "sequence_slug has line breaks or control characters: copy the slug from the Meisa dashboard."
+        )
 
 
 def verdict_of(error: MeisaInvalidRequestError) -> Verdict | None:
@@ -275,8 +290,7 @@ def _explain(client: MeisaClient, slug: str, error: MeisaRefusedError) -> NoRetu
 
 
 def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool) -> None:
-    if not slug or not slug.strip():
-        raise MeisaInputError("sequence_slug is empty: copy the slug from the Meisa dashboard.")
+    check_slug(slug)
     if override_unsubscribe and not client.settings.allow_override_unsubscribe:
         raise MeisaInputError(
             "override_unsubscribe would mail people who unsubscribed. To allow it, set the connection's extra "

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
@@ -56,6 +56,7 @@ class Settings:
             raise MeisaInputError("timeout must be more than 0 and at most 3600 seconds.")
         if self.environment and self.environment not in ENVIRONMENTS:
             raise MeisaInputError("environment must be 'live', 'test' or empty.")
+        _check_dashboard_url(self.dashboard_url)
 
     @classmethod
     def from_connection(
@@ -85,8 +86,8 @@ class Settings:
         )
 
     def dashboard_link(self, slug: str) -> str:
-        """Return the address of the dashboard page for a sequence."""
-        return self.dashboard_url.replace("{slug}", slug)
+        """Return the address of the dashboard page for a sequence; the slug is one segment of it, whatever it holds."""
+        return self.dashboard_url.replace("{slug}", quote(slug, safe="", errors="replace"))
 
 
 def base_url_of(host: str, port: int | None = None, schema: str = "") -> str:
@@ -125,7 +126,7 @@ def _check_key(key: str) -> None:
 
 def _check_base_url(url: str, *, allow_http: bool) -> None:
     parts = _split(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
         raise MeisaInputError(_NO_BASE_URL)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise MeisaInputError(
@@ -136,6 +137,18 @@ def _check_base_url(url: str, *, allow_http: bool) -> None:
         raise MeisaInputError(
             f"http:// would send the API key to {parts.hostname} unencrypted: use https://, "
             "or set the extra allow_http to true for a host you trust."
+        )
+
+
+def _check_dashboard_url(url: str) -> None:
+    """See that a link to it leads to a page: Airflow's UI puts it up, and a browser would run a `javascript:` one."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = SplitResult("", "", "", "", "")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
+        raise MeisaInputError(
+            f"The extra dashboard_url must be a web address such as {DEFAULT_DASHBOARD_URL}."
         )
 
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from airflow_provider_meisa.sandbox.connection import is_gone, reset
 from airflow_provider_meisa.sandbox.endpoints import ENDPOINTS, Call, Endpoint
@@ -125,7 +125,9 @@ def _answer(world: World, request: Request, body: bytes, fault: Fault | None) ->
         reply = endpoint.answer(Call(world.store, key, request.query_params, content_type, body))
     except RefusedError as error:
         reply = error.reply
-    return JSONResponse(_body(reply, body, fault), reply.status, dict(reply.headers))
+    # In ASCII, as half a surrogate pair in what was sent has no bytes of its own.
+    content = json.dumps(_body(reply, body, fault))
+    return Response(content, reply.status, dict(reply.headers), "application/json")
 
 
 def _body(reply: Reply, sent: bytes, fault: Fault | None) -> Mapping[str, Any]:

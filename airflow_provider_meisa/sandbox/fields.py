@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from airflow_provider_meisa.sandbox.outcomes import INVALID_EMAIL, is_email
 from airflow_provider_meisa.sandbox.reply import RefusedError
 
 LARGEST_BATCH = 500  # documented
+_SURROGATES = re.compile("[\ud800-\udfff]")
 Check = Callable[[Any], Any]
 
 
@@ -41,13 +43,18 @@ def parse_object(content_type: str, body: bytes) -> Mapping[str, Any]:
     if media_type != "application/json":
         raise RefusedError(415, {"detail": f'Unsupported media type "{content_type}" in request.'})
     try:
-        value = json.loads(body)
-    except ValueError as error:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise RefusedError(400, {"detail": f"JSON parse error - {error}"}) from error
     if not isinstance(value, dict):
         problem = f"Invalid data. Expected a dictionary, but got {type(value).__name__}."
         raise RefusedError(400, {"non_field_errors": [problem]})
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse what Python's JSON has beyond the standard: NaN and Infinity."""
+    raise ValueError(f"Out of range float values are not JSON compliant: {name}")
 
 
 def read_fields(sent: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, Any]:
@@ -78,6 +85,8 @@ def text(value: Any) -> str:
     """Check that it is a string with something in it."""
     if not isinstance(value, str):
         raise FieldError(["Not a valid string."])
+    if found := _SURROGATES.search(value):
+        raise FieldError([f"Surrogate characters are not allowed: U+{ord(found[0]):X}."])
     if not value.strip():
         raise FieldError(["This field may not be blank."])
     return value.strip()

@@ -28,7 +28,7 @@ def arrival_of(method: str, path: str, key: str, environment: str, body: bytes) 
     """Read what is worth noting out of a request, whether or not it is well formed."""
     try:
         sent = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         sent = None
     fields = sent if isinstance(sent, Mapping) else {}
     slug = fields.get("sequence_slug")
@@ -37,7 +37,7 @@ def arrival_of(method: str, path: str, key: str, environment: str, body: bytes) 
         path,
         key=f"…{key[-4:]}" if key else "",
         environment=environment,
-        sequence_slug=slug if isinstance(slug, str) else "",
+        sequence_slug=slug.encode("utf-8", "replace").decode() if isinstance(slug, str) else "",
         addresses=_addresses(fields),
     )
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.privacy import printable
 from airflow_provider_meisa.transfers.column import column_index
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Reading:
     """
 
     def __init__(self, place: Location, column: str | int, encoding: str) -> None:
-        self.place = place
+        self.name = printable(str(place))
         self.column = column
         self.encoding = encoding
         self.line = 0
@@ -61,7 +62,7 @@ class Reading:
 
     def malformed(self, fault: str) -> NoReturn:
         """Refuse the file for a line, without its content."""
-        raise MeisaInputError(f"{self.place}, line {self.line:,}: {fault}.") from None
+        raise MeisaInputError(f"{self.name}, line {self.line:,}: {fault}.") from None
 
     @contextmanager
     def failures(self) -> Iterator[None]:
@@ -69,14 +70,14 @@ class Reading:
         try:
             yield
         except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise MeisaInputError(f"{self.place}: the gzip is damaged or cut off{self._after()}.") from None
+            raise MeisaInputError(f"{self.name}: the gzip is damaged or cut off{self._after()}.") from None
         except UnicodeError:
-            raise MeisaInputError(f"{self.place}: the text{self._after()} is not {self.encoding}.") from None
+            raise MeisaInputError(f"{self.name}: the text{self._after()} is not {self.encoding}.") from None
         except FileNotFoundError as error:
-            raise MeisaUnreachableError(f"There is no file {self.place}.") from error
+            raise MeisaUnreachableError(f"There is no file {self.name}.") from error
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise MeisaUnreachableError(f"{self.place} cannot be read{self._after()}: {reason}.") from error
+            raise MeisaUnreachableError(f"{self.name} cannot be read{self._after()}: {reason}.") from error
 
     def _after(self) -> str:
         return f" after line {self.line:,}" if self.line else ""
@@ -122,7 +123,7 @@ def _read_csv(file: Any, reading: Reading, *, delimiter: str = ",") -> Iterator[
         first = next(rows, None)
         if first is None:
             return
-        index, width = column_index(first, reading.column, source=str(reading.place)), len(first)
+        index, width = column_index(first, reading.column, source=reading.name), len(first)
         if isinstance(reading.column, int):
             yield first[index]
         for row in rows:
@@ -155,7 +156,7 @@ def _read_json_lines(file: Any, reading: Reading) -> Iterator[object]:
             # Of the first record the key is demanded; a later one without it is a record without an address.
             names = list(record)
             key = names[
-                column_index(names, _name(reading.column), source=f"{reading.place}, line {reading.line:,}")
+                column_index(names, _name(reading.column), source=f"{reading.name}, line {reading.line:,}")
             ]
         yield record.get(key)
 
@@ -182,7 +183,7 @@ def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
     try:
         table = ParquetFile(file)
         names = table.schema_arrow.names
-        index = column_index(names, reading.column, source=str(reading.place))
+        index = column_index(names, reading.column, source=reading.name)
         for batch in table.iter_batches(batch_size=_PARQUET_CHUNK, columns=[names[index]]):
             values = batch.column(0).to_pylist()
             yield from values
@@ -190,7 +191,7 @@ def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
     except ArrowException as error:
         # Arrow's own text is left out: it may hold what it could not read.
         raise MeisaInputError(
-            f"{reading.place} is no Parquet file, or damaged: {type(error).__name__}."
+            f"{reading.name} is no Parquet file, or damaged: {type(error).__name__}."
         ) from None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from limiter_simulation import Clock
 
+from airflow_provider_meisa.api import quota_file
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.limits import parse_limits
 from airflow_provider_meisa.api.quota import Quota, Slot, Wait
@@ -222,6 +223,17 @@ def test_a_file_system_without_locks_is_told_from_a_refusal(folder, mocker):
     mocker.patch("fcntl.flock", side_effect=OSError(errno.ENOLCK, "No locks available"))
     with pytest.raises(MeisaUnreachableError, match=r"No locks available.*Nothing was sent"):
         quota_in(folder).reserve()
+
+
+def test_a_lock_that_a_frozen_process_holds_is_not_waited_for_for_good(folder, mocker):
+    mocker.patch.object(quota_file, "_LONGEST_LOCK", 0.2)
+    quota = quota_in(folder)
+    quota.reserve()
+    with (folder / "shared.lock").open() as frozen:
+        fcntl.flock(frozen, fcntl.LOCK_EX)
+        with pytest.raises(MeisaUnreachableError, match="may be frozen"):
+            quota.reserve()
+    assert isinstance(quota.reserve(), Slot)
 
 
 def test_an_answer_is_not_lost_because_the_file_cannot_be_written(folder, mocker, caplog):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
@@ -75,6 +77,8 @@ def test_host_port_and_schema_make_a_base_url(host, port, schema, base_url):
         "https://meisa.example:port",
         "https://meisa.example:99999",
         "https://[::1",
+        "https://meisa\x1b[31m.example",
+        "https://meisa example",
         "[meisa.example",
         "::1",
     ],
@@ -193,3 +197,26 @@ def test_a_dashboard_link_has_the_slug_where_the_address_says():
     assert read().dashboard_link("onboarding") == "https://app.meisa.io"
     linked = read(dashboard_url="https://app.meisa.io/sequences/{slug}/")
     assert linked.dashboard_link("onboarding") == "https://app.meisa.io/sequences/onboarding/"
+
+
+@pytest.mark.parametrize("slug", ["../../logout", "a?b=c#d", "a b", '"><script>', "a\nb", "\ud800"])
+def test_a_slug_stays_in_its_place_in_the_dashboards_address(slug):
+    link = read(dashboard_url="https://app.meisa.io/s/{slug}/edit").dashboard_link(slug)
+    assert re.fullmatch(r"https://app\.meisa\.io/s/[\w.%-]+/edit", link)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "app.meisa.io",
+        "//app.meisa.io",
+        "https://",
+        "http://[",
+        "https://a\nb",
+    ],
+)
+def test_a_dashboard_that_is_no_web_address_is_refused(url):
+    with pytest.raises(MeisaInputError, match="dashboard_url must be a web address"):
+        read(dashboard_url=url)

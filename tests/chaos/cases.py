@@ -1,0 +1,113 @@
+"""The table of the campaign: every fault, by every operator, in every story; the rest is drawn from the seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+BULK = "/sequences/api/bulk-enroll/"
+SINGLE = "/sequences/enroll/"
+
+# What nobody but the sandbox can answer, so that the journal tells an answer of Meisa's from one in its place.
+INSTEAD = 299
+
+FAULTS = {
+    "no fault": None,
+    "400": {"kind": "status", "status": 400},
+    "400 that names a field": {"kind": "status", "status": 400, "body": {"emails": ["Refused."]}},
+    "401": {"kind": "status", "status": 401},
+    "403": {"kind": "status", "status": 403},
+    "404": {"kind": "status", "status": 404},
+    "409": {"kind": "status", "status": 409},
+    "413": {"kind": "status", "status": 413},
+    "429 with a wait": {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}},
+    "429 without one": {"kind": "status", "status": 429},
+    "429 for a century": {"kind": "status", "status": 429, "headers": {"Retry-After": "3155760000"}},
+    "500": {"kind": "status", "status": 500},
+    "502": {"kind": "html", "status": 502},
+    "503": {"kind": "status", "status": 503, "body": "", "headers": {"Retry-After": "1"}},
+    "504": {"kind": "empty", "status": 504},
+    "html that says success": {"kind": "html", "status": INSTEAD},
+    "nothing that says success": {"kind": "empty", "status": INSTEAD},
+    "json of another service": {"kind": "status", "status": INSTEAD, "body": {"ok": True}},
+    "an answer without end": {"kind": "huge", "status": INSTEAD},
+    "redirect": {"kind": "redirect", "location": "http://127.0.0.1:9/"},
+    "reset before": {"kind": "reset_before"},
+    "reset after": {"kind": "reset_after"},
+    "slow": {"kind": "slow", "seconds": 0.1},
+    "too slow": {"kind": "slow", "seconds": 2.0},
+    "shape counts": {"kind": "bulk_shape", "shape": "counts"},
+    "shape lists": {"kind": "bulk_shape", "shape": "lists"},
+    "shape objects": {"kind": "bulk_shape", "shape": "objects", "reason_key": "message"},
+    "shape results": {"kind": "bulk_shape", "shape": "results", "status_key": "outcome"},
+    "shape details": {"kind": "bulk_shape", "shape": "details", "upper": True},
+    "shape outcomes": {"kind": "bulk_shape", "shape": "outcomes", "status_key": "result"},
+    "shape mapping": {"kind": "bulk_shape", "shape": "mapping"},
+    "some are left out": {"kind": "bulk_shape", "drop": 7},
+    "strangers": {"kind": "bulk_shape", "shape": "results", "extra": 3},
+}
+OPERATORS = ("bulk", "sql", "file", "single")
+STORIES = (
+    "retried",
+    "killed as it notes",
+    "killed as it sends",
+    "killed as it records",
+    "told to stop",
+    "orphaned",
+    "cleared",
+    "short of requests",
+    "deferred",
+)
+_OF_ONE = ("retried", "killed as it sends", "cleared")
+_SEEDS = range(1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of the campaign."""
+
+    operator: str
+    fault: str
+    story: str
+    seed: int
+
+    def __str__(self):
+        return f"{self.operator}, {self.fault}, {self.story}, {self.seed}"
+
+    def chance(self):
+        """Return the dice of this run: the same ones every time."""
+        return random.Random(str(self))
+
+    @property
+    def many(self):
+        """Whether the run needs several batches."""
+        return self.story not in ("retried", "cleared")
+
+
+def table():
+    """Return every run of the campaign."""
+    return [
+        Case(operator, fault, story, seed)
+        for seed in _SEEDS
+        for operator in OPERATORS
+        for fault in FAULTS
+        for story in (_OF_ONE if operator == "single" else STORIES)
+        if operator != "single" or (FAULTS[fault] or {}).get("kind") != "bulk_shape"
+    ]
+
+
+def sample(size):
+    """Return a part of the table in which everything occurs: each fault, each story, each operator.
+
+    :param size: about how many runs.
+    """
+    cases = table()
+    random.Random(size).shuffle(cases)
+    seen, first = set(), []
+    for case in cases:
+        signs = {(case.operator, case.story), case.fault}
+        if not signs <= seen:
+            first.append(case)
+            seen |= signs
+    rest = [case for case in cases if case not in first]
+    return first + rest[: max(0, size - len(first))]

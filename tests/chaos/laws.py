@@ -1,0 +1,174 @@
+"""What must hold after every run, whatever happened in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+from cases import BULK, FAULTS, INSTEAD, SINGLE
+from crowd import DOMAIN, Truth, of
+from runs import KEY, is_over
+
+from airflow_provider_meisa.api.audience import batches
+
+OURS = "possibly by this run"
+# What a fault says in Meisa's place and can only be believed: a conflict is read as just this one, and what the body
+# of an accepted call holds is not documented.
+MADE_UP = {("already_enrolled", "409"), ("enrolled", "json of another service")}
+
+_SHOWN = re.compile(rf"{re.escape(DOMAIN)}|hush\d|{re.escape(KEY)}|topsecret", re.IGNORECASE)
+_STATUS_OK = (200, 201)
+_MOST_CHECKPOINT = 1024
+_MOST_XCOM = 4096
+
+
+def complaints(run):
+    """Say what was broken; nothing, if every law holds."""
+    found = [*_it_ends(run), *_everybody_has_one_verdict(run), *_the_verdicts_are_true(run)]
+    found += [*_nothing_is_sent_twice(run), *_limits_are_kept(run)]
+    return [*found, *_nothing_is_shown(run), *_state_is_small(run), *_nothing_is_left(run)]
+
+
+def _it_ends(run):
+    for number, each in enumerate(run.tries, 1):
+        if each.ended.how == "crashed" or each.ended.error == "it did not come to an end":
+            yield f"try {number} {each.ended.how}: {each.ended.error[-600:]}"
+    if not is_over(run):
+        yield f"not everybody has a verdict after {len(run.tries)} tries; the last: {run.tries[-1].ended}"
+
+
+def _everybody_has_one_verdict(run):
+    """The account of each try, and the lines of its file, are those of everybody who was in the source."""
+    expected = Counter(person.key for person in run.people)
+    for number, each in enumerate(run.tries, 1):
+        account, lines = each.account, each.lines
+        if account is None or run.case.operator == "single":
+            continue
+        if not account["total"] == sum(account["counts"].values()) == len(run.people):
+            yield f"try {number}: the account is of {account['total']}, not of {len(run.people)}"
+        if lines is None:
+            yield f"try {number}: there is an account and no file"
+            continue
+        if Counter(address.strip().lower() for address, _, _ in lines) != expected:
+            yield f"try {number}: the file has {len(lines)} lines that are not those of {len(run.people)} people"
+        counts = _merged(run, account["counts"])
+        if _merged(run, Counter(verdict for _, verdict, _ in lines)) != counts:
+            yield f"try {number}: the file says otherwise than the account {counts}"
+
+
+def _merged(run, counts):
+    """Leave out what is none; of its last batches an orphan may write 'enrolled', which its successor found there."""
+    counts = Counter(counts)
+    if run.orphans:
+        counts["enrolled"] += counts.pop("already_enrolled", 0)
+    return {verdict: count for verdict, count in counts.items() if count}
+
+
+def _the_verdicts_are_true(run):
+    """What is said of each address is what the sandbox knows of it."""
+    last = run.tries[-1]
+    inside = {row["email"] for row in run.enrollments}
+    truths = {}
+    for person in run.people:
+        truths.setdefault(person.key, person.truth)
+    for address, verdict, reason in _said(run, last):
+        key = address.strip().lower()
+        if verdict != "duplicate" and not _is_true(run, truths[key], verdict, reason, inside=key in inside):
+            yield f"one who is {truths[key].value!r} is said to be {verdict} ({reason!r}), inside={key in inside}"
+            return
+    if others := inside - of(run.people, Truth.NEW, Truth.THERE):
+        yield f"{len(others)} are in the sequence who should not be"
+
+
+def _said(run, last):
+    if run.case.operator == "single":
+        account = last.account or {"verdict": "untried", "reason": ""}
+        return [(run.people[0].raw, account["verdict"], account["reason"])]
+    return last.lines or []
+
+
+def _is_true(run, truth, verdict, reason, *, inside):
+    fault = FAULTS[run.case.fault] or {}
+    if run.case.operator == "single" and (verdict, run.case.fault) in MADE_UP:
+        return True
+    # Who is cleared after everybody has a verdict begins anew, and a single contact has no checkpoint.
+    again = reason == OURS or _runs(run) > 1 or (run.case.operator == "single" and len(run.tries) > 1)
+    return {
+        "enrolled": inside and truth is Truth.NEW,
+        "already_enrolled": inside and (truth is Truth.THERE or (truth is Truth.NEW and again)),
+        "suppressed": not inside and truth is Truth.SUPPRESSED,
+        "invalid": not inside and truth in (Truth.BROKEN, Truth.REFUSED),
+        "failed": 400 <= fault.get("status", 0) < 500,
+        "unreported": fault.get("kind") == "bulk_shape" or fault.get("status") == INSTEAD,
+    }.get(verdict, False)
+
+
+def _runs(run):
+    """Count the tries that began anew: the one before had told of everybody."""
+    return 1 + sum(bool(each.before and each.before["complete"]) for each in run.tries)
+
+
+def _nothing_is_sent_twice(run):
+    """An address is sent again only if nobody could know what became of it, and then that is said."""
+    doubtful = _in_doubt(run)
+    begun_anew = [each.first_request for each in run.tries if each.before and each.before["complete"]]
+    settled = {}
+    for number, request in enumerate(run.requests):
+        if number in begun_anew:
+            settled = {}
+        if not request["path"].endswith((BULK, SINGLE)):
+            continue
+        for address in request["addresses"]:
+            before = settled.get(address)
+            if before is not None and address not in doubtful and run.case.operator != "single":
+                yield f"request {number + 1} sends again what request {before + 1} had settled"
+                return
+        if request["status"] in _STATUS_OK and request["answered"]:
+            settled.update(dict.fromkeys(request["addresses"], number))
+
+
+def _in_doubt(run):
+    """Collect the addresses of batches that were on their way when a process ended or lost its task."""
+    checkpoints = [each.before for each in run.tries if each.before] + run.orphans
+    numbers = {number for checkpoint in checkpoints if checkpoint for number in checkpoint["in_flight"]}
+    cut = batches(person.raw for person in run.people)
+    return {address for batch in cut if batch.number in numbers for address in batch.addresses}
+
+
+def _limits_are_kept(run):
+    if "429" in run.case.fault:
+        return
+    refused = sum(request["status"] == 429 for request in run.requests)
+    if refused:
+        yield f"{refused} requests met the rate limit {run.limits}"
+
+
+def _nothing_is_shown(run):
+    """No address and no key is in anything that was written or kept."""
+    for file in [run.task.log, *run.task.kept.iterdir(), *run.folder.glob("ended.*")]:
+        found = _SHOWN.search(file.read_text()) if file.exists() else None
+        if found:
+            text = file.read_text()
+            yield f"{file.name} shows {text[max(0, found.start() - 200) : found.end() + 40]!r}"
+    if run.task.log.stat().st_size == 0:
+        yield "nothing was logged, so nothing was searched"
+
+
+def _state_is_small(run):
+    kept = run.task.kept / "every.state"
+    longest = max(map(len, kept.read_text().splitlines()), default=0) if kept.exists() else 0
+    if longest >= _MOST_CHECKPOINT:
+        yield f"a checkpoint of {longest} bytes"
+    if run.tries[-1].account and len(json.dumps(run.tries[-1].account)) >= _MOST_XCOM:
+        yield "an XCom of more than 4 KB"
+
+
+def _nothing_is_left(run):
+    """Once everybody has a verdict, no part of an outcomes file is left, and no copy of a query."""
+    if run.tries[-1].ended.how == "killed":
+        return
+    parts = list((run.folder / "outcomes").glob("*.parts")) if "outcomes_path" in run.arguments else []
+    copies = list((run.folder / "staging").glob("*")) if run.case.operator == "sql" else []
+    if parts or copies:
+        yield f"left behind: {[path.name for path in (*parts, *copies)]}"

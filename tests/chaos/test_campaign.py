@@ -1,0 +1,42 @@
+"""A part of the campaign, in which each fault, each story and each operator occurs; `make chaos` plays all of it."""
+
+import re
+from pathlib import Path
+
+import campaign
+import pytest
+from cases import FAULTS, OPERATORS, STORIES, sample, table
+
+from airflow_provider_meisa.sandbox.faults import KINDS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+PART = sample(0)
+
+
+@pytest.mark.parametrize("case", PART, ids=str)
+def test_everybody_has_one_true_verdict_whatever_happens(case, monkeypatch):
+    for name in ("MEISA_DEFAULT", "WAREHOUSE"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", "")  # put back after the run, which sets them
+    found, _, requests = campaign.broken_by(case)
+    assert not found, "\n".join([*found, f"again: {campaign.repeat(case)}"])
+    assert requests or case.operator == "single"
+
+
+def test_the_part_leaves_no_fault_story_or_operator_out():
+    assert {case.fault for case in PART} == set(FAULTS)
+    assert {case.story for case in PART} == set(STORIES)
+    assert {case.operator for case in PART} == set(OPERATORS)
+
+
+def test_the_table_knows_every_fault_of_the_sandbox():
+    assert {fault["kind"] for fault in FAULTS.values() if fault} == set(KINDS)
+
+
+def test_the_page_tells_of_a_whole_campaign_in_which_nothing_broke():
+    written = PAGE.partition(campaign.BEGIN)[2].partition(campaign.END)[0]
+    assert f"{len(table()):,} runs" in written
+    assert ": 0 broken." in written
+    for story in STORIES:
+        assert re.search(rf"^\| {story} \| \d+ \| 0 \|$", written, re.MULTILINE)
+        assert re.search(rf"^\| {story} \| [A-Z`]", PAGE, re.MULTILINE)

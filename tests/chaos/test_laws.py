@@ -1,0 +1,111 @@
+"""The laws of the campaign object to what they forbid: a witness that never objects would prove nothing."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+from cases import Case
+from laws import complaints
+from runs import perform
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MEISA_DEFAULT", "WAREHOUSE"):
+            patch.setenv(f"AIRFLOW_CONN_{name}", "")  # put back after the run, which sets them
+        return perform(Case("sql", "500", "killed as it notes", 0), tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def last(run, monkeypatch):
+    """The last try, of which a test changes what it left."""
+    changed = dataclasses.replace(
+        run.tries[-1], account=dict(run.tries[-1].account), lines=list(run.tries[-1].lines)
+    )
+    monkeypatch.setattr(run, "tries", [*run.tries[:-1], changed])
+    return changed
+
+
+def told(run):
+    return "\n".join(complaints(run))
+
+
+def test_a_run_in_which_all_went_well_meets_no_objection(run):
+    assert told(run) == ""
+    assert len(run.tries) > 1
+
+
+def test_a_line_that_is_missing_is_noticed(run, last):
+    last.lines.pop()
+    assert "lines that are not those" in told(run)
+
+
+def test_a_line_that_stands_twice_is_noticed(run, last):
+    last.lines[0] = last.lines[1]
+    assert "lines that are not those" in told(run)
+
+
+def test_a_count_that_differs_from_the_file_is_noticed(run, last):
+    counts = Counter(last.account["counts"])
+    last.account["counts"] = {**counts, "enrolled": counts["enrolled"] - 1, "failed": counts["failed"] + 1}
+    assert "the file says otherwise" in told(run)
+
+
+def test_a_total_that_leaves_somebody_out_is_noticed(run, last):
+    last.account["total"] -= 1
+    assert "the account is of" in told(run)
+
+
+@pytest.mark.parametrize(
+    "verdict", ["suppressed", "invalid", "failed", "already_enrolled", "unreported", "untried"]
+)
+def test_an_untrue_verdict_is_noticed(run, last, verdict):
+    place = next(place for place, line in enumerate(last.lines) if line[1:] == ("enrolled", ""))
+    last.lines[place] = (last.lines[place][0], verdict, "")
+    assert f"is said to be {verdict}" in told(run)
+
+
+def test_an_enrollment_that_meisa_knows_nothing_of_is_noticed(run, monkeypatch):
+    monkeypatch.setattr(run, "enrollments", run.enrollments[:-1])
+    assert "inside=False" in told(run)
+
+
+def test_a_batch_that_is_sent_again_is_noticed(run, monkeypatch):
+    monkeypatch.setattr(run, "requests", [*run.requests, run.requests[-1]])
+    assert "sends again" in told(run)
+
+
+def test_a_request_that_met_the_limit_is_noticed(run, monkeypatch):
+    monkeypatch.setattr(run, "requests", [*run.requests, {**run.requests[0], "status": 429}])
+    assert "met the rate limit" in told(run)
+
+
+@pytest.mark.parametrize("secret", ["hush7x@private.example", "HUSH7", "meisa_live_topsecretkey"])
+@pytest.mark.parametrize("place", ["log", "kept"])
+def test_an_address_or_the_key_in_what_was_written_is_noticed(run, place, secret):
+    file = run.task.log if place == "log" else run.task.kept / "return_value.xcom"
+    before = file.read_text()
+    file.write_text(f"{before} said {secret} ")
+    assert f"{file.name} shows" in told(run)
+    file.write_text(before)
+
+
+def test_a_checkpoint_that_grows_is_noticed(run):
+    file = run.task.kept / "every.state"
+    before = file.read_text()
+    file.write_text(f"{before}{'x' * 1024}\n")
+    assert "a checkpoint of 1024 bytes" in told(run)
+    file.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["outcomes/run.csv.parts", "staging/copy.jsonl"])
+def test_what_is_left_behind_is_noticed(run, name):
+    (run.folder / name).mkdir(parents=True)
+    assert "left behind" in told(run)
+    (run.folder / name).rmdir()
+
+
+def test_a_run_that_does_not_end_is_noticed(run, last):
+    last.account["complete"] = False
+    assert "not everybody has a verdict" in told(run)
