@@ -47,7 +47,7 @@ def after_enrollment() -> None:
     @task
     def report(triggering_asset_events: Any = None) -> list[str]:
         """Say in one line an event what became of the contacts; a run that was started by hand has no event."""
-        events = (triggering_asset_events or {}).get(ONBOARDING, [])
+        events = triggering_asset_events[ONBOARDING] if triggering_asset_events else []
         return [
             f"{event.extra['counts']['enrolled']:,} of {event.extra['total']:,} enrolled by {event.source_dag_id}"
             for event in events

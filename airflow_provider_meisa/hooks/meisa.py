@@ -99,8 +99,12 @@ class MeisaHook(BaseHook):
         :raises AirflowFailException: if the connection's fields cannot be used; the message names the field.
         """
         if self._client is None:
+            from asgiref.sync import sync_to_async
+
             connection = await get_async_connection(self.meisa_conn_id, hook=self)
-            self._client = self._make_client(connection, await get_async_extra_dejson(connection))
+            extra = await get_async_extra_dejson(connection)
+            # It masks the key, which the triggerer of Airflow 3.0 refuses on the event loop.
+            self._client = await sync_to_async(self._make_client)(connection, extra)
         return self._client
 
     def _make_client(self, connection: Connection, extra: Mapping[str, object]) -> MeisaClient:

@@ -47,6 +47,17 @@ def test_on_an_event_loop_the_client_is_the_same_kind(meisa_sandbox):
     assert client.settings.base_url == meisa_sandbox.api_url
 
 
+def test_the_key_is_never_masked_on_an_event_loop(mocker):
+    """The triggerer of Airflow 3.0 refuses it there, and the trigger would die of it."""
+
+    def mask_as_airflow_3_0_does(_key):
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+
+    mocker.patch("airflow_provider_meisa.hooks.meisa.mask_secret", mask_as_airflow_3_0_does)
+    assert asyncio.run(MeisaHook().get_async_conn()).settings.api_key
+
+
 def test_an_unknown_connection_is_named():
     with pytest.raises(AirflowNotFoundException, match="nobody_made_this"):
         MeisaHook("nobody_made_this").get_conn()
