@@ -23,7 +23,7 @@ ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a thr
 chaos: .venv/ready  ## Play every fault in every story for every operator; writes its figures into docs/proof.md
 	$(BIN)/python tests/chaos/campaign.py --write
 
-bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in about ten minutes
+bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in about fifteen minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python benchmarks/all.py
 

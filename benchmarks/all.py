@@ -1,6 +1,6 @@
 """Run every benchmark and write the report: ``python benchmarks/all.py [--full]``.
 
-It takes about ten minutes, with ``--full`` about half an hour. Servers listen on loopback and stop by themselves.
+It takes about fifteen minutes, with ``--full`` about half an hour. Servers listen on loopback and stop by themselves.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import growth
+import load
 import pace
 import slots
 import speed
@@ -28,7 +29,7 @@ def main(*, full: bool) -> None:
     """Measure everything, one after the other, and write the report."""
     begun = time.monotonic()
     parts = [_ABOUT, machine() + "\n"]
-    subjects = (lambda **_: speed.tables(), growth.tables, pace.tables, slots.tables)
+    subjects = (lambda **_: speed.tables(), growth.tables, load.tables, pace.tables, slots.tables)
     for subject in subjects:
         for table in subject(full=full):
             print(table.markdown(), flush=True)

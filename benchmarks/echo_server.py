@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_LIST = b'{"results":[{"slug":"reactivation","name":"Reactivation","status":"active"}]}'
 _REPLY = b'{"sequence_slug":"reactivation","enrolled":%d,"results":[{"email":"%s","status":"enrolled"}]}'
 
 
@@ -35,7 +36,8 @@ class Echo(asyncio.Protocol):
         head, blank, body = self._received.partition(b"\r\n\r\n")
         if blank and len(body) >= _length_of(head):
             self._received = b""
-            asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer_to(body))  # type: ignore[attr-defined]
+            answer = _HEAD % len(_LIST) + _LIST if head.startswith(b"GET") else answer_to(body)
+            asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)  # type: ignore[attr-defined]
 
 
 def answer_to(body: bytes) -> bytes:
@@ -47,7 +49,7 @@ def answer_to(body: bytes) -> bytes:
 
 
 def _length_of(head: bytes) -> int:
-    return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+    return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
 
 
 async def serve(latency: float) -> None:
