@@ -47,13 +47,14 @@ class Scene:
         return f"/dags/{dag_id}/runs/{quote(self.runs[dag_id], safe='')}/tasks/task/plugin/meisa-run"
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: as long as Playwright is there, an event loop is running, and no other test can run its own.
+@pytest.fixture(scope="module")
 def browser():
     with headless_chromium() as chromium:
         yield chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scene(browser):
     from airflow_provider_meisa.sandbox.server import Sandbox
 
