@@ -47,7 +47,7 @@ class Scene:
         return f"/dags/{dag_id}/runs/{quote(self.runs[dag_id], safe='')}/tasks/task/plugin/meisa-run"
 
 
-# Not for the whole session: as long as Playwright is there, an event loop is running, and no other test can run its own.
+# Not for the whole session: while Playwright is there, an event loop is running, and no other test can run its own.
 @pytest.fixture(scope="module")
 def browser():
     with headless_chromium() as chromium:

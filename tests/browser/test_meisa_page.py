@@ -129,7 +129,7 @@ def test_a_narrow_window_needs_no_sideways_scrolling_of_the_page(visit):
 def test_the_tab_of_a_task_shows_its_verdicts_and_its_masked_rejects(visit, scene):
     page = visit(f"/dags/nightly/runs/{scene.runs['nightly']}/tasks/task")
     page.get_by_role("link", name="Meisa", exact=True).last.click()
-    expect(page.get_by_text("1,202 addresses")).to_be_visible()
+    expect(page.get_by_text("1,202 addresses", exact=True)).to_be_visible()
     verdicts = page.locator(".meisa-verdicts")
     for said in ("1,199 enrolled", "1 suppressed", "1 invalid", "1 duplicate"):
         expect(verdicts).to_contain_text(said)

@@ -85,18 +85,22 @@ def test_a_command_answers_and_ends_with_its_status(program, meisa_sandbox, meis
     assert "Traceback" not in wrong.stderr
 
 
-def test_a_connection_of_airflows_database_is_found(airflow_database, meisa_sandbox):
+@pytest.fixture
+def in_database(airflow_database, meisa_sandbox):
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session
 
+    fields = {"host": meisa_sandbox.url, "password": meisa_sandbox.key, "extra": "{}"}
     with create_session() as session:
-        session.add(
-            Connection(
-                "meisa_in_database", "meisa", host=meisa_sandbox.url, password=meisa_sandbox.key, extra="{}"
-            )
-        )
+        session.add(Connection("meisa_in_database", "meisa", **fields))
+    yield "meisa_in_database"
+    with create_session() as session:
+        session.query(Connection).filter_by(conn_id="meisa_in_database").delete()
+
+
+def test_a_connection_of_airflows_database_is_found(in_database):
     ran = subprocess.run(
-        [*PROGRAMS[-1], "ping", "--conn-id", "meisa_in_database", "-o", "plain"],
+        [*PROGRAMS[-1], "ping", "--conn-id", in_database, "-o", "plain"],
         capture_output=True,
         text=True,
         check=False,
