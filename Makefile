@@ -27,7 +27,7 @@ bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in ab
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python benchmarks/all.py
 
-matrix: .venv/ready  ## Try the built wheel on Airflow 2.11 to 3.3; about four minutes a version, or ONLY="2.11"
+matrix: .venv/ready  ## Try the built wheel on Airflow 2.11 to 3.3; four to five minutes a version, or ONLY="2.11"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
 	$(BIN)/python matrix/all.py $(ONLY)
 

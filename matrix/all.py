@@ -1,6 +1,6 @@
 """Try the built wheel on every line of Airflow: ``python matrix/all.py ["2.11 3.3/3.12"]``.
 
-Without lines it tries all and writes the table into ``docs/versions.md``. It takes about four minutes a version.
+Without lines it tries all and writes the table into ``docs/versions.md``. It takes four to five minutes a version.
 Everything listens on loopback and stops by itself; the environments are made in a temporary folder.
 """
 

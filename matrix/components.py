@@ -58,7 +58,6 @@ def settings(line: Line, url: str) -> dict[str, str]:
         # Airflow 2 allows no other executor on SQLite.
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor" if line.number >= (3, 0) else "SequentialExecutor",
         "AIRFLOW__CORE__PARALLELISM": "3",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": port,

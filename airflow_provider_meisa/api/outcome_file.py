@@ -30,7 +30,7 @@ _GZIP_LEVEL = 1
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 # https://owasp.org/www-community/attacks/CSV_Injection, and their full-width forms, behind whatever a spreadsheet
 # skips. Apostrophes are skipped too: what has one already gets another, so that taking one off gives the text back.
-_FORMULA = re.compile(r"['\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*\t")
+_FORMULA = re.compile(r"['\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
 
 _in_json = json.JSONEncoder().encode
 

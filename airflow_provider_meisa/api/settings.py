@@ -126,7 +126,7 @@ def _check_key(key: str) -> None:
 
 def _check_base_url(url: str, *, allow_http: bool) -> None:
     parts = _split(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
         raise MeisaInputError(_NO_BASE_URL)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise MeisaInputError(

@@ -95,8 +95,8 @@ def test_any_status_with_any_bytes_is_read_or_refused(
     headers = {"Retry_After": retry_after, "Content_Encoding": encoding, "Location": "http://127.0.0.1:9/"}
     page = answer(status, content, **{name: value for name, value in headers.items() if value is not None})
     raw.will(page)
-    _, said = attempt(READERS[reader], client_of(raw.url, max_wait=1))
-    assert said or status < 300
+    found, said = attempt(READERS[reader], client_of(raw.url, max_wait=1))
+    assert said or status < 300 or isinstance(found, Outcome)  # a refusal of one contact is a verdict
     assert shows_nothing(said), said
 
 

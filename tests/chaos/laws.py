@@ -8,7 +8,8 @@ from collections import Counter
 
 from cases import BULK, FAULTS, INSTEAD, SINGLE
 from crowd import DOMAIN, Truth, of
-from runs import KEY, is_over
+from runs import is_over
+from stage import KEY
 
 from airflow_provider_meisa.api.audience import batches
 
@@ -31,9 +32,9 @@ def complaints(run):
 
 
 def _it_ends(run):
-    for number, each in enumerate(run.tries, 1):
-        if each.ended.how == "crashed" or each.ended.error == "it did not come to an end":
-            yield f"try {number} {each.ended.how}: {each.ended.error[-600:]}"
+    for ended in [each.ended for each in run.tries] + [ended for _, ended in run.orphans]:
+        if ended.how == "crashed" or ended.error == "it did not come to an end":
+            yield f"a try {ended.how}: {ended.error[-600:]}"
     if not is_over(run):
         yield f"not everybody has a verdict after {len(run.tries)} tries; the last: {run.tries[-1].ended}"
 
@@ -130,7 +131,7 @@ def _nothing_is_sent_twice(run):
 
 def _in_doubt(run):
     """Collect the addresses of batches that were on their way when a process ended or lost its task."""
-    checkpoints = [each.before for each in run.tries if each.before] + run.orphans
+    checkpoints = [each.before for each in run.tries] + [kept for kept, _ in run.orphans]
     numbers = {number for checkpoint in checkpoints if checkpoint for number in checkpoint["in_flight"]}
     cut = batches(person.raw for person in run.people)
     return {address for batch in cut if batch.number in numbers for address in batch.addresses}

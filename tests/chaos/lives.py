@@ -41,14 +41,21 @@ class State:
         if counted and self._writes == self._die_at:
             die()
         text = json.dumps(value)
-        try:
+        with of_the_task():
             with (self._folder / "every.state").open("a") as file:
                 file.write(text + "\n")
             replace(self._folder / f"{key}.state", text)
-        except FileNotFoundError:
-            raise RuntimeError("this try is not the task's any more") from None
         if counted and self._writes == -self._die_at:
             die()
+
+
+@contextlib.contextmanager
+def of_the_task():
+    """Refuse what a try writes whose place is gone, as Airflow refuses it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise RuntimeError("this try is not the task's any more") from None
 
 
 def replace(path, text):
@@ -73,7 +80,8 @@ class Ti:
         self._folder = folder
 
     def xcom_push(self, key, value):
-        replace(self._folder / f"{key}.xcom", json.dumps(value))
+        with of_the_task():
+            replace(self._folder / f"{key}.xcom", json.dumps(value))
 
 
 @dataclass

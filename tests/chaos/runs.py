@@ -8,31 +8,22 @@ import io
 import json
 import os
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cases import BULK, FAULTS, SINGLE
+from cases import BULK, SINGLE
 from crowd import Truth, crowd, of
-from lives import Ended, Task
 from neighbours import Neighbour
+from stage import AMPLE, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
 
-from airflow_provider_meisa.api import client, quota_file
 from airflow_provider_meisa.api.outcome_file import text_of_cell
-from airflow_provider_meisa.operators import audience
-from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
-KEY = "meisa_live_topsecretkey"
-SLUG = "onboarding"
+if TYPE_CHECKING:
+    from lives import Ended, Task
 
 _MOST_TRIES = 4
-_AMPLE = "1000/0.2s"
-_SHORT = "9/0.6s"
-_GATEWAY_TRIES = 5
 
 
 @dataclass
@@ -63,7 +54,8 @@ class Run:
     enrollments: list = field(default_factory=list)
     requests: list = field(default_factory=list)
     orphans: list = field(default_factory=list)
-    """Checkpoints of tries that were still alive when another began."""
+    """Of tries that were still alive when another began: the checkpoint at that time, and how they ended."""
+    deferrals: int = 0
 
 
 def perform(case, folder):
@@ -75,94 +67,19 @@ def perform(case, folder):
     people = crowd(chance, many=case.many)
     if case.operator == "single":
         people = [chance.choice([one for one in people if one.truth is not Truth.AGAIN])]
-    limits = _SHORT if case.story in ("short of requests", "deferred") else _AMPLE
+    limits = SHORT if case.story in ("short of requests", "deferred") else AMPLE
     with Neighbour(KEY, rate_limits=limits, latency_ms=chance.choice((0, 3))) as meisa:
         meisa.unsubscribe(sorted(of(people, Truth.SUPPRESSED)))
         meisa.seed(SLUG, sorted(of(people, Truth.THERE)))
-        _connect(meisa.url, folder, limits, timeout=1 if case.fault == "too slow" else 20)
-        arguments = _arguments(case, chance, people, folder)
-        run = Run(case, people, meisa, _task(case, arguments, folder), arguments, limits, folder)
-        _arm(case, chance, meisa)
+        connect(meisa.url, folder, limits, timeout=1 if case.fault == "too slow" else 20)
+        arguments = arguments_of(case, chance, people, folder)
+        run = Run(case, people, meisa, task_of(case, arguments, folder), arguments, limits, folder)
+        arm(case, chance, meisa)
         STORIES[case.story](run, chance)
         meisa.clear_faults()
         _recover(run)
         run.enrollments, run.requests = meisa.enrollments(SLUG), meisa.requests()
     return run
-
-
-def _connect(url, folder, limits, *, timeout):
-    extra = {"quota_store": f"file://{folder}/quota", "timeout": timeout, "rate_limits": limits}
-    meisa = {"conn_type": "meisa", "host": url, "password": KEY, "extra": extra}
-    warehouse = {"conn_type": "sqlite", "host": str(folder / "warehouse.db")}
-    os.environ["AIRFLOW_CONN_MEISA_DEFAULT"] = json.dumps(meisa)
-    os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
-
-
-def _arguments(case, chance, people, folder):
-    if case.operator == "single":
-        return {"contact_email": people[0].raw, "on_ambiguous": chance.choice(("resend", "resend", "fail"))}
-    suffix = chance.choice((".jsonl", ".jsonl.gz", ".csv", ".csv.gz"))
-    deferred = case.story == "deferred"
-    return {
-        **_source(case.operator, chance, people, folder),
-        "max_failed": chance.choice((None, None, 0)),
-        "skip_suppressed": chance.random() < 0.25,
-        "max_contacts": chance.choice((None, None, 10_000)),
-        "outcomes_path": str(folder / "outcomes" / f"run{suffix}"),
-        "on_ambiguous": chance.choice(("resend", "resend", "resend", "fail")),
-        "max_in_flight": chance.randint(1, 5),
-        "deferrable": deferred,
-        "defer_after": 0.2 if deferred else 30.0,
-    }
-
-
-def _source(operator, chance, people, folder):
-    """Put the people where the operator finds them."""
-    raws = [person.raw for person in people]
-    if operator == "bulk":
-        return {"emails": [[raw] for raw in raws] if chance.random() < 0.3 else raws}
-    if operator == "sql":
-        with closing(sqlite3.connect(folder / "warehouse.db")) as database, database:
-            database.execute("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
-            database.executemany("INSERT INTO contacts (email) VALUES (?)", [(raw,) for raw in raws])
-        sql = "SELECT email FROM contacts ORDER BY id"
-        return {"sql": sql, "conn_id": "warehouse", "staging_path": str(folder / "staging")}
-    name = chance.choice(("people.csv", "people.csv.gz", "people.jsonl", "people.jsonl.gz", "people.tsv"))
-    path = folder / name
-    with (gzip.open if name.endswith(".gz") else open)(path, "wt", encoding="utf-8", newline="") as file:
-        if "jsonl" in name:
-            file.writelines(json.dumps({"email": raw}) + "\n" for raw in raws)
-        else:
-            writer = csv.writer(file, delimiter="\t" if ".tsv" in name else ",")
-            writer.writerows([("id", "email"), *enumerate(raws)])
-    return {"path": str(path)}
-
-
-def _task(case, arguments, folder):
-    operator = {
-        "bulk": MeisaBulkEnrollOperator,
-        "sql": SqlToMeisaOperator,
-        "file": FileToMeisaOperator,
-        "single": MeisaEnrollOperator,
-    }[case.operator]
-    patches = [
-        (client, "_BACKOFF", lambda _state: 0.0),
-        (quota_file, "_LONGEST_LOCK", 0.5),
-        (audience, "SHORTEST_DEFERRAL", 0.1),
-        (audience, "_WAKE_EARLY", 0.1),
-    ]
-    return Task(
-        lambda: operator(task_id="task", sequence_slug=SLUG, **arguments), folder, folder / "log", patches
-    )
-
-
-def _arm(case, chance, meisa):
-    fault = FAULTS[case.fault]
-    if fault is None:
-        return
-    path = chance.choice([*[SINGLE if case.operator == "single" else BULK] * 5, ""])
-    times = chance.choice((1, 1, 2, _GATEWAY_TRIES + 1))
-    meisa.fault(**fault, path=path, times=times, skip=chance.choice((0, 0, 1, 2)) if case.many else 0)
 
 
 # What happens to a task.
@@ -173,6 +90,7 @@ def _whole(run, **death):
     before, first = _begin(run)
     ended = run.task.wait(run.task.start(**death))
     while ended.how == "deferred":
+        run.deferrals += 1
         time.sleep(max(0.0, ended.deferral[0]["moment"] - time.time()))
         ended = run.task.wait(run.task.start(ended.deferral))
     return _note(run, ended, before, first)
@@ -256,12 +174,12 @@ def _orphaned(run, chance):
     orphan, number = run.task.start(), run.task.tries
     stopped = _send_when(run, orphan, chance, signal.SIGSTOP) and _is_stopped(orphan)
     if stopped:
-        run.orphans.append(run.task.state())
+        kept = run.task.state()
         _tries(run)
         os.kill(orphan, signal.SIGCONT)
-    ended = _end_of(run, orphan, number)
-    if not stopped:
-        _note(run, ended, before, first)
+        run.orphans.append((kept, _end_of(run, orphan, number)))
+    else:
+        _note(run, run.task.wait(orphan), before, first)
         _tries(run)
 
 

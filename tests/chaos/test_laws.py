@@ -109,3 +109,38 @@ def test_what_is_left_behind_is_noticed(run, name):
 def test_a_run_that_does_not_end_is_noticed(run, last):
     last.account["complete"] = False
     assert "not everybody has a verdict" in told(run)
+
+
+def play(story, folder, monkeypatch):
+    for name in ("MEISA_DEFAULT", "WAREHOUSE"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", "")
+    return perform(Case("bulk", "no fault", story, 0), folder)
+
+
+def ends(run):
+    return [each.ended.how for each in run.tries]
+
+
+@pytest.mark.parametrize("story", ["killed as it notes", "killed as it sends", "killed as it records"])
+def test_a_story_of_death_has_one(story, tmp_path, monkeypatch):
+    assert ends(play(story, tmp_path, monkeypatch)) == ["killed", "success"]
+
+
+def test_who_is_told_to_stop_fails_and_is_tried_again(tmp_path, monkeypatch):
+    assert ends(play("told to stop", tmp_path, monkeypatch)) == ["retry", "success"]
+
+
+def test_an_orphan_is_still_there_when_another_has_ended(tmp_path, monkeypatch):
+    assert len(play("orphaned", tmp_path, monkeypatch).orphans) == 1
+
+
+def test_a_cleared_task_runs_twice(tmp_path, monkeypatch):
+    assert ends(play("cleared", tmp_path, monkeypatch)) == ["success", "success"]
+
+
+def test_who_is_short_of_requests_waits(tmp_path, monkeypatch):
+    assert play("short of requests", tmp_path, monkeypatch).tries[-1].account["waited_s"] > 0
+
+
+def test_who_is_deferred_waits_in_the_triggerer(tmp_path, monkeypatch):
+    assert play("deferred", tmp_path, monkeypatch).deferrals > 0

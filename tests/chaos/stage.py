@@ -1,0 +1,105 @@
+"""What a run begins with: connections, a source with people in it, an operator, and a fault."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import sqlite3
+from contextlib import closing
+
+from cases import BULK, FAULTS, SINGLE
+from lives import Task
+
+from airflow_provider_meisa.api import client, quota_file
+from airflow_provider_meisa.operators import audience
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+
+KEY = "meisa_live_topsecretkey"
+SLUG = "onboarding"
+AMPLE = "1000/0.2s"
+SHORT = "3/0.5s"
+
+_GATEWAY_TRIES = 5
+
+
+def connect(url, folder, limits, *, timeout):
+    """Point the connections at the sandbox and at the warehouse."""
+    extra = {"quota_store": f"file://{folder}/quota", "timeout": timeout, "rate_limits": limits}
+    meisa = {"conn_type": "meisa", "host": url, "password": KEY, "extra": extra}
+    warehouse = {"conn_type": "sqlite", "host": str(folder / "warehouse.db")}
+    os.environ["AIRFLOW_CONN_MEISA_DEFAULT"] = json.dumps(meisa)
+    os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
+
+
+def arguments_of(case, chance, people, folder):
+    """Draw the parameters of the operator, and put the people where it finds them."""
+    if case.operator == "single":
+        return {"contact_email": people[0].raw, "on_ambiguous": chance.choice(("resend", "resend", "fail"))}
+    suffix = chance.choice((".jsonl", ".jsonl.gz", ".csv", ".csv.gz"))
+    deferred = case.story == "deferred"
+    return {
+        **_source(case.operator, chance, people, folder),
+        "max_failed": chance.choice((None, None, 0)),
+        "skip_suppressed": chance.random() < 0.25,
+        "max_contacts": chance.choice((None, None, 10_000)),
+        "outcomes_path": str(folder / "outcomes" / f"run{suffix}"),
+        "on_ambiguous": chance.choice(("resend", "resend", "resend", "fail")),
+        "max_in_flight": chance.randint(1, 5),
+        "deferrable": deferred,
+        "defer_after": 0.2 if deferred else 30.0,
+    }
+
+
+def _source(operator, chance, people, folder):
+    """Put the people where the operator finds them."""
+    raws = [person.raw for person in people]
+    if operator == "bulk":
+        return {"emails": [[raw] for raw in raws] if chance.random() < 0.3 else raws}
+    if operator == "sql":
+        with closing(sqlite3.connect(folder / "warehouse.db")) as database, database:
+            database.execute("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
+            database.executemany("INSERT INTO contacts (email) VALUES (?)", [(raw,) for raw in raws])
+        sql = "SELECT email FROM contacts ORDER BY id"
+        return {"sql": sql, "conn_id": "warehouse", "staging_path": str(folder / "staging")}
+    name = chance.choice(("people.csv", "people.csv.gz", "people.jsonl", "people.jsonl.gz", "people.tsv"))
+    path = folder / name
+    with (gzip.open if name.endswith(".gz") else open)(path, "wt", encoding="utf-8", newline="") as file:
+        if "jsonl" in name:
+            file.writelines(json.dumps({"email": raw}) + "\n" for raw in raws)
+        else:
+            writer = csv.writer(file, delimiter="\t" if ".tsv" in name else ",")
+            writer.writerows([("id", "email"), *enumerate(raws)])
+    return {"path": str(path)}
+
+
+def task_of(case, arguments, folder):
+    """Make the task."""
+    operator = {
+        "bulk": MeisaBulkEnrollOperator,
+        "sql": SqlToMeisaOperator,
+        "file": FileToMeisaOperator,
+        "single": MeisaEnrollOperator,
+    }[case.operator]
+    patches = [
+        (client, "_BACKOFF", lambda _state: 0.0),
+        (quota_file, "_LONGEST_LOCK", 0.5),
+        (audience, "SHORTEST_DEFERRAL", 0.1),
+        (audience, "_WAKE_EARLY", 0.1),
+    ]
+    return Task(
+        lambda: operator(task_id="task", sequence_slug=SLUG, **arguments), folder, folder / "log", patches
+    )
+
+
+def arm(case, chance, meisa):
+    """Arm the fault of the run, for some of its requests."""
+    fault = FAULTS[case.fault]
+    if fault is None:
+        return
+    path = chance.choice([*[SINGLE if case.operator == "single" else BULK] * 5, ""])
+    times = chance.choice((1, 1, 2, _GATEWAY_TRIES + 1))
+    meisa.fault(**fault, path=path, times=times, skip=chance.choice((0, 0, 1, 2)) if case.many else 0)
