@@ -19,7 +19,7 @@ from airflow_provider_meisa.api.outcome_file import OutcomeFile, text_of_cell
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.api.privacy import printable
 from airflow_provider_meisa.hooks.meisa import MeisaHook
-from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_formats import read_addresses
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -233,6 +233,26 @@ def test_a_slug_that_could_forge_a_line_is_refused_before_anything_is_sent(
         getattr(hook, call)(given, FORGED)
     assert str(caught.value).isprintable()
     assert meisa_sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        lambda: MeisaBulkEnrollOperator(task_id="task", emails=[], sequence_slug=FORGED),
+        lambda: MeisaEnrollOperator(task_id="task", contact_email="nobody", sequence_slug=FORGED),
+    ],
+    ids=["no addresses", "an invalid address"],
+)
+def test_a_task_refuses_such_a_slug_also_where_there_is_nothing_to_send(meisa_connection, caplog, operator):
+    class Ti:
+        dag_id, run_id, task_id, map_index = "dag", "run", "task", -1
+
+        def xcom_push(self, key, value):
+            pass
+
+    with pytest.raises(AirflowException, match="line breaks or control characters"):
+        operator().execute({"ti": Ti()})
+    assert all(line.isprintable() for line in lines_of(caplog))
 
 
 @pytest.mark.parametrize("name", ["a\nforged.csv", "a\x1b[31m.csv", "a\nb.nothing"])

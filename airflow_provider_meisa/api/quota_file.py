@@ -22,7 +22,7 @@ from airflow_provider_meisa.api.quota_state import State, after_loss, decide, fr
 _OPEN = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _LONGEST_LOCK = 30.0  # seconds; an operation holds the lock for less than one thousandth of this
-_LOOK_AGAIN = 0.002
+_FIRST_LOOK, _LAST_LOOK = 0.0001, 0.005  # an operation takes less than a millisecond: looking often keeps the pace
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,7 @@ def _flock(descriptor: int) -> None:
     :raises TimeoutError: if it is not free in time.
     """
     deadline = time.monotonic() + _LONGEST_LOCK
+    pause = _FIRST_LOOK
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,6 +155,7 @@ def _flock(descriptor: int) -> None:
                 raise TimeoutError(
                     errno.ETIMEDOUT, "another process holds its lock, and may be frozen"
                 ) from None
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_LOOK)
         else:
             return

@@ -224,6 +224,9 @@ class AudienceOperator(LineageMixin, MeisaOperator):
 
     def _check(self) -> None:
         """See that the parameters can be used, before anything is asked or sent."""
+        from airflow_provider_meisa.api.sequences import check_slug
+
+        check_slug(self.sequence_slug)
         self.check_choice("on_empty", ON_NO)
         self.check_choice("on_ambiguous", ON_AMBIGUOUS)
         self.check_choice("on_changed_audience", ON_CHANGED_AUDIENCE)

@@ -101,9 +101,7 @@ class MeisaEnrollOperator(MeisaOperator):
         with airflow_failures(final=_IN_DOUBT if self.on_ambiguous == "fail" else ()):
             hook = MeisaHook(self.meisa_conn_id)
             leave_link(context, hook, self.sequence_slug)
-            self.check_choice("on_already_enrolled", ON_NO)
-            self.check_choice("on_suppressed", ON_NO)
-            self.check_choice("on_ambiguous", ON_AMBIGUOUS)
+            self._check()
             outcome = check(revealed(self.contact_email))
             if not isinstance(outcome, Outcome):
                 outcome = self._enroll(hook.get_conn(), outcome)
@@ -118,6 +116,14 @@ class MeisaEnrollOperator(MeisaOperator):
         self._conclude(outcome)
         tell_outlets(context, self.outlets, self._account(outcome))
         return result
+
+    def _check(self) -> None:
+        from airflow_provider_meisa.api.sequences import check_slug
+
+        check_slug(self.sequence_slug)
+        self.check_choice("on_already_enrolled", ON_NO)
+        self.check_choice("on_suppressed", ON_NO)
+        self.check_choice("on_ambiguous", ON_AMBIGUOUS)
 
     def _enroll(self, client: MeisaClient, address: str) -> Outcome:
         from airflow_provider_meisa.api import sequences

@@ -106,10 +106,18 @@ class StagedCopy:
         with self._failures():
             try:
                 with self._note.open("rb") as file:
-                    note: dict[str, Any] = json.loads(file.read())
-            except (FileNotFoundError, ValueError):
+                    note = json.loads(file.read())
+            except (FileNotFoundError, ValueError, RecursionError):
                 return {}
-        return note
+        return note if self._is_ours(note) else {}
+
+    def _is_ours(self, note: object) -> bool:
+        """Say whether a note is whole, and names a file of this copy: that file is read, and removed."""
+        match note:
+            case {"query": str(), "file": str(file), "rows": int()}:
+                return file.startswith(f"{self._name}-") and "/" not in file
+            case _:
+                return False
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

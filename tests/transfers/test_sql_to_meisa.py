@@ -309,15 +309,39 @@ def test_a_copy_that_was_cut_short_counts_for_nothing(warehouse, staging, monkey
     assert list(operator().read(context())) == PEOPLE[:5]
 
 
-def test_a_note_that_cannot_be_read_counts_for_nothing(warehouse, staging):
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        '{"file":',
+        "[]",
+        "[" * 100_000,
+        "{}",
+        '{"query": "q", "rows": "many"}',
+        '{"query": 1, "file": 2, "rows": 3}',
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_note_that_is_none_of_ours_counts_for_nothing(warehouse, staging, tampered):
     warehouse.fill(PEOPLE[:5])
     list(operator().read(context()))
     note = next(file for file, _ in staging() if file.suffix == ".json")
-    note.write_text('{"file":')
+    note.write_text(tampered)
     warehouse.fill(PEOPLE[:2])
     assert list(operator().read(context())) == PEOPLE[:2]
     operator().finished(context())
     assert staging() == []
+
+
+def test_a_note_that_names_a_file_elsewhere_reads_and_removes_nothing_there(warehouse, staging, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text('["grace@example.com"]')
+    warehouse.fill(PEOPLE[:5])
+    list(operator().read(context()))
+    note = next(file for file, _ in staging() if file.suffix == ".json")
+    note.write_text(json.dumps({**json.loads(note.read_text()), "file": "../precious"}))
+    assert list(operator().read(context())) == PEOPLE[:5]
+    operator().finished(context())
+    assert precious.exists()
 
 
 def test_values_of_every_type_come_back_as_valid_or_as_invalid_as_they_went(tmp_path):
