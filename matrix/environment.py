@@ -82,19 +82,9 @@ class Environment:
 
         :raises Failed: if something cannot be installed, or what was installed does not fit together.
         """
-        uv = Path(sys.executable).with_name("uv")
-        said([uv, "venv", "--quiet", "--clear", "--python", interpreter, self.folder], outside())
+        said([interpreter, "-m", "venv", "--clear", self.folder], outside())
         ours = f"airflow-provider-meisa{f'[{extras}]' if extras else ''} @ {wheel.as_uri()}"
         wishes = [ours, f"apache-airflow=={line.airflow}", *others]
-        install: list[str | Path] = [
-            uv,
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            self.python,
-            "--constraint",
-            line.constraints,
-        ]
-        said([*install, *wishes], outside())
-        said([uv, "pip", "check", "--quiet", "--python", self.python], outside())
+        pip = [self.python, "-m", "pip", "--disable-pip-version-check"]
+        said([*pip, "install", "--quiet", "--constraint", line.constraints, *wishes], outside())
+        said([*pip, "check"], outside())

@@ -22,7 +22,10 @@ from airflow_provider_meisa.api.quota_state import State, after_loss, decide, fr
 _OPEN = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _LONGEST_LOCK = 30.0  # seconds; an operation holds the lock for less than one thousandth of this
-_FIRST_LOOK, _LAST_LOOK = 0.0001, 0.005  # an operation takes less than a millisecond: looking often keeps the pace
+_FIRST_LOOK, _LAST_LOOK = (
+    0.0001,
+    0.005,
+)  # an operation takes less than a millisecond: looking often keeps the pace
 
 log = logging.getLogger(__name__)
 
