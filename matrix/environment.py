@@ -85,6 +85,6 @@ class Environment:
         said([interpreter, "-m", "venv", "--clear", self.folder], outside())
         ours = f"airflow-provider-meisa{f'[{extras}]' if extras else ''} @ {wheel.as_uri()}"
         wishes = [ours, f"apache-airflow=={line.airflow}", *others]
-        pip = [self.python, "-m", "pip", "--disable-pip-version-check"]
+        pip: list[str | Path] = [self.python, "-m", "pip", "--disable-pip-version-check"]
         said([*pip, "install", "--quiet", "--constraint", line.constraints, *wishes], outside())
         said([*pip, "check"], outside())
