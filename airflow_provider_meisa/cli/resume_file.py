@@ -68,11 +68,11 @@ class ResumeFile:
             kept = json.loads(text)
             run, checkpoint = kept["run"], Checkpoint.from_json(kept["checkpoint"])
         except (
-            ValueError,
             KeyError,
-            TypeError,
             RecursionError,
-        ):  # the checkpoint's own error is a ValueError
+            TypeError,
+            ValueError,
+        ):  # of which the checkpoint's own error is one
             raise MeisaInputError(
                 f"{self._path} was not written by this version of this command. Nothing was sent. Name another "
                 "--resume-file, or remove it to begin anew."

@@ -13,9 +13,8 @@ from airflow_provider_meisa.api.privacy import mask_address, scrub
 _STATES = ("sending", "waiting", "stopped", "complete")
 _MOST_ATTENTION = 50
 _LONGEST_PATH = 1000
-_LONE_AT = re.compile(
-    r"[\w ,.-]{1,100} @"
-)  # "nothing before the @" is no address, though `scrub` would make it one
+# "nothing before the @" is no address, though `scrub` would make it one.
+_LONE_AT = re.compile(r"[\w ,.-]{1,100} @")
 
 
 def read_json(stored: object) -> object:

@@ -22,10 +22,7 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     Behaviour("X-API-Key on every request; 401 without a known key, 403 without the scope", DOCUMENTED),
     Behaviour("60 requests a minute and 1,000 an hour per key; 429 beyond", DOCUMENTED),
     Behaviour("Retry-After in whole seconds on a 429", INFERRED),
-    Behaviour(
-        "each limit is a sliding log that does not count what it refuses itself",
-        UNKNOWN,
-    ),
+    Behaviour("each limit is a sliding log that does not count what it refuses itself", UNKNOWN),
     Behaviour("live and test keys; a test key touches no live contact", DOCUMENTED),
     Behaviour("sequences are shared by both environments, contacts and enrollments are not", UNKNOWN),
     Behaviour("ping answers scopes, environment and product under these names", INFERRED),
