@@ -22,9 +22,8 @@ from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-_LONGEST_WAIT = (
-    10.0  # seconds that a look waits for the rate limits, with its worker slot; then it looks again later
-)
+# Seconds that a look waits for the rate limits, with its worker slot; then it looks again later.
+_LONGEST_WAIT = 10.0
 
 
 class MeisaSequenceSensor(BaseSensorOperator):
