@@ -17,6 +17,7 @@ VERSION = 1
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
 _MOST_BYTES = 1000
+_NUMBERS = ("next_batch", "requests", "repeats", "rate_limited", "stalled", "max_tries")
 _LONG = 1e12  # seconds: longer than any run, and later than any begins
 
 
@@ -35,6 +36,8 @@ class Checkpoint:
     :param stalled: how many stretches in a row could send nothing, because the rate limits left too little room.
     :param resumed: whether a later try has gone on from an earlier one.
     :param complete: whether every address has its verdict.
+    :param max_tries: Airflow's number of that name when it became complete. Clearing the task raises it; a retry of
+        a task that was interrupted afterwards finds the same.
     """
 
     next_batch: int = 0
@@ -51,6 +54,7 @@ class Checkpoint:
     stalled: int = 0
     resumed: bool = False
     complete: bool = False
+    max_tries: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -79,6 +83,7 @@ class Checkpoint:
         :raises MeisaInputError: if it is not one that this version has written.
         """
         names = {each.name for each in fields(cls)}
+        value = {"max_tries": 0, **value} if isinstance(value, dict) else value  # 0.1.0 did not write it
         if not isinstance(value, dict) or set(value) != {"version", *names} or not _is_written_by_us(value):
             raise MeisaInputError(
                 "The checkpoint of an earlier try was written by another version of this provider, or by something "
@@ -99,7 +104,7 @@ def chained(fingerprint: str, batch: Batch) -> str:
 
 def _is_written_by_us(value: Mapping[str, Any]) -> bool:
     """Say whether each field holds what `Checkpoint.as_json` writes there."""
-    numbers = [value[name] for name in ("next_batch", "requests", "repeats", "rate_limited", "stalled")]
+    numbers = [value[name] for name in _NUMBERS]
     times = [value[name] for name in ("waited", "started_at")]
     lists = [value[name] for name in ("in_flight", "unsent")]
     counts, attention = value["counts"], value["attention"]

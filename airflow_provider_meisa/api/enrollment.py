@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +25,8 @@ from airflow_provider_meisa.api.quota import Slot, Wait
 
 _MOST_REFUSALS_FOR_RATE = 20
 _IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
+# In the counts of an earlier try these can only come from an answer; of the others, some are found without asking.
+_ANSWERED = (Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.FAILED, Verdict.UNREPORTED)
 
 Record = Callable[[int, Sequence[Outcome]], None]
 
@@ -59,7 +61,8 @@ class Enrollment:
     returns after a `Send` is the intent, to be kept before the batch is sent; with it a later try goes on exactly.
 
     :param batches: the audience, cut into batches; the same ones in each try.
-    :param reserve: asks the quota for a slot, or how long to wait for one.
+    :param reserve: asks the quota for a slot, or how long to wait for one. If it fails before the run has begun,
+        `step` raises that, and there is nothing to account for; later it stops the run.
     :param checkpoint: where an earlier try has come to.
     :param record: told the number of each batch and the outcomes of all its addresses; told again if they change.
     :param max_in_flight: how many batches may be on their way at a time.
@@ -90,10 +93,13 @@ class Enrollment:
         self._suppressed = suppressed
         self._next = 0
         self._fingerprint = ""
-        self._waiting: deque[Batch] = deque()
+        # A batch taken from the audience is in one of the two until it is counted; on its way between them, in both.
+        self._waiting: dict[int, Batch] = {}
         self._in_flight: dict[int, Batch] = {}
         self._doubtful: set[int] = set()
-        self._accepted = 0
+        self._has_begun = bool(self._from.next_batch)
+        self._goes_alone = True
+        self._was_accepted = any(self.tally.counts[verdict] for verdict in _ANSWERED)
         self._rate_refusals = 0
         self._stopped_by: MeisaError | None = None
 
@@ -106,8 +112,8 @@ class Enrollment:
         self._doubtful = set(self._from.in_flight)
         again = {*self._from.in_flight, *self._from.unsent}
         while self._next < self._from.next_batch and (batch := self._take()):
-            if batch.number in again:
-                self._waiting.append(batch)
+            if batch.number not in again:
+                del self._waiting[batch.number]
         if self._stopped_by is not None:
             raise self._stopped_by
         if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
@@ -123,14 +129,13 @@ class Enrollment:
                 "them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
             )
         # Meanwhile all addresses of a batch may have become known to be suppressed.
-        for batch in [batch for batch in self._waiting if not batch.addresses]:
-            self._waiting.remove(batch)
+        for batch in [batch for batch in self._waiting.values() if not batch.addresses]:
             self._settle(batch, [])
 
     def step(self) -> Send | Wait | Collect | Done:
         """Say what to do next."""
         if self._stopped_by is None and not self._waiting:
-            self._waiting.extend(self._next_to_send())
+            self._take_one_to_send()
         if self._stopped_by is None and self._waiting:
             return self._send() if len(self._in_flight) < self._room else Collect()
         if self._in_flight:
@@ -139,40 +144,46 @@ class Enrollment:
         return Done(self._stopped_by)
 
     def answered(self, send: Send, reply: BulkReply) -> Counter[Verdict]:
-        """Take in the answer to a batch, and return its counts."""
-        self._accepted += 1
+        """Take in the answer to a batch, and return its counts.
+
+        If the outcomes cannot be recorded, that is raised, and the batch stays one that may have been carried out.
+        """
+        self._goes_alone = False
+        self._was_accepted = True
         self._rate_refusals = 0
-        del self._in_flight[send.batch.number]
         ours = send.batch.number in self._doubtful
         return self._settle(send.batch, [*map(possibly_ours, reply.outcomes)] if ours else reply.outcomes)
 
-    def refused(self, send: Send, error: MeisaError) -> None:
-        """Take in the failure of a batch.
+    def refused(self, send: Send, error: MeisaError) -> bool:
+        """Take in the failure of a batch, and say whether its addresses have their verdicts with it.
 
         A 429 puts the batch back. A refusal of the batch's fields fails its addresses, and stops the run only
-        if no batch was accepted before it. Every other failure concerns all addresses: it stops the run.
+        if no batch was accepted before it, in this try or an earlier one. Every other failure concerns all
+        addresses: it stops the run.
         """
-        batch = self._in_flight.pop(send.batch.number)
-        if isinstance(error, MeisaInvalidRequestError) and self._accepted:
-            reason = error.reason or f"the batch was refused ({error.status})"
-            self._settle(batch, [Outcome(address, Verdict.FAILED, reason) for address in batch.addresses])
-            return
+        batch = send.batch
         if isinstance(error, _IN_DOUBT) or (isinstance(error, MeisaRefusedError) and error.possibly_done):
             self._doubtful.add(batch.number)
-        self._waiting.append(batch)
+        self._waiting[batch.number] = batch
+        del self._in_flight[batch.number]
+        if isinstance(error, MeisaInvalidRequestError) and self._was_accepted:
+            reason = error.reason or f"the batch was refused ({error.status})"
+            self._settle(batch, [Outcome(address, Verdict.FAILED, reason) for address in batch.addresses])
+            return True
         if isinstance(error, MeisaRateLimitError) and self._rate_refusals < _MOST_REFUSALS_FOR_RATE:
             self._rate_refusals += 1
         elif self._stopped_by is None:
             self._stopped_by = error
+        return False
 
     def checkpoint(self, *, complete: bool = False) -> Checkpoint:
         """Say how far the run has come."""
-        waiting = {batch.number for batch in self._waiting}
+        in_flight = {*self._in_flight, *(self._waiting.keys() & self._doubtful)}
         return Checkpoint(
             next_batch=self._next,
             fingerprint=self._fingerprint,
-            in_flight=tuple(sorted({*self._in_flight, *(waiting & self._doubtful)})),
-            unsent=tuple(sorted(waiting - self._doubtful)),
+            in_flight=tuple(sorted(in_flight)),
+            unsent=tuple(sorted(self._waiting.keys() - in_flight)),
             counts={verdict.value: count for verdict, count in self.tally.counts.items()},
             attention=tuple(self.tally.attention),
             complete=complete,
@@ -181,14 +192,22 @@ class Enrollment:
     @property
     def _room(self) -> int:
         """The first batch goes alone: what concerns every address then shows before a second is sent."""
-        return self._max_in_flight if self._accepted else 1
+        return 1 if self._goes_alone else self._max_in_flight
 
-    def _send(self) -> Send | Wait:
-        decision = self._reserve()
+    def _send(self) -> Send | Wait | Collect | Done:
+        try:
+            decision = self._reserve()
+        except MeisaError as error:
+            if not self._has_begun:
+                raise
+            self._stopped_by = error
+            return self.step()
         if isinstance(decision, Wait):
             return decision
-        batch = self._waiting.popleft()
+        self._has_begun = True
+        batch = next(iter(self._waiting.values()))
         self._in_flight[batch.number] = batch
+        del self._waiting[batch.number]
         return Send(batch, decision)
 
     def _take(self) -> Batch | None:
@@ -200,28 +219,30 @@ class Enrollment:
             self._stopped_by = self._stopped_by or error
         if batch is None:
             return None
-        self._next = batch.number + 1
-        self._fingerprint = chained(self._fingerprint, batch)
-        return without(batch, self._suppressed)
+        fingerprint = chained(self._fingerprint, batch)
+        self._waiting[batch.number] = taken = without(batch, self._suppressed)
+        self._next, self._fingerprint = batch.number + 1, fingerprint
+        return taken
 
-    def _next_to_send(self) -> list[Batch]:
+    def _take_one_to_send(self) -> None:
         """Take the next batch that has addresses to send; settle those that have none on the way."""
-        while batch := self._take():
-            if batch.addresses:
-                return [batch]
+        while (batch := self._take()) and not batch.addresses:
             self._settle(batch, [])
-        return []
 
     def _settle(self, batch: Batch, outcomes: Sequence[Outcome]) -> Counter[Verdict]:
+        """Record a batch, count it, and only then let go of it: no failure in between makes it vanish."""
         everyone = [*batch.set_aside, *outcomes]
-        self._doubtful.discard(batch.number)
         if self._record:
             self._record(batch.number, everyone)
-        return self.tally.add(everyone)
+        counts = self.tally.add(everyone)
+        for among in (self._in_flight, self._waiting):
+            among.pop(batch.number, None)
+        self._doubtful.discard(batch.number)
+        return counts
 
     def _set_rest_aside(self) -> None:
         """Give those that have no verdict yet one for this try; they are left for a later one."""
-        for batch in self._waiting:
+        for batch in self._waiting.values():
             doubtful = batch.number in self._doubtful
             verdict, reason = (
                 (Verdict.UNREPORTED, "the answer was lost") if doubtful else (Verdict.UNTRIED, "")

@@ -235,7 +235,10 @@ class _reachable:  # noqa: N801 (used as a context manager, like contextlib's ow
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
+        # Behind an object store are botocore, google.auth, azure: what they raise shares no class but this one.
+        refusal = OSError if isinstance(self._path, pathlib.Path) else Exception
+        if isinstance(error, refusal):
+            cause = getattr(error, "strerror", None) or type(error).__name__
             raise MeisaUnreachableError(
-                f"The outcomes at {self._path} cannot be written: {error.strerror or type(error).__name__}."
+                f"The outcomes at {self._path} cannot be written: {cause}."
             ) from error

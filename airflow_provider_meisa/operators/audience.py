@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Done
-from airflow_provider_meisa.api.errors import MeisaInputError, MeisaRateLimitError
-from airflow_provider_meisa.api.outcomes import Verdict, check_limit, objections
+from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
+from airflow_provider_meisa.api.outcomes import Tally, Verdict, check_limit, objections
 from airflow_provider_meisa.api.quota import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
@@ -24,7 +24,7 @@ from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.batch_log import tell_account
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
 from airflow_provider_meisa.operators.engine import Outset, leg_of
-from airflow_provider_meisa.operators.leg import Leg, spent
+from airflow_provider_meisa.operators.leg import Leg, account_of, spent
 from airflow_provider_meisa.operators.lineage import LineageMixin
 from airflow_provider_meisa.operators.record import Record
 from airflow_provider_meisa.operators.watch import Watch
@@ -170,7 +170,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
             self._check()
             self._client = client = hook.get_conn()
             store = store_of(context)
-            start = start_of(store, cursor)
+            start = start_of(store, cursor, context["ti"].max_tries)
             if start.stalled >= _MOST_STALLED:
                 client.max_wait = math.inf
             with self._watch(context, client, start) as watch:
@@ -178,7 +178,12 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 record = Record(self.outcomes_path, rejects_only=self.rejects_only)
                 try:
                     if self.preview:
-                        return self._preview(context, client)
+                        return self._preview(outset)
+                    if start.complete:
+                        return self._end(outset, record, self._account_again(outset))
+                    if cursor is None and not start.next_batch:
+                        # What an earlier try has read, and sent nothing of, may be old.
+                        self.finished(context)
                     leg = leg_of(self, outset, record)
                     step = leg.perform()
                 except MeisaRateLimitError as error:  # of what is asked before the first batch is sent
@@ -188,10 +193,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                     raise
                 if isinstance(step, Wait):
                     self._defer(step.seconds, outset, leg.checkpoint(), stalled=not leg.has_answers)
-                account = self._account_for(leg, step, outset, record)
-        self._conclude(account)
-        tell_outlets(context, self.outlets, account)
-        return account
+                return self._end(outset, record, self._account_for(leg, step, outset, record))
 
     def _watch(self, context: Context, client: MeisaClient, start: Checkpoint) -> Watch:
         state = None if self.preview else state_of(context)
@@ -205,16 +207,45 @@ class AudienceOperator(LineageMixin, MeisaOperator):
             complete=step.stopped_by is None,
             outcomes_path=self.outcomes_path or None,
         )
-        record.finish(account)
-        outset.context["ti"].xcom_push(key=XCOM_KEY, value=account)
+        ti = outset.context["ti"]
+        ti.xcom_push(key=XCOM_KEY, value=account)
         tell_account(account)
+        record.finish(account)
         if step.stopped_by is None:
-            outset.store.finish(leg.checkpoint(complete=True).as_json())
-            record.discard_parts()
-            self.finished(outset.context)
+            ended = replace(leg.checkpoint(complete=True), max_tries=ti.max_tries)
+            outset.store.save(ended.as_json())
         outset.watch.end(leg.checkpoint(), account)
         if step.stopped_by is not None:
-            raise step.stopped_by
+            in_doubt = self.on_ambiguous == "fail" and bool(leg.checkpoint().in_flight)
+            with airflow_failures(final=(MeisaError,) if in_doubt else ()):
+                raise step.stopped_by
+        return account
+
+    def _account_again(self, outset: Outset) -> dict[str, object]:
+        """Make the summary once more that a try has left which was interrupted afterwards."""
+        ended = outset.start
+        self.account = account_of(
+            ended,
+            Tally(ended.counts, ended.attention),
+            self.sequence_slug,
+            outcomes_path=self.outcomes_path or None,
+            meisa_conn_id=self.meisa_conn_id,
+        )
+        outset.context["ti"].xcom_push(key=XCOM_KEY, value=self.account)
+        tell_account(self.account)
+        outset.watch.end(ended, self.account)
+        return self.account
+
+    def _end(self, outset: Outset, record: Record, account: dict[str, object]) -> dict[str, object]:
+        """Put away what only a later try would need, now that there is none to come, and say what became of it.
+
+        A failure in here is harmless: the retry finds that everybody has a verdict, and ends the task.
+        """
+        record.discard_parts()
+        self.finished(outset.context)
+        tell_outlets(outset.context, self.outlets, account)
+        outset.store.end()
+        self._conclude(account)
         return account
 
     @property
@@ -249,13 +280,21 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         outset.watch.tell(now, datetime.fromtimestamp(moment, UTC))
         self.defer(trigger=MeisaQuotaTrigger(moment=moment, cursor=now.as_json()), method_name="resume")
 
-    def _preview(self, context: Context, client: MeisaClient) -> dict[str, object]:
+    def _preview(self, outset: Outset) -> dict[str, object]:
         from airflow_provider_meisa.operators.preview import preview
 
+        context, client = outset.context, outset.client
         try:
-            report = preview(client, self.sequence_slug, self.read(context), meisa_conn_id=self.meisa_conn_id)
+            report = preview(
+                client,
+                self.sequence_slug,
+                self.read(context),
+                meisa_conn_id=self.meisa_conn_id,
+                override_unsubscribe=self.override_unsubscribe,
+            )
         finally:
-            self.finished(context)
+            if not outset.start.next_batch:  # else the run goes on with what was read
+                self.finished(context)
         self.log.info("Preview: nothing was sent. %s", report)
         tell_outlets(context, self.outlets, report)
         return report

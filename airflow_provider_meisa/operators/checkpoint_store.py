@@ -28,8 +28,8 @@ class CheckpointStore(Protocol):
     def save(self, value: Mapping[str, Any]) -> None:
         """Keep this instead. An exception means that the task is no longer ours to run: send nothing."""
 
-    def finish(self, value: Mapping[str, Any]) -> None:
-        """Keep this, or nothing: a start that finds it begins anew."""
+    def end(self) -> None:
+        """Keep nothing that has no end of its own: the task is over."""
 
 
 def store_of(context: Any) -> CheckpointStore:
@@ -43,10 +43,12 @@ def state_of(context: Any) -> Any:
     return context.get("task_state_store") if hasattr(context, "get") else None
 
 
-def start_of(store: CheckpointStore, cursor: Mapping[str, Any] | None) -> Checkpoint:
+def start_of(store: CheckpointStore, cursor: Mapping[str, Any] | None, max_tries: int) -> Checkpoint:
     """Find where to begin: where this run has come to, or at the beginning.
 
     :param cursor: what the trigger carried, in a leg that follows a deferral.
+    :param max_tries: of the task instance; see `Checkpoint`.
+    :return: one that is complete, if the task was interrupted when nobody was left to be sent.
     :raises MeisaInputError: if what was kept was not written by this version.
     """
     kept, carried = (Checkpoint.from_json(value) if value else None for value in (store.load(), cursor))
@@ -55,13 +57,18 @@ def start_of(store: CheckpointStore, cursor: Mapping[str, Any] | None) -> Checkp
     if carried and start.started_at != carried.started_at:
         start = carried
     if cursor is None:
-        start = replace(_of_a_new_try(start), stalled=0)
+        start = replace(_of_a_new_try(start, max_tries), stalled=0)
     return start if start.started_at else replace(start, started_at=time.time())
 
 
-def _of_a_new_try(start: Checkpoint) -> Checkpoint:
+def _of_a_new_try(start: Checkpoint, max_tries: int) -> Checkpoint:
+    if start.complete and start.max_tries == max_tries:
+        log.info(
+            "An earlier try has enrolled everybody before it was interrupted: nothing is left to be sent."
+        )
+        return start
     if start.complete:
-        log.info("An earlier try has enrolled everybody; this one begins anew.")
+        log.info("An earlier try has enrolled everybody, and the task was cleared: this one begins anew.")
         return Checkpoint()
     if start.next_batch:
         log.info("Going on after %d batches of an earlier try.", start.next_batch)
@@ -86,9 +93,8 @@ class StateStore:
 
         self._state.set(KEY, dict(value), retention=NEVER_EXPIRE)
 
-    def finish(self, value: Mapping[str, Any]) -> None:
-        """Keep this."""
-        self.save(value)
+    def end(self) -> None:
+        """Keep what there is: it goes with the run."""
 
 
 class VariableStore:
@@ -114,6 +120,6 @@ class VariableStore:
         """Keep this instead."""
         Variable.set(self._name, json.dumps(value), description="Checkpoint of a Meisa enrollment")
 
-    def finish(self, value: Mapping[str, Any]) -> None:
+    def end(self) -> None:
         """Keep nothing: a Variable has no end of its own."""
         Variable.delete(self._name)

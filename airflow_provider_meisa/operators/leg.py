@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
 from airflow_provider_meisa.api.errors import MeisaError
-from airflow_provider_meisa.api.outcomes import summary
+from airflow_provider_meisa.api.outcomes import Tally, summary
 from airflow_provider_meisa.api.quota import Slot, Wait
 from airflow_provider_meisa.operators.batch_log import BatchLog
 
@@ -44,7 +44,7 @@ class Leg:
     :param send: sends one batch; called from several threads.
     :param keep: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
     :param max_in_flight: how many batches may be on their way at a time.
-    :param longest_wait: the client's ``max_wait`` from the first answer on, in seconds.
+    :param longest_wait: the client's ``max_wait`` from the first answer on that settles a batch, in seconds.
     :param total: how many addresses there are in all, where that is known.
     :param tell: told after each note, and with its end before a wait that is longer than a few seconds.
     :param fold: holds the lines on batches together in the log, under a title.
@@ -77,7 +77,7 @@ class Leg:
         self._has_begun = False
         self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="meisa")
         self._on_their_way: dict[Future[BulkReply], Send] = {}
-        self.has_answers = False
+        self.has_answers = False  # to a batch, and other than 429: one that only met these came no further
 
     def perform(self) -> Done | Wait:
         """Go on until the run is done, or a wait is due that is longer than the client's ``max_wait``.
@@ -85,7 +85,7 @@ class Leg:
         Then nothing is in flight. Whatever ends it early, the answers to what is on its way are taken in and noted.
 
         :raises MeisaStoppedError: if the client was stopped.
-        :raises MeisaError: what is raised where the engine asks for a slot.
+        :raises MeisaError: what is raised where the engine asks for its first slot, or where outcomes are recorded.
         """
         try:
             while not isinstance(step := self._next(), Done):
@@ -122,19 +122,12 @@ class Leg:
         self, sequence_slug: str, *, complete: bool, outcomes_path: str | None, meisa_conn_id: str = ""
     ) -> dict[str, object]:
         """Make the summary for XCom: of every address, those included that this try could not send."""
-        now = self.checkpoint()
-        return summary(
+        return account_of(
+            replace(self.checkpoint(), complete=complete),
             self._engine.tally + self._engine.unsettled,
-            sequence_slug=sequence_slug,
-            meisa_conn_id=meisa_conn_id,
-            complete=complete,
-            requests=now.requests,
-            repeats=now.repeats,
-            rate_limited=now.rate_limited,
-            waited_s=now.waited,
-            elapsed_s=time.time() - now.started_at,
-            resumed=now.resumed,
+            sequence_slug,
             outcomes_path=outcomes_path,
+            meisa_conn_id=meisa_conn_id,
         )
 
     def _next(self) -> Send | Wait | Collect | Done:
@@ -169,9 +162,9 @@ class Leg:
         done, _ = wait(self._on_their_way, timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
             self._take_in(self._on_their_way.pop(future), future)
-        if done:
-            self.has_answers = True
+        if self.has_answers:
             self._client.max_wait = self._longest_wait
+        if done:
             now = self.checkpoint()
             self._keep(now.as_json())
             self._tell(now, None)
@@ -182,12 +175,32 @@ class Leg:
             reply = future.result()
         except MeisaError as error:
             log.warning("Batch %d was not taken: %s", number, error)
-            self._engine.refused(send, error)
+            self.has_answers |= self._engine.refused(send, error)
             return
         counts = self._engine.answered(send, reply)
+        self.has_answers = True
         self._log.answered(number, counts, self._engine.tally.total)
         if reply.unread:
             log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
+
+
+def account_of(
+    now: Checkpoint, tally: Tally, sequence_slug: str, *, outcomes_path: str | None, meisa_conn_id: str
+) -> dict[str, object]:
+    """Make the summary for XCom of how far a run has come."""
+    return summary(
+        tally,
+        sequence_slug=sequence_slug,
+        meisa_conn_id=meisa_conn_id,
+        complete=now.complete,
+        requests=now.requests,
+        repeats=now.repeats,
+        rate_limited=now.rate_limited,
+        waited_s=now.waited,
+        elapsed_s=time.time() - now.started_at,
+        resumed=now.resumed,
+        outcomes_path=outcomes_path,
+    )
 
 
 def spent(start: Checkpoint, traffic: Traffic) -> dict[str, Any]:

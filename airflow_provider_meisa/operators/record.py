@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
+_ADVICE = (
+    "did an earlier try write it on another host, or does another task write it too? Give outcomes_path a place that "
+    "all hosts reach, and each task, mapped ones too, one of its own."
+)
+
 
 class Record:
     """Writes the outcome of each address down while a leg goes on; nothing if there is no path.
@@ -42,10 +47,10 @@ class Record:
         lines = self._file.finish() if self._file else account["total"]
         if lines != account["total"] and not self._rejects_only:
             log.warning(
-                "The outcomes file has %s lines for %s addresses: did an earlier try write it on another host? "
-                "Give outcomes_path a place that all hosts reach.",
+                "The outcomes file has %s lines for %s addresses: %s",
                 f"{lines:,}",
                 account["total"],
+                _ADVICE,
             )
 
     def discard_parts(self) -> None:

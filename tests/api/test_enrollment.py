@@ -274,6 +274,111 @@ def test_a_second_failure_does_not_replace_the_first():
     assert enrollment.unsettled.counts == {Verdict.UNTRIED: 3, Verdict.UNREPORTED: 3}
 
 
+def failing_to_record(*numbers):
+    """Record nothing, and fail at these batches."""
+
+    def record(number, _outcomes):
+        if number in numbers:
+            raise MeisaUnreachableError("the disk is full")
+
+    return record
+
+
+def test_a_batch_whose_outcomes_cannot_be_recorded_stays_one_that_may_have_been_carried_out():
+    first = engine(people(9), max_in_flight=2, record=failing_to_record(1))
+    send = first.step()
+    first.answered(send, reply(send.batch.addresses))
+    lost, other = first.step(), first.step()
+    with pytest.raises(MeisaUnreachableError):
+        first.answered(lost, reply(lost.batch.addresses))
+    first.answered(other, reply(other.batch.addresses))
+    assert (first.checkpoint().in_flight, first.checkpoint().unsent) == ((1,), ())
+    second = engine(people(9), first.checkpoint())
+    assert run_to_the_end(second) == ([1], Done(None))
+    assert second.tally.counts == {Verdict.ENROLLED: 9}
+
+
+def test_a_refused_batch_whose_outcomes_cannot_be_recorded_was_surely_not_carried_out():
+    first = engine(people(6), record=failing_to_record(1))
+    send = first.step()
+    first.answered(send, reply(send.batch.addresses))
+    send = first.step()
+    with pytest.raises(MeisaUnreachableError):
+        first.refused(send, MeisaInvalidRequestError("no", status=400))
+    assert (first.checkpoint().in_flight, first.checkpoint().unsent) == ((), (1,))
+
+
+def test_a_batch_without_addresses_whose_outcomes_cannot_be_recorded_is_left_for_a_later_try():
+    first = engine(["broken", "also broken"], record=failing_to_record(0))
+    with pytest.raises(MeisaUnreachableError):
+        first.step()
+    second = engine(["broken", "also broken"], first.checkpoint())
+    assert run_to_the_end(second) == ([], Done(None))
+    assert second.tally.counts == {Verdict.INVALID: 2}
+
+
+def after_a_first_batch_of(verdict):
+    """A checkpoint that counts one batch, all with this verdict."""
+    first = engine(people(9))
+    send = first.step()
+    first.answered(send, reply(send.batch.addresses, verdict))
+    return first.checkpoint()
+
+
+@pytest.mark.parametrize(
+    "verdict", [Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.FAILED, Verdict.UNREPORTED]
+)
+def test_a_batch_refused_first_in_a_later_try_fails_alone_where_an_earlier_one_was_answered(verdict):
+    answers = iter([MeisaInvalidRequestError("no", status=400), None])
+    second = engine(people(9), after_a_first_batch_of(verdict), max_in_flight=2)
+    sent, step = run_to_the_end(second, lambda send: next(answers) or reply(send.batch.addresses))
+    assert (sent, step) == ([1, 2], Done(None))
+    assert second.tally.total == 9
+
+
+@pytest.mark.parametrize("verdict", [Verdict.SUPPRESSED, Verdict.INVALID])
+def test_verdicts_that_are_given_without_asking_prove_no_answer(verdict):
+    error = MeisaInvalidRequestError("no", status=400)
+    second = engine(people(9), after_a_first_batch_of(verdict))
+    assert run_to_the_end(second, lambda _: error) == ([1], Done(error))
+
+
+def test_the_first_batch_of_a_later_try_goes_alone_whatever_was_accepted_before():
+    second = engine(people(9), after_a_first_batch_of(Verdict.ENROLLED), max_in_flight=3)
+    assert isinstance(second.step(), Send)
+    assert isinstance(second.step(), Collect)
+
+
+def test_a_quota_that_fails_on_the_way_stops_the_run_once_every_answer_has_come():
+    error = MeisaUnreachableError("Redis is down")
+    decisions = iter([SLOT, SLOT, error])
+
+    def reserve():
+        decision = next(decisions)
+        if decision is error:
+            raise error
+        return decision
+
+    enrollment = engine(people(9), reserve=reserve, max_in_flight=2)
+    send = enrollment.step()
+    enrollment.answered(send, reply(send.batch.addresses))
+    send = enrollment.step()
+    assert enrollment.step() == Collect()
+    enrollment.answered(send, reply(send.batch.addresses))
+    assert enrollment.step() == Done(error)
+    assert enrollment.tally.counts == {Verdict.ENROLLED: 6}
+    assert enrollment.unsettled.counts == {Verdict.UNTRIED: 3}
+    assert enrollment.checkpoint().unsent == (2,)
+
+
+def test_what_fails_before_the_first_batch_is_raised():
+    def reserve():
+        raise MeisaUnreachableError("Redis is down")
+
+    with pytest.raises(MeisaUnreachableError):
+        engine(people(9), reserve=reserve).step()
+
+
 # Anything at any time.
 
 ROW = st.one_of(
@@ -304,6 +409,7 @@ class AnyRun(RuleBasedStateMachine):
         self.sent = Counter()
         self.excused = set()
         self.waits = False
+        self.disk_is_full = False
         self.done = None
         self.start()
 
@@ -325,6 +431,8 @@ class AnyRun(RuleBasedStateMachine):
         return Wait(1.0) if self.waits else SLOT
 
     def record(self, number, outcomes):
+        if self.disk_is_full:
+            raise MeisaUnreachableError("the disk is full")
         self.recorded[number] = list(outcomes)
 
     def keep(self):
@@ -396,6 +504,20 @@ class AnyRun(RuleBasedStateMachine):
             self.engine.answered(send, reply(send.batch.addresses, verdict))
             self.excused.add(send.batch.number)
         self.the_process_is_killed_and_the_task_retried()
+
+    @precondition(awaiting)
+    @rule(which=st.randoms(use_true_random=False), verdict=VERDICT)
+    def an_answer_cannot_be_recorded_and_the_task_is_retried(self, which, verdict):
+        send = self.any_send(which)
+        self.disk_is_full = True
+        with pytest.raises(MeisaUnreachableError):
+            self.engine.answered(send, reply(send.batch.addresses, verdict))
+        self.disk_is_full = False
+        self.excused.add(send.batch.number)
+        for other in self.sends.values():
+            self.engine.answered(other, reply(other.batch.addresses, verdict))
+        self.keep()
+        self.start()
 
     @rule(which=st.integers(0, 40))
     def somebody_unsubscribes_and_the_task_is_retried(self, which):

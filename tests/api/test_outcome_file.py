@@ -312,18 +312,42 @@ def test_a_folder_that_cannot_be_written_is_named_and_may_be_tried_again(tmp_pat
         OutcomeFile(tmp_path / "taken" / "o.jsonl").begin(first_batch=0)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_object_store_is_written_the_same_way(suffix):
+def in_a_store(filesystem, name, *, store="plain"):
+    """A place in an object store that has a name of its own."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
-    from fsspec.implementations.memory import MemoryFileSystem
 
     try:
         from airflow.sdk.io import attach
     except ImportError:
         from airflow.io.store import attach
 
-    attach("memory", fs=MemoryFileSystem())
-    path = ObjectStoragePath(f"memory://bucket{suffix.replace('.', '-')}/day/outcomes{suffix}")
+    attach("memory", store, fs=filesystem)
+    return ObjectStoragePath(f"memory://{store}@bucket{name.replace('.', '-')}/day/outcomes{name}")
+
+
+def test_a_store_that_refuses_in_words_of_its_own_is_named_without_them():
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class ClientError(Exception):
+        """As of botocore: no OSError."""
+
+    class Refusing(MemoryFileSystem):
+        cachable = False
+
+        def _open(self, path, mode="rb", **_):
+            raise ClientError("the secret of the bucket")
+
+    file = OutcomeFile(in_a_store(Refusing(), ".jsonl", store="refusing"))
+    file.begin(first_batch=0)
+    with pytest.raises(MeisaUnreachableError, match=r"day/outcomes.jsonl cannot be written: ClientError\.$"):
+        file.write(0, people(0))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_object_store_is_written_the_same_way(suffix):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    path = in_a_store(MemoryFileSystem(), suffix)
     file = OutcomeFile(path, rejects_only=True)
     file.begin(first_batch=0)
     file.write(0, people(0, verdict=Verdict.FAILED))

@@ -64,7 +64,8 @@ def test_the_state_keeps_it_for_good_and_says_at_the_end_that_it_is_complete(moc
     assert store.load() is None
     store.save({"next_batch": 1})
     assert store.load() == {"next_batch": 1}
-    store.finish({"complete": True})
+    store.save({"complete": True})
+    store.end()
     assert store.load() == {"complete": True}
     assert {call.kwargs["retention"] for call in written.call_args_list} == {NEVER_EXPIRE}
 

@@ -70,6 +70,24 @@ def test_a_preview_says_where_it_could_not_ask_who_unsubscribed(task, meisa_sand
     assert report["to_send"] == 1101
 
 
+def test_a_preview_of_a_task_that_mails_the_suppressed_subtracts_none_of_them(
+    task, meisa_sandbox, meisa_connection
+):
+    meisa_connection(extra={"allow_override_unsubscribe": True})
+    ours = task(MIXED, preview=True, override_unsubscribe=True)
+    report = ours.run()
+    assert report["counts"] == {"duplicate": 1, "invalid": 2, "suppressed": 0}
+    assert (report["to_send"], report["to_send_suppressed"], report["total"]) == (1101, 1, 1104)
+    assert counts(ours.run(preview=False)) == {"enrolled": 1101, "duplicate": 1, "invalid": 2}
+
+
+def test_such_a_preview_says_where_it_could_not_ask_who_they_are(task, meisa_sandbox, meisa_connection):
+    meisa_sandbox.add_key("meisa_live_narrow", ["sequences:read", "sequences:enroll"])
+    meisa_connection(password="meisa_live_narrow", extra={"allow_override_unsubscribe": True})
+    report = task(MIXED, preview=True, override_unsubscribe=True).run()
+    assert (report["to_send"], report["to_send_suppressed"]) == (1101, None)
+
+
 def test_a_preview_of_nobody_needs_no_time(task):
     report = task([], preview=True).run()
     assert (report["total"], report["to_send"], report["requests"], report["seconds"]) == (0, 0, 0, 0.0)

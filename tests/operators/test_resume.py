@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow.sdk import DAG
 from tries import Task, bulk_requests
 
+from airflow_provider_meisa.api import enrollment
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.quota import Quota
 from airflow_provider_meisa.operators import audience, engine, leg
@@ -205,7 +206,7 @@ def test_a_task_cleared_after_a_failure_goes_on_where_it_was(task, meisa_sandbox
 def test_a_task_cleared_after_success_begins_anew(task, meisa_sandbox, emails):
     ours = task(PEOPLE[:600])
     ours.run()
-    summary = ours.run(emails=emails)
+    summary = ours.clear().run(emails=emails)
     assert summary["total"] == 600
     assert summary["resumed"] is False
     assert sum(len(request["addresses"]) for request in bulk_requests(meisa_sandbox)) == 1200
@@ -221,7 +222,7 @@ def test_a_task_cleared_after_success_begins_anew_although_it_must_wait_before_i
     ours = task(PEOPLE[:600], **short_deferrals)
     ours.run()
     ours.deferrals.clear()
-    assert counts(ours.run()) == {"already_enrolled": 600}
+    assert counts(ours.clear().run()) == {"already_enrolled": 600}
     assert ours.deferrals[0].cursor["next_batch"] == 0
     assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE[:600], 2)
 
@@ -250,6 +251,107 @@ def test_what_was_not_understood_in_an_answer_is_said_without_an_address(task, m
         assert counts(task(PEOPLE[:3]).run()) == {"enrolled": 3}
     assert "Not understood in the answer: " in caplog.text
     assert "@" not in caplog.text
+
+
+# What could not be noted.
+
+
+def people_and_then(number, disturb):
+    """A source that disturbs the place where something is kept once so many addresses were read."""
+
+    class Disturbing:
+        def __iter__(self):
+            yield from PEOPLE[:number]
+            disturb()
+            yield from PEOPLE[number:]
+
+    return Disturbing()
+
+
+@pytest.mark.meisa_sandbox(rate_limits="none", latency_ms=150)
+def test_a_batch_whose_outcomes_could_not_be_written_is_in_the_account_of_the_next_try(
+    task, meisa_sandbox, tmp_path
+):
+    path = tmp_path / "outcomes.jsonl"
+    in_the_way = tmp_path / "outcomes.jsonl.parts" / "part-000001.jsonl"
+    ours = task(people_and_then(1100, in_the_way.mkdir), outcomes_path=str(path))
+    with pytest.raises(AirflowException, match="cannot be written"):
+        ours.run()
+    in_the_way.rmdir()
+    summary = ours.run(emails=PEOPLE)
+    assert (summary["total"], summary["complete"]) == (2600, True)
+    assert set(counts(summary)) == {"enrolled", "already_enrolled"}
+    assert len(path.read_text().splitlines()) == 2600
+    assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+
+
+def test_a_quota_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
+    task, meisa_sandbox, meisa_connection, tmp_path
+):
+    meisa_connection(extra={"rate_limits": "100/1s", "quota_store": f"file://{tmp_path}/quota"})
+    in_the_way = []
+
+    def lock_it_for_good():
+        (lock,) = (tmp_path / "quota").glob("*.lock")
+        lock.unlink()
+        lock.mkdir()
+        in_the_way.append(lock)
+
+    ours = task(
+        people_and_then(1400, lock_it_for_good), outcomes_path=str(tmp_path / "outcomes.csv"), max_in_flight=1
+    )
+    with pytest.raises(AirflowException, match="The quota's folder"):
+        ours.run()
+    summary = ours.ti.xcoms["return_value"]
+    assert summary["complete"] is False
+    assert counts(summary) == {"enrolled": 1000, "untried": 1600}
+    assert len((tmp_path / "outcomes.csv").read_text().splitlines()) == 2601
+    in_the_way[0].rmdir()
+    assert counts(ours.run(emails=PEOPLE)) == {"enrolled": 2600}
+    assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+
+
+# Refused.
+
+
+def test_a_batch_that_is_refused_in_a_later_try_fails_alone_as_it_does_in_the_first(task, meisa_sandbox):
+    ours = task(PEOPLE, max_in_flight=1, max_failed=None)
+    fail_at_batch(meisa_sandbox, 2)
+    with pytest.raises(AirflowException):
+        ours.run()
+    fail_at_batch(meisa_sandbox, 0, status=400)
+    assert counts(ours.run()) == {"enrolled": 2100, "failed": 500}
+
+
+class Impatient(Task):
+    """A task that does not go on being deferred for ever."""
+
+    def after(self, deferred):
+        assert len(self.deferrals) < 6
+        return super().after(deferred)
+
+
+@pytest.mark.parametrize(
+    ("answered", "accounted"),
+    [(0, {"untried": 600}), (1, {"enrolled": 500, "untried": 100})],
+    ids=["from the beginning", "after an answer"],
+)
+def test_a_task_that_only_meets_429s_ends_with_a_summary_and_is_not_deferred_for_ever(
+    meisa_sandbox, meisa_connection, mocker, short_deferrals, answered, accounted
+):
+    mocker.patch("airflow_provider_meisa.api.client.TRIES", 1)
+    mocker.patch.object(enrollment, "_MOST_REFUSALS_FOR_RATE", 3)
+    meisa_connection(extra={"rate_limits": "100/1s"})
+    meisa_sandbox.fault(
+        "status", status=429, path="bulk-enroll", skip=answered, headers={"Retry-After": "0.5"}
+    )
+    ours = Impatient(PEOPLE[:600], **short_deferrals)
+    with pytest.raises(AirflowException, match="rate limit is used up"):
+        ours.run()
+    summary = ours.ti.xcoms["return_value"]
+    assert summary["complete"] is False
+    assert counts(summary) == accounted
+    assert len(ours.deferrals) == audience._MOST_STALLED + answered
 
 
 # What is asked before the first batch.

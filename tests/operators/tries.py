@@ -40,6 +40,7 @@ class Ti:
 
     def __init__(self):
         self.xcoms = {}
+        self.max_tries = 0
 
     def xcom_push(self, key, value):
         self.xcoms[key] = json.loads(json.dumps(value))
@@ -72,6 +73,12 @@ class Task:
                 return leg()
             except TaskDeferred as deferred:
                 leg = self.after(deferred)
+
+    def clear(self):
+        """Do what *Clear* in the UI does: more tries, and nothing of what is kept is gone but the XComs."""
+        self.ti.max_tries += 1
+        self.ti.xcoms.clear()
+        return self
 
     def after(self, deferred):
         """Wait as the triggerer does; return the leg that follows."""

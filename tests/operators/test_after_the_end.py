@@ -1,0 +1,155 @@
+"""A task that is interrupted, or fails, when everybody has a verdict already: nobody is sent again by a retry."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from tries import Task, bulk_requests
+
+from airflow_provider_meisa.operators import audience
+from airflow_provider_meisa.operators.checkpoint_store import store_of
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+
+PEOPLE = [f"person{number}@example.com" for number in range(1100)]
+AGAIN = {"retries": 2, "retry_delay": timedelta(0)}
+
+
+class PutsNothingAway(MeisaBulkEnrollOperator):
+    """Fails when it should put away what it has read, as where a store does not answer; the first time only."""
+
+    fails = 1
+
+    def finished(self, context):
+        if self.account and type(self).fails:
+            type(self).fails -= 1
+            raise AirflowException("the store does not answer")
+
+
+@pytest.fixture(params=["in the state", "in a Variable"])
+def store(request, mocker):
+    """Keep the checkpoint as Airflow 3.3 does, and as the ones before it."""
+    if request.param == "in a Variable":
+        mocker.patch.object(audience, "store_of", lambda context: store_of({"ti": context["ti"]}))
+
+
+@pytest.fixture
+def task(meisa_connection):
+    return Task
+
+
+def sent(sandbox):
+    return Counter(address for request in bulk_requests(sandbox) for address in request["addresses"])
+
+
+def enrolled(summary):
+    return {verdict: count for verdict, count in summary["counts"].items() if count}
+
+
+def test_a_retry_of_a_task_that_failed_after_its_end_sends_nobody_again(
+    run_task, meisa_sandbox, store, monkeypatch
+):
+    monkeypatch.setattr(PutsNothingAway, "fails", 1)
+    ran = run_task(PutsNothingAway, emails=PEOPLE, sequence_slug="onboarding", **AGAIN)
+    assert ran.state == "success"
+    assert PutsNothingAway.fails == 0
+    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+    summary = ran.xcom("task")
+    assert enrolled(summary) == {"enrolled": 1100}
+    assert (summary["complete"], summary["requests"]) == (True, len(meisa_sandbox.requests()))
+
+
+def test_a_retry_after_a_callback_of_the_author_that_failed_sends_nobody_again(run_task, meisa_sandbox):
+    calls = []
+
+    def post_execute(context, result):
+        calls.append(result)
+        if len(calls) == 1:
+            raise RuntimeError("the author's own code")
+
+    ran = run_task(
+        MeisaBulkEnrollOperator,
+        emails=PEOPLE,
+        sequence_slug="onboarding",
+        post_execute=post_execute,
+        **AGAIN,
+    )
+    assert ran.state == "success"
+    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+    assert [enrolled(result) for result in calls] == [{"enrolled": 1100}] * 2
+
+
+def test_a_task_that_is_red_because_of_its_addresses_stays_so_when_it_is_tried_again(task, meisa_sandbox):
+    ours = task([*PEOPLE, "broken"], max_invalid=0)
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match="1 invalid"):
+            ours.run()
+    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+
+
+def test_a_task_that_is_red_because_of_its_addresses_sends_all_again_once_it_is_cleared(task, meisa_sandbox):
+    ours = task([*PEOPLE, "broken"], max_invalid=0)
+    with pytest.raises(AirflowFailException):
+        ours.run()
+    assert enrolled(ours.clear().run(max_invalid=None)) == {"already_enrolled": 1100, "invalid": 1}
+    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 2)
+
+
+def test_a_checkpoint_of_the_first_release_that_is_complete_begins_anew_once_it_is_cleared(
+    task, meisa_sandbox
+):
+    ours = task(PEOPLE)
+    ours.run()
+    kept = ours.state.get("meisa")
+    del kept["max_tries"]
+    ours.state.set("meisa", kept)
+    ours.clear().run()
+    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 2)
+
+
+def test_the_summary_is_there_although_the_outcomes_file_could_not_be_joined(task, meisa_sandbox, tmp_path):
+    path = tmp_path / "outcomes.jsonl"
+
+    class MeetsAFolder:
+        """Finds, at its end, that somebody has put a folder where the file should be."""
+
+        def __iter__(self):
+            yield from PEOPLE
+            path.mkdir(exist_ok=True)
+
+    ours = task(MeetsAFolder(), outcomes_path=str(path))
+    with pytest.raises(AirflowException):
+        ours.run()
+    assert enrolled(ours.ti.xcoms["return_value"]) == {"enrolled": 1100}
+    path.rmdir()
+    ours.run(emails=PEOPLE)
+    assert len(path.read_text().splitlines()) == 1100
+    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+
+
+def test_a_batch_in_doubt_that_shall_not_be_sent_again_fails_without_a_retry_and_with_its_summary(
+    run_task, meisa_sandbox
+):
+    meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
+    ran = run_task(
+        MeisaBulkEnrollOperator,
+        emails=PEOPLE,
+        sequence_slug="onboarding",
+        on_ambiguous="fail",
+        max_in_flight=1,
+        **AGAIN,
+    )
+    assert ran.state == "failed"
+    assert enrolled(ran.xcom("task")) == {"enrolled": 500, "unreported": 500, "untried": 100}
+    assert len(bulk_requests(meisa_sandbox)) == 2
+
+
+def test_where_nothing_is_in_doubt_a_failure_is_retried_whatever_shall_become_of_those_in_doubt(
+    run_task, meisa_sandbox
+):
+    meisa_sandbox.fault("status", status=503, path="list", times=1)
+    ran = run_task(
+        MeisaBulkEnrollOperator, emails=PEOPLE, sequence_slug="onboarding", on_ambiguous="fail", **AGAIN
+    )
+    assert ran.state == "success"
+    assert enrolled(ran.xcom("task")) == {"enrolled": 1100}

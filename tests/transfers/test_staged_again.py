@@ -1,0 +1,127 @@
+"""When the copy of what a run has read still counts: as long as somebody of it was sent, and not longer."""
+
+from datetime import timedelta
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.sdk import DAG
+
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+
+PEOPLE = [f"person{number}@example.com" for number in range(1100)]
+OTHERS = [f"other{number}@example.com" for number in range(3)]
+
+
+class Ti:
+    """What is asked of a task instance."""
+
+    dag_id, run_id, task_id, map_index, max_tries = "dag", "run", "task", -1, 0
+
+    def xcom_push(self, key, value):
+        pass
+
+
+class State:
+    """The state of a task."""
+
+    def __init__(self):
+        self.values = {}
+
+    def get(self, key, default=None):
+        return self.values.get(key, default)
+
+    def set(self, key, value, *, retention=None):
+        self.values[key] = value
+
+
+@pytest.fixture
+def context():
+    return {"ti": Ti(), "task_state_store": State()}
+
+
+@pytest.fixture
+def enroll(warehouse, meisa_connection, context):
+    """Run one try of the task; each has an operator of its own."""
+
+    def run(**arguments):
+        operator = SqlToMeisaOperator(
+            task_id="task",
+            sql="SELECT email FROM contacts ORDER BY id",
+            conn_id="warehouse",
+            sequence_slug="onboarding",
+            max_in_flight=1,
+            **arguments,
+        )
+        return operator.execute(context)
+
+    return run
+
+
+def enrolled(sandbox):
+    return {row["email"] for row in sandbox.enrollments("onboarding")}
+
+
+def test_a_retry_reads_the_source_again_as_long_as_nobody_was_sent(enroll, warehouse, meisa_sandbox):
+    warehouse.fill(PEOPLE)
+    meisa_sandbox.fault("status", status=503, path="list")
+    with pytest.raises(AirflowException):
+        enroll()
+    meisa_sandbox.clear_faults()
+    warehouse.fill(OTHERS)
+    assert enroll()["total"] == 3
+    assert enrolled(meisa_sandbox) == set(OTHERS)
+
+
+def test_a_retry_reads_the_copy_once_somebody_was_sent(enroll, warehouse, meisa_sandbox):
+    warehouse.fill(PEOPLE)
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
+    with pytest.raises(AirflowFailException):
+        enroll()
+    warehouse.fill(OTHERS)
+    assert enroll()["total"] == 1100
+    assert enrolled(meisa_sandbox) == set(PEOPLE)
+
+
+def test_a_run_whose_checkpoint_was_deleted_reads_the_source_again(enroll, warehouse, meisa_sandbox, context):
+    warehouse.fill(PEOPLE)
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
+    with pytest.raises(AirflowFailException):
+        enroll()
+    context["task_state_store"].values.clear()
+    warehouse.fill(OTHERS)
+    assert enroll()["total"] == 3
+
+
+def test_a_preview_of_a_run_that_has_begun_leaves_its_copy_to_it(enroll, warehouse, meisa_sandbox):
+    warehouse.fill(PEOPLE)
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
+    with pytest.raises(AirflowFailException):
+        enroll()
+    warehouse.fill(OTHERS)
+    assert enroll(preview=True)["total"] == 1100
+    assert enroll()["total"] == 1100
+    assert enrolled(meisa_sandbox) == set(PEOPLE)
+
+
+def test_a_run_that_is_retried_in_a_real_airflow_enrolls_who_is_in_the_source_then(
+    run, warehouse, meisa_sandbox
+):
+    warehouse.fill(PEOPLE[:2])
+    meisa_sandbox.fault("status", status=503, path="list", times=20)
+
+    def on_retry(context):
+        meisa_sandbox.clear_faults()
+        warehouse.fill(OTHERS)
+
+    with DAG("staged_again", schedule=None) as dag:
+        SqlToMeisaOperator(
+            task_id="task",
+            sql="SELECT email FROM contacts ORDER BY id",
+            conn_id="warehouse",
+            sequence_slug="onboarding",
+            retries=1,
+            retry_delay=timedelta(0),
+            on_retry_callback=on_retry,
+        )
+    assert run(dag).states == {"task": "success"}
+    assert enrolled(meisa_sandbox) == set(OTHERS)
