@@ -25,7 +25,9 @@ from airflow_provider_meisa.api.errors import (
 )
 from airflow_provider_meisa.api.quota import Quota, Slot, Wait
 from airflow_provider_meisa.api.quota_stores import store_for
+from airflow_provider_meisa.api.refusal import UNTIMELY
 from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.api.stop import Stop
 from airflow_provider_meisa.api.transport import Answer, Call, Transport
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,8 @@ log = logging.getLogger(__name__)
 MAX_WAIT = 120.0
 TRIES = 5
 
-_GATEWAY = {502, 503, 504}
+_GATEWAY = {*UNTIMELY, 502, 503, 504}
+_HOUR = 3600.0
 _MOST_PAGES = 1000
 _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 
@@ -82,8 +85,8 @@ class MeisaClient:
         )
         self.environment_confirmed = not settings.environment
         self._transport = transport or Transport(settings)
-        self._stopping = threading.Event()
-        self._sleep = sleep or self._stopping.wait
+        self._stop = Stop()
+        self._sleep = sleep or self._stop.wait
         self.max_wait = max_wait
         self._traffic = Traffic()
         self._lock = threading.Lock()
@@ -97,7 +100,8 @@ class MeisaClient:
         """Send a call, wait for the quota before and repeat it where that is harmless.
 
         Repeated are: a call that never left; a read whose answer was lost or that met a 5xx; a call
-        refused with 429; and, only if ``resend``, a write whose answer was lost or that met 502, 503 or 504.
+        refused with 429; and, only if ``resend``, a write whose answer was lost or that met 408, 421, 425, 502,
+        503 or 504.
 
         :param call: what to send.
         :param slot: a slot of the quota that was reserved for the first try.
@@ -152,15 +156,18 @@ class MeisaClient:
         self._sleep(seconds)
 
     def stop(self) -> None:
-        """Send nothing from now on, and end every wait: the task is being killed. Callable from any thread."""
-        self._stopping.set()
+        """Send nothing from now on, and end every wait: the task is being killed.
+
+        Callable from any thread, and from the handler of a signal.
+        """
+        self._stop.tell()
 
     def check_not_stopped(self) -> None:
         """See that `stop` was not called.
 
         :raises MeisaStoppedError: if it was.
         """
-        if self._stopping.is_set():
+        if self._stop.is_told:
             raise MeisaStoppedError("The task was told to stop. A later try goes on from here.")
 
     def close(self) -> None:
@@ -225,8 +232,11 @@ class MeisaClient:
         return decision
 
     def _believable(self, retry_after: float | None) -> float | None:
-        """Cap a wait at the longest window: one absurd header must not stop a shared key for years."""
-        return min(retry_after, self.quota.limits[-1].seconds) if retry_after else None
+        """Cap a wait at an hour, or the longest window: one absurd header must not stop a shared key for years.
+
+        The hour is Meisa's own longest window, which the key has even where only a shorter one is configured.
+        """
+        return min(retry_after, max(self.quota.limits[-1].seconds, _HOUR)) if retry_after else None
 
     def _note_repeat(self, state: RetryCallState) -> None:
         self._count(repeats=1)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.transport import Call
 
 _FIELDS = {"email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"}
+UNTIMELY = {408, 421, 425}
+"""What a proxy or load balancer says of the way there, not of the request; it may have forwarded it all the same."""
 
 
 def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> MeisaRefusedError:
@@ -36,7 +38,7 @@ def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> Me
                 status=status,
             )
         case HTTPStatus.FORBIDDEN:
-            return MeisaScopeError(f"{call}: {_scope_advice(call)}", scope=call.scope)
+            return _forbidden(call, text)
         case HTTPStatus.NOT_FOUND:
             return MeisaNotFoundError(
                 f"{call}: not found (404). Check the base URL in the connection's host field and what was asked for.",
@@ -47,7 +49,7 @@ def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> Me
                 f"{call}: the key's rate limit is used up (429).",
                 retry_after=seconds_of(retry_after, time.time()),
             )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in UNTIMELY:
         return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.", status=status)
     fields, reason = _signs(text)
     named = f" Fields it names: {', '.join(fields)}." if fields else ""
@@ -78,6 +80,15 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
         return None
 
 
+def _forbidden(call: Call, text: bytes) -> MeisaScopeError:
+    if not _is_json(text):
+        return MeisaScopeError(
+            f"{call}: forbidden (403), and the answer is not Meisa's: it is no JSON. Ask whoever runs the firewall "
+            "or proxy on the way to let the call pass."
+        )
+    return MeisaScopeError(f"{call}: {_scope_advice(call)}", scope=call.scope)
+
+
 def _scope_advice(call: Call) -> str:
     if call.scope is None:
         return "the API key is not allowed to do this (403). Check the key in the Meisa dashboard."
@@ -85,6 +96,14 @@ def _scope_advice(call: Call) -> str:
         f"the API key lacks the scope {call.scope} (403). Add it to the key in the Meisa dashboard, "
         "or put a key that has it into the connection's password field."
     )
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _signs(text: bytes) -> tuple[tuple[str, ...], str]:

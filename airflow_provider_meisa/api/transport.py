@@ -37,10 +37,10 @@ _CHUNK = 64 * 1024
 _NOT_SENT = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError,
     urllib3.exceptions.LocationValueError,
     requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,  # a SOCKS proxy without PySocks
 )
 
 
@@ -212,7 +212,7 @@ def _no_answer(call: Call, error: Exception) -> MeisaError:
     causes = _causes(error)
     # What goes wrong on the network, requests wraps; a bare OSError is about a file that it needs before.
     is_bare = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
-    if is_bare or any(isinstance(cause, _NOT_SENT) for cause in causes):
+    if is_bare or any(isinstance(cause, _NOT_SENT) or _is_refused_tunnel(cause) for cause in causes):
         return MeisaUnreachableError(
             f"{call}: no connection to Meisa ({_kind(causes)}). Check the base URL in the connection's host field, "
             "the network, the proxy and the CA certificates. Nothing was sent."
@@ -225,15 +225,26 @@ def _no_answer(call: Call, error: Exception) -> MeisaError:
     )
 
 
+def _is_refused_tunnel(cause: BaseException) -> bool:
+    """Say whether a proxy's answer to ``CONNECT`` was no, which http.client tells by its words alone.
+
+    urllib3's ``ProxyError`` does not say it: it also wraps a connection through a proxy that broke after the call.
+    """
+    return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
+
+
 def _causes(error: BaseException) -> list[BaseException]:
-    """List an exception and those it wraps, as urllib3 and requests nest them."""
+    """List an exception and those it wraps, as urllib3 and requests nest them.
+
+    Its ``__context__`` is left out: it leads on to what the caller may just be handling.
+    """
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:
         item = waiting.pop()
         if isinstance(item, BaseException) and item not in found:
             found.append(item)
-            waiting += [getattr(item, "reason", None), item.__cause__, item.__context__, *item.args]
+            waiting += [getattr(item, "reason", None), item.__cause__, *item.args]
     return found
 
 

@@ -91,13 +91,35 @@ def test_after_a_429_with_a_date_a_call_waits_until_then(raw, raw_client, clock)
 
 
 @pytest.mark.parametrize("header", ["1000000000", "Fri, 31 Dec 9999 23:59:59 GMT", "3600"])
-def test_an_absurd_wait_is_cut_to_the_longest_window_and_raised(raw, raw_client, clock, header):
+def test_an_absurd_wait_is_cut_to_an_hour_and_raised(raw, raw_client, clock, header):
     raw.will(answer(429, Retry_After=header), answer(200, {}))
     with pytest.raises(MeisaRateLimitError) as caught:
         raw_client.perform(READ)
     assert caught.value.retry_after == 3600
     assert clock.sleeps == []
     assert 3600 <= raw_client.quota.reserve().seconds <= 3601
+    assert len(raw.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "believed"),
+    [
+        ("60/minute", 1800, 1800),
+        ("60/minute", 10**9, 3600),
+        ("60/minute, 5000/day", 7200, 7200),
+        ("60/minute, 5000/day", 10**9, 86400),
+    ],
+)
+def test_a_wait_of_up_to_an_hour_is_believed_whatever_windows_are_configured(
+    raw, client_of, clock, limits, asked, believed
+):
+    client = client_of(raw.url, limits=parse_limits(limits))
+    raw.will(answer(429, Retry_After=str(asked)))
+    with pytest.raises(MeisaRateLimitError) as caught:
+        client.perform(READ)
+    assert caught.value.retry_after == believed
+    assert clock.sleeps == []
+    assert believed <= client.quota.reserve().seconds <= believed + 20
     assert len(raw.received) == 1
 
 
@@ -158,7 +180,7 @@ def test_429_after_429_is_given_up_after_five_tries(raw, client_of, clock):
 # 5xx.
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 421, 425, 500, 502, 503, 504])
 def test_a_read_that_met_a_5xx_is_repeated(meisa_sandbox, client, clock, status):
     meisa_sandbox.fault("status", status=status, times=2)
     answered = client.perform(READ)
@@ -168,7 +190,7 @@ def test_a_read_that_met_a_5xx_is_repeated(meisa_sandbox, client, clock, status)
     assert all(0 <= pause <= 20 for pause in clock.sleeps)
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("status", [408, 421, 425, 502, 503, 504])
 def test_a_write_that_met_a_gateway_is_repeated_only_if_told_so(meisa_sandbox, client, status):
     meisa_sandbox.fault("status", status=status, times=1)
     with pytest.raises(MeisaServerError) as caught:
@@ -520,7 +542,10 @@ TELLING = {"detail": f"{IN_THE_BODY} {ADDRESS} {SECRET_KEY}", "email": [f"{IN_TH
 LEAKS = ("jane", "acme", "%40", "@", "Secret42", IN_THE_BODY)
 
 PLAYS = {
-    **{f"status {status}": answer(status, TELLING) for status in (400, 401, 403, 404, 405, 409, 422, 429)},
+    **{
+        f"status {status}": answer(status, TELLING)
+        for status in (400, 401, 403, 404, 405, 408, 409, 421, 422, 425, 429)
+    },
     **{f"status {status}": answer(status, TELLING) for status in (500, 502, 503, 504)},
     "429 with an absurd wait": answer(429, TELLING, Retry_After=f"9999999 {ADDRESS}"),
     "html": answer(200, f"<html>{TELLING}</html>"),

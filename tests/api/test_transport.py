@@ -3,7 +3,6 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import gzip
-import ipaddress
 import json
 import logging
 import ssl
@@ -12,6 +11,7 @@ import time
 import zlib
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, answer
@@ -142,6 +142,9 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(raw, trans
         (405, MeisaInvalidRequestError, "does not accept the request (405)"),
         (415, MeisaInvalidRequestError, "does not accept the request (415)"),
         (422, MeisaInvalidRequestError, "does not accept the request (422)"),
+        (408, MeisaServerError, "Try again later"),
+        (421, MeisaServerError, "Try again later"),
+        (425, MeisaServerError, "Try again later"),
         (429, MeisaRateLimitError, "used up"),
         (500, MeisaServerError, "Try again later"),
         (503, MeisaServerError, "Try again later"),
@@ -161,13 +164,22 @@ def test_each_status_has_its_error_and_its_advice(raw, transport, status, kind, 
 
 
 def test_a_403_names_the_scope_or_says_that_the_key_may_not(raw, transport):
-    raw.will(answer(403))
+    raw.will(answer(403, {"detail": "no"}))
     with pytest.raises(MeisaScopeError) as caught:
         transport.exchange(READ)
     assert caught.value.scope == "things:read"
     with pytest.raises(MeisaScopeError, match="not allowed to do this") as caught:
         transport.exchange(Call("GET", "/ping/"))
     assert caught.value.scope is None
+
+
+@pytest.mark.parametrize("body", ["", "<html>Access denied</html>", "Forbidden", "[" * 100_000])
+def test_a_403_that_is_no_json_is_not_laid_to_the_key(raw, transport, body):
+    raw.will(answer(403, body))
+    with pytest.raises(MeisaScopeError, match="firewall or proxy") as caught:
+        transport.exchange(READ)
+    assert caught.value.scope is None
+    assert "scope" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -378,6 +390,16 @@ def test_a_proxy_that_is_not_there_means_that_nothing_was_sent(transport_to, clo
         transport_to("https://meisa.invalid/api/v1").exchange(WRITE)
 
 
+def test_what_the_caller_has_just_met_says_nothing_of_this_call(raw, transport, closed_port):
+    raw.will(lambda line: None)  # it takes the call and hangs up
+    try:
+        requests.get(f"http://127.0.0.1:{closed_port}/", timeout=5)
+    except requests.ConnectionError:
+        with pytest.raises(MeisaAnswerLostError, match="may have carried the call out"):
+            transport.exchange(WRITE)
+    assert len(raw.received) == 1
+
+
 def test_a_ca_bundle_that_is_not_there_means_that_nothing_was_sent(raw, transport_to, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(MeisaUnreachableError, match=r"Nothing was sent"):
@@ -392,39 +414,6 @@ def test_https_to_a_port_that_speaks_plain_http_sends_nothing_but_counts_as_lost
         transport_to(raw.url.replace("http:", "https:")).exchange(WRITE)
     assert KEY not in str(raw.received)
     assert "jane" not in str(raw.received)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that only itself vouches for."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return path
 
 
 @pytest.fixture
