@@ -90,10 +90,9 @@ _OUTPUT = _argument(
 )
 _VERBOSE = _switch("-v", "--verbose", help="tell on standard error what is being done")
 _ASKING = (_CONNECTION, _OUTPUT, _VERBOSE)
-_FILE = {"help": "a local path, or a URI such as s3://bucket/file.csv", "metavar": "PATH"}
-_SEQUENCE = _argument("--sequence", help="slug of an active sequence", required=True, metavar="SLUG")
 _AUDIENCE = (
-    _SEQUENCE,
+    _argument("path", help="a local path, or a URI such as s3://bucket/file.csv", metavar="PATH"),
+    _argument("--sequence", help="slug of an active sequence", required=True, metavar="SLUG"),
     _argument(
         "--column",
         help="name of the column, or its number from 0 (default: email)",
@@ -106,6 +105,7 @@ _AUDIENCE = (
         choices=("csv", "tsv", "jsonl", "lines", "parquet"),
         metavar="FORMAT",
     ),
+    _argument("--encoding", help="of text, such as cp1252 (default: UTF-8)", default="utf-8-sig"),
 )
 
 SANDBOX = (
@@ -166,7 +166,6 @@ COMMANDS = (
         "Say what enrolling a file would send, and send nothing",
         f"{_HERE}.enrollment.preview",
         (
-            _argument("--file", **_FILE, required=True, dest="path"),
             *_AUDIENCE,
             *_ASKING,
         ),
@@ -176,7 +175,6 @@ COMMANDS = (
         "Enroll the contacts of a file, and account for each",
         f"{_HERE}.enrollment.enroll_file",
         (
-            _argument("path", **_FILE),
             *_AUDIENCE,
             _switch("-y", "--yes", help="do not ask before sending"),
             _argument(

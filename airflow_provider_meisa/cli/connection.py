@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from argparse import Namespace
 from collections.abc import Callable
@@ -11,9 +12,13 @@ from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.quota import Slot
 from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.api.transport import Answer, Call
 from airflow_provider_meisa.cli.sentences import say, say_wait
 from airflow_provider_meisa.hooks.meisa import MeisaHook
+
+log = logging.getLogger(__name__)
 
 
 def settings_of(conn_id: str) -> Settings:
@@ -54,6 +59,11 @@ class WatchedClient(MeisaClient):
     ) -> None:
         super().__init__(settings, max_wait=max_wait)
         self._on_wait = on_wait
+
+    def perform(self, call: Call, *, slot: Slot | None = None, resend: bool = False) -> Answer:
+        """Tell whoever wants to know of a call, and send it."""
+        log.info("%s", call)
+        return super().perform(call, slot=slot, resend=resend)
 
     def wait(self, seconds: float) -> None:
         """Tell of a wait, and wait."""

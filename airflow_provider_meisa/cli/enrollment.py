@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
+from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words, objections
 from airflow_provider_meisa.api.settings import Settings
@@ -39,7 +40,7 @@ def enroll_file(options: Namespace) -> Status:
     run = Run(options)
     if run.start.next_batch:
         say(f"Going on after {sum(run.start.counts.values()):,} of {run.total:,} addresses.")
-    if not options.yes and not _agreed(options, settings):
+    if not options.yes and not _agreed(options, settings, run.start):
         say("Nothing was sent.")
         return Status.FAILED
     summary, stopped_by = run.perform(settings)
@@ -65,23 +66,34 @@ def _row(report: dict[str, Any]) -> Row:
     return {**{name: report[name] for name in columns}, **report["counts"]}
 
 
-def _agreed(options: Namespace, settings: Settings) -> bool:
+def _agreed(options: Namespace, settings: Settings, start: Checkpoint) -> bool:
     """Show what would be sent, and ask a person."""
+    override = options.override_unsubscribe
     try:
         with WatchedClient(settings) as client:
-            report: dict[str, Any] = preview_of(client, options.sequence, addresses(options))
+            report: dict[str, Any] = preview_of(
+                client, options.sequence, addresses(options), override_unsubscribe=override, start=start
+            )
     except MeisaScopeError as error:
         raise MeisaInputError(f"{error} Or say --yes to send without a preview.") from error
-    counts = {Verdict(name): count for name, count in report["counts"].items() if count}
-    aside = f", without {in_words(counts)}" if counts else ""
-    say(
-        f"{options.sequence}, with a {report['environment'] or 'Meisa'} key: {report['to_send']:,} of "
-        f"{report['total']:,} addresses to send{aside}; {report['requests']:,} requests, about "
-        f"{report['seconds']:,.0f} s."
-    )
+    say(_plan(report, which="remaining addresses" if start.next_batch else "addresses"))
     sys.stderr.write("Enroll them? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _plan(report: dict[str, Any], *, which: str) -> str:
+    """Put a preview into a sentence."""
+    plan = (
+        f"{report['sequence_slug']}, with a {report['environment'] or 'Meisa'} key: {report['to_send']:,} of "
+        f"{report['total']:,} {which} to send"
+    )
+    if mailed := report.get("to_send_suppressed"):
+        plan += f", {mailed:,} of them suppressed: they will be mailed"
+    counts = {Verdict(name): count for name, count in report["counts"].items() if count}
+    if counts:
+        plan += f", without {in_words(counts)}"
+    return f"{plan}; {report['requests']:,} requests, about {report['seconds']:,.0f} s."
 
 
 def _report(summary: dict[str, Any], options: Namespace) -> None:

@@ -30,17 +30,16 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.settings import Settings
 
 _MAX_IN_FLIGHT = 4
-_ENCODING = "utf-8-sig"
 
 
 def addresses(options: Namespace) -> Iterator[object]:
     """Read the addresses of the file that was named, anew at each call.
 
-    :raises MeisaInputError: if the path, the format, the column or a line cannot be used.
+    :raises MeisaInputError: if the path, the format, the column, the encoding or a line cannot be used.
     :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
     """
     return read_addresses(
-        locate(options.path), file_format=options.format, column=options.column, encoding=_ENCODING
+        locate(options.path), file_format=options.format, column=options.column, encoding=options.encoding
     )
 
 

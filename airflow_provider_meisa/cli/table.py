@@ -25,6 +25,8 @@ def show(rows: Sequence[Row], output: str) -> None:
             console.print_as_json(listed)
         case "yaml":
             console.print_as_yaml(listed)
+        case "plain" if not rows:
+            pass  # Airflow would print a sentence, which a program would take for a row
         case "plain":
             console.print_as([_in_words(row) for row in rows], "plain")
         case _:

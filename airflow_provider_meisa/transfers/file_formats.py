@@ -31,6 +31,7 @@ _BY_SUFFIX: dict[str, FileFormat] = {
 }
 _FORMATS = tuple(dict.fromkeys(_BY_SUFFIX.values()))
 _DEFAULT_COLUMN = "email"
+_UTF_8 = "utf-8-sig"  # Python's name for it with or without a byte order mark
 # A longer line is read in pieces: a file that is one line must not fill the memory.
 _LONGEST_LINE = 1 << 20
 _PARQUET_CHUNK = 4_096
@@ -72,7 +73,8 @@ class Reading:
         except (gzip.BadGzipFile, EOFError, zlib.error):
             raise MeisaInputError(f"{self.name}: the gzip is damaged or cut off{self._after()}.") from None
         except UnicodeError:
-            raise MeisaInputError(f"{self.name}: the text{self._after()} is not {self.encoding}.") from None
+            encoding = "UTF-8" if self.encoding == _UTF_8 else self.encoding
+            raise MeisaInputError(f"{self.name}: the text{self._after()} is not {encoding}.") from None
         except FileNotFoundError as error:
             raise MeisaUnreachableError(f"There is no file {self.name}.") from error
         except OSError as error:

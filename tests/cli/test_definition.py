@@ -26,7 +26,7 @@ MINIMUM = {
     "sequences": ["--status", "all"],
     "enrollments": ["ada@example.com"],
     "quota": ["-o", "json"],
-    "preview": ["--file", "a.csv", "--sequence", "onboarding"],
+    "preview": ["a.csv", "--sequence", "onboarding", "--encoding", "cp1252"],
     "enroll-file": ["a.csv", "--sequence", "onboarding", "--max-failed", "0.1", "--column", "2", "-y"],
     "sandbox": ["--port", "8765", "--key", "a", "--key", "b"],
 }

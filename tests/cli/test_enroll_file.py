@@ -25,7 +25,7 @@ def verdicts(file):
 
 def test_preview_says_what_would_be_sent_and_sends_nothing(meisa, meisa_sandbox, people):
     file = people(600, "person1@example.com", "no address", "bounced@example.com")
-    ended = meisa("preview", "--file", file, *INTO, "-o", "json")
+    ended = meisa("preview", file, *INTO, "-o", "json")
     assert ended.status == 0
     assert json.loads(ended.out) == [
         {
@@ -48,7 +48,7 @@ def test_preview_says_where_the_key_may_not_ask_who_unsubscribed(
 ):
     meisa_sandbox.add_key("meisa_live_narrow", ["sequences:read"])
     meisa_connection(password="meisa_live_narrow")
-    ended = meisa("preview", "--file", people(3), *INTO, "-o", "plain")
+    ended = meisa("preview", people(3), *INTO, "-o", "plain")
     assert ended.out.splitlines()[1].split()[-1] == "-"
 
 
@@ -87,6 +87,30 @@ def test_a_person_who_agrees_has_seen_the_numbers(meisa, meisa_sandbox, typed, p
         "Enroll them? [y/N] "
     )
     assert len(meisa_sandbox.enrollments("onboarding")) == 3
+
+
+def test_a_person_who_lets_the_suppressed_be_mailed_is_told_how_many_they_are(
+    meisa, meisa_sandbox, meisa_connection, typed, people
+):
+    meisa_connection(extra={"allow_override_unsubscribe": True})
+    typed("y\n")
+    file = people(1, "bounced@example.com", "unsubscribed@example.com", "no address")
+    ended = meisa("enroll-file", file, *INTO, "--override-unsubscribe", "-o", "json")
+    assert (
+        "3 of 4 addresses to send, 2 of them suppressed: they will be mailed, without 1 invalid; 1 requests"
+        in ended.err
+    )
+    assert counts(ended) == {"enrolled": 3, "invalid": 1}
+    assert len(meisa_sandbox.enrollments("onboarding")) == 3
+
+
+def test_a_person_is_told_so_only_where_somebody_is_suppressed(
+    meisa, meisa_sandbox, meisa_connection, typed, people
+):
+    meisa_connection(extra={"allow_override_unsubscribe": True})
+    typed("n\n")
+    ended = meisa("enroll-file", people(2), *INTO, "--override-unsubscribe")
+    assert "2 of 2 addresses to send; 1 requests" in ended.err
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "yup\n"])
@@ -180,6 +204,16 @@ def test_a_column_is_named_or_numbered(meisa, meisa_sandbox, tmp_path):
     }
 
 
+@pytest.mark.parametrize("command", [("preview",), ("enroll-file", "-y")], ids=lambda words: words[0])
+def test_a_file_of_another_encoding_is_read_if_that_is_said(meisa, meisa_sandbox, tmp_path, command):
+    file = tmp_path / "from_windows.csv"
+    file.write_bytes("name,email\nZoë,zoe@example.com\n".encode("cp1252"))
+    ended = meisa(*command, file, *INTO)
+    assert (ended.status, ended.err) == (2, f"{file}: the text is not UTF-8.\n")
+    assert bulk_requests(meisa_sandbox) == []
+    assert meisa(*command, file, *INTO, "--encoding", "cp1252").status == 0
+
+
 @pytest.mark.parametrize(
     ("limit", "status"), [((), 1), (("--max-failed", "0.5"), 0), (("--max-failed", "none"), 0)]
 )
@@ -253,6 +287,15 @@ def test_verbose_tells_of_each_batch(meisa, people):
     ended = meisa("enroll-file", people(600), *INTO, "-y", "-v")
     assert "Batch 1: 500 enrolled" in ended.err
     assert "Batch 2: 100 enrolled" in ended.err
+
+
+def test_verbose_tells_of_each_request(meisa, people):
+    ended = meisa("enroll-file", people(600), *INTO, "-y", "-v")
+    assert [line for line in ended.err.splitlines() if line.startswith(("GET", "POST"))] == [
+        "GET /sequences/api/list/",
+        "POST /sequences/api/bulk-enroll/",
+        "POST /sequences/api/bulk-enroll/",
+    ]
 
 
 def test_an_empty_file_is_no_failure(meisa, meisa_sandbox, people):

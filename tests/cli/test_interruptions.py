@@ -148,6 +148,29 @@ def stopped(meisa, meisa_sandbox, people, tmp_path):
     return resume
 
 
+def test_a_person_who_goes_on_is_asked_about_what_is_left(meisa, meisa_sandbox, people, typed, tmp_path):
+    resume = tmp_path / "resume.json"
+    command = ("enroll-file", people(2000), *INTO, "--resume-file", resume)
+    meisa_sandbox.put_contacts(
+        dict.fromkeys(["person3@example.com", "person1700@example.com"], "unsubscribed")
+    )
+    # The first batch has its answer. Those that were sent with the second were refused, and some were never sent.
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1)
+    assert meisa(*command, "-y").status == 1
+    meisa_sandbox.clear_faults()
+    sent = len(bulk_requests(meisa_sandbox))
+
+    typed("y\n")
+    ended = meisa(*command)
+    assert ended.status == 0
+    assert len(bulk_requests(meisa_sandbox)) - sent == 3
+    assert ended.err.startswith(
+        "Going on after 500 of 2,000 addresses.\n"
+        "onboarding, with a live key: 1,499 of 1,500 remaining addresses to send, without 1 suppressed; "
+        "3 requests, about 0 s.\n"
+    )
+
+
 def test_another_audience_is_refused_on_resume(meisa, meisa_sandbox, stopped, people):
     sent = len(bulk_requests(meisa_sandbox))
     people(1200)

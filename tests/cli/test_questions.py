@@ -102,6 +102,18 @@ def test_nothing_found_is_said(meisa):
     assert rows(meisa("sequences", "--search", "nothing", "-o", "json")) == []
 
 
+def test_nothing_found_is_no_row_for_a_program(meisa):
+    assert meisa("sequences", "--search", "nothing", "-o", "plain") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("ping", "GET /ping/\n"), ("sequences", "GET /sequences/api/list/\n")]
+)
+def test_verbose_tells_what_meisa_is_asked(meisa, command, said):
+    assert meisa(command, "-v").err == said
+    assert meisa(command).err == ""
+
+
 def test_a_foreign_name_does_not_command_the_terminal(meisa, meisa_sandbox):
     meisa_sandbox.put_sequence("odd", "[red]\x1b[2Jodd[/blue] ada@example.com")
     for output in ("table", "plain", "json", "yaml"):

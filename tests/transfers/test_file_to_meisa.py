@@ -259,7 +259,7 @@ def test_a_line_that_cannot_be_read_is_named_by_its_number_and_not_shown(
 def test_a_text_in_another_encoding_is_refused_without_its_content(enroll, file, everything_written, name):
     assert enroll(file(name, CONTENTS["people.txt"].strip() + "\nSecret", "latin-1")).state == "failed"
     written = everything_written()
-    assert "is not utf-8-sig" in written
+    assert "is not UTF-8." in written
     assert "Secret" not in written
     assert "ada@" not in written
 
@@ -270,7 +270,7 @@ def test_an_unknown_encoding_is_refused(file):
 
 
 def test_where_a_text_stops_being_readable_is_told(file):
-    with pytest.raises(MeisaInputError, match=r"the text after line [0-9,]+ is not utf-8-sig"):
+    with pytest.raises(MeisaInputError, match=r"the text after line [0-9,]+ is not UTF-8"):
         read(file("people.txt", b"ada@example.com\n" * 5_000 + b"\xff"))
 
 
