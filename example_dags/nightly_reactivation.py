@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowOptionalProviderFeatureException,
     BaseOperator,
+    ObjectStoragePath,
     Param,
     dag,
     task,
@@ -74,19 +75,17 @@ def nightly_reactivation() -> None:
     # [END sql]
 
     # [START rejects]
-    @task(trigger_rule="all_done")
+    @task
     def rejects(path: str) -> dict[str, int]:
         """Count those who were not enrolled, by the reason; the file has their addresses."""
-        reasons: dict[str, int] = {}
-        for line in Path(path).read_text().splitlines():
-            reject = json.loads(line)
-            reason = f"{reject['verdict']}: {reject['reason']}"
-            reasons[reason] = reasons.get(reason, 0) + 1
-        return reasons
+        file = ObjectStoragePath(path)
+        if not file.exists():  # nobody approved, or a task before this one failed too early
+            return {}
+        found = map(json.loads, file.read_text().splitlines())
+        return dict(Counter(f"{reject['verdict']}: {reject['reason']}" for reject in found))
 
+    preview >> approve >> enroll >> rejects(REJECTS).as_teardown()
     # [END rejects]
-
-    preview >> approve >> enroll >> rejects(REJECTS)
 
 
 nightly_reactivation()

@@ -10,11 +10,13 @@ import json
 import os
 import re
 import runpy
+import shutil
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import tomllib
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -191,12 +193,6 @@ def _modules(info: dict[str, list[dict[str, list[str]]]], kind: str) -> list[str
     return [module for entry in info[kind] for module in entry["python-modules"]]
 
 
-def test_the_readme_names_every_extra_that_users_need():
-    (rows,) = tables(section(read("README.md"), "## Install"))
-    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
-    assert {plain(row["Extra"]) for row in rows} == extras.keys() - {"bench", "dev", "distributed", "release"}
-
-
 def test_contributing_names_every_room_of_the_house():
     (rows,) = tables(section(read("CONTRIBUTING.md"), "## Where things live"))
     said = {name for row in rows for name in re.findall(r"(\w+)/`", row["folder"])}
@@ -216,6 +212,60 @@ def test_the_output_of_the_demo_in_the_readme_is_one_the_demo_can_print():
     assert words
     assert all(f'"{word}"' in demo for word in words), words
     assert shown.splitlines()[-1] in demo
+
+
+# Installing
+
+
+def test_the_page_on_installing_names_every_extra_that_users_need():
+    (rows,) = tables(section(read("docs/how-to/install.md"), "## Extras"))
+    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+    assert {plain(row["Extra"]) for row in rows} == extras.keys() - {"bench", "dev", "distributed", "release"}
+
+
+@every_text
+def test_every_file_of_pins_that_is_named_is_there(path):
+    for name in re.findall(r"constraints/airflow-[\w.]+\.txt", path.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
+
+
+@every_text
+def test_every_extra_that_is_installed_exists(path):
+    known = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"].keys()
+    for named in re.findall(
+        r"(?:/opt/meisa|'\.|provider-meisa)\[([\w,]+)\]", path.read_text(encoding="utf-8")
+    ):
+        assert set(named.split(",")) <= known, named
+
+
+def test_the_command_of_the_page_on_installing_leaves_one_line_of_constraints_out(tmp_path):
+    (command,) = re.findall(r"^\$ (grep .*)$", read("docs/how-to/install.md"), re.MULTILINE)
+    pins = "apache-airflow==3.1.8\napache-airflow-providers-common-compat==1.13.0\nrequests==2.32.5\n"
+    (tmp_path / "constraints-3.11.txt").write_text(pins)
+    subprocess.run(["bash", "-c", command], check=True, cwd=tmp_path)
+    left = "apache-airflow==3.1.8\nrequests==2.32.5\n"
+    assert (tmp_path / "constraints.txt").read_text() == left
+
+
+def test_the_page_on_installing_names_the_version_that_we_need_of_that_package():
+    (needed,) = re.findall(r'"apache-airflow-providers-common-compat>=([\d.]+)"', read("pyproject.toml"))
+    assert f"version {needed} or later" in read("docs/how-to/install.md")
+
+
+def test_what_the_page_copies_into_an_image_is_all_that_the_package_is_made_of(tmp_path):
+    (dockerfile,) = fences(read("docs/how-to/install.md"), "dockerfile")
+    for sources, target in re.findall(r"^COPY (.+) /opt/meisa/(\S*)$", dockerfile, re.MULTILINE):
+        for source in sources.split():
+            copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+            copy(ROOT / source, tmp_path / (target or source))
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
+    subprocess.run(build, check=True, cwd=tmp_path, capture_output=True)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    packed = {
+        name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("airflow_provider_meisa/")
+    }
+    modules = (ROOT / "airflow_provider_meisa").rglob("*.py")
+    assert {str(module.relative_to(ROOT)) for module in modules} <= packed
 
 
 # Pictures

@@ -2,6 +2,7 @@ import json
 import sqlite3
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -103,8 +104,16 @@ class Person:
                 query = select(TaskInstance).where(TaskInstance.state == "awaiting_input")
                 if (waiting := session.scalars(query).first()) is not None:
                     self.seen = self.look()
-                    waiting.set_state(self.answer, session=session)
+                    self._answer(waiting, session)
                     return
+
+    def _answer(self, waiting, session):
+        from airflow.models.trigger import handle_event_submit
+        from airflow.triggers.base import TriggerEvent
+
+        answered = {"responded_at": datetime.now(UTC), "responded_by_user": None, "params_input": {}}
+        event = {**answered, "chosen_options": [self.answer]} if self.answer else NO_ANSWER
+        handle_event_submit(TriggerEvent(event), task_instance=waiting, session=session)
 
     def __enter__(self):
         self.thread.start()
@@ -115,19 +124,85 @@ class Person:
         self.thread.join()
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize(("answer", "mailed"), [("success", 2), ("failed", 0)], ids=["approved", "rejected"])
-def test_at_night_people_are_mailed_only_once_a_person_has_approved(
-    example, warehouse, meisa_sandbox, tmp_path, answer, mailed
-):
+NO_ANSWER = {"error": "Nobody has answered in time.", "error_type": "timeout"}
+
+
+def state_of_the_run(ran):
+    """Return the state of the DAG's latest run, by which Airflow tells people or does not."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(DagRun.state).where(DagRun.dag_id == ran.dag_id).order_by(DagRun.id.desc())
+        return str(session.scalars(query).first())
+
+
+@pytest.fixture
+def night(example, warehouse, meisa_sandbox, tmp_path):
+    """Run the DAG of the night with somebody who answers; give what became of it."""
     warehouse("ada@example.com", "grace@example.com", "unsubscribed@example.com", "broken")
-    with Person(answer, look=lambda: len(meisa_sandbox.enrollments("reactivation"))) as person:
-        ran = example("nightly_reactivation", run_conf={"folder": str(tmp_path)})
-    assert person.seen == 0
+
+    def run_night(answer, folder=tmp_path):
+        with Person(answer, look=lambda: len(meisa_sandbox.enrollments("reactivation"))) as person:
+            ran = example("nightly_reactivation", run_conf={"folder": str(folder)})
+        assert not person.seen
+        return ran
+
+    return run_night
+
+
+REJECTS = {"suppressed: on Meisa's list of unsubscribed addresses": 1, "invalid: no @": 1}
+
+
+@pytest.mark.timeout(60)
+def test_at_night_people_are_mailed_once_a_person_has_approved(night, meisa_sandbox):
+    ran = night("Approve")
     assert ran.xcom("preview")["to_send"] == 2
-    assert len(meisa_sandbox.enrollments("reactivation")) == mailed
-    if mailed:
-        assert ran.xcom("rejects") == {
-            "suppressed: on Meisa's list of unsubscribed addresses": 1,
-            "invalid: no @": 1,
-        }
+    assert len(meisa_sandbox.enrollments("reactivation")) == 2
+    assert ran.xcom("rejects") == REJECTS
+    assert state_of_the_run(ran) == "success"
+
+
+@pytest.mark.timeout(60)
+def test_the_rejects_are_read_from_a_store_as_from_a_disk(night):
+    from airflow.sdk.io import attach
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    attach("memory", fs=MemoryFileSystem())
+    assert night("Approve", folder="memory://bucket/rejects").xcom("rejects") == REJECTS
+
+
+@pytest.mark.timeout(60)
+def test_a_person_who_says_no_ends_the_night_without_a_mail_and_without_an_alarm(night, meisa_sandbox):
+    ran = night("Reject")
+    assert (ran.states["enroll"], ran.xcom("rejects")) == ("skipped", {})
+    assert state_of_the_run(ran) == "success"
+    assert meisa_sandbox.enrollments("reactivation") == []
+
+
+@pytest.mark.timeout(60)
+def test_a_night_on_which_nobody_answers_ends_without_a_mail_and_red(night, meisa_sandbox):
+    ran = night(None)
+    assert (ran.states["enroll"], ran.xcom("rejects")) == ("upstream_failed", {})
+    assert state_of_the_run(ran) == "failed"
+    assert meisa_sandbox.enrollments("reactivation") == []
+
+
+@pytest.mark.timeout(60)
+def test_a_preview_that_failed_makes_the_run_red_and_leaves_no_rejects(night, meisa_sandbox):
+    meisa_sandbox.put_sequence("reactivation", status="paused")
+    ran = night("Approve")
+    assert ran.states["preview"] == "failed"
+    assert (ran.states["rejects"], ran.xcom("rejects")) == ("success", {})
+    assert state_of_the_run(ran) == "failed"
+
+
+@pytest.mark.timeout(60)
+def test_a_failed_enrollment_makes_the_run_red_and_its_rejects_are_counted_all_the_same(night, meisa_sandbox):
+    meisa_sandbox.fault("status", path="bulk-enroll", status=403)
+    ran = night("Approve")
+    assert (ran.states["enroll"], ran.states["rejects"]) == ("failed", "success")
+    assert ran.xcom("rejects").items() > REJECTS.items()
+    assert sum(ran.xcom("rejects").values()) == 4
+    assert state_of_the_run(ran) == "failed"
