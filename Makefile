@@ -4,7 +4,7 @@ BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
 SOURCES := airflow_provider_meisa example_dags scripts tests docs benchmarks matrix
 
-.PHONY: help demo test chaos ui bench matrix distributed package check format docs screenshots clean
+.PHONY: help demo test fuzz chaos ui bench matrix distributed package proof check format docs screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,11 +23,14 @@ ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a thr
 chaos: .venv/ready  ## Play every fault in every story for every operator; writes its figures into docs/proof.md
 	$(BIN)/python tests/chaos/campaign.py --write
 
+fuzz: .venv/ready  ## Run the tests whose input Hypothesis makes up, other input each time
+	$(BIN)/python -m pytest -m hypothesis
+
 bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in about fifteen minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python benchmarks/all.py
 
-matrix: .venv/ready  ## Try the built wheel on Airflow 2.11 to 3.3; four to five minutes a version, or ONLY="2.11"
+matrix: .venv/ready  ## Try the built wheel on Airflow 2.11 to 3.3, three at a time; or ONLY="2.11"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
 	$(BIN)/python matrix/all.py $(ONLY)
 
@@ -38,6 +41,9 @@ distributed: .venv/ready  ## Run tasks on Celery with PostgreSQL and Redis, and 
 package: .venv/ready  ## Build wheel and sdist into dist/, check them, and install the wheel alone
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
 	$(BIN)/python matrix/package.py
+
+proof: .venv/ready  ## Run all of the above that proves something, but for the suite; writes how long each took into docs/proof.md
+	$(BIN)/python scripts/proof.py
 
 check: .venv/ready  ## Lint, format and types
 	$(BIN)/ruff check $(SOURCES)

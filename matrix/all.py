@@ -1,11 +1,13 @@
 """Try the built wheel on every line of Airflow: ``python matrix/all.py ["2.11 3.3/3.12"]``.
 
-Without lines it tries all and writes the table into ``docs/versions.md``. It takes four to five minutes a version.
+Without lines it tries all and writes the table into ``docs/versions.md``. It takes about five minutes a version, and
+tries several at a time, since most of a version's time is waiting for rate limits on purpose.
 Everything listens on loopback and stops by itself; the environments are made in a temporary folder.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -25,27 +27,36 @@ from environment import EXTRAS, FOR_THE_EXAMPLES, Environment, Failed, build_whe
 from home import Home
 from lines import Line, interpreter, wanted
 
+_AT_ONCE = 3
+
 
 def main(only: str) -> int:
     """Try all that is wanted; return 1 if something failed."""
+    begun = time.monotonic()
     rows, missing = [], []
     with tempfile.TemporaryDirectory(prefix="meisa-matrix-", ignore_cleanup_errors=True) as folder:
         wheel = build_wheel(Path(folder) / "wheel")
+        tries = []
         for line, python in wanted(only):
             if (found := interpreter(python)) is None:
                 print(f"Airflow {line.airflow}: no Python {python} was found.")
                 missing.append(f"{python} (Airflow {line.airflow})")
                 continue
-            rows.append(row := try_line(line, found, wheel, Path(folder) / f"{line.name}-{python}"))
-            print(page.table([row]).splitlines()[-1], *row.reasons, sep="\n", flush=True)
+            tries.append((line, found, wheel, Path(folder) / f"{line.name}-{python}"))
+        # Processes, because leaving the block ends them, and what they have started ends with them.
+        with multiprocessing.Pool(_AT_ONCE, initializer=_stop_when_told) as pool:
+            for row in pool.imap(_try_line, tries):
+                rows.append(row)
+                print(page.table([row]).splitlines()[-1], *row.reasons, sep="\n", flush=True)
     if not only:
-        page.write(rows, missing)
+        page.write(rows, missing, (time.monotonic() - begun) / 60)
     print("", page.table(rows), sep="\n")
     return 1 if any(row.reasons for row in rows) else 0
 
 
-def try_line(line: Line, python: Path, wheel: Path, folder: Path) -> page.Row:
+def _try_line(wanted: tuple[Line, Path, Path, Path]) -> page.Row:
     """Try one version, from its installation to its scheduler."""
+    line, python, wheel, folder = wanted
     begun = time.monotonic()
     row = page.Row([line.airflow, _version(python)])
     environment = Environment(folder / "environment")
@@ -95,10 +106,14 @@ def _version(python: Path) -> str:
     return said([python, "--version"]).split()[1]
 
 
+def _stop_when_told() -> None:
+    signal.signal(signal.SIGTERM, _stop)
+
+
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    sys.exit("Stopped.")  # so that what was started is stopped, too
+    sys.exit(1)  # so that what was started is stopped, too
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    _stop_when_told()
     sys.exit(main(" ".join(sys.argv[1:])))

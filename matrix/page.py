@@ -45,9 +45,9 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def write(rows: Sequence[Row], missing: Sequence[str]) -> None:
+def write(rows: Sequence[Row], missing: Sequence[str], minutes: float) -> None:
     """Replace what the page has of an earlier run."""
-    said = [f"Seen on {datetime.now(UTC):%Y-%m-%d}.", "", table(rows)]
+    said = [f"Seen on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.", "", table(rows)]
     if missing:
         said += ["", f"Not tried, for want of an interpreter: Python {', '.join(missing)}."]
     text = PAGE.read_text(encoding="utf-8")
