@@ -76,11 +76,17 @@ class StagedCopy:
     def read(self) -> Iterator[object]:
         """Read the values back; of one that is no JSON only its type, which is all that becomes of it.
 
+        :raises MeisaInputError: if it is damaged; a host that lost its power may have cut it short.
         :raises MeisaUnreachableError: if the copy cannot be read.
         """
-        with self._failures(), (self._folder / self._read_note()["file"]).open("rb") as file:
+        note, rows = self._read_note(), 0
+        with self._failures(), (self._folder / note["file"]).open("rb") as file:
             for line in file:
-                yield from json.loads(line, object_hook=_typed)
+                values = self._values_of(line)
+                rows += len(values)
+                yield from values
+        if rows != note["rows"]:
+            raise self._damage()
 
     def drop(self) -> None:
         """Remove the copy, and what crashes left of it.
@@ -101,6 +107,21 @@ class StagedCopy:
             with self._failures():
                 file.write(line)
         return rows
+
+    def _values_of(self, line: bytes) -> list[object]:
+        try:
+            values = json.loads(line, object_hook=_typed)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, list):
+            raise self._damage() from None
+        return values
+
+    def _damage(self) -> MeisaInputError:
+        return MeisaInputError(
+            f"The staged copy of the rows is damaged. Remove {self._note}, and clear the task: it asks its source "
+            "again."
+        )
 
     def _read_note(self) -> dict[str, Any]:
         with self._failures():

@@ -92,6 +92,33 @@ def test_a_run_whose_checkpoint_was_deleted_reads_the_source_again(enroll, wareh
     assert enroll()["total"] == 3
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: text.index(b"\n") + 1],
+        lambda text: b"",
+        lambda text: text[:-9],
+        lambda text: b"{}\n",
+    ],
+)
+def test_a_damaged_copy_is_told_and_once_removed_asked_for_again(
+    enroll, warehouse, meisa_sandbox, tmp_path, damage
+):
+    warehouse.fill(PEOPLE)
+    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
+    with pytest.raises(AirflowFailException):
+        enroll(staging_path=str(tmp_path))
+    (copy,) = tmp_path.glob("*.jsonl")
+    copy.write_bytes(damage(copy.read_bytes()))
+    with pytest.raises(AirflowFailException, match=r"is damaged\. Remove .*json, and clear the task"):
+        enroll(staging_path=str(tmp_path))
+    assert len(enrolled(meisa_sandbox)) < 1100
+    (note,) = tmp_path.glob("*.json")
+    note.unlink()
+    assert enroll(staging_path=str(tmp_path))["total"] == 1100
+    assert enrolled(meisa_sandbox) == set(PEOPLE)
+
+
 def test_a_preview_of_a_run_that_has_begun_leaves_its_copy_to_it(enroll, warehouse, meisa_sandbox):
     warehouse.fill(PEOPLE)
     meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
