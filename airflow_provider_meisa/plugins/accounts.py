@@ -87,6 +87,7 @@ def _preview(value: Mapping[str, Any]) -> dict[str, Any]:
         "total": _number(value, "total") or 0,
         "counts": _counts(value),
         "to_send": _number(value, "to_send"),
+        "to_send_suppressed": _number(value, "to_send_suppressed"),
         "requests": _number(value, "requests"),
         "seconds": _number(value, "seconds"),
         "attention": [],

@@ -1,6 +1,5 @@
 """The plugin's own API: what the page and the tab ask for. Only the module itself is public; it holds no data."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from airflow_provider_meisa.plugins import access, runs
 from airflow_provider_meisa.plugins.connections import is_meisa, offered
 from airflow_provider_meisa.plugins.figures import FIGURES, rate_left
+from airflow_provider_meisa.plugins.latest import LATEST
 
 STATIC = Path(__file__).with_name("static")
 router = APIRouter()
@@ -81,8 +81,7 @@ def latest_runs(
     days: Annotated[int, Query(ge=1, le=366)] = 7,
 ) -> dict[str, object]:
     """List the newest runs of the last days."""
-    since = datetime.now(UTC) - timedelta(days=days)
-    found = runs.newest(session, dags, since=since)
+    found = LATEST.of(session, dags, days=days)
     may_read = access.connection_check(user)
     shown = [run.in_short(may_read=may_read) for run in found]
     return {"runs": shown, "truncated": len(found) == runs.MOST_RUNS}

@@ -73,7 +73,11 @@ class Figures:
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="meisa-page")
 
     def of(self, conn_id: str) -> dict[str, object]:
-        """Return ``{sequences, age_s, problem, pending}``; ``sequences`` is null until Meisa has once answered."""
+        """Return what is known of a connection's sequences.
+
+        :return: ``{sequences, age_s, problem, pending, again_s}``; ``sequences`` is null until Meisa has once
+            answered, ``again_s`` says in how many seconds Meisa can be asked again.
+        """
         look = self._look(conn_id)
         wait([look.coming], timeout=PATIENCE)
         found = look.found()
@@ -82,6 +86,7 @@ class Figures:
             "age_s": None if found is None else round(self._clock() - found[1], 1),
             "problem": look.problem(),
             "pending": not look.coming.done(),
+            "again_s": round(max(0.0, look.begun + KEEP - self._clock()), 1),
         }
 
     def _look(self, conn_id: str) -> Look:
@@ -113,15 +118,19 @@ FIGURES = Figures(ask_meisa)
 
 
 def rate_left(conn_id: str) -> dict[str, object]:
-    """Return ``{windows: [{limit, requests, left}], problem}``; looking spends nothing."""
+    """Say what a connection's rate limits have left; looking spends nothing.
+
+    :return: ``{windows: [{limit, requests, left}], next_s, problem}``; ``next_s`` says in how many seconds the next
+        request may go, which after a 429 is not now, whatever the windows have left.
+    """
     try:
         with MeisaHook(conn_id).get_conn() as client:
-            left = client.quota.remaining()
+            left, pause = client.quota.remaining(), client.quota.estimate(1)
             sizes = {str(limit): limit.requests for limit in client.quota.limits}
     except (AirflowException, MeisaError) as error:
-        return {"windows": [], "problem": scrub(str(error))}
+        return {"windows": [], "next_s": 0.0, "problem": scrub(str(error))}
     windows = [{"limit": limit, "requests": sizes[limit], "left": n} for limit, n in left.items()]
-    return {"windows": windows, "problem": ""}
+    return {"windows": windows, "next_s": round(pause, 1), "problem": ""}
 
 
 def _shown(info: SequenceInfo) -> dict[str, object]:

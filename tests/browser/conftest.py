@@ -72,7 +72,7 @@ def scene(browser):
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         sandboxes = {
             "meisa_default": stack.enter_context(Sandbox()),
-            "meisa_slow": stack.enter_context(Sandbox(rate_limits="none", latency_ms=1000)),
+            "meisa_slow": stack.enter_context(Sandbox(rate_limits="none", latency_ms=1500)),
         }
         sandboxes["meisa_default"].put_contacts({"person00007@example.com": "unsubscribed"})
         limits = {"meisa_default": "60/minute, 1000/hour", "meisa_slow": "10000/minute"}

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from airflow_provider_meisa.plugins.figures import Figures, ask_meisa
+from airflow_provider_meisa.plugins.latest import Latest
 from airflow_provider_meisa.plugins.meisa import MeisaPlugin
 
 
@@ -26,6 +27,7 @@ def as_user(airflow_database, monkeypatch):
     for place in MeisaPlugin.fastapi_apps:
         host.mount(place["url_prefix"], place["app"])
     monkeypatch.setattr("airflow_provider_meisa.plugins.app.FIGURES", Figures(ask_meisa))
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.LATEST", Latest())
 
     def client(name: str | None = "admin", role: str = "ADMIN") -> TestClient:
         token = name and manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role))

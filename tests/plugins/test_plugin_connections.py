@@ -43,8 +43,31 @@ def test_the_page_spends_from_the_quota_of_the_tasks_and_a_look_at_what_is_left_
             {"limit": "5/minute", "requests": 5, "left": 4},
             {"limit": "100/hour", "requests": 100, "left": 99},
         ],
+        "next_s": 0.0,
         "problem": "",
     }
+
+
+def test_a_429_holds_the_next_request_whatever_the_windows_have_left(
+    as_user, meisa_connection, meisa_sandbox
+):
+    meisa_connection(extra={"rate_limits": "60/minute"})
+    meisa_sandbox.fault("status", status=429, headers={"Retry-After": "50"}, times=1)
+    admin = as_user()
+    admin.get("sequences", params=ASKED)
+    answer = admin.get("quota", params=ASKED).json()
+    assert answer["windows"] == [{"limit": "60/minute", "requests": 60, "left": 59}]
+    assert 40 < answer["next_s"] < 52
+
+
+def test_when_meisa_can_be_asked_again_is_said(as_user, meisa_connection, meisa_sandbox):
+    now = [0.0]
+    looks = Figures(figures.ask_meisa, clock=lambda: now[0])
+    assert looks.of("meisa_default")["again_s"] == KEEP
+    now[0] = KEEP - 2
+    assert looks.of("meisa_default")["again_s"] == 2
+    now[0] = KEEP + 5
+    assert looks.of("meisa_default")["again_s"] == KEEP
 
 
 def test_what_is_wrong_is_said_and_the_last_figures_stay(as_user, meisa_connection, meisa_sandbox):
@@ -88,7 +111,9 @@ def test_a_slow_meisa_holds_no_page_and_its_answer_is_there_later(monkeypatch):
         return [SequenceInfo("onboarding", "Onboarding", "active", 3)]
 
     looks = Figures(ask)
-    assert looks.of("slow") == {"sequences": None, "age_s": None, "problem": "", "pending": True}
+    answer = looks.of("slow")
+    assert (answer["sequences"], answer["age_s"], answer["problem"]) == (None, None, "")
+    assert answer["pending"] is True
     monkeypatch.setattr(figures, "PATIENCE", 20)
     may_answer.set()
     assert looks.of("slow")["sequences"][0]["total_enrolled"] == 3

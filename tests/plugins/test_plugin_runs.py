@@ -7,6 +7,7 @@ from traces import Traces
 
 from airflow_provider_meisa.links.meisa import XCOM_KEY
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.plugins.latest import KEEP, Latest
 from airflow_provider_meisa.plugins.runs import LINK_KEY
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 
@@ -79,6 +80,16 @@ def test_a_preview_is_told_from_a_run(shown, run_task, meisa_sandbox):
     row, _ = shown(run_task(MeisaBulkEnrollOperator, emails=people, sequence_slug="onboarding", preview=True))
     assert row["account"]["kind"] == "preview"
     assert row["account"]["to_send"] == 2
+
+
+def test_a_preview_of_a_task_that_mails_the_suppressed_says_how_many_they_are(
+    shown, run_task, meisa_connection
+):
+    meisa_connection(extra={"allow_override_unsubscribe": True})
+    people = ["a@example.com", "bounced@example.com"]
+    arguments = {"sequence_slug": "onboarding", "preview": True, "override_unsubscribe": True}
+    _, tab = shown(run_task(MeisaBulkEnrollOperator, emails=people, **arguments))
+    assert (tab["account"]["to_send"], tab["account"]["to_send_suppressed"]) == (2, 1)
 
 
 def test_a_run_that_could_not_begin_is_shown_without_an_account(shown, run_task, meisa_sandbox):
@@ -190,6 +201,23 @@ def test_runs_older_than_the_period_are_left_out(as_user, run_task):
     assert ran.dag_id not in {
         run["dag_id"] for run in as_user().get("runs", params={"days": 366}).json()["runs"]
     }
+
+
+def test_many_viewers_cost_one_look_in_a_few_seconds(as_user, run_task, monkeypatch):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    now = [0.0]
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.LATEST", Latest(clock=lambda: now[0]))
+    ran = run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    first = as_user().get("runs").json()
+    with create_session() as session:
+        session.execute(delete(XComModel).where(XComModel.dag_id == ran.dag_id))
+    assert ran.dag_id in {run["dag_id"] for run in first["runs"]}
+    assert as_user("another").get("runs").json() == first
+    now[0] = KEEP
+    assert ran.dag_id not in {run["dag_id"] for run in as_user().get("runs").json()["runs"]}
 
 
 def test_only_the_newest_runs_are_listed_and_the_page_is_told(as_user, run_task, monkeypatch):

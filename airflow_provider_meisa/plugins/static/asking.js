@@ -15,7 +15,7 @@ async function ask(path, query, signal) {
   throw new Error(WORDS[answer.status] ?? (typeof said.detail === "string" ? said.detail : `Airflow answered with ${answer.status}.`));
 }
 
-// Ask at once and, with `every`, again after so many milliseconds while the page is looked at.
+// Ask at once and, with `every`, again so many milliseconds after each answer while the page is looked at.
 // Gives what was answered last, when, what is wrong now, and a function that asks again; with `query` null nothing is asked.
 export function useAnswer(path, query, every = 0) {
   const [answer, setAnswer] = useState({});
@@ -25,16 +25,22 @@ export function useAnswer(path, query, every = 0) {
   useEffect(() => {
     if (key === null) return undefined;
     const stop = new AbortController();
-    const look = () =>
-      ask(path, JSON.parse(key), stop.signal).then(
-        (data) => setAnswer({ data, at: Date.now() }),
-        (error) => stop.signal.aborted || setAnswer((before) => ({ ...before, problem: error.message })),
-      );
+    let timer;
+    const look = async () => {
+      try {
+        const data = await ask(path, JSON.parse(key), stop.signal);
+        setAnswer({ data, at: Date.now() });
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        setAnswer((before) => ({ ...before, problem: error.message }));
+      }
+      if (every && !stop.signal.aborted) timer = setTimeout(lookAgain, every);
+    };
+    const lookAgain = () => (document.visibilityState === "visible" ? look() : (timer = setTimeout(lookAgain, every)));
     look();
-    const timer = every && setInterval(() => document.visibilityState === "visible" && look(), every);
     return () => {
       stop.abort();
-      clearInterval(timer);
+      clearTimeout(timer);
     };
   }, [path, key, every, turn]);
   const again = useCallback(() => setTurn((n) => n + 1), []);

@@ -3,7 +3,7 @@ import { useAnswer } from "./asking.js";
 import { Bar, Card, Note, Table, h } from "./elements.js";
 import { count, duration } from "./words.js";
 
-const { useEffect } = globalThis.React;
+const { useEffect, useState } = globalThis.React;
 
 const SOON = 2_000; // milliseconds until it is worth asking again for an answer that is on its way
 
@@ -28,11 +28,19 @@ export function Sequences({ connection }) {
 // The page is drawn anew with every look at the runs, so the age grows while nobody asks again.
 const age = (data, at) => duration(Math.round(data.age_s + (Date.now() - at) / 1000));
 
-const Age = ({ data, at, again }) =>
-  h("span", { className: "meisa-aside" },
+const wait = (data, at) => {
+  const seconds = Math.ceil((data?.again_s ?? 0) - (Date.now() - at) / 1000);
+  return seconds > 0 ? `Meisa can be asked again in ${seconds} s` : "";
+};
+
+function Age({ data, at, again }) {
+  const [pressed, press] = useState(false);
+  return h("span", { className: "meisa-aside" },
     data?.sequences && h("span", { className: "meisa-muted" }, `as of ${age(data, at)} ago`),
-    h("button", { type: "button", className: "meisa-button", onClick: again,
+    h("span", { className: "meisa-muted", role: "status" }, pressed && wait(data, at)),
+    h("button", { type: "button", className: "meisa-button", onClick: () => { press(true); again(); },
       title: "Costs one request, or none if Meisa was asked in the last 30 seconds" }, "Ask again"));
+}
 
 const Row = ({ sequence }) =>
   h("tr", null,
@@ -47,8 +55,13 @@ export function RateLimits({ connection, often }) {
   return h(Card, { title: "Rate limits" },
     wrong && h(Note, { kind: "error" }, wrong),
     (data?.windows ?? []).map((window) => h(Window, { key: window.limit, window })),
+    data?.next_s > 0 && h("p", null, nextRequest(data)),
     data && !wrong && h("p", { className: "meisa-muted" }, "Requests left now, as this host counts them."));
 }
+
+// After a 429 nothing may go for a while, whatever the windows have left.
+const nextRequest = ({ windows, next_s: seconds }) =>
+  `${windows.every(({ left }) => left > 0) ? "On hold: next" : "Next"} request in ${duration(seconds)}`;
 
 const Window = ({ window: { limit, requests, left } }) =>
   h("div", { className: "meisa-window" },

@@ -90,7 +90,8 @@ function Stack({ counts, x, width, y, when }) {
     const height = Math.max(1, bottom - y(reached) - GAP);
     return h("rect", { key: verdict, className: `meisa-${verdict}`, x, width, y: bottom - height, height });
   });
-  return pieces.length > 0 && h("g", null, h("title", null, `${when}: ${inWords(counts)}`), pieces);
+  return pieces.length > 0 && h("g", null, h("title", null, `${when}: ${inWords(counts)}`), pieces,
+    h("path", { className: "meisa-outline", d: `M${x} ${y(reached)}h${width}V${y(0)}h${-width}z` }));
 }
 
 // The round number that the scale ends at: 1, 2 or 5 and zeros.

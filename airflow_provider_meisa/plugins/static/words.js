@@ -15,25 +15,23 @@ export const duration = (seconds) => {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 };
 
-// The time zone that was chosen in Airflow's menu; the browser's, where none was.
-export const zone = () => {
+// In the time zone that was chosen in Airflow's menu; in the browser's, where none was, or none that it knows.
+const formatOf = (chosen) => {
+  const two = "2-digit";
+  const wanted = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two, hourCycle: "h23" };
   try {
-    const chosen = JSON.parse(localStorage.getItem("timezone"));
-    return new Intl.DateTimeFormat("en", { timeZone: chosen ?? undefined }).resolvedOptions().timeZone;
+    return new Intl.DateTimeFormat("en-US", { ...wanted, timeZone: JSON.parse(chosen) ?? undefined });
   } catch {
-    return new Intl.DateTimeFormat().resolvedOptions().timeZone;
+    return new Intl.DateTimeFormat("en-US", wanted);
   }
 };
 
+// To make a format takes longer than a thousand dates: one for each choice is kept.
 const formats = new Map();
 export const parts = (date) => {
-  const timeZone = zone();
-  if (!formats.has(timeZone)) {
-    const two = "2-digit";
-    const wanted = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two, hourCycle: "h23", timeZone };
-    formats.set(timeZone, new Intl.DateTimeFormat("en-US", wanted));
-  }
-  return Object.fromEntries(formats.get(timeZone).formatToParts(date).map(({ type, value }) => [type, value]));
+  const chosen = globalThis.localStorage?.getItem("timezone") ?? null;
+  if (!formats.has(chosen)) formats.set(chosen, formatOf(chosen));
+  return Object.fromEntries(formats.get(chosen).formatToParts(date).map(({ type, value }) => [type, value]));
 };
 
 export const time = (iso) => {
