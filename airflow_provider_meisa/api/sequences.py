@@ -232,16 +232,23 @@ def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
     return known[slug]
 
 
-def check_slug(slug: str) -> None:
+def check_slug(slug: object) -> None:
     """See that a slug can be one, and can be logged.
 
-    :raises MeisaInputError: if it is empty, or has line breaks or control characters in it.
+    :raises MeisaInputError: if it is no text, is empty, or has white space around it, or line breaks or control
+        characters in it.
     """
-    if not slug or not slug.strip():
+    if not slug or (isinstance(slug, str) and not slug.strip()):
         raise MeisaInputError("sequence_slug is empty: copy the slug from the Meisa dashboard.")
+    if not isinstance(slug, str):
+        raise MeisaInputError(f"sequence_slug is of type {type(slug).__name__}; pass a text.")
     if not slug.isprintable():
         raise MeisaInputError(
             "sequence_slug has line breaks or control characters: copy the slug from the Meisa dashboard."
+        )
+    if slug != slug.strip():
+        raise MeisaInputError(
+            "sequence_slug has white space around it: copy the slug from the Meisa dashboard."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -171,7 +171,7 @@ class MeisaBulkEnrollOperator(AudienceOperator):
     """Enroll any number of contacts into a sequence, 500 a request, and account for each of them.
 
     :param emails: the addresses (templated, never shown in the UI): a list, one-column rows of a SQL operator,
-        another task's output, or a template that gives a list.
+        another task's output, or a template that gives a list. What can be read only once is copied to a list.
     :param kwargs: the parameters of `AudienceOperator`, such as ``sequence_slug``, and those of every operator.
     """
 
@@ -185,5 +185,8 @@ class MeisaBulkEnrollOperator(AudienceOperator):
         follow_references(self, self.emails)
 
     def read(self, context: Context) -> Iterable[object]:
-        """Return the addresses."""
-        return addresses_from(revealed(self.emails))
+        """Return the addresses; a stream that can be read only once is kept for the readings that follow."""
+        addresses = addresses_from(revealed(self.emails))
+        if isinstance(addresses, Iterator):
+            self.emails = addresses = list(addresses)
+        return addresses

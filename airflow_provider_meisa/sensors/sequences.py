@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Seconds that a look waits for the rate limits, with its worker slot; then it looks again later.
 _LONGEST_WAIT = 10.0
+# What Airflow 2.11 says where later ones raise an AirflowSensorTimeout (`check_trigger_timeouts` of its scheduler).
+_TIMED_OUT = "Trigger/execution timeout"
 
 
 class MeisaSequenceSensor(BaseSensorOperator):
@@ -33,9 +36,11 @@ class MeisaSequenceSensor(BaseSensorOperator):
     ``{slug, name, status, total_enrolled}``; a list of them if ``sequence_slug`` is a list.
 
     :param sequence_slug: the sequence, or a list of them (templated).
-    :param status: the status to wait for (templated). Only ``active`` is documented by Meisa.
+    :param status: the status to wait for (templated). Only ``active`` is documented by Meisa; any other is compared
+        letter by letter.
     :param on_missing: ``wait`` or ``fail``, if no sequence has the slug.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
+        It looks every ``poke_interval`` there, whatever ``exponential_backoff`` and ``max_wait`` say.
     :param meisa_conn_id: the Airflow Connection; its key needs the scope ``sequences:read``.
     """
 
@@ -68,8 +73,8 @@ class MeisaSequenceSensor(BaseSensorOperator):
         :raises AirflowException: if Meisa cannot be asked.
         """
         with airflow_failures():
-            leave_link(context, self._hook, self._only_slug)
             self._check()
+            leave_link(context, self._hook, self._only_slug)
         if not self.deferrable:
             return super().execute(context)
         found = self._look_once(context)
@@ -88,7 +93,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
             except MeisaRateLimitError as error:
                 self.log.info("%s Looking again later.", error)
                 return PokeReturnValue(is_done=False)
-            state = readiness(listed, self._slugs, status=self.status, on_missing=self.on_missing)
+            state = readiness(listed, self._slugs, status=self._wanted, on_missing=self.on_missing)
         if not state.done:
             self.log.info("Still waiting: %s", state)
         return PokeReturnValue(state.done, self._result([info.as_json() for info in state.ready]))
@@ -111,21 +116,58 @@ class MeisaSequenceSensor(BaseSensorOperator):
                     "waited? Clear the task to wait anew."
                 )
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; a failure, or the end of ``timeout``, is answered alike on every Airflow.
+
+        Left to itself, Airflow 2.11 retries a sensor that has timed out, 3.0 forgets ``soft_fail`` then, both never
+        ask for ``never_fail``, and the later ones do so only where the failure is an exception of Airflow's.
+
+        :raises AirflowSkipException: if ``soft_fail`` or ``never_fail`` says so.
+        :raises AirflowSensorTimeout: if ``timeout`` is over, which is not retried.
+        """
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            timed_out = isinstance(error, AirflowSensorTimeout) or str(error) == _TIMED_OUT
+            if self.never_fail or (self.soft_fail and timed_out):
+                raise AirflowSkipException(str(error)) from error
+            if timed_out:
+                raise AirflowSensorTimeout(str(error)) from error
+            raise
+
     @property
     def _hook(self) -> MeisaHook:
         return MeisaHook(self.meisa_conn_id, max_wait=_LONGEST_WAIT)
 
     @property
     def _slugs(self) -> list[str]:
-        return [self.sequence_slug] if isinstance(self.sequence_slug, str) else list(self.sequence_slug)
+        rendered: object = self.sequence_slug
+        slugs = [rendered] if isinstance(rendered, str) else rendered
+        return list(slugs) if isinstance(slugs, Sequence) else []
+
+    @property
+    def _wanted(self) -> str:
+        """The status as Meisa spells it, where that is documented."""
+        from airflow_provider_meisa.api.sequences import ACTIVE
+
+        return ACTIVE if self.status.strip().casefold() == ACTIVE else self.status
 
     @property
     def _only_slug(self) -> str:
         return self._slugs[0] if len(self._slugs) == 1 else ""
 
     def _check(self) -> None:
-        if not self._slugs or not all(str(slug or "").strip() for slug in self._slugs):
+        from airflow_provider_meisa.api.sequences import check_slug
+
+        if not self._slugs:
             raise MeisaInputError("sequence_slug must be a slug or a list of slugs, none of them empty.")
+        for slug in self._slugs:
+            check_slug(slug)
+        status: object = self.status
+        if not isinstance(status, str) or not status.strip():
+            raise MeisaInputError("status must be a word such as active.")
         if self.on_missing not in ("wait", "fail"):
             raise MeisaInputError("on_missing must be one of: wait, fail.")
 
@@ -152,9 +194,10 @@ class MeisaSequenceSensor(BaseSensorOperator):
             trigger=MeisaSequenceTrigger(
                 meisa_conn_id=self.meisa_conn_id,
                 slugs=self._slugs,
-                status=self.status,
+                status=self._wanted,
                 on_missing=self.on_missing,
                 poll_interval=self.poke_interval,
+                silent_fail=self.silent_fail,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout),

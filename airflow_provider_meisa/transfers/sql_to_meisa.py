@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_meisa.operators.private import PrivateField, revealed
+from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
 from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class SqlToMeisaOperator(StagedAudienceOperator):
         self.conn_id = conn_id
         self.email_column = email_column
         self.parameters = parameters
+        follow_references(self, self.parameters)
 
     def question(self) -> object:
         """Return the query with all that decides what it finds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -16,6 +17,7 @@ from airflow_provider_meisa.hooks.metrics import metered
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.readiness import Readiness
     from airflow_provider_meisa.api.sequences import SequenceInfo
 
 READY = "ready"
@@ -37,10 +39,18 @@ class MeisaSequenceTrigger(BaseTrigger):
     :param status: the status they must have.
     :param on_missing: ``wait`` or ``fail``, if no sequence has one of the slugs.
     :param poll_interval: seconds between two looks.
+    :param silent_fail: look again later after a failure that a retry may mend.
     """
 
     def __init__(
-        self, *, meisa_conn_id: str, slugs: Sequence[str], status: str, on_missing: str, poll_interval: float
+        self,
+        *,
+        meisa_conn_id: str,
+        slugs: Sequence[str],
+        status: str,
+        on_missing: str,
+        poll_interval: float,
+        silent_fail: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow has not annotated it
         self.meisa_conn_id = meisa_conn_id
@@ -48,6 +58,7 @@ class MeisaSequenceTrigger(BaseTrigger):
         self.status = status
         self.on_missing = on_missing
         self.poll_interval = poll_interval
+        self.silent_fail = silent_fail
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments, as plain JSON."""
@@ -59,57 +70,90 @@ class MeisaSequenceTrigger(BaseTrigger):
                 "status": self.status,
                 "on_missing": self.on_missing,
                 "poll_interval": self.poll_interval,
+                "silent_fail": self.silent_fail,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, wait, look again, until there is something to say."""
-        from airflow_provider_meisa.api.readiness import readiness
-
-        try:
-            while True:
-                try:
-                    listed = await listing(self.meisa_conn_id, max_age=self.poll_interval / 2)
-                except MeisaRateLimitError as error:
-                    await asyncio.sleep(max(error.retry_after or 0.0, self.poll_interval))
-                    continue
-                state = readiness(listed, self.slugs, status=self.status, on_missing=self.on_missing)
+        while True:
+            pause = self.poll_interval
+            try:
+                state = await self._state()
+            except MeisaRateLimitError as error:
+                pause = max(error.retry_after or 0.0, pause)
+            except (MeisaError, AirflowException) as error:
+                final = is_final(error) or isinstance(error, AirflowFailException)
+                if final or not self.silent_fail:
+                    yield TriggerEvent({"status": ERROR, "message": str(error), "final": final})
+                    return
+                self.log.exception("The look failed.")
+            else:
                 if state.done:
-                    yield TriggerEvent(
-                        {"status": READY, "sequences": [info.as_json() for info in state.ready]}
-                    )
+                    ready = [info.as_json() for info in state.ready]
+                    yield TriggerEvent({"status": READY, "sequences": ready})
                     return
                 self.log.info("Still waiting: %s", state)
-                await asyncio.sleep(self.poll_interval)
-        except (MeisaError, AirflowException) as error:
-            final = is_final(error) or isinstance(error, AirflowFailException)
-            yield TriggerEvent({"status": ERROR, "message": str(error), "final": final})
+            await asyncio.sleep(pause)
+
+    async def _state(self) -> Readiness:
+        from airflow_provider_meisa.api.readiness import readiness
+
+        listed = await listing(self.meisa_conn_id, max_age=self.poll_interval / 2)
+        return readiness(listed, self.slugs, status=self.status, on_missing=self.on_missing)
 
 
-_seen: dict[str, tuple[float, list[SequenceInfo]]] = {}
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look has seen, or how it failed.
+
+    :param at: when it ended, on the monotonic clock.
+    :param sequences: all there are.
+    :param failure: why it saw none.
+    """
+
+    at: float
+    sequences: Sequence[SequenceInfo] = ()
+    failure: MeisaError | AirflowException | None = None
+
+
+_seen: dict[str, Look] = {}
 _looking: dict[tuple[int, str], asyncio.Lock] = {}
 
 
-async def listing(meisa_conn_id: str, *, max_age: float) -> list[SequenceInfo]:
-    """List all sequences; triggers of one process that watch the same connection share a look.
+async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInfo]:
+    """List all sequences; triggers of one process that watch the same connection share a look, also one that fails.
 
-    :param max_age: seconds that another trigger's look may be old.
+    :param max_age: seconds that another trigger's look may be old. One that failed serves those who waited for it.
     :raises MeisaRateLimitError: if the rate limits leave no room now.
+    :raises MeisaError: if Meisa cannot be asked.
     """
+    asked = time.monotonic()
     lock = _looking.setdefault((id(asyncio.get_running_loop()), meisa_conn_id), asyncio.Lock())
     async with lock:
-        at, listed = _seen.get(meisa_conn_id, (float("-inf"), []))
-        if time.monotonic() - at > max_age:
-            listed = await _look(meisa_conn_id)
-            _seen[meisa_conn_id] = time.monotonic(), listed
-        return listed
+        last = _seen.get(meisa_conn_id)
+        oldest = asked if last and last.failure else time.monotonic() - max_age
+        if last is None or last.at < oldest:
+            last = _seen[meisa_conn_id] = await _look(meisa_conn_id)
+    if last.failure:
+        raise last.failure.with_traceback(None)  # else it would grow with everybody who shares the failure
+    return last.sequences
 
 
-async def _look(meisa_conn_id: str) -> list[SequenceInfo]:
+async def _look(meisa_conn_id: str) -> Look:
+    try:
+        sequences = await _ask(meisa_conn_id)
+    except (MeisaError, AirflowException) as failure:
+        return Look(time.monotonic(), failure=failure)
+    return Look(time.monotonic(), sequences)
+
+
+async def _ask(meisa_conn_id: str) -> list[SequenceInfo]:
     client = await MeisaHook(meisa_conn_id, max_wait=_LONGEST_WAIT).get_async_conn()
     try:
         return await asyncio.to_thread(_list, client, meisa_conn_id)
     finally:
+        client.stop()  # a cancelled trigger leaves its thread behind, which must send no more
         client.close()
 
 

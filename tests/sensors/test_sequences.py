@@ -3,8 +3,9 @@ from datetime import timedelta
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
+from airflow_provider_meisa.api.client import TRIES
 from airflow_provider_meisa.api.errors import MeisaError
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.triggers import sequences as triggers
@@ -65,10 +66,31 @@ def test_with_never_fail_a_missing_sequence_skips(wait):
     assert wait("onbording", never_fail=True).state == "skipped"
 
 
-@pytest.mark.parametrize("empty", ["", [], ["onboarding", " "]])
-def test_an_empty_slug_fails_before_anything_is_sent(wait, meisa_sandbox, empty):
-    assert wait(empty).state == "failed"
+@pytest.mark.parametrize("status", ["Active", " ACTIVE"])
+def test_the_documented_status_may_be_spelled_with_capitals(wait, status):
+    assert wait(status=status).xcom("task")["status"] == "active"
+
+
+@pytest.mark.parametrize("slug", ["", [], ["onboarding", " "], "onboarding ", 7, ["onboarding", 7], None])
+def test_what_is_no_slug_fails_before_anything_is_sent(wait, meisa_sandbox, everything_written, slug):
+    assert wait(slug).state == "failed"
     assert meisa_sandbox.requests() == []
+    assert "sequence_slug " in everything_written()
+
+
+def test_a_template_that_gives_a_number_fails_before_anything_is_sent(
+    wait, meisa_sandbox, everything_written
+):
+    assert wait("{{ 2024 }}", render_template_as_native_obj=True).state == "failed"
+    assert meisa_sandbox.requests() == []
+    assert "sequence_slug must be a slug" in everything_written()
+
+
+@pytest.mark.parametrize("status", ["", " ", None, 7])
+def test_what_is_no_status_fails_before_anything_is_sent(wait, meisa_sandbox, everything_written, status):
+    assert wait(status=status).state == "failed"
+    assert meisa_sandbox.requests() == []
+    assert "status must be a word" in everything_written()
 
 
 def test_a_wrong_choice_of_on_missing_fails_before_anything_is_sent(wait, meisa_sandbox):
@@ -192,6 +214,75 @@ def test_a_final_failure_seen_by_the_trigger_is_not_retried(run_task, meisa_sand
 def test_a_failure_that_a_retry_may_mend_is_raised_as_one():
     with pytest.raises(MeisaError, match="later"):
         _sensor().execute_complete({}, {"status": "error", "message": "later", "final": False})
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+def test_never_fail_skips_a_later_look_that_fails_in_each_mode(run_task, meisa_sandbox, mode, mocker):
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+    meisa_sandbox.fault("status", status=503, path="/list/", times=None, skip=1)
+    ran = run_task(
+        MeisaSequenceSensor, sequence_slug="winback", never_fail=True, poke_interval=0.1, **MODES[mode]
+    )
+    assert ran.state == "skipped"
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+def test_silent_fail_looks_again_after_a_later_look_that_fails_in_each_mode(
+    run_task, meisa_sandbox, mode, mocker
+):
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+    meisa_sandbox.fault("status", status=503, path="/list/", skip=1, times=TRIES)
+    with Activation(meisa_sandbox, "winback", after=1 + TRIES):
+        ran = run_task(
+            MeisaSequenceSensor,
+            sequence_slug="winback",
+            silent_fail=True,
+            poke_interval=0.1,
+            timeout=20,
+            **MODES[mode],
+        )
+    assert ran.state == "success"
+    assert len(meisa_sandbox.requests()) > 1 + TRIES
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+@pytest.mark.parametrize(("choice", "state"), [("silent_fail", "failed"), ("never_fail", "skipped")])
+def test_a_final_failure_seen_later_ends_the_wait_alike_in_each_mode(
+    run_task, meisa_sandbox, mode, choice, state
+):
+    meisa_sandbox.fault("status", status=401, path="/list/", times=None, skip=1)
+    ran = run_task(
+        MeisaSequenceSensor,
+        sequence_slug="winback",
+        poke_interval=0.1,
+        timeout=20,
+        **{choice: True},
+        **MODES[mode],
+    )
+    assert ran.state == state
+    assert len(meisa_sandbox.requests()) == 2
+
+
+TIMEOUTS = ["Trigger timeout", "Trigger/execution timeout"]  # of Airflow 3, of 2.11
+
+
+@pytest.mark.parametrize("said", TIMEOUTS)
+def test_a_deferred_sensor_that_has_timed_out_fails_for_good(said):
+    with pytest.raises(AirflowSensorTimeout):
+        _sensor().resume_execution("__fail__", {"error": said}, {})
+
+
+@pytest.mark.parametrize("said", [*TIMEOUTS, "Trigger failure"])
+@pytest.mark.parametrize("choice", ["soft_fail", "never_fail"])
+def test_a_deferred_sensor_that_may_not_fail_skips_when_it_has_timed_out_or_lost_its_trigger(choice, said):
+    with pytest.raises(AirflowSkipException):
+        _sensor(**{choice: True}).resume_execution("__fail__", {"error": said}, {})
+
+
+def test_a_deferred_sensor_whose_trigger_is_lost_may_be_retried():
+    with pytest.raises(Exception, match="Trigger failure") as caught:
+        _sensor().resume_execution("__fail__", {"error": "Trigger failure"}, {})
+    assert not isinstance(caught.value, AirflowSensorTimeout | AirflowFailException)
 
 
 @pytest.mark.parametrize(

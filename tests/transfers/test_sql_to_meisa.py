@@ -135,6 +135,20 @@ def test_parameters_are_rendered_but_never_shown(
     assert "person7" not in everything_written()
 
 
+def test_an_output_among_the_parameters_makes_its_task_the_upstream_and_reaches_the_query(
+    run, warehouse, meisa_sandbox
+):
+    from airflow.sdk import DAG, task
+
+    warehouse.fill(PEOPLE)
+    with DAG("parameters_of_upstream", schedule=None) as dag:
+        since = task(lambda: 1198, task_id="since")()
+        enrolling = operator(sql="SELECT email FROM contacts WHERE id > :since", parameters={"since": since})
+    assert enrolling.upstream_task_ids == {"since"}
+    assert counts(run(dag)) == {"enrolled": 2}
+    assert sent(meisa_sandbox) == PEOPLE[1198:]
+
+
 def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_path):
     from airflow.sdk import DAG
 

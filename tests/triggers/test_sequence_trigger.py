@@ -1,9 +1,11 @@
 import asyncio
 import json
+import time
 
 import pytest
 from airflow.sdk.module_loading import import_string
 
+from airflow_provider_meisa.api.client import TRIES
 from airflow_provider_meisa.triggers import sequences as triggers
 from airflow_provider_meisa.triggers.sequences import MeisaSequenceTrigger
 
@@ -29,6 +31,18 @@ def test_the_arguments_are_plain_json_and_make_the_same_trigger_again():
     path, arguments = trigger().serialize()
     again = import_string(path)(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
+
+
+def test_one_that_an_earlier_version_has_serialized_is_made_again():
+    path, arguments = trigger().serialize()
+    earlier = {
+        "meisa_conn_id": "meisa_default",
+        "slugs": ["onboarding"],
+        "status": "active",
+        "on_missing": "fail",
+        "poll_interval": 0.05,
+    }
+    assert import_string(path)(**earlier).serialize() == (path, {**arguments, "silent_fail": False})
 
 
 def test_it_fires_when_the_sequences_are_ready(meisa_connection):
@@ -66,3 +80,37 @@ def test_it_looks_again_after_the_interval(meisa_connection, meisa_sandbox):
         return (await waiting).payload
 
     assert asyncio.run(asyncio.wait_for(wait(), 20))["sequences"][0]["slug"] == "winback"
+
+
+def test_those_that_waited_for_a_look_share_its_failure(meisa_connection, meisa_sandbox, mocker):
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+    meisa_sandbox.fault("status", status=503, path="/list/", times=None)
+
+    async def wait():
+        return [event.payload for event in await asyncio.gather(*(anext(trigger().run()) for _ in range(4)))]
+
+    assert [event["final"] for event in asyncio.run(asyncio.wait_for(wait(), 20))] == [False] * 4
+    assert len(meisa_sandbox.requests()) == TRIES
+
+
+def test_whoever_comes_after_a_failure_looks_anew(meisa_connection, meisa_sandbox, mocker):
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+    meisa_sandbox.fault("status", status=503, path="/list/", times=TRIES)
+    assert first_event(trigger(poll_interval=3600))["status"] == "error"
+    assert first_event(trigger(poll_interval=3600))["status"] == "ready"
+
+
+def test_one_that_is_cancelled_sends_no_more(meisa_connection, meisa_sandbox, mocker):
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=30.0)
+    meisa_sandbox.fault("status", status=503, path="/list/", times=None)
+
+    async def cancel():
+        waiting = asyncio.ensure_future(anext(trigger().run()))
+        while not meisa_sandbox.requests():  # noqa: ASYNC110 - the sandbox is in another thread
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+
+    began = time.monotonic()
+    asyncio.run(cancel())
+    assert time.monotonic() - began < 10
+    assert len(meisa_sandbox.requests()) == 1
