@@ -33,7 +33,7 @@ class State:
 class Instance:
     """What the operator asks of its task instance."""
 
-    dag_id, run_id, task_id, map_index = "load", "run", "enroll", -1
+    dag_id, run_id, task_id, map_index, max_tries = "load", "run", "enroll", -1, 0
 
     def xcom_push(self, key: str, value: object) -> None:
         """Drop it."""

@@ -201,7 +201,7 @@ def test_what_a_foreign_text_holds_stays_within_its_line_of_the_log(
     pushed = {}
 
     class Ti:
-        dag_id, run_id, task_id, map_index = "dag", "run", "task", -1
+        dag_id, run_id, task_id, map_index, max_tries = "dag", "run", "task", -1, 0
 
         def xcom_push(self, key, value):
             pushed[key] = value
@@ -245,7 +245,7 @@ def test_a_slug_that_could_forge_a_line_is_refused_before_anything_is_sent(
 )
 def test_a_task_refuses_such_a_slug_also_where_there_is_nothing_to_send(meisa_connection, caplog, operator):
     class Ti:
-        dag_id, run_id, task_id, map_index = "dag", "run", "task", -1
+        dag_id, run_id, task_id, map_index, max_tries = "dag", "run", "task", -1, 0
 
         def xcom_push(self, key, value):
             pass

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 
-# Foreign texts carry addresses as they stood in a URL, in HTML or in a JSON escape.
+# Foreign texts carry addresses as they stood in a URL, in HTML or in an escape of JSON, JavaScript or Python.
 _ENCODED = tuple(
     (re.compile(spellings, re.IGNORECASE), mark)
     for spellings, mark in (
-        (r"%(?:25)*40|&#0*64;|&#x0*40;|&commat;|\\u0040|[\uff20\ufe6b]", "@"),
-        (r"%(?:25)*22|&#0*34;|&#x0*22;|&quot;|\\u0022", '"'),
-        (r"%(?:25)*5c|&#0*92;|&#x0*5c;|&bsol;|\\u005c", r"\\"),
+        (r"%(?:25)*(?:u00)?40|&(?:amp;)*(?:#0*64;?|#x0*40;?|commat;)|\\(?:u00|x)40|[\uff20\ufe6b]", "@"),
+        (r"%(?:25)*(?:u00)?22|&(?:amp;)*(?:#0*34;?|#x0*22;?|quot;)|\\(?:u00|x)22", '"'),
+        (r"%(?:25)*(?:u00)?5c|&(?:amp;)*(?:#0*92;?|#x0*5c;?|bsol;)|\\(?:u00|x)5c", r"\\"),
     )
 )
 # RFC 5321 §4.5.3.1.1 allows 64 octets before the @; escapes may make four times as many characters of them.
 _QUOTED_LOCAL = re.compile(r'"(?:[^"\\]|\\.){0,256}+" ?@')
 # "jane @ example.com" is an address (RFC 5322 §4.4), "must contain an @ sign" is not.
-_SPACED_AT = re.compile(r" ?@ ?(?=[^\s@.]+\.[^\s@.])")
+_SPACED_AT = re.compile(r" ?@ ?(?=[^\s@.]+\.[^\s@.]|\[)")
+# "nothing before the @": a word before it, and nothing at all behind it.
+_LONE_AT = re.compile(r"(?<=[\w>] )@\Z")
 _LOCAL_BACKWARDS = re.compile(r'(?:[^\s<>"(),;:\[\]]*[^\s<>"(),;:\[\]\'])?')
 _DOMAIN = re.compile(r"\[[^\]\s]*\]?|[^\s<>\"'(),;:\[\]\\]*")
 _NEIGHBOURS = re.compile(r"(?:<address>){2,}")
 _KEY = re.compile(r"meisa_[a-z]+_[\w-]+", re.IGNORECASE)
+_ESCAPE = "\x1b"  # it parts words, where other characters that cannot be printed may stand within one
 _OPENING = {'"': '"', ")": "(", "]": "["}
 _LONGEST_REASON = 200
 
@@ -43,11 +46,11 @@ def printable(text: str) -> str:
 
 def scrub(text: str) -> str:
     """Take addresses and keys out of a foreign text and cut it to one short, printable line."""
-    line = " ".join(text.split())
-    line = _KEY.sub("<key>", _without_addresses(line))
+    line = " ".join(text.replace(_ESCAPE, " ").split())
     if not line.isprintable():
-        # Terminal escapes, direction marks and lone surrogates break logs and files.
-        line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+        # Terminal escapes, direction marks and lone surrogates break logs and files, and hide addresses and keys.
+        line = " ".join("".join(c for c in line if c.isprintable()).split())
+    line = _KEY.sub("<key>", _without_addresses(line))
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
 
 
@@ -55,11 +58,13 @@ def _without_addresses(line: str) -> str:
     decoded = _decoded(line)
     if "@" not in decoded:
         return line
-    line = _QUOTED_LOCAL.sub("quoted@", decoded)
+    line = _LONE_AT.sub("", decoded)
+    lone = decoded[len(line) :]
+    line = _QUOTED_LOCAL.sub("quoted@", line)
     first, *others = _SPACED_AT.sub("@", line).split("@")
     kept = [first, *map(_without_domain, others)]
     kept[:-1] = map(_without_local, kept[:-1])
-    return _NEIGHBOURS.sub("<address>", "<address>".join(kept))
+    return _NEIGHBOURS.sub("<address>", "<address>".join(kept)) + lone
 
 
 def _decoded(line: str) -> str:

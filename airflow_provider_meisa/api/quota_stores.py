@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from airflow_provider_meisa.api.quota_operations import Operation, Slot, Wait
 from airflow_provider_meisa.api.quota_redis import RedisStore
 from airflow_provider_meisa.api.quota_state import State, decide, micros
 
-__all__ = ["FileStore", "MemoryStore", "RedisStore", "store_for"]
+__all__ = ["FileStore", "MemoryStore", "RedisStore", "passwords_in", "store_for"]
 
 
 class MemoryStore:
@@ -57,14 +58,34 @@ def store_for(text: str, base_url: str, api_key: str) -> QuotaStore:
         return _IN_THIS_PROCESS.setdefault(name, MemoryStore())
     if text.startswith(("redis://", "rediss://")):
         return RedisStore(text, name)
-    parts = urlsplit(text) if text.startswith("file://") else None
-    if parts and parts.netloc in ("", "localhost") and parts.path.strip("/"):
-        return FileStore(name, Path(unquote(parts.path)))
+    if folder := _folder(text):
+        return FileStore(name, folder)
     # The text itself is left out: it may hold a password.
     raise MeisaInputError(
         "quota_store names no store: leave it empty for a file on this host, or write file:///folder, memory, "
         "or redis://host:6379/0 (rediss:// with TLS) where several hosts share the key."
     )
+
+
+def passwords_in(text: str) -> set[str]:
+    """Find the passwords in a ``quota_store``, as they are written and as they are meant: no log may show them."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return set()  # no store is made of it, and no message quotes it
+    written = {parts.password or "", *re.findall(r"\bpassword=([^&]*)", parts.query)}
+    return {password for each in written for password in (each, unquote(each)) if password}
+
+
+def _folder(text: str) -> Path | None:
+    """Read the folder of ``file:///folder``, if that is what it is."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
+    path = unquote(parts.path)
+    is_here = text.startswith("file://") and parts.netloc in ("", "localhost")
+    return Path(path) if is_here and path.strip("/") and path.isprintable() else None
 
 
 def name_of(base_url: str, api_key: str) -> str:

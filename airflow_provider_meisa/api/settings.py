@@ -18,6 +18,10 @@ ENVIRONMENTS = ("live", "test")
 
 _API_PATH = "/api/v1"
 _NO_BASE_URL = f"The host field must hold a base URL such as {DEFAULT_BASE_URL}."
+_NO_SCHEMA = (
+    "The schema field must be empty, http or https. A path belongs to the base URL in the host field, such as "
+    f"{DEFAULT_BASE_URL}: in a connection URI, write that as {quote(DEFAULT_BASE_URL, safe='')}."
+)
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off", ""}
@@ -93,13 +97,16 @@ class Settings:
 def base_url_of(host: str, port: int | None = None, schema: str = "") -> str:
     """Make a base URL of the host, port and schema fields of a Connection.
 
-    :raises MeisaInputError: if the host cannot be part of a URL.
+    :raises MeisaInputError: if the host cannot be part of a URL, or the schema is another: Airflow puts the path of
+        a connection's URI there.
     """
-    host = (host or "").strip()
+    host, schema = (host or "").strip(), (schema or "").strip().lower()
+    if schema not in ("", "http", "https"):
+        raise MeisaInputError(_NO_SCHEMA)
     if not host:
         return DEFAULT_BASE_URL
     if "://" not in host:
-        host = f"{schema if schema in ('http', 'https') else 'https'}://{host}"
+        host = f"{schema or 'https'}://{host}"
     parts = _split(host)
     if port and not re.search(r":\d*$", parts.netloc):
         parts = parts._replace(netloc=f"{parts.netloc}:{port}")
@@ -131,7 +138,7 @@ def _check_base_url(url: str, *, allow_http: bool) -> None:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise MeisaInputError(
             "The base URL in the host field must hold no user, password, query or fragment; "
-            "the API key belongs into the password field."
+            "the API key belongs in the password field."
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not allow_http:
         raise MeisaInputError(

@@ -264,11 +264,12 @@ def _form_field(spec: dict[str, Any]) -> Any:
 
 
 def _settings(connection: Connection, extra: Mapping[str, object]) -> Settings:
+    from airflow_provider_meisa.api.quota_stores import passwords_in
     from airflow_provider_meisa.api.settings import Settings
 
-    password = connection.password or ""
-    if password:
-        mask_secret(password)
+    password = (connection.password or "").strip()
+    for secret in {password, *passwords_in(str(extra.get("quota_store") or ""))} - {""}:
+        mask_secret(secret)
     with airflow_failures():
         return Settings.from_connection(
             host=connection.host or "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,6 @@ from airflow_provider_meisa.api.privacy import mask_address, scrub
 _STATES = ("sending", "waiting", "stopped", "complete")
 _MOST_ATTENTION = 50
 _LONGEST_PATH = 1000
-# "nothing before the @" is no address, though `scrub` would make it one.
-_LONE_AT = re.compile(r"[\w ,.-]{1,100} @")
 
 
 def read_json(stored: object) -> object:
@@ -155,11 +152,5 @@ def _entry(value: Mapping[str, Any]) -> dict[str, str]:
         # Masked already, by our own tasks: to mask it again changes nothing.
         "address": mask_address(address) if isinstance(address, str) else "",
         "verdict": verdict if verdict in list(Verdict) else "",
-        "reason": _reason(value.get("reason")),
+        "reason": _text(value, "reason"),
     }
-
-
-def _reason(reason: object) -> str:
-    if not isinstance(reason, str):
-        return ""
-    return reason if _LONE_AT.fullmatch(reason) else scrub(reason)

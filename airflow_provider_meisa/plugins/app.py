@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from airflow_provider_meisa.plugins import access, runs
 from airflow_provider_meisa.plugins.connections import is_meisa, offered
 from airflow_provider_meisa.plugins.figures import FIGURES, rate_left
-from airflow_provider_meisa.plugins.latest import LATEST
+from airflow_provider_meisa.plugins.recent import RECENT
 
 STATIC = Path(__file__).with_name("static")
 router = APIRouter()
@@ -81,7 +81,7 @@ def latest_runs(
     days: Annotated[int, Query(ge=1, le=366)] = 7,
 ) -> dict[str, object]:
     """List the newest runs of the last days."""
-    found = LATEST.of(session, dags, days=days)
+    found = RECENT.of(session, dags, days=days)
     may_read = access.connection_check(user)
     shown = [run.in_short(may_read=may_read) for run in found]
     return {"runs": shown, "truncated": len(found) == runs.MOST_RUNS}

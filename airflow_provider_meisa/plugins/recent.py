@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 KEEP = 5.0  # seconds for which runs are shown again without reading them; pages look every ten
 
 
-class Latest:
+class Recent:
     """Reads the newest runs once in `KEEP` seconds for all who may read the same DAGs.
 
     :param clock: says the time in seconds.
@@ -43,4 +43,4 @@ class Latest:
             return self._kept[wanted][1]
 
 
-LATEST = Latest()
+RECENT = Recent()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -29,6 +30,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
 _NUMBERS = (int, float)
 _STATUS_RANGES = {"redirect": (300, 399)}
 _ANY_STATUS = (200, 599)
+_CARRIED = re.compile(r"[\t -~\xa0-\xff]*")  # what a header can hold
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def fault_from(kind: str, params: Mapping[str, Any]) -> Fault:
     own = {name: value for name, value in params.items() if name not in where}
     _check_params(kind, own)
     _check_where(where)
+    if "headers" in own:
+        own["headers"] = _texts(own["headers"])
     return Fault(
         kind,
         path=where.get("path") or "",
@@ -108,6 +112,14 @@ def _check_status(kind: str, status: int | None) -> None:
     lowest, highest = _STATUS_RANGES.get(kind, _ANY_STATUS)
     if status is not None and not lowest <= status <= highest:
         raise ValueError(f"status must be between {lowest} and {highest} for a fault {kind!r}.")
+
+
+def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Write the values of headers as the texts that they are on the wire."""
+    texts = {str(name): str(value) for name, value in headers.items() if type(value) in (str, *_NUMBERS)}
+    if len(texts) < len(headers) or not all(map(_CARRIED.fullmatch, (*texts, *texts.values()))):
+        raise ValueError("headers must hold texts or numbers, in Latin-1 and without line breaks.")
+    return texts
 
 
 def _is_a(value: Any, example: Any) -> bool:

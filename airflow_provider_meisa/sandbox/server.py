@@ -101,6 +101,7 @@ class Sandbox:
         self._rate_limits = rate_limits
         self._latency = latency_ms / 1000
         self._host, self._port = host, port
+        self._thread: threading.Thread | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="meisa-sandbox-") if database is None else None
         self.database = Path(database or Path(self._folder.name if self._folder else "", "sandbox.db"))
 
@@ -145,10 +146,11 @@ class Sandbox:
             self._server.settled.set()
 
     def stop(self) -> None:
-        """Stop, and return once it has."""
-        self._server.stop()
-        self._thread.join()
-        self._file.close()
+        """Stop, and return once it has; one that does not run is left as it is, but for its temporary folder."""
+        if self._thread:
+            self._server.stop()
+            self._thread.join()
+            self._file.close()
         if self._folder:
             self._folder.cleanup()
 

@@ -45,7 +45,19 @@ def test_redis_is_not_asked_before_it_is_needed(scheme):
 
 @pytest.mark.parametrize(
     "text",
-    ["disk", "http://secret@host", "file://", "file:///", "file://host/folder", "/tmp/x", "redis:secret"],
+    [
+        "disk",
+        "http://secret@host",
+        "file://",
+        "file:///",
+        "file://host/folder",
+        "file://[x",
+        "file://secret]/folder",
+        "file:///a%00b",
+        "file:///a%0ab",
+        "/tmp/x",
+        "redis:secret",
+    ],
 )
 def test_any_other_text_is_answered_with_what_may_be_written(text):
     with pytest.raises(MeisaInputError, match=r"file:///folder, memory, or redis://") as caught:

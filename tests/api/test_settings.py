@@ -57,7 +57,7 @@ def test_white_space_around_a_pasted_key_falls_off():
         ("https://meisa.example/eu/v2/", None, "", "https://meisa.example/eu/v2"),
         ("https://meisa.example", 8443, "", "https://meisa.example:8443/api/v1"),
         ("localhost", 8000, "http", "http://localhost:8000/api/v1"),
-        ("localhost", 8000, "ftp", "https://localhost:8000/api/v1"),
+        ("localhost", 8000, " HTTP ", "http://localhost:8000/api/v1"),
         ("http://[::1]", 8000, "", "http://[::1]:8000/api/v1"),
         ("[::1]:8000", None, "http", "http://[::1]:8000/api/v1"),
     ],
@@ -85,6 +85,14 @@ def test_host_port_and_schema_make_a_base_url(host, port, schema, base_url):
 def test_what_is_no_base_url_is_refused(host):
     with pytest.raises(MeisaInputError, match="host field must hold a base URL"):
         read(host=host)
+
+
+@pytest.mark.parametrize("host", ["", "api.meisa.io", "https://api.meisa.io"])
+@pytest.mark.parametrize("schema", ["api/v2", "ftp", KEY])
+def test_a_path_that_landed_in_the_schema_field_is_refused_with_what_to_write(host, schema):
+    with pytest.raises(MeisaInputError, match=r"write .*https%3A%2F%2Fapi\.meisa\.io%2Fapi%2Fv1") as caught:
+        read(host=host, schema=schema)
+    assert KEY not in str(caught.value)
 
 
 def test_a_base_url_given_as_it_is_is_checked_as_well():

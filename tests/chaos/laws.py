@@ -106,14 +106,14 @@ def _is_true(run, truth, verdict, reason, *, inside):
 
 
 def _runs(run):
-    """Count the tries that began anew: the one before had told of everybody."""
-    return 1 + sum(bool(each.before and each.before["complete"]) for each in run.tries)
+    """Count the tries that began anew; a retry after everybody has a verdict does not."""
+    return 1 + sum(each.begins_anew for each in run.tries)
 
 
 def _nothing_is_sent_twice(run):
     """An address is sent again only if nobody could know what became of it, and then that is said."""
     doubtful = _in_doubt(run)
-    begun_anew = [each.first_request for each in run.tries if each.before and each.before["complete"]]
+    begun_anew = [each.first_request for each in run.tries if each.begins_anew]
     settled = {}
     for number, request in enumerate(run.requests):
         if number in begun_anew:

@@ -76,8 +76,9 @@ class Ti:
 
     dag_id, run_id, task_id, map_index = "dag", "run", "task", -1
 
-    def __init__(self, folder):
+    def __init__(self, folder, max_tries):
         self._folder = folder
+        self.max_tries = max_tries
 
     def xcom_push(self, key, value):
         with of_the_task():
@@ -112,6 +113,11 @@ class Task:
     log: Path
     patches: list = field(default_factory=list)
     tries: int = 0
+    max_tries: int = 0
+
+    def clear(self):
+        """Do what of clearing a task it can see: Airflow grants it more tries."""
+        self.max_tries += 1
 
     def begin(self):
         """Begin a try: the task is its own from now on, at one stroke, and the XComs of the one before are gone."""
@@ -171,7 +177,7 @@ class Task:
                 patched.enter_context(_death_while_recording(die_recording))
             operator = self.make()
             signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
-            context = {"ti": Ti(self.kept), "task_state_store": State(self.kept, die_at)}
+            context = {"ti": Ti(self.kept, self.max_tries), "task_state_store": State(self.kept, die_at)}
             ended = _leg(operator, context, deferral)
         replace(self.folder / f"ended.{number}", json.dumps(vars(ended)))
         logging.shutdown()

@@ -35,6 +35,8 @@ class Try:
     lines: list | None
     before: dict | None
     """The checkpoint it began with."""
+    begins_anew: bool
+    """Whether everybody had a verdict, and the task was cleared since."""
     first_request: int
     """How many requests had come in before it."""
 
@@ -106,7 +108,8 @@ def _note(run, ended, before, first):
     ours = ended.how != "killed"
     account = run.task.xcom() if ours else None
     lines = read_outcomes(run) if account and run.arguments.get("outcomes_path") else None
-    run.tries.append(Try(ended, account, lines, before, first))
+    anew = bool(before and before["complete"] and before["max_tries"] != run.task.max_tries)
+    run.tries.append(Try(ended, account, lines, before, anew, first))
     return ended
 
 
@@ -124,6 +127,7 @@ def _recover(run):
     for _ in range(_MOST_TRIES):
         if is_over(run):
             return
+        run.task.clear()
         _whole(run)
 
 
@@ -213,6 +217,7 @@ def _is_over(pid):
 
 def _cleared(run, _chance):
     _tries(run)
+    run.task.clear()
     _whole(run)
 
 

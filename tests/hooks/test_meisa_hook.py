@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from importlib.util import find_spec
 
 import pytest
@@ -47,15 +48,19 @@ def test_on_an_event_loop_the_client_is_the_same_kind(meisa_sandbox):
     assert client.settings.base_url == meisa_sandbox.api_url
 
 
-def test_the_key_is_never_masked_on_an_event_loop(mocker):
+def test_no_secret_is_ever_masked_on_an_event_loop(connection, meisa_sandbox, mocker):
     """The triggerer of Airflow 3.0 refuses it there, and the trigger would die of it."""
+    masked = set()
 
-    def mask_as_airflow_3_0_does(_key):
+    def mask_as_airflow_3_0_does(secret):
         with pytest.raises(RuntimeError, match="no running event loop"):
             asyncio.get_running_loop()
+        masked.add(secret)
 
+    connection(extra={"quota_store": "redis://:of-the-store@127.0.0.1:1/0"})
     mocker.patch("airflow_provider_meisa.hooks.meisa.mask_secret", mask_as_airflow_3_0_does)
     assert asyncio.run(MeisaHook().get_async_conn()).settings.api_key
+    assert masked == {meisa_sandbox.key, "of-the-store"}
 
 
 def test_an_unknown_connection_is_named():
@@ -74,6 +79,9 @@ def test_an_unknown_connection_is_named():
         ({"extra": {"environment": "staging"}}, "'live', 'test'"),
         ({"extra": {"allow_http": "perhaps"}}, "allow_http"),
         ({"extra": {"quota_store": "ftp://somewhere"}}, "redis://"),
+        ({"extra": {"quota_store": "file://[x"}}, "quota_store names no store"),
+        ({"extra": {"quota_store": "redis://:word@[x"}}, "Redis URL in quota_store cannot be read"),
+        ({"schema": "api/v2"}, "schema field must be empty, http or https"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -138,12 +146,46 @@ def test_the_connection_survives_the_round_trip_through_a_uri(meisa_sandbox, mon
     assert MeisaHook("round_trip").test_connection()[0]
 
 
+def test_a_path_in_a_uri_is_used_where_it_is_encoded_and_refused_where_it_is_not(monkeypatch):
+    """Airflow reads what follows the host as ``schema``: the path would be lost."""
+    monkeypatch.setenv("AIRFLOW_CONN_LOST", "meisa://:meisa_live_uri@api.meisa.io/api/v2")
+    monkeypatch.setenv("AIRFLOW_CONN_KEPT", "meisa://:meisa_live_uri@https%3A%2F%2Fapi.meisa.io%2Fapi%2Fv2")
+    with pytest.raises(AirflowFailException, match=r"write .*https%3A%2F%2Fapi\.meisa\.io%2Fapi%2Fv1"):
+        MeisaHook("lost").get_conn()
+    assert MeisaHook("kept").get_conn().settings.base_url == "https://api.meisa.io/api/v2"
+
+
 def test_the_key_is_masked_from_the_moment_it_is_read(connection):
     from airflow.providers.common.compat.sdk import redact
 
     connection(password="meisa_live_veryspecial")
     MeisaHook().get_conn()
     assert "veryspecial" not in str(redact("the key is meisa_live_veryspecial"))
+
+
+def test_a_key_that_was_pasted_with_white_space_is_masked_as_it_is_sent(connection):
+    from airflow.providers.common.compat.sdk import redact
+
+    connection(password=" meisa_live_pastedkey\n")
+    assert MeisaHook().get_conn().settings.api_key == "meisa_live_pastedkey"
+    assert "pastedkey" not in str(redact("the key is meisa_live_pastedkey"))
+
+
+@pytest.mark.parametrize(
+    ("store", "meant"),
+    [
+        ("redis://:stored-word-1@127.0.0.1:1/0", "stored-word-1"),
+        ("rediss://app:stored%2Fword%202@127.0.0.1:1/0", "stored/word 2"),
+        ("redis://127.0.0.1:1/0?password=stored%40word-3", "stored@word-3"),
+    ],
+)
+def test_the_password_of_the_quotas_redis_is_masked_however_it_is_written(connection, store, meant):
+    from airflow.providers.common.compat.sdk import redact
+
+    connection(extra={"quota_store": store})
+    MeisaHook().get_conn()
+    assert meant not in str(redact(f"AUTH {meant}"))
+    assert not re.search("stored.{1,3}word", str(redact(f"connecting to {store}")))
 
 
 def test_the_form_of_old_airflows_shows_the_fields_of_the_new(mocker):

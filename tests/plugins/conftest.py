@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from airflow_provider_meisa.plugins.figures import Figures, ask_meisa
-from airflow_provider_meisa.plugins.latest import Latest
 from airflow_provider_meisa.plugins.meisa import MeisaPlugin
+from airflow_provider_meisa.plugins.recent import Recent
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def as_user(airflow_database, monkeypatch):
     for place in MeisaPlugin.fastapi_apps:
         host.mount(place["url_prefix"], place["app"])
     monkeypatch.setattr("airflow_provider_meisa.plugins.app.FIGURES", Figures(ask_meisa))
-    monkeypatch.setattr("airflow_provider_meisa.plugins.app.LATEST", Latest())
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.RECENT", Recent())
 
     def client(name: str | None = "admin", role: str = "ADMIN") -> TestClient:
         token = name and manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role))

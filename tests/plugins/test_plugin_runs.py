@@ -7,7 +7,7 @@ from traces import Traces
 
 from airflow_provider_meisa.links.meisa import XCOM_KEY
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.plugins.latest import KEEP, Latest
+from airflow_provider_meisa.plugins.recent import KEEP, Recent
 from airflow_provider_meisa.plugins.runs import LINK_KEY
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 
@@ -174,6 +174,7 @@ def test_what_a_foreign_summary_says_is_checked_field_by_field(shown, run_task):
             },
             "jane.doe@example.com",
             {"address": ["jane.doe@example.com"], "verdict": {}, "reason": 3},
+            {"address": "", "verdict": "", "reason": "meisa_live_abc123 @"},
         ],
     }
     row, tab = shown(run_task(Traces, link="javascript:alert(1)", returns=forged))
@@ -186,6 +187,7 @@ def test_what_a_foreign_summary_says_is_checked_field_by_field(shown, run_task):
     assert tab["account"]["attention"] == [
         {"address": "j***@***.com", "verdict": "invalid", "reason": "<address> is not good"},
         {"address": "", "verdict": "", "reason": ""},
+        {"address": "***", "verdict": "", "reason": "<key> @"},
     ]
 
 
@@ -209,7 +211,7 @@ def test_many_viewers_cost_one_look_in_a_few_seconds(as_user, run_task, monkeypa
     from sqlalchemy import delete
 
     now = [0.0]
-    monkeypatch.setattr("airflow_provider_meisa.plugins.app.LATEST", Latest(clock=lambda: now[0]))
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.RECENT", Recent(clock=lambda: now[0]))
     ran = run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
     first = as_user().get("runs").json()
     with create_session() as session:

@@ -31,6 +31,15 @@ def test_a_429_can_say_anything_about_when_to_come_back(live, sandbox, value):
     assert live.get("/ping/").headers["Retry-After"] == value
 
 
+@pytest.mark.parametrize("kind", ["status", "html", "empty"])
+@pytest.mark.parametrize(("value", "said"), [(30, "30"), (2.5, "2.5"), (-1, "-1"), ("été", "été")])
+def test_a_header_may_be_given_as_a_number(live, sandbox, kind, value, said):
+    armed = sandbox.fault(kind, status=429, headers={"Retry-After": value}, times=1)
+    assert armed["params"]["headers"] == {"Retry-After": said}
+    answer = live.get("/ping/")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, said)
+
+
 def test_a_429_can_say_nothing_about_when_to_come_back(live, sandbox):
     sandbox.fault("status", status=429)
     answer = live.get("/ping/")
@@ -188,6 +197,12 @@ def test_faults_are_armed_listed_and_cleared_over_http(live):
         ({"kind": "status", "status": True}, "status must be a int"),
         ({"kind": "status", "status": 99}, "between 200 and 599"),
         ({"kind": "redirect", "status": 200}, "between 300 and 399"),
+        ({"kind": "status", "headers": {"Retry-After": None}}, "headers must hold"),
+        ({"kind": "status", "headers": {"Retry-After": True}}, "headers must hold"),
+        ({"kind": "html", "headers": {"Retry-After": ["30"]}}, "headers must hold"),
+        ({"kind": "empty", "headers": {"Retry-After": "30\r\nX-Other: 1"}}, "headers must hold"),
+        ({"kind": "empty", "headers": {"X-Name": "\u0436"}}, "headers must hold"),
+        ({"kind": "status", "headers": [["Retry-After", "30"]]}, "headers must be a dict"),
         ({"kind": "bulk_shape", "shape": "round"}, "choose one of default"),
         ({"kind": "empty", "times": 0}, "times must be"),
         ({"kind": "empty", "times": 1.5}, "times must be"),

@@ -56,6 +56,21 @@ def test_stopping_twice_does_no_harm():
         sandbox.stop()
 
 
+def test_stopping_one_that_never_started_does_no_harm():
+    sandbox = Sandbox()
+    sandbox.stop()
+    assert not sandbox.database.parent.exists()
+
+
+def test_stopping_one_that_failed_to_start_does_no_harm(tmp_path):
+    with Sandbox() as first:
+        second = Sandbox(tmp_path / "s.db", port=int(first.url.rpartition(":")[2]))
+        with pytest.raises(SandboxError):
+            second.start()
+        second.stop()
+        assert requests.get(first.url, timeout=10).status_code == 200
+
+
 def test_two_sandboxes_do_not_meet(tmp_path, caller_of):
     with Sandbox(tmp_path / "a.db") as first, Sandbox(tmp_path / "b.db") as second:
         assert caller_of(first).enroll().status_code == 201
