@@ -73,8 +73,8 @@ class MeisaSequenceSensor(BaseSensorOperator):
         :raises AirflowException: if Meisa cannot be asked.
         """
         with airflow_failures():
-            self._check()
             leave_link(context, self._hook, self._only_slug)
+            self._check()
         if not self.deferrable:
             return super().execute(context)
         found = self._look_once(context)
@@ -156,7 +156,8 @@ class MeisaSequenceSensor(BaseSensorOperator):
 
     @property
     def _only_slug(self) -> str:
-        return self._slugs[0] if len(self._slugs) == 1 else ""
+        """The slug, if there is one alone; not yet checked."""
+        return str(self._slugs[0]) if len(self._slugs) == 1 else ""
 
     def _check(self) -> None:
         from airflow_provider_meisa.api.sequences import check_slug
