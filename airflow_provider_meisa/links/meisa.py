@@ -24,15 +24,15 @@ class MeisaSequenceLink(BaseOperatorLink):
         return XCom.get_value(key=XCOM_KEY, ti_key=ti_key) or ""
 
 
-def leave_link(context: Any, hook: MeisaHook, slug: str = "") -> None:
+def leave_link(context: Any, hook: MeisaHook, slug: object = "") -> None:
     """Leave the dashboard's address where the link finds it, before the task does anything that can fail.
 
     Airflow 3 asks the link for it only when a process of the task ends, and keeps the answer as an XCom of its own:
     it is put there already, for a task that runs or is killed.
 
-    :param slug: the sequence; empty if there are several.
+    :param slug: the sequence, not yet checked; empty if there are several.
     """
-    address = hook.get_conn().settings.dashboard_link(slug)
+    address = hook.get_conn().settings.dashboard_link(str(slug or ""))
     context["ti"].xcom_push(key=XCOM_KEY, value=address)
     if airflows_key := getattr(MeisaSequenceLink(), "xcom_key", ""):  # Airflow 2.11 has none
         context["ti"].xcom_push(key=airflows_key, value=address)

@@ -157,7 +157,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
     @property
     def _only_slug(self) -> str:
         """The slug, if there is one alone; not yet checked."""
-        return str(self._slugs[0]) if len(self._slugs) == 1 else ""
+        return self._slugs[0] if len(self._slugs) == 1 else ""
 
     def _check(self) -> None:
         from airflow_provider_meisa.api.sequences import check_slug

@@ -54,13 +54,20 @@ def test_a_stream_that_changed_is_read_again_where_a_restart_is_wanted(meisa_con
     assert counts(summary) == {"enrolled": 700, "already_enrolled": 500}
 
 
-@pytest.mark.parametrize("slug", ["onboarding ", " onboarding"])
-def test_a_slug_with_a_space_around_it_is_refused_before_anybody_is_sent(
-    run_task, meisa_sandbox, everything_written, slug
+@pytest.mark.parametrize(
+    ("slug", "said"),
+    [
+        ("onboarding ", "has white space around it"),
+        (" onboarding", "has white space around it"),
+        (7, "is of type int; pass a text"),
+    ],
+)
+def test_what_cannot_be_a_slug_is_refused_before_anybody_is_sent(
+    run_task, meisa_sandbox, everything_written, slug, said
 ):
     one = {"contact_email": "ada@example.com", "outlets": [meisa_sequence("onboarding")]}
     many = {"emails": PEOPLE[:3], "outlets": [meisa_sequence("onboarding")]}
     assert run_task(MeisaEnrollOperator, sequence_slug=slug, **one).state == "failed"
     assert run_task(MeisaBulkEnrollOperator, sequence_slug=slug, **many).state == "failed"
     assert meisa_sandbox.requests() == []
-    assert "sequence_slug has white space around it" in everything_written()
+    assert f"sequence_slug {said}" in everything_written()
