@@ -35,12 +35,21 @@ class Tunnel:
     def __call__(self, line):
         line.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
         with self._context.wrap_socket(line.connection, server_side=True) as secure:
-            while content := secure.recv(65536):
+            while content := self._request(secure):
                 self.received.append(content)
                 play = self._plays.pop(0)
                 if play is None:
                     return
                 secure.sendall(play)
+
+    def _request(self, secure):
+        """Read one call to its end: headers and body may come in pieces. Nothing, if the client hangs up."""
+        content = b""
+        while not content.endswith(b"}"):
+            if not (piece := secure.recv(65536)):
+                return b""
+            content += piece
+        return content
 
 
 @pytest.fixture
