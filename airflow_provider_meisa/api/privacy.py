@@ -11,6 +11,7 @@ _ENCODED = tuple(
         (r"%(?:25)*(?:u00)?40|&(?:amp;)*(?:#0*64;?|#x0*40;?|commat;)|\\(?:u00|x)40|[\uff20\ufe6b]", "@"),
         (r"%(?:25)*(?:u00)?22|&(?:amp;)*(?:#0*34;?|#x0*22;?|quot;)|\\(?:u00|x)22", '"'),
         (r"%(?:25)*(?:u00)?5c|&(?:amp;)*(?:#0*92;?|#x0*5c;?|bsol;)|\\(?:u00|x)5c", r"\\"),
+        (r"&(?:amp;)*(?:#0*(?:32|160);?|#x0*(?:20|a0);?|nbsp;?)|\\(?:u00|x)(?:20|a0)", " "),
     )
 )
 # RFC 5321 §4.5.3.1.1 allows 64 octets before the @; escapes may make four times as many characters of them.
@@ -73,7 +74,7 @@ def _decoded(line: str) -> str:
         return line
     for spellings, mark in _ENCODED:
         line = spellings.sub(mark, line)
-    return line
+    return " ".join(line.split())
 
 
 def _without_domain(piece: str) -> str:

@@ -25,10 +25,9 @@ def show(rows: Sequence[Row], output: str) -> None:
             console.print_as_json(listed)
         case "yaml":
             console.print_as_yaml(listed)
-        case "plain" if not rows:
-            pass  # Airflow would print a sentence, which a program would take for a row
         case "plain":
-            console.print_as([_in_words(row) for row in rows], "plain")
+            if rows:  # of none Airflow would print a sentence, which a program would take for a row
+                console.print_as([_in_words(row) for row in rows], "plain")
         case _:
             words = [_in_words(row) for row in rows]
             console.print_as([{name: escape(text) for name, text in row.items()} for row in words], "table")

@@ -108,6 +108,9 @@ def test_no_address_passes_in_percent_encoding(address):
         "jane.doe\\x40acme.example",
         "jane.doe%u0040acme.example",
         "%u0022jane doe%u0022%u0040acme.example",
+        "jane.doe&nbsp;@&nbsp;acme.example",
+        "jane.doe&amp;nbsp;&#64;&#xA0;acme.example",
+        "jane.doe\\u00a0@\\x20acme.example",
     ],
 )
 def test_known_spellings_leave_nothing(text):

@@ -57,6 +57,19 @@ def enroll(warehouse, meisa_connection, context):
     return run
 
 
+@pytest.fixture
+def begin(enroll, warehouse, meisa_sandbox):
+    """Run a try whose key is refused after the first batch."""
+
+    def run(**arguments):
+        warehouse.fill(PEOPLE)
+        meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
+        with pytest.raises(AirflowFailException):
+            enroll(**arguments)
+
+    return run
+
+
 def enrolled(sandbox):
     return {row["email"] for row in sandbox.enrollments("onboarding")}
 
@@ -72,21 +85,15 @@ def test_a_retry_reads_the_source_again_as_long_as_nobody_was_sent(enroll, wareh
     assert enrolled(meisa_sandbox) == set(OTHERS)
 
 
-def test_a_retry_reads_the_copy_once_somebody_was_sent(enroll, warehouse, meisa_sandbox):
-    warehouse.fill(PEOPLE)
-    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
-    with pytest.raises(AirflowFailException):
-        enroll()
+def test_a_retry_reads_the_copy_once_somebody_was_sent(begin, enroll, warehouse, meisa_sandbox):
+    begin()
     warehouse.fill(OTHERS)
     assert enroll()["total"] == 1100
     assert enrolled(meisa_sandbox) == set(PEOPLE)
 
 
-def test_a_run_whose_checkpoint_was_deleted_reads_the_source_again(enroll, warehouse, meisa_sandbox, context):
-    warehouse.fill(PEOPLE)
-    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
-    with pytest.raises(AirflowFailException):
-        enroll()
+def test_a_run_whose_checkpoint_was_deleted_reads_the_source_again(begin, enroll, warehouse, context):
+    begin()
     context["task_state_store"].values.clear()
     warehouse.fill(OTHERS)
     assert enroll()["total"] == 3
@@ -102,12 +109,9 @@ def test_a_run_whose_checkpoint_was_deleted_reads_the_source_again(enroll, wareh
     ],
 )
 def test_a_damaged_copy_is_told_and_once_removed_asked_for_again(
-    enroll, warehouse, meisa_sandbox, tmp_path, damage
+    begin, enroll, meisa_sandbox, tmp_path, damage
 ):
-    warehouse.fill(PEOPLE)
-    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
-    with pytest.raises(AirflowFailException):
-        enroll(staging_path=str(tmp_path))
+    begin(staging_path=str(tmp_path))
     (copy,) = tmp_path.glob("*.jsonl")
     copy.write_bytes(damage(copy.read_bytes()))
     with pytest.raises(AirflowFailException, match=r"is damaged\. Remove .*json, and clear the task"):
@@ -119,11 +123,8 @@ def test_a_damaged_copy_is_told_and_once_removed_asked_for_again(
     assert enrolled(meisa_sandbox) == set(PEOPLE)
 
 
-def test_a_preview_of_a_run_that_has_begun_leaves_its_copy_to_it(enroll, warehouse, meisa_sandbox):
-    warehouse.fill(PEOPLE)
-    meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
-    with pytest.raises(AirflowFailException):
-        enroll()
+def test_a_preview_of_a_run_that_has_begun_leaves_its_copy_to_it(begin, enroll, warehouse, meisa_sandbox):
+    begin()
     warehouse.fill(OTHERS)
     assert enroll(preview=True)["total"] == 1100
     assert enroll()["total"] == 1100
