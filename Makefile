@@ -21,7 +21,7 @@ ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a thr
 	$(BIN)/python scripts/ui.py
 
 chaos: .venv/ready  ## Play every fault in every story for every operator; writes its figures into docs/proof.md
-	$(BIN)/python tests/chaos/campaign.py --write
+	$(BIN)/python -m tests.chaos.campaign --write
 
 fuzz: .venv/ready  ## Run the tests whose input Hypothesis makes up, other input each time
 	$(BIN)/python -m pytest -m hypothesis

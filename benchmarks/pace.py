@@ -32,7 +32,7 @@ _numbers = itertools.count(1000)
 
 def _simulation() -> ModuleType:
     """Load the simulation that the tests use."""
-    path = Path(__file__).resolve().parent.parent / "tests" / "api" / "limiter_simulation.py"
+    path = Path(__file__).resolve().parent.parent / "tests" / "support" / "limiter_simulation.py"
     spec = importlib.util.spec_from_file_location("limiter_simulation", path)
     assert spec
     assert spec.loader

@@ -8,12 +8,12 @@ import socket
 import threading
 
 import pytest
-from raw_server import RawServer
 
 from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
 from airflow_provider_meisa.api.quota import Quota
 from airflow_provider_meisa.api.quota_stores import MemoryStore
 from airflow_provider_meisa.api.settings import Settings
+from tests.support.raw_server import RawServer
 
 KEY = "meisa_live_RawKey123"
 

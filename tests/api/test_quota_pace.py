@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limiter_simulation import (
+
+from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit
+from airflow_provider_meisa.api.quota import Quota, Slot
+from airflow_provider_meisa.api.quota_stores import MemoryStore
+from tests.support.limiter_simulation import (
     START,
     Clock,
     FixedWindow,
@@ -18,10 +22,6 @@ from limiter_simulation import (
     run,
     sent_and_counted,
 )
-
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit
-from airflow_provider_meisa.api.quota import Quota, Slot
-from airflow_provider_meisa.api.quota_stores import MemoryStore
 
 MINUTE, HOUR = DEFAULT_LIMITS
 

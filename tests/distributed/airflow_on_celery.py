@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from airflow_at_work import AIRFLOW, AirflowAtWork, descendants, until
+from tests.support.airflow_processes import AIRFLOW, AirflowAtWork, descendants, until
 
 WORKERS = ("worker-1", "worker-2")
 SLOTS = 4  # of each worker

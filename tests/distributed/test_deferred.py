@@ -1,7 +1,8 @@
 """Tasks wait in the triggerer and come back on any worker."""
 
 import pytest
-from airflow_at_work import until
+
+from tests.support.airflow_processes import until
 
 pytestmark = pytest.mark.timeout(300)
 

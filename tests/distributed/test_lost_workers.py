@@ -4,8 +4,9 @@ import time
 from datetime import datetime
 
 import pytest
-from airflow_at_work import until
-from troubles import IN_FLIGHT
+
+from tests.distributed.troubles import IN_FLIGHT
+from tests.support.airflow_processes import until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-from tries import Task, bulk_requests
 
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.task import Task, bulk_requests
 
 PEOPLE = [f"person{number}@example.com" for number in range(1100)]
 AGAIN = {"retries": 2, "retry_delay": timedelta(0)}

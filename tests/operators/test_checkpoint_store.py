@@ -8,11 +8,11 @@ import pytest
 from airflow.providers.common.compat.sdk import Variable
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
-from tries import TaskState, Ti, bulk_requests
 
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.checkpoint_store import StateStore, VariableStore, store_of
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.task import TaskState, Ti, bulk_requests
 
 PEOPLE = [f"person{number}@example.com" for number in range(1600)]
 

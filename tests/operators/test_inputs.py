@@ -2,10 +2,10 @@
 
 import pytest
 from airflow.exceptions import AirflowException
-from tries import Task, bulk_requests
 
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from tests.support.task import Task, bulk_requests
 
 PEOPLE = [f"person{number}@example.com" for number in range(1200)]
 

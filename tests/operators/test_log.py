@@ -5,12 +5,12 @@ from collections import Counter
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-from tries import Task
 
 from airflow_provider_meisa.api.outcomes import Verdict
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.batch_log import BatchLog
+from tests.support.task import Task
 
 PEOPLE = [f"person{number}@example.com" for number in range(2600)]
 

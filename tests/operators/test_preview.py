@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-from tries import Task, bulk_requests
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.task import Task, bulk_requests
 
 PEOPLE = [f"person{number:04}@example.com" for number in range(2600)]
 MIXED = [*PEOPLE[:1100], PEOPLE[3].upper(), "broken", "unsubscribed@example.com", None]

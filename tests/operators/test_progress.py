@@ -8,12 +8,12 @@ from typing import get_args
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from tries import Task, TaskState
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.operators import audience, leg
 from airflow_provider_meisa.operators.progress import KEY, Progress, State
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.task import Task, TaskState
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "progress.md"
 PEOPLE = [f"person{number}@example.com" for number in range(2600)]

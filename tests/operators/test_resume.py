@@ -13,7 +13,6 @@ from datetime import timedelta
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import DAG
-from tries import Task, bulk_requests
 
 from airflow_provider_meisa.api import enrollment
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
@@ -21,6 +20,7 @@ from airflow_provider_meisa.api.quota import Quota
 from airflow_provider_meisa.operators import audience, engine, leg
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
+from tests.support.task import Task, bulk_requests
 
 PEOPLE = [f"person{number}@example.com" for number in range(2600)]
 AGAIN = {"retries": 1, "retry_delay": timedelta(0)}

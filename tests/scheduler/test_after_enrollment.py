@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from airflow_at_work import until
+
+from tests.support.airflow_processes import until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -6,7 +6,8 @@ import signal
 from collections import Counter
 
 import pytest
-from airflow_at_work import until
+
+from tests.support.airflow_processes import until
 
 pytestmark = pytest.mark.timeout(300)
 
