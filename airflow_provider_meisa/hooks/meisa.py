@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
@@ -67,8 +68,8 @@ class MeisaHook(BaseHook):
     shared with every other process on the host, and are repeated where that is harmless.
 
     :param meisa_conn_id: the Airflow Connection, of type ``meisa``.
-    :param max_wait: the longest wait for the rate limits, in seconds, that a call sits out; by default 120.
-        A longer one is raised at once, for Airflow to try again later.
+    :param max_wait: the longest wait for the rate limits that a call sits out, in seconds or as a ``timedelta``; by
+        default 120 seconds. A longer one is raised at once, for Airflow to try again later.
     :raises AirflowNotFoundException: on first use, if there is no such connection.
     """
 
@@ -77,7 +78,9 @@ class MeisaHook(BaseHook):
     conn_type = "meisa"
     hook_name = "Meisa"
 
-    def __init__(self, meisa_conn_id: str = default_conn_name, *, max_wait: float = 120.0) -> None:
+    def __init__(
+        self, meisa_conn_id: str = default_conn_name, *, max_wait: float | timedelta = 120.0
+    ) -> None:
         super().__init__()
         self.meisa_conn_id = meisa_conn_id
         self.max_wait = max_wait
@@ -89,7 +92,7 @@ class MeisaHook(BaseHook):
         :raises AirflowFailException: if the connection's fields cannot be used; the message names the field.
         """
         if self._client is None:
-            connection = self.get_connection(self.meisa_conn_id)
+            connection = self.get_connection(self._checked_conn_id())
             self._client = self._make_client(connection, connection.extra_dejson)
         return self._client
 
@@ -101,11 +104,17 @@ class MeisaHook(BaseHook):
         if self._client is None:
             from asgiref.sync import sync_to_async
 
-            connection = await get_async_connection(self.meisa_conn_id, hook=self)
+            connection = await get_async_connection(self._checked_conn_id(), hook=self)
             extra = await get_async_extra_dejson(connection)
             # It masks the key, which the triggerer of Airflow 3.0 refuses on the event loop.
             self._client = await sync_to_async(self._make_client)(connection, extra)
         return self._client
+
+    def _checked_conn_id(self) -> str:
+        from airflow_provider_meisa.api.checks import check_text
+
+        with airflow_failures():
+            return check_text("meisa_conn_id", self.meisa_conn_id)
 
     def _make_client(self, connection: Connection, extra: Mapping[str, object]) -> MeisaClient:
         from airflow_provider_meisa.api.client import MeisaClient
