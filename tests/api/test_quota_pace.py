@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit
 from airflow_provider_meisa.api.quota import Quota, Slot
 from airflow_provider_meisa.api.quota_stores import MemoryStore
+from tests.support.clock import START, Clock
 from tests.support.limiter_simulation import (
-    START,
-    Clock,
     FixedWindow,
     Server,
     SlidingCounter,

@@ -14,21 +14,13 @@ from pathlib import Path
 
 import requests
 
+from tests.support.waiting import wait_until
+
 AIRFLOW = Path(sys.executable).with_name("airflow")
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 _UNTIL_HEALTHY = 150.0  # seconds; 25 to 70 were seen on two cores
 _ENDED = {"success", "failed", "skipped"}
-
-
-def until(condition, what, *, within=60.0, every=0.1):
-    """Look again and again until a condition holds, and return what it gave."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {within:g} s")
-        time.sleep(every)
-    return found
 
 
 class AirflowAtWork:
@@ -59,7 +51,7 @@ class AirflowAtWork:
         )
         for component in COMPONENTS:
             self.start_component(component)
-        until(self._healthy, f"all healthy (logs in {self.home})", within=_UNTIL_HEALTHY, every=0.5)
+        wait_until(self._healthy, f"all healthy (logs in {self.home})", within=_UNTIL_HEALTHY, every=0.5)
         self._session.headers["Authorization"] = f"Bearer {self.token(next(iter(self._users), None))}"
 
     def token(self, user=None):
@@ -107,7 +99,7 @@ class AirflowAtWork:
 
     def trigger(self, dag_id):
         """Start a run of a DAG and return its id."""
-        until(lambda: self._ask("GET", f"dags/{dag_id}").ok, f"the DAG {dag_id} is known")
+        wait_until(lambda: self._ask("GET", f"dags/{dag_id}").ok, f"the DAG {dag_id} is known")
         answer = self._ask("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})
         answer.raise_for_status()
         return answer.json()["dag_run_id"]
@@ -120,7 +112,7 @@ class AirflowAtWork:
 
     def ended(self, dag_id, run_id, *, within=90.0):
         """Wait for the task's end and return its state."""
-        task = until(
+        task = wait_until(
             lambda: (now := self.task(dag_id, run_id))["state"] in _ENDED and now,
             f"the task of {dag_id} has ended (logs in {self.home})",
             within=within,

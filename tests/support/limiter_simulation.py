@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from airflow_provider_meisa.api.limits import Limit
 from airflow_provider_meisa.api.quota import Quota, Wait
 from airflow_provider_meisa.api.quota_stores import MemoryStore
-
-START = 1_800_000_000.0
+from tests.support.clock import START, Clock
 
 
 class SlidingLog:
@@ -122,16 +121,6 @@ class Server:
         for limiter in self.limiters:
             limiter.count(now)
         return None
-
-
-@dataclass
-class Clock:
-    """A clock that is set by hand."""
-
-    now: float = START
-
-    def __call__(self):
-        return self.now
 
 
 def fastest(limiters, requests):
