@@ -14,7 +14,7 @@ from airflow_provider_meisa.operators import audience, leg
 from airflow_provider_meisa.operators.progress import KEY, Progress, State
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
-from tests.support.task import FakeTaskState
+from tests.support.task import FakeTaskState, NoProgressTaskState
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "progress.md"
 PEOPLE = people(2600)
@@ -163,14 +163,8 @@ def test_while_only_figures_change_it_is_written_every_two_seconds():
 
 
 def test_that_it_cannot_be_written_does_not_fail_the_run(task, caplog):
-    class Unwritable(FakeTaskState):
-        def set(self, key, value, *, retention=None):
-            if key == KEY:
-                raise RuntimeError("API_SERVER_ERROR")
-            super().set(key, value, retention=retention)
-
     ours = task(PEOPLE[:600])
-    ours.state = Unwritable()
+    ours.state = NoProgressTaskState()
     assert ours.run()["counts"]["enrolled"] == 600
     assert "The progress could not be written: RuntimeError" in caplog.text
 

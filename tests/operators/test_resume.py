@@ -22,6 +22,7 @@ from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 from tests.support.people import people
 from tests.support.sent import bulk_requests, times_enrolled, times_sent
+from tests.support.stores import ForgetfulStore
 from tests.support.summary import counts
 from tests.support.task import Task
 from tests.support.waiting import wait_until
@@ -86,18 +87,10 @@ def test_long_waits_are_deferred_and_every_address_is_sent_once(
 def test_where_no_state_is_kept_the_cursor_of_the_trigger_suffices(
     bulk, meisa_sandbox, meisa_connection, mocker, short_deferrals
 ):
-    class Forgetful:
-        def load(self):
-            return None
-
-        def save(self, value):
-            pass
-
-        finish = save
-
-    mocker.patch.object(audience, "store_of", return_value=Forgetful())
+    mocker.patch.object(audience, "store_of", return_value=ForgetfulStore())
     meisa_connection(extra={"rate_limits": "2/2s"})
     ran = bulk(PEOPLE[:1600], **short_deferrals)
+    assert ran.state == "success"
     assert counts(ran.xcom("task")) == {"enrolled": 1600}
     assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE[:1600], 1)
 

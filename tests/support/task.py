@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow.exceptions import TaskDeferred
 
+from airflow_provider_meisa.operators.progress import KEY
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ class FakeTaskState:
             raise RuntimeError("this try is not the task's any more")
         self.values[key] = json.dumps(value)
         writes.append(value)
+
+
+class NoProgressTaskState(FakeTaskState):
+    """A state that keeps the checkpoint and refuses the progress."""
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep a value that is not the progress."""
+        if key == KEY:
+            raise RuntimeError("API_SERVER_ERROR")
+        super().set(key, value, retention=retention)
 
 
 class FakeTaskInstance:
@@ -138,5 +149,9 @@ async def _fire(trigger: BaseTrigger) -> list[Any]:
 
 if TYPE_CHECKING:
     # A fake that no longer fits what it stands for is an error of types. Airflow's own fit as well.
-    _states: Iterable[type[TaskState]] = (FakeTaskState, TaskStateStoreAccessor)
+    _states: Iterable[type[TaskState]] = (
+        FakeTaskState,
+        NoProgressTaskState,
+        TaskStateStoreAccessor,
+    )
     _instances: Iterable[type[TaskInstance]] = (FakeTaskInstance,)

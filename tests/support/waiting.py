@@ -10,7 +10,11 @@ Found = TypeVar("Found")
 
 
 def wait_until(
-    condition: Callable[[], Found], what: str = "the condition", *, within: float = 60.0, every: float = 0.01
+    condition: Callable[[], Found | None],
+    what: str = "the condition",
+    *,
+    within: float = 60.0,
+    every: float = 0.01,
 ) -> Found:
     """Check a condition again and again until it holds, and return what it gave.
 
