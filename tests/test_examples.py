@@ -1,6 +1,5 @@
 import itertools
 import json
-import runpy
 import sqlite3
 import threading
 from contextlib import suppress
@@ -10,7 +9,7 @@ import pendulum
 import pytest
 
 from airflow_provider_meisa.operators.private import revealed
-from tests.conftest import ROOT
+from tests.support.airflow_process import load_example
 
 
 @pytest.fixture
@@ -226,10 +225,6 @@ def lapsing_on(year, month, day):
     return date(year, month, day) - timedelta(days=90)
 
 
-def dag_of(name):
-    return runpy.run_path(str(ROOT / "example_dags" / f"{name}.py"))[name]()
-
-
 def times_enrolled(sandbox):
     return {row["email"]: row["times_enrolled"] for row in sandbox.enrollments("reactivation")}
 
@@ -275,7 +270,7 @@ def test_scheduled_nights_are_days_without_gap_or_overlap():
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.timetables.base import TimeRestriction
 
-    dag = dag_of("nightly_reactivation")
+    dag = load_example("nightly_reactivation")
     assert dag.max_active_runs == 1
     timetable = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
     within = TimeRestriction(pendulum.datetime(2026, 2, 27), None, catchup=True)
@@ -301,7 +296,7 @@ def test_scheduled_nights_are_days_without_gap_or_overlap():
 def test_the_query_selects_half_open_intervals(start, end, first, behind_last):
     from airflow.sdk.execution_time import macros
 
-    preview = dag_of("nightly_reactivation").get_task("preview")
+    preview = load_example("nightly_reactivation").get_task("preview")
     preview.render_template_fields(
         {
             "data_interval_start": pendulum.parse(start),
