@@ -21,9 +21,10 @@ from airflow_provider_meisa.api.outcomes import Tally, Verdict
 from airflow_provider_meisa.api.quota import Quota, Slot
 from airflow_provider_meisa.api.quota_state import State, to_json
 from airflow_provider_meisa.api.quota_stores import FileStore
-from tests.support.limiter_simulation import Clock
+from tests.support.clock import Clock
+from tests.support.people import people
 
-PEOPLE = [f"person{number}@example.com" for number in range(12)]
+PEOPLE = people(12)
 PROGRAM = Path(__file__).parents[1] / "support" / "quota_process.py"
 MOST = 4 * 31 * 86400.0
 

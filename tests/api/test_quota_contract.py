@@ -13,7 +13,7 @@ from airflow_provider_meisa.api.quota import Quota, Slot, Wait
 from airflow_provider_meisa.api.quota_operations import Hold, Release, Reserve, Stamp
 from airflow_provider_meisa.api.quota_state import settle
 from airflow_provider_meisa.api.quota_stores import FileStore, MemoryStore, RedisStore
-from tests.support.limiter_simulation import START, Clock
+from tests.support.clock import START, Clock
 from tests.support.redis import redis_on_loopback
 
 names = (f"contract-{number}" for number in itertools.count())

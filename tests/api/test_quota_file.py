@@ -22,7 +22,7 @@ from airflow_provider_meisa.api.limits import parse_limits
 from airflow_provider_meisa.api.quota import Quota, Slot, Wait
 from airflow_provider_meisa.api.quota_file import default_directory
 from airflow_provider_meisa.api.quota_stores import FileStore
-from tests.support.limiter_simulation import Clock
+from tests.support.clock import Clock
 
 PROGRAM = Path(__file__).parents[1] / "support" / "quota_process.py"
 
