@@ -9,7 +9,6 @@ import traceback
 from contextlib import ExitStack
 
 import pytest
-from raw_server import RawServer, answer
 
 from airflow_provider_meisa.api import client as client_module
 from airflow_provider_meisa.api.account import confirm_environment, ping
@@ -32,6 +31,7 @@ from airflow_provider_meisa.api.quota import Slot
 from airflow_provider_meisa.api.sequences import bulk_enroll, contact_enrollments, enroll, list_sequences
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Call
+from tests.support.raw_server import RawServer, answer
 
 READ = Call("GET", "/ping/")
 WRITE = Call(

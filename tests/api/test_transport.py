@@ -14,7 +14,6 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_server import RawServer, answer
 
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
@@ -32,6 +31,7 @@ from airflow_provider_meisa.api.errors import (
 from airflow_provider_meisa.api.refusal import seconds_of
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import MAX_ANSWER_BYTES, Call, Transport
+from tests.support.raw_server import RawServer, answer
 
 KEY = "meisa_live_RawKey123"
 READ = Call("GET", "/things/", scope="things:read")
