@@ -47,6 +47,7 @@ from airflow_provider_meisa.api.outcome_words import (
     REFUSED,
     Said,
     in_words,
+    is_denial,
     is_pending,
     read_code,
     read_flag,
@@ -239,6 +240,10 @@ def _read_list(reading: _Reading, elements: Sequence[object], under: Mention, de
             address = address_in(element)
             if address is None:
                 _read(reading, element, under, depth + 1)
+                if under.said & REFUSED and not any(
+                    isinstance(part, (dict, list)) for part in element.values()
+                ):
+                    reading.distrust("the response reports an error that names no address")
             else:
                 reading.mention(address, read(element))
         elif isinstance(element, str):
@@ -287,13 +292,17 @@ def _said_by(name: str, value: object, under: Mention) -> tuple[Said, str]:
     elif plain in STATUS_NAMES and isinstance(value, (str, int)):
         reason = word_of(value)
         said = read_status(reason)
-    elif isinstance(value, str) and value.strip() and plain in ERROR_NAMES:
+    elif isinstance(value, str) and value.strip() and (plain in ERROR_NAMES or _denies(plain, value)):
         said, reason = Said.NO, value
     elif isinstance(value, str) and plain in REASON_NAMES and is_pending(value):
         said, reason = Said.PENDING, value
     if said & (REFUSED | REASONED):
         return Said.UNCLEAR, scrub(f"the response says: {reason}")
     return (Said.PENDING, scrub(reason)) if said & Said.PENDING else (Said(0), "")
+
+
+def _denies(plain: str, value: str) -> bool:
+    return plain in REASON_NAMES and is_denial(value)
 
 
 def _read_member(reading: _Reading, name: str, value: object, under: Mention, depth: int) -> None:
@@ -356,6 +365,8 @@ def _read_text(reading: _Reading, text: str, under: Mention) -> None:
     named = {_key(found.rstrip(".!?")) for found in _ADDRESS_IN_TEXT.findall(text)}
     if len(named) != 1:
         reading.note("a text that names no address, or several")
+        if under.said & REFUSED:
+            reading.distrust("the response reports an error that names no address")
     elif key in named:
         reading.mention(text, mention)
     else:

@@ -109,7 +109,8 @@ _STATUS_WORDS = {
     "enrolled_successfully enrollment_created enrollments_created created_enrollment created_enrollments "
     "new_enrollment new_enrollments enrolment_created added_to_sequence added_to_the_sequence added inserted",
     Said.PENDING: "queued enqueued in_queue accepted accept pending scheduled deferred delayed waiting submitted "
-    "received processing in_progress in_process being_processed started running background async asynchronous "
+    "received processing in_progress in_process being_processed started running background async initiated ongoing "
+    "awaiting not_started not_yet_started not_yet_enrolled pending_review asynchronous "
     "to_be_enrolled will_be_enrolled enrolling waitlisted on_hold held 202",
     Said.ALREADY: "already already_enrolled already_active already_paused already_active_or_paused "
     "already_in_sequence already_in_the_sequence previously_enrolled currently_enrolled still_enrolled "
@@ -197,7 +198,9 @@ def read_reason(text: str, said: Said) -> Said:
     if known is not None and squash(text) not in _NO_REASONS:
         return known
     # "previously suppressed, overridden" beside *enrolled* is a remark, not a contradiction.
-    return Said(0) if said & Said.ENROLLED else read_text(text, refused=bool(said & REFUSED))
+    if said & Said.ENROLLED:
+        return Said(0)
+    return read_text(text, refused=bool(said & REFUSED)) or (Said.NO if is_denial(text) else Said(0))
 
 
 def read_flag(name: str, *, value: bool) -> Said | None:
@@ -237,7 +240,8 @@ def _reason_code(words: list[str]) -> Said:
     return Said.ALREADY if code in _REASON_WORDS else _WORDS.get(code, Said(0)) & (REASONED | Said.NO)
 
 
-# Sentences.
+# Sentences. A text is split into sentences and clauses. A clause is proof if it has words of proof, nothing before them
+# denies them, the last noun before them is the contact, and nothing in it points elsewhere.
 
 _CONTACT = "contact|recipient|subscriber|user|person|customer|lead|member|email|address|enrollment|it|they"
 _OTHER = (
@@ -245,8 +249,8 @@ _OTHER = (
     "account|workspace|domain|product|environment|slug|step|template|trigger|endpoint|server|service|message|error"
 )
 _SUBJECT = re.compile(rf"\b(?:({_CONTACT})|({_OTHER}))(?:s|es)?\b")
-_SEQUENCE = "(?:sequences?|campaign|workflow|automation|flow|journey|onboarding)"
-_THE_SEQUENCE = rf"(?:(?:(?:this|that|the|a|your|its) )?(?:\w+ )?{_SEQUENCE}|it)"
+_SEQUENCE = "(?:sequence|campaign|workflow|automation|flow|journey)"
+_THE = rf"(?:(?:(?:this|that|the|a|your|its) )?(?:\w+ )?{_SEQUENCE}|it)"
 _ADVERB = "(?:already|currently|still|presently|previously)"
 _IN = "(?:in|to|on|into|part of|a member of|inside|within)"
 _STATE = "(?:active|paused)(?: (?:or|and) (?:active|paused))?"
@@ -256,7 +260,7 @@ _ALREADY = re.compile(
         (
             rf"\b{_ADVERB} (?:been |be |actively |an? )?(?:re)?enrolled\b",
             rf"\b(?:enrolled|{_IN} (?:this|the) {_SEQUENCE}) (?:\w+ ){{0,4}}already\b",
-            rf"\b{_ADVERB} (?:been )?(?:an? )?(?:(?:{_STATE}|present|added|subscribed) )?{_IN} {_THE_SEQUENCE}\b",
+            rf"\b{_ADVERB} (?:been )?(?:an? )?(?:(?:{_STATE}|present|exists|added|subscribed) )?{_IN} {_THE}\b",
             rf"\b{_ADVERB} {_STATE} {_IN}\b",
             rf"\b{_ADVERB} (?:active or paused|paused or active)\b",
             rf"\b(?:contact|recipient|subscriber|user|person|email|address|enrollment)\b[^.]*\b{_ADVERB} {_STATE}\b",
@@ -268,8 +272,10 @@ _ALREADY = re.compile(
 )
 _IN_IT = re.compile(rf"\b(?:is|are|was) (?:{_STATE}|enrolled) {_IN}\b")
 """Without an adverb it tells only where the contact was refused."""
-_UNIQUE = re.compile(r"\bunique\b|\balready exists\b|\bduplicate (?:key|entry)\b")
-_BOTH_KEYS = re.compile(r"(?=.*\b(?:contact|email|subscriber)\b)(?=.*\bsequence\b)")
+_UNIQUE = re.compile(
+    r"(?=.*\b(?:unique|duplicate (?:key|entry))\b)(?=.*\b(?:contact|email|subscriber)\b)(?=.*\bsequence\b)"
+    r"|(?=.*\b(?:contact|email|subscriber)\b.*\balready exists\b)(?=.*\bsequence\b.*\balready exists\b)"
+)
 _NOT_UNIQUE = re.compile(r"\b(?:request|idempotency|name|title|not|no|never|if|whether|unless)\b")
 _SUPPRESSED = re.compile(
     r"\b(?:unsubscribed|suppressed|bounced|complained|blocklisted|blacklisted|opted out|hard bounce|spam complaint)\b"
@@ -290,13 +296,14 @@ _PENDING = re.compile(
 # Another sequence, a quota or a finished enrollment: they prove nothing of this one, wherever they stand in a clause.
 _VETO = re.compile(
     r"\b(?:another|other|others|different|limits?|maximum|max|quota|capacity|number|some|many|several|multiple|most|"
-    r"required|requires|requests?|jobs?|task|import|operation|token|rate|domain|idempotency)\b"
+    r"required|requires|requests?|sequences|campaigns|workflows|a sequence|any sequence|past|"
+    r"jobs?|task|import|operation|token|rate|domain|idempotency)\b"
     r"|(?<!not )(?<!not yet )(?<!never )(?<!nor )\b(?:completed?|finished|exited|removed|unenrolled|withdrawn|left|"
     r"ended|expired|deleted|cancell?ed|archived|processed|failed)\b"
 )
 _DENIED = re.compile(
-    r"\b(?:not|no|never|neither|nor|without|whether|if|unless|until|must|should|only|could|might|may|would|hardly|"
-    r"check|checking|unable)\b"
+    r"\b(?:not|no|never|neither|nor|without|whether|if|unless|until|must|should|shall|need|needs|have to|has to|only|"
+    r"could|might|may|would|hardly|check|checking|unable)\b"
 )
 # A denial of the call itself leaves what follows as its reason: "cannot enroll a contact already in the sequence".
 _CALL_FAILED = re.compile(
@@ -315,6 +322,12 @@ _NOT = re.compile(
     r"\b(is|was|are|were|has|have|had|does|do|did|could|would|should|must|ca|wo)n(?:'|\u2019)?t\b"
 )
 _OVERRIDDEN = re.compile(r"\boverr(?:idden|iding|ode)\b|\boverride (?:is |was )?(?:applied|used|set|on)\b")
+_DISCLAIMED = re.compile(r"[:=]\s*(?:false|no|0|none|null)\b")
+_UNDONE = re.compile(
+    r"\bnot (?:yet |been |currently )*(?:enrolled|added)\b|\bno (?:one|contacts?|emails?|enrollments?)\b"
+    r"|\benrollment (?:has |was |is )?(?:failed|rejected|refused|skipped|not)\b"
+    r"|\bsequence (?:is|was) (?:already )?(?:not|inactive|paused|archived|a draft|draft)\b"
+)
 _CUT = "\u2026"
 
 
@@ -325,7 +338,7 @@ def read_text(text: str, *, refused: bool = True) -> Said:
     """
     said = Said(0)
     for sentence in _SENTENCES.split(_plain(text)):
-        if sentence.endswith(_CUT) or _OVERRIDDEN.search(sentence):
+        if sentence.endswith(_CUT) or _OVERRIDDEN.search(sentence) or _DISCLAIMED.search(sentence):
             continue
         if _INVALID.search(sentence):
             said |= Said.INVALID
@@ -342,6 +355,12 @@ def is_pending(text: str) -> bool:
     return any(
         found and not _DENIED.search(found[0]) for found in map(_PENDING.search, _SENTENCES.split(plain))
     )
+
+
+def is_denial(text: str) -> bool:
+    """Say whether a sentence tells that the contact was not enrolled."""
+    plain = _plain(text)
+    return bool(_UNDONE.search(plain) or _CALL_FAILED.search(plain))
 
 
 def _plain(text: str) -> str:
@@ -362,7 +381,7 @@ def _quoted(found: re.Match[str]) -> str:
 
 def _breaks_unique(sentence: str) -> bool:
     """Read Django's and a database's words for a second enrollment of one contact in one sequence."""
-    return bool(_UNIQUE.search(sentence) and _BOTH_KEYS.match(sentence) and not _NOT_UNIQUE.search(sentence))
+    return bool(_UNIQUE.match(sentence)) and not _NOT_UNIQUE.search(sentence)
 
 
 def _read_clause(clause: str, *, refused: bool) -> Said:

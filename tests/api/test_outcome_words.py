@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInvalidRequestError
-from airflow_provider_meisa.api.outcome_words import read_text
+from airflow_provider_meisa.api.outcome_words import Said, read_text
 from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.api.privacy import scrub
 from airflow_provider_meisa.api.sequences import bulk_enroll, enroll
 
 ADA = "ada@example.org"
@@ -43,6 +46,7 @@ Cannot enroll contact already in sequence
 Contact can't be enrolled twice: already enrolled
 Contact could not be enrolled because it is already in the sequence.
 contact is already in this sequence and cannot be added again
+Contact already exists in this sequence
 """.strip().splitlines()
 
 SUPPRESSED = """
@@ -80,9 +84,15 @@ enrollment does not exist
 could not check whether already enrolled
 Only contacts already enrolled can be resumed
 Contact must already be enrolled in onboarding
+Contact needs to be already active in this sequence
 Contact is already enrolled in another sequence
 Contact is already enrolled in 5 other sequences
 Maximum number of contacts already enrolled
+Contact is already in 3 sequences
+Contact is already enrolled in a sequence
+Contact already exists and the sequence is paused
+already_enrolled=false
+Already enrolled: no
 Sequence is already paused.
 Sequence is already active
 Sequence is already archived
@@ -217,6 +227,10 @@ def test_error_holds_what_meisa_said_without_addresses(meisa_sandbox, client):
         (200, {"already_enrolled": True, "status": "active"}, "already_enrolled"),
         (200, {"enrolled": False, "reason": "unsubscribed"}, "suppressed"),
         (200, {"success": False, "error": "Sequence is paused"}, "failed"),
+        (200, {"message": "Contact could not be enrolled."}, "failed"),
+        (200, {"success": True, "detail": "The contact was not enrolled."}, "failed"),
+        (200, {"detail": "Sequence is paused."}, "failed"),
+        (201, {"status": "not_started"}, "unreported"),
     ],
 )
 def test_single_success_is_enrolled_unless_the_body_says_otherwise(
@@ -226,6 +240,75 @@ def test_single_success_is_enrolled_unless_the_body_says_otherwise(
     outcome = enroll(client, ADA, "onboarding")
     assert outcome.verdict.value == verdict
     assert outcome.reason or verdict in (Verdict.ENROLLED, Verdict.ALREADY_ENROLLED)
+
+
+@given(
+    subject=st.sampled_from(["Contact", "The contact", ADA, "It", "Email address"]),
+    denial=st.sampled_from(
+        [
+            "is not",
+            "isn't",
+            "was never",
+            "could not be",
+            "may not be",
+            "has not been",
+            "not",
+            "never",
+            "cannot be",
+        ]
+    )
+    | st.sampled_from(
+        ["is no longer", "is not yet", "must be", "should be", "can't be", "needs to be", "would be"]
+    ),
+    state=st.sampled_from(
+        ["already enrolled", "enrolled", "already in this sequence", "active in this sequence"]
+    )
+    | st.sampled_from(
+        ["currently enrolled", "paused in this sequence", "unsubscribed", "suppressed", "bounced"]
+    ),
+    write=st.sampled_from([str, str.upper, str.title, "Cannot enroll: {}.".format]),
+)
+def test_denied_states_prove_nothing(subject, denial, state, write):
+    assert not read_text(write(f"{subject} {denial} {state}"))
+
+
+@given(
+    subject=st.sampled_from(
+        ["Sequence", "This request", "Job", "Import", "Rate limit", "API key", "Campaign", "Batch"]
+    ),
+    state=st.sampled_from(
+        ["already paused", "already active", "already archived", "already running", "suppressed"]
+    )
+    | st.sampled_from(
+        ["already being processed", "already in use", "already enrolled", "active in production"]
+    )
+    | st.sampled_from(["already completed", "already exists", "currently paused", "already queued"]),
+    write=st.sampled_from(
+        [str, str.upper, lambda text: text.replace(" ", "_"), lambda text: text.replace(" ", "-")]
+    ),
+)
+def test_states_of_something_else_prove_nothing(subject, state, write):
+    assert not read_text(write(f"{subject} is {state}"))
+    assert not read_text(write(f"{subject} {state}"))
+
+
+@given(
+    subject=st.sampled_from(
+        ["Contact", "The contact", ADA, "User", "Recipient", "This person", "Email address"]
+    ),
+    state=st.sampled_from(["is already enrolled", "is currently enrolled", "is already in this sequence"])
+    | st.sampled_from(
+        ["has an active enrollment", "is still active in this sequence", "has already been enrolled"]
+    )
+    | st.sampled_from(["already exists in this sequence", "is already paused in the sequence"]),
+    write=st.sampled_from(
+        ["{}", "{}.", "Cannot enroll: {}", "Enrollment failed because {}", "{} (id 7).", "{}; skipping."]
+    )
+    | st.sampled_from(["Enrollment failed - {}", "{} and cannot be enrolled again.", "Skipped: {}"]),
+    case=st.sampled_from([str, str.upper]),
+)
+def test_states_of_the_contact_are_proof(subject, state, write, case):
+    assert read_text(case(scrub(write.format(f"{subject} {state}")))) is Said.ALREADY
 
 
 @pytest.mark.timeout(10)
