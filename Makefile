@@ -1,4 +1,4 @@
-# Two commands are all of the set-up: `make demo` and `make test`.
+# `make demo` and `make test` install what they need.
 PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
@@ -6,7 +6,7 @@ WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 SOURCES := airflow_provider_meisa example_dags scripts tests docs benchmarks matrix
 
-.PHONY: help demo unit test system coverage fuzz chaos ui bench matrix distributed package proof check format docs screenshots clean
+.PHONY: help demo unit test system times coverage fuzz chaos ui bench matrix distributed package proof check format docs screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ test: .venv/ready  ## Run the tests that need one process: those of `make unit`,
 
 system: .venv/ready  ## Run the tests that start Airflow's processes, or a browser
 	$(PYTEST) -m system
+
+times: .venv/ready  ## Run the tests at each speed, and write how long each took into CONTRIBUTING.md
+	$(BIN)/python scripts/test_times.py
 
 coverage: .venv/ready  ## Run all three, and check that together they cover 95 % of lines and branches
 	$(BIN)/python -m coverage erase

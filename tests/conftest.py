@@ -62,14 +62,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return speed_of_folder(collection_path) != "unit" or None
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Give each test a speed, keep the folders with an Airflow of their own on one worker, and start with those."""
     for item in items:
         if not any(item.get_closest_marker(speed) for speed in SPEEDS):
             item.add_marker(speed_of_folder(item.path))
         if speed_of_folder(item.path) == "system":
             item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+    yield
     items.sort(key=lambda item: item.get_closest_marker("system") is None)
 
 

