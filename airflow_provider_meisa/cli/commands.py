@@ -95,9 +95,8 @@ _AUDIENCE = (
     _argument("--sequence", help="slug of an active sequence", required=True, metavar="SLUG"),
     _argument(
         "--column",
-        help="name of the column, or its number from 0 (default: email)",
+        help="name of the column, or its number from 0 (default: the only one, or email)",
         type=column,
-        default="email",
     ),
     _argument(
         "--format",
