@@ -43,6 +43,8 @@ def addresses(options: Namespace) -> Iterator[object]:
         file_format=options.format,
         column=options.column,
         encoding=options.encoding,
+        delimiter=options.delimiter,
+        quoting=options.quoting,
     )
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.transfers.column import address_column
+from airflow_provider_meisa.transfers.delimited import check_dialect, read_delimited
 from airflow_provider_meisa.transfers.json_records import read_json
 from airflow_provider_meisa.transfers.reading import Reading
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.outcome_file import Location
+    from airflow_provider_meisa.transfers.delimited import Quoting
     from airflow_provider_meisa.transfers.reading import FileFormat
 
 _BY_SUFFIX: dict[str, FileFormat] = {
@@ -40,6 +40,8 @@ def read_addresses(
     file_format: str | None,
     column: str | int | None,
     encoding: str,
+    delimiter: str | None = None,
+    quoting: Quoting | None = None,
 ) -> Iterator[object]:
     """Read the addresses of a file in its order.
 
@@ -47,19 +49,26 @@ def read_addresses(
     :param file_format: ``csv``, ``tsv``, ``jsonl``, ``lines`` or ``parquet``; ``None``: by the name's suffix.
     :param column: see `FileToMeisaOperator`, as the others.
     :param encoding: of text.
+    :param delimiter: between the cells of CSV and TSV.
+    :param quoting: whether quotes enclose them.
     :raises MeisaInputError: if the format, the column or a line cannot be used.
     :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
     """
     found = _format_of(place.name, file_format)
+    check_dialect(found, delimiter, quoting)
     reading = Reading(place, found, column, encoding)
 
-    read = _READERS[found]
+    def read(file: Any) -> Iterator[object]:
+        if found in ("csv", "tsv"):
+            return read_delimited(file, reading, delimiter=delimiter, quoting=quoting)
+        return {"jsonl": read_json, "lines": _read_lines, "parquet": _read_parquet}[found](file, reading)
+
     with reading.failures(), place.open("rb") as file:
         if place.name.endswith(".gz"):
             with gzip.open(file) as unpacked:
-                yield from read(unpacked, reading)
+                yield from read(unpacked)
         else:
-            yield from read(file, reading)
+            yield from read(file)
 
 
 def _format_of(name: str, chosen: str | None) -> FileFormat:
@@ -72,32 +81,6 @@ def _format_of(name: str, chosen: str | None) -> FileFormat:
         f"format must be one of: {', '.join(_FORMATS)}. Without it, path must end in one of: "
         f"{', '.join(_BY_SUFFIX)}, or one of these and .gz."
     )
-
-
-def _read_csv(file: Any, reading: Reading, *, delimiter: str = ",") -> Iterator[object]:
-    rows = csv.reader(reading.text(file), delimiter=delimiter, strict=True)
-    try:
-        # The first row is the header, or with a numbered column a record like the others.
-        first = next(rows, None)
-        if first is None:
-            return
-        index, width = (
-            address_column(first, reading.column, source=reading.name, may_be_record=True),
-            len(first),
-        )
-        if isinstance(reading.column, int):
-            yield first[index]
-        for row in rows:
-            if len(row) == width:
-                yield row[index]
-            elif row:
-                reading.line = rows.line_num
-                reading.malformed(f"{len(row)} fields, where the first line has {width}")
-    except csv.Error:
-        reading.line = rows.line_num
-        reading.malformed("a quote is not closed, or the line is no CSV")
-    finally:
-        reading.line = rows.line_num
 
 
 def _read_lines(file: Any, reading: Reading) -> Iterator[object]:
@@ -179,12 +162,3 @@ def _decoded(values: list[bytes | None], reading: Reading) -> Iterator[str | Non
             yield None if value is None else value.decode()
         except UnicodeDecodeError:
             reading.malformed("bytes that are not text in UTF-8", line=number)
-
-
-_READERS: dict[str, Callable[[Any, Reading], Iterator[object]]] = {
-    "csv": _read_csv,
-    "tsv": partial(_read_csv, delimiter="\t"),
-    "jsonl": read_json,
-    "lines": _read_lines,
-    "parquet": _read_parquet,
-}

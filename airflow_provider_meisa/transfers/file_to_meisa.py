@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_meisa.transfers.delimited import Quoting
     from airflow_provider_meisa.transfers.reading import FileFormat
 
 
@@ -32,6 +33,11 @@ class FileToMeisaOperator(AudienceOperator):
         A name: of the header's column, of the key in JSON Lines, of Parquet's column. A number from 0: the column of
         a file **without** a header, or of Parquet. A line of JSON Lines may also be just the address in quotes.
     :param encoding: of text; by default UTF-8, with or without a byte order mark.
+    :param delimiter: the character between the cells of CSV or TSV. By default a tab in TSV; in CSV what a first line
+        ``sep=;`` says, or the comma, semicolon, pipe or tab that fits the first line.
+    :param quoting: ``standard``: double quotes enclose a cell of CSV or TSV, which may hold up to 10 line breaks but
+        nothing that looks like other rows. ``multiline``: neither is checked. ``none``: quotes mean nothing. By
+        default ``standard`` in CSV, ``none`` in TSV.
     :param conn_id: the Airflow Connection to reach a URI by (templated); may stand in the URI instead.
     :param sequence_slug: and the other parameters: see `AudienceOperator`.
     """
@@ -45,6 +51,8 @@ class FileToMeisaOperator(AudienceOperator):
         format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
         email_column: str | int | None = None,
         encoding: str = "utf-8-sig",
+        delimiter: str | None = None,
+        quoting: Quoting | None = None,
         conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -53,6 +61,8 @@ class FileToMeisaOperator(AudienceOperator):
         self.format = format
         self.email_column = email_column
         self.encoding = encoding
+        self.delimiter = delimiter
+        self.quoting = quoting
         self.conn_id = conn_id
 
     def read(self, context: Context) -> Iterator[object]:
@@ -74,6 +84,8 @@ class FileToMeisaOperator(AudienceOperator):
             file_format=self.format,
             column=self.email_column,
             encoding=self.encoding,
+            delimiter=self.delimiter,
+            quoting=self.quoting,
         )
 
     def lineage_inputs(self) -> list[Dataset]:
