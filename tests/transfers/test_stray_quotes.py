@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -330,3 +331,20 @@ def test_what_a_writer_quotes_is_read_or_refused(tmp_path, notes):
     assert read(path, quoting="multiline") == expected
     found, refusal = read_or_refusal(path)
     assert found == expected or "takes in what looks like other rows" in refusal
+
+
+class Changing(FileToMeisaOperator):
+    """A task whose file is changed after it was checked."""
+
+    def read(self, context):
+        source = super().read(context)
+        path = Path(self.path)
+        path.write_text(path.read_text() + with_quotes(rows(9)[1:], ",", (1, 1, "before"), (4, 1, "behind")))
+        return source
+
+
+def test_quote_written_after_the_check_fails_the_task(run_task, file, meisa_sandbox, everything_written):
+    path = file("people.csv", "\n".join(rows(1_200)) + "\n")
+    assert run_task(Changing, path=str(path), sequence_slug="onboarding").state == "failed"
+    assert enrolled(meisa_sandbox) < 1_200
+    assert "line 1,203: the quote that opens here takes in" in everything_written()
