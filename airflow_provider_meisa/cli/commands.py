@@ -102,6 +102,11 @@ def _checked(check: Callable[[], Value]) -> Value:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def delimiter(text: str) -> str:
+    r"""Read what stands between cells; a tab may be spelled ``\t``."""
+    return "\t" if text == r"\t" else text
+
+
 def _argument(*flags: str, **options: Any) -> Argument:
     return Argument(flags, options)
 
@@ -139,9 +144,8 @@ _AUDIENCE = (
     ),
     _argument(
         "--column",
-        help="name of the column, or its number from 0 (default: email)",
+        help="name of the column, or its number from 0 (default: the only one, or email)",
         type=taken("email_column", column),
-        default="email",
     ),
     _argument(
         "--format",
@@ -154,6 +158,18 @@ _AUDIENCE = (
         help="of text, such as cp1252 (default: UTF-8)",
         type=taken("encoding"),
         default="utf-8-sig",
+    ),
+    _argument(
+        "--delimiter",
+        help="between the cells of CSV or TSV, such as ; or \\t (default: what the first line says)",
+        type=taken("delimiter", delimiter),
+        metavar="CHARACTER",
+    ),
+    _argument(
+        "--quoting",
+        help="standard, multiline or none: whether quotes enclose cells (default: standard in CSV, none in TSV)",
+        type=taken("quoting"),
+        metavar="QUOTING",
     ),
 )
 

@@ -166,7 +166,8 @@ class MeisaHook(BaseHook):
         :param metadata: data attached to the enrollment, plain JSON.
         :param trigger_source: label for where the enrollment came from.
         :param override_unsubscribe: enroll even if suppressed; needs the connection's opt-in.
-        :return: the verdict ``enrolled``, ``already_enrolled``, ``suppressed`` or ``invalid``, and its reason.
+        :return: the verdict and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
+            or, where the request was only accepted, ``unreported``.
         :raises AirflowFailException: for what a retry cannot mend.
         :raises AirflowException: for the rest.
         """

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from airflow_provider_meisa.api import checks
 from airflow_provider_meisa.api.errors import MeisaInputError
@@ -26,6 +26,7 @@ OnChangedAudience = Literal["fail", "restart"]
 OnMissing = Literal["wait", "fail"]  # as `triggers.sequences.ON_MISSING`
 
 FORMATS = ("csv", "tsv", "jsonl", "lines", "parquet")
+QUOTING = ("standard", "multiline", "none")
 MOST_IN_FLIGHT = 16
 
 Check = Callable[[str, object], Any]
@@ -83,6 +84,20 @@ def column(name: str, value: object) -> str | int:
     raise MeisaInputError(f"{name} must be a column's name or its number from 0, not {checks.found(value)}.")
 
 
+def delimiter(_name: str, value: object) -> str:
+    """Read the character between two cells."""
+    if is_delimiter(value):
+        return value
+    raise MeisaInputError(
+        "delimiter must be one character that is no letter, digit, quote or line break, such as ';' or '\\t'."
+    )
+
+
+def is_delimiter(value: object) -> TypeGuard[str]:
+    """Say whether a value can stand between two cells."""
+    return isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '"\r\n@'
+
+
 def encoding(name: str, value: object) -> str:
     """Read the name of an encoding."""
     text = checks.check_text(name, value)
@@ -134,6 +149,8 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "path": path,
         "format": one_of(FORMATS),
         "encoding": encoding,
+        "delimiter": delimiter,
+        "quoting": one_of(QUOTING),
         # Into what, and with what.
         "sequence_slug": slug,
         "MeisaSequenceSensor.sequence_slug": slugs,

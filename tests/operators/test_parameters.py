@@ -13,11 +13,12 @@ from airflow.sdk import DAG, ObjectStoragePath, task
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedOperator
-from airflow_provider_meisa.operators.parameters import FORMATS, PARAMETERS, declared
+from airflow_provider_meisa.operators.parameters import FORMATS, PARAMETERS, QUOTING, declared
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.file_formats import FileFormat
+from airflow_provider_meisa.transfers.delimited import Quoting
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.reading import FileFormat
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
 GONE = "unsubscribed@example.com"
@@ -80,6 +81,7 @@ def test_the_walk_finds_what_the_signature_names(operator):
 
 def test_formats_are_those_that_files_have():
     assert get_args(FileFormat) == FORMATS
+    assert get_args(Quoting) == QUOTING
 
 
 # Switches.
