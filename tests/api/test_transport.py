@@ -26,6 +26,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaRedirectError,
     MeisaScopeError,
     MeisaServerError,
+    MeisaUnavailableError,
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
 )
@@ -147,7 +148,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(raw, trans
         (425, MeisaServerError, "Try again later"),
         (429, MeisaRateLimitError, "used up"),
         (500, MeisaServerError, "Try again later"),
-        (503, MeisaServerError, "Try again later"),
+        (503, MeisaUnavailableError, "is unavailable (503)"),
         (599, MeisaServerError, "Try again later"),
         (301, MeisaRedirectError, "not followed"),
         (304, MeisaRedirectError, "not followed"),

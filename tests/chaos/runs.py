@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cases import BULK, SINGLE
+from cases import BULK, IMPATIENT, SINGLE
 from crowd import Truth, crowd, of
 from neighbours import Neighbour
 from stage import AMPLE, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
@@ -73,13 +73,14 @@ def perform(case, folder):
     with Neighbour(KEY, rate_limits=limits, latency_ms=chance.choice((0, 3))) as meisa:
         meisa.unsubscribe(sorted(of(people, Truth.SUPPRESSED)))
         meisa.seed(SLUG, sorted(of(people, Truth.THERE)))
-        connect(meisa.url, folder, limits, timeout=1 if case.fault == "too slow" else 20)
+        connect(meisa.url, folder, limits, timeout=1 if case.fault in IMPATIENT else 20)
         arguments = arguments_of(case, chance, people, folder)
         run = Run(case, people, meisa, task_of(case, arguments, folder), arguments, limits, folder)
         arm(case, chance, meisa)
         STORIES[case.story](run, chance)
         meisa.clear_faults()
         _recover(run)
+        meisa.wait_until_idle()
         run.enrollments, run.requests = meisa.enrollments(SLUG), meisa.requests()
     return run
 
