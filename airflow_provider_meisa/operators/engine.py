@@ -55,8 +55,8 @@ def leg_of(task: AudienceOperator, outset: Outset, record: Record) -> Leg:
     """
     client, start, watch = outset.client, outset.start, outset.watch
     record.begin(first_batch=start.next_batch)
+    source = task.read(outset.context)  # before anything is asked: what cannot be read costs no request
     known = suppressed(client) if task.skip_suppressed else ()
-    source = task.read(outset.context)
     watch.total = len(source) if isinstance(source, Sized) else None
     try:
         engine = _engine(task, source, outset, record=record, known=known)

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 
 import pytest
-from raw_server import answer
 
 from airflow_provider_meisa.api.audience import batches
 from airflow_provider_meisa.api.bulk_reply import BulkReply
@@ -24,6 +23,7 @@ from airflow_provider_meisa.api.quota import Slot
 from airflow_provider_meisa.api.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Call
+from tests.support.raw_server import answer
 
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
 READ = Call("GET", "/ping/")

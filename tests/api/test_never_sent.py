@@ -7,12 +7,12 @@ import ssl
 import struct
 
 import pytest
-from raw_server import RawServer, answer
 
 from airflow_provider_meisa.api.account import ping
 from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaError, MeisaUnreachableError
 from airflow_provider_meisa.api.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.transport import Call
+from tests.support.raw_server import RawServer, answer
 
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
 ADDRESSES = ["ada@example.org", "grace@example.org"]

@@ -7,7 +7,6 @@ import logging
 import time
 
 import pytest
-from raw_server import answer
 
 from airflow_provider_meisa.api.client import TRIES, MeisaClient, Traffic
 from airflow_provider_meisa.api.errors import (
@@ -19,6 +18,7 @@ from airflow_provider_meisa.api.errors import (
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.api.sequences import bulk_enroll, enroll, list_sequences
 from airflow_provider_meisa.api.transport import Call
+from tests.support.raw_server import answer
 
 READ = Call("GET", "/ping/")
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)

@@ -8,11 +8,12 @@ from datetime import timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
-from tries import Task, TaskState, Ti, bulk_requests
 
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Transport
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from tests.support.sent import bulk_requests
+from tests.support.task import FakeTaskInstance, FakeTaskState, Task
 
 PEOPLE = [f"person{number}@example.com" for number in range(1100)]
 ADA = "ada@example.com"
@@ -64,7 +65,7 @@ class Single:
 
     def __init__(self, **arguments):
         self.arguments = {"contact_email": ADA, "sequence_slug": "onboarding", **arguments}
-        self.state, self.ti = TaskState(), Ti()
+        self.state, self.ti = FakeTaskState(), FakeTaskInstance()
 
     def run(self, **changes):
         self.arguments |= changes
