@@ -19,7 +19,7 @@ from airflow_provider_meisa.api.checks import (
     check_text,
     found,
 )
-from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
+from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.hooks.metrics import metered
 
@@ -94,7 +94,8 @@ class MeisaSequenceTrigger(BaseTrigger):
             pause = self.poll_interval
             try:
                 state = await self._state()
-            except MeisaRateLimitError as error:
+            except MeisaBackOffError as error:
+                self.log.info("%s Looking again later.", error)
                 pause = max(error.retry_after or 0.0, pause)
             except (MeisaError, AirflowException) as error:
                 final = is_final(error) or isinstance(error, AirflowFailException)
@@ -151,7 +152,7 @@ async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInf
     """List all sequences; triggers of one process that watch the same connection share a look, also one that fails.
 
     :param max_age: seconds that another trigger's look may be old. One that failed serves those who waited for it.
-    :raises MeisaRateLimitError: if the rate limits leave no room now.
+    :raises MeisaBackOffError: if the rate limits leave no room now, or Meisa is unavailable.
     :raises MeisaError: if Meisa cannot be asked.
     """
     asked = time.monotonic()
