@@ -43,7 +43,7 @@ def meisa_connection(drf: DrfServer, monkeypatch: pytest.MonkeyPatch) -> Callabl
     def connect(conn_id: str = "meisa_default", **changes: Any) -> None:
         extra = {
             "quota_store": "memory",
-            "rate_limits": "6000/minute",
+            "rate_limits": "1000/s",
             "timeout": 5,
             **changes.pop("extra", {}),
         }

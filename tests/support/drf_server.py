@@ -53,7 +53,7 @@ http {{
     server {{
         listen {host}:{plain};
         location / {{
-            if (-f {folder}/maintenance) {{
+            if (-f {folder}/maintenance-$request_method) {{
                 add_header Retry-After {retry_after} always;
                 return 503;
             }}
@@ -167,7 +167,7 @@ class DrfServer:
         """End the work that is held, and begin with a key and the active sequence ``onboarding``."""
         self.release()
         self.wait_until_idle()
-        (self.folder / "maintenance").unlink(missing_ok=True)
+        self.end_maintenance()
         with self._database() as database:
             for table in (
                 "contact_tags",
@@ -253,13 +253,15 @@ class DrfServer:
         """Let all work go on that is held, and hold no more."""
         self._write("UPDATE fault SET released = 1, uses = 0", [()])
 
-    def maintain(self) -> None:
-        """Let nginx answer with its maintenance page until `end_maintenance`."""
-        (self.folder / "maintenance").touch()
+    def maintain(self, *methods: Literal["GET", "POST"]) -> None:
+        """Let nginx refuse requests with these methods with its maintenance page until `end_maintenance`."""
+        for method in methods:
+            (self.folder / f"maintenance-{method}").touch()
 
     def end_maintenance(self) -> None:
-        """Let nginx pass requests on again."""
-        (self.folder / "maintenance").unlink()
+        """Let nginx pass all requests on."""
+        for flag in self.folder.glob("maintenance-*"):
+            flag.unlink()
 
     # What a test waits for
 
