@@ -47,7 +47,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    client_max_body_size 64k;
+    client_max_body_size 16k;
     limit_req_zone $http_x_api_key zone=by_503:1m rate=60r/m;
     limit_req_zone $http_x_api_key zone=by_429:1m rate=60r/m;
     server {{
