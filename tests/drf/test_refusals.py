@@ -12,7 +12,24 @@ from tests.support.drf_server import DrfServer
 
 ANN = "ann@example.com"
 PEOPLE = [f"person{number}@example.com" for number in range(3)]
-IN_WORDS = ["detail_409", "unique_set", "code", "error_400", "currently_422", "active_422"]
+IN_WORDS = [
+    "detail_409",
+    "in_sequence",
+    "unique_set",
+    "full_clean",
+    "code",
+    "error_400",
+    "currently_422",
+    "active_422",
+]
+OTHER_CONFLICTS = [
+    "This sequence is already archived.",
+    "A request with this idempotency key was already received.",
+    "The enrollment limit of this sequence is already reached.",
+    "Sequence is currently being edited.",
+    "Contact already has the largest number of active enrollments.",
+    "Another sequence with this slug already exists.",
+]
 BARE = ["bare_409", "empty_409"]
 UNUSABLE = {"draft": {"status": "draft"}, "paused": {"status": "paused"}, "stepless": {"steps": 0}}
 
@@ -87,6 +104,18 @@ def test_batch_is_not_enrolled_in_unusable_sequence(drf, write_only, bulk_enroll
 def test_key_that_reads_enrolls_in_no_unusable_sequence(drf, enroll, kind):
     drf.change_sequence(**UNUSABLE[kind])
     assert_nothing_enrolled(drf, enroll(ANN))
+
+
+@pytest.mark.parametrize("refusal", OTHER_CONFLICTS)
+def test_other_conflict_is_not_already_enrolled(drf, write_only, enroll, refusal):
+    drf.set(refusal=refusal)
+    assert_nothing_enrolled(drf, enroll(ANN))
+
+
+@pytest.mark.parametrize("refusal", OTHER_CONFLICTS)
+def test_conflict_of_a_batch_is_not_already_enrolled(drf, write_only, bulk_enroll, refusal):
+    drf.set(refusal=refusal, inactive_status=400)
+    assert_nothing_enrolled(drf, bulk_enroll(PEOPLE))
 
 
 def test_deleted_contact_is_not_already_enrolled(drf, write_only, enroll):

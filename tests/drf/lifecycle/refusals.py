@@ -28,6 +28,10 @@ ALREADY: dict[str, Callable[[Contact, Sequence], Response]] = {
     "bare_409": _said(409, {"detail": "Conflict."}),
     "empty_409": _said(409, None),
     "unique_set": _unique_set,
+    "full_clean": _said(
+        400, {"non_field_errors": ["Enrollment with this Contact and Sequence already exists."]}
+    ),
+    "in_sequence": _said(409, {"detail": "Contact is already active or paused in this sequence."}),
     "code": _said(409, {"code": "already_enrolled", "detail": "Conflict."}),
     "error_400": _said(400, {"error": "already_enrolled"}),
     "currently_422": _said(422, {"detail": "This contact is currently enrolled in onboarding."}),
@@ -42,6 +46,8 @@ def already(contact: Contact, sequence: Sequence) -> Response:
 
 def not_enrollable(sequence: Sequence) -> Response | None:
     """Refuse a sequence that cannot take contacts, or return nothing."""
+    if switch("refusal"):
+        return Response({"detail": switch("refusal")}, switch("inactive_status"))
     if sequence.status == "paused":
         reason = "Sequence is already paused."
     elif sequence.status != "active":

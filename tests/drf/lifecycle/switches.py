@@ -12,6 +12,7 @@ DEFAULTS: dict[str, Any] = {
     "bulk_one_at_a_time": False,  # a second bulk request meets 409 while the first is at work
     "already": "detail_409",  # a key of `lifecycle.refusals.ALREADY`
     "inactive_status": 409,
+    "refusal": "",  # what every enrollment is refused with, with the status above
     "single_status": "active",  # what a successful enroll says
     "guarded": True,  # look and insert in one transaction; else in two steps, as without a unique constraint
     "wrong_key_status": 403,  # 401 is what an authentication class with `authenticate_header` gives
