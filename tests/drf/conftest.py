@@ -26,7 +26,7 @@ def drf(drf_processes: DrfServer) -> Iterator[DrfServer]:
     """Return the service with an active sequence ``onboarding`` and no contacts."""
     drf_processes.reset()
     yield drf_processes
-    drf_processes.release()
+    drf_processes.end_faults()
 
 
 @pytest.fixture
@@ -106,7 +106,10 @@ def enroll(run_task: Callable[..., Any]) -> Callable[..., Report]:
 
 @pytest.fixture
 def assert_agreement(drf: DrfServer) -> Callable[[Report], None]:
-    """Compare a report with the database, once the service has ended all work."""
+    """Compare a report with the database, once the service has ended all work.
+
+    Two enrollments of a contact are reported as possible, or the contact as unreported: its response was lost.
+    """
 
     def check(report: Report) -> None:
         drf.wait_until_idle()
@@ -117,7 +120,7 @@ def assert_agreement(drf: DrfServer) -> Callable[[Report], None]:
                 assert rows >= 1, f"reported as {verdict}, not in the database"
             if verdict in {"invalid", "suppressed", "untried"}:
                 assert rows == 0, f"reported as {verdict}, enrolled in the database"
-            if rows > 1:
+            if rows > 1 and verdict != "unreported":
                 assert "possibly" in line.get("reason", ""), f"{rows} enrollments, reported as {verdict} only"
         assert held.keys() <= {line["address"].lower() for line in report.outcomes} or not report.outcomes
 

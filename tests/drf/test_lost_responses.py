@@ -9,23 +9,32 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_meisa.api.client import MeisaClient
+from airflow_provider_meisa.api.settings import Settings
 from tests.support.drf_server import DrfServer
 
-SHORTEST = 10.0  # seconds between a lost response and a resend
 PEOPLE = [f"person{number}@example.com" for number in range(40)]
 ENROLL, BULK = "enroll", "bulk-enroll"
+SHORTEST = 0.5  # seconds between a lost response and a resend, which are 10 outside these tests
 
 
 @pytest.fixture
-def waits(drf: DrfServer, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the client's long waits pass at once, in which the service completes its work; return them."""
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the wait before a resend."""
+    monkeypatch.setattr(Settings, "resend_after", SHORTEST)
+
+
+@pytest.fixture
+def waits(drf: DrfServer, in_a_hurry: None, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the service complete its work while the client waits for that; return the waits."""
     waited: list[float] = []
+    wait_for_real = MeisaClient.wait
 
     def wait(client: MeisaClient, seconds: float) -> None:
         waited.append(seconds)
-        if seconds >= SHORTEST:
+        if sum(waited) >= SHORTEST / 2:
             drf.release()
             drf.wait_until_idle()
+        wait_for_real(client, seconds)
 
     monkeypatch.setattr(MeisaClient, "wait", wait)
     return waited
@@ -38,7 +47,7 @@ def lose(drf: DrfServer, meisa_connection: Callable[..., None]) -> Callable[...,
     def arrange(way: str, endpoint: str, *, uses: int = 1) -> None:
         drf.set(guarded=False)
         if way == "timeout":
-            meisa_connection(extra={"timeout": 0.3})
+            meisa_connection(extra={"timeout": 1})
             drf.fault("hold", endpoint, "between", uses=uses)
         else:
             drf.fault("drop" if way == "reset" else "fail", endpoint, "after", uses=uses)
@@ -48,6 +57,11 @@ def lose(drf: DrfServer, meisa_connection: Callable[..., None]) -> Callable[...,
 
 def posts(drf: DrfServer, endpoint: str) -> int:
     return len(drf.requests(f"/{endpoint}/"))
+
+
+def assert_resent_once_after_the_work(drf: DrfServer, endpoint: str) -> None:
+    first, second = drf.requests(f"/{endpoint}/")
+    assert second.received_at > first.finished_at
 
 
 def test_slow_batch_behind_proxy_is_enrolled_once(
@@ -61,7 +75,7 @@ def test_slow_batch_behind_proxy_is_enrolled_once(
     assert report.state == "success"
     assert drf.enrollments() == Counter(PEOPLE)
     assert_agreement(report)
-    assert posts(drf, BULK) == 2
+    assert_resent_once_after_the_work(drf, BULK)
     assert {line["reason"] for line in report.outcomes} == {"possibly by this run"}
 
 
@@ -72,8 +86,7 @@ def test_batch_waits_for_work_before_resend(drf, waits, lose, bulk_enroll, asser
     assert report.state == "success"
     assert drf.enrollments() == Counter(PEOPLE)
     assert_agreement(report)
-    assert max(waits) >= SHORTEST
-    assert posts(drf, BULK) == 2
+    assert_resent_once_after_the_work(drf, BULK)
 
 
 @pytest.mark.parametrize("way", ["timeout", "reset"])
@@ -83,15 +96,7 @@ def test_contact_waits_for_work_before_resend(drf, waits, lose, enroll, assert_a
     assert report.state == "success"
     assert drf.enrollments() == Counter(["ann@example.com"])
     assert_agreement(report)
-    assert max(waits) >= SHORTEST
-    assert posts(drf, ENROLL) == 2
-
-
-def test_wait_is_as_long_as_the_timeout(drf, waits, meisa_connection, enroll):
-    meisa_connection(extra={"timeout": 25})
-    drf.fault("drop", ENROLL, "after")
-    assert enroll("ann@example.com").state == "success"
-    assert max(waits) >= 25
+    assert_resent_once_after_the_work(drf, ENROLL)
 
 
 @pytest.mark.parametrize("way", ["timeout", "reset", "error"])
@@ -103,7 +108,7 @@ def test_attempt_sends_a_write_twice_at_most(
     drf.change_sequence(ends_at_once=True)
     lose(way, endpoint, uses=50)
     report = enroll("ann@example.com") if endpoint == ENROLL else bulk_enroll(PEOPLE)
-    drf.release()
+    drf.end_faults()
     assert report.state == "failed"
     assert posts(drf, endpoint) <= 2
     assert_agreement(report)
@@ -127,12 +132,11 @@ def test_second_mail_of_a_resend_is_reported(
 
 @pytest.mark.parametrize("endpoint", [ENROLL, BULK])
 def test_double_enrollment_by_slow_work_is_reported(
-    drf, waits, meisa_connection, enroll, bulk_enroll, assert_agreement, endpoint, monkeypatch
+    drf, in_a_hurry, meisa_connection, enroll, bulk_enroll, assert_agreement, endpoint
 ):
     """The work outlasts the wait and nothing guards it: no client can prevent that, but it must be reported."""
     drf.set(guarded=False)
-    monkeypatch.setattr(MeisaClient, "wait", lambda client, seconds: waits.append(seconds))
-    meisa_connection(extra={"timeout": 0.3})
+    meisa_connection(extra={"timeout": 1})
     drf.fault("hold", endpoint, "between")
     report = enroll("ann@example.com") if endpoint == ENROLL else bulk_enroll(PEOPLE)
     drf.release()
@@ -150,7 +154,7 @@ def test_on_ambiguous_fail_sends_once(drf, waits, lose, enroll, bulk_enroll, ass
     report = (
         enroll("ann@example.com", **arguments) if endpoint == ENROLL else bulk_enroll(PEOPLE, **arguments)
     )
-    drf.release()
+    drf.end_faults()
     assert report.state == "failed"
     assert posts(drf, endpoint) == 1
     assert_agreement(report)

@@ -82,11 +82,13 @@ http {{
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A request that reached Django; ``status`` is ``None`` while the work is going on."""
+    """A request that reached Django; ``status`` and ``finished_at`` are ``None`` while the work is going on."""
 
     method: str
     path: str
     status: int | None
+    received_at: float
+    finished_at: float | None
 
 
 def nginx_path() -> str | None:
@@ -153,7 +155,9 @@ class DrfServer:
 
     def requests(self, part: str = "") -> list[LoggedRequest]:
         """Return the requests so far whose path contains ``part``."""
-        found = self.rows("SELECT method, path, status FROM request_log ORDER BY id")
+        found = self.rows(
+            "SELECT method, path, status, received_at, finished_at FROM request_log ORDER BY id"
+        )
         return [LoggedRequest(*row) for row in found if part in row[1]]
 
     def proxied(self) -> list[tuple[int, str]]:
@@ -165,7 +169,7 @@ class DrfServer:
 
     def reset(self) -> None:
         """End the work that is held, and begin with a key and the active sequence ``onboarding``."""
-        self.release()
+        self.end_faults()
         self.wait_until_idle()
         self.end_maintenance()
         with self._database() as database:
@@ -245,13 +249,17 @@ class DrfServer:
         ``drop`` closes the connection and works on, ``fail`` is a 500.
         """
         self._write(
-            "INSERT INTO fault (endpoint, point, kind, uses, seconds, met, released) VALUES (?, ?, ?, ?, ?, 0, 0)",
-            [(endpoint, point, kind, uses, seconds)],
+            "INSERT INTO fault (endpoint, point, kind, seconds, met, released) VALUES (?, ?, ?, ?, 0, 0)",
+            [(endpoint, point, kind, seconds)] * uses,
         )
 
     def release(self) -> None:
-        """Let all work go on that is held, and hold no more."""
-        self._write("UPDATE fault SET released = 1, uses = 0", [()])
+        """Let all work go on that is held; a request that comes later may be held again."""
+        self._write("UPDATE fault SET released = 1 WHERE met", [()])
+
+    def end_faults(self) -> None:
+        """Let all work go on that is held, and no other request meet a fault."""
+        self._write("UPDATE fault SET released = 1, met = 1", [()])
 
     def maintain(self, *methods: Literal["GET", "POST"]) -> None:
         """Let nginx refuse requests with these methods with its maintenance page until `end_maintenance`."""
@@ -278,7 +286,7 @@ class DrfServer:
 
     def wait_until_held(self) -> None:
         """Wait until a request has met a fault."""
-        self.wait_until(lambda: bool(self.rows("SELECT 1 FROM fault WHERE met > 0")), "a request to be held")
+        self.wait_until(lambda: bool(self.rows("SELECT 1 FROM fault WHERE met")), "a request to be held")
 
     def wait_until_idle(self) -> None:
         """Wait until no request is at work, also none that its client has given up."""

@@ -6,8 +6,6 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from django.db.models import F
-
 from lifecycle.models import Fault
 
 if TYPE_CHECKING:
@@ -27,9 +25,8 @@ def reach(request: Request, endpoint: str, point: str) -> None:
     ``hold`` works on only when the test says so, ``slow`` after some seconds at the latest, ``drop`` closes the
     connection, ``fail`` raises.
     """
-    for fault in Fault.objects.filter(endpoint=endpoint, point=point, uses__gt=0).order_by("id"):
-        claimed = Fault.objects.filter(id=fault.id, uses__gt=0).update(uses=F("uses") - 1, met=F("met") + 1)
-        if claimed:
+    for fault in Fault.objects.filter(endpoint=endpoint, point=point, met=False).order_by("id"):
+        if Fault.objects.filter(id=fault.id, met=False).update(met=True):
             _suffer(fault, request)
             return
 

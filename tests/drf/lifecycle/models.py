@@ -115,14 +115,13 @@ class Switch(models.Model):
 
 
 class Fault(models.Model):
-    """What befalls the next requests of an endpoint at a point of their work; see `lifecycle.faults.reach`."""
+    """What befalls one request to an endpoint at a point of its work; see `lifecycle.faults.reach`."""
 
     endpoint = models.CharField(max_length=20)
     point = models.CharField(max_length=20)
     kind = models.CharField(max_length=20)
-    uses = models.IntegerField()
     seconds = models.FloatField(default=0)
-    met = models.IntegerField(default=0)
+    met = models.BooleanField(default=False)
     released = models.BooleanField(default=False)
 
     class Meta:
