@@ -100,6 +100,18 @@ def meisa_connection(meisa_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
     return connect
 
 
+@pytest.fixture(autouse=True)
+def resend_after(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float | None:
+    """Let a write whose response was lost be sent again soon; not in tests whose time passes only by sleeping."""
+    if "clock" in request.fixturenames:
+        return None
+    from airflow_provider_meisa.api.settings import Settings
+
+    seconds = 0.1
+    monkeypatch.setattr(Settings, "resend_after", seconds)
+    return seconds
+
+
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry without a pause."""

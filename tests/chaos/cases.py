@@ -36,6 +36,8 @@ FAULTS = {
     "reset after": {"kind": "reset_after"},
     "slow": {"kind": "slow", "seconds": 0.1},
     "too slow": {"kind": "slow", "seconds": 2.0},
+    "slow server behind a proxy": {"kind": "late", "seconds": 0.15},
+    "slow server that says nothing": {"kind": "late", "seconds": 1.3, "status": 0},
     "shape counts": {"kind": "bulk_shape", "shape": "counts"},
     "shape lists": {"kind": "bulk_shape", "shape": "lists"},
     "shape objects": {"kind": "bulk_shape", "shape": "objects", "reason_key": "message"},
@@ -58,6 +60,8 @@ STORIES = (
     "short of requests",
     "deferred",
 )
+# Faults in which the client gives up before the answer comes.
+IMPATIENT = ("too slow", "slow server that says nothing")
 _OF_ONE = ("retried", "killed as it sends", "cleared")
 _SEEDS = range(1)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.outcome_file import text_of_cell
-from tests.chaos.cases import BULK, SINGLE
+from tests.chaos.cases import BULK, IMPATIENT, SINGLE
 from tests.chaos.crowd import Truth, crowd, of
 from tests.chaos.neighbours import Neighbour
 from tests.chaos.stage import AMPLE, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
@@ -72,13 +72,14 @@ def perform(case, folder):
     with Neighbour(KEY, rate_limits=limits, latency_ms=chance.choice((0, 3))) as meisa:
         meisa.unsubscribe(sorted(of(people, Truth.SUPPRESSED)))
         meisa.seed(SLUG, sorted(of(people, Truth.THERE)))
-        connect(meisa.url, folder, limits, timeout=1 if case.fault == "too slow" else 20)
+        connect(meisa.url, folder, limits, timeout=1 if case.fault in IMPATIENT else 20)
         arguments = arguments_of(case, chance, people, folder)
         run = Run(case, people, meisa, task_of(case, arguments, folder), arguments, limits, folder)
         arm(case, chance, meisa)
         STORIES[case.story](run, chance)
         meisa.clear_faults()
         _recover(run)
+        meisa.wait_until_idle()
         run.enrollments, run.requests = meisa.enrollments(SLUG), meisa.requests()
     return run
 
