@@ -37,6 +37,11 @@ def nginx(drf: DrfServer) -> None:
 
 
 @pytest.fixture
+def resend_after() -> None:
+    """Leave the wait before a resend as it is; `test_lost_responses.py` shortens it where it may be."""
+
+
+@pytest.fixture
 def meisa_connection(drf: DrfServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Point a connection at the service; called again, change it."""
 
