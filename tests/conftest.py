@@ -82,9 +82,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow_database(pytestconfig: pytest.Config) -> None:
-    """Migrate the database of this process's Airflow."""
-    make_database(HOME, pytestconfig.cache.mkdir("airflow"))
+def airflow_database(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Migrate the database of this process's Airflow, or copy one that an earlier run has migrated."""
+    has_cache = pytestconfig.pluginmanager.hasplugin("cacheprovider")
+    templates = pytestconfig.cache.mkdir("airflow") if has_cache else tmp_path_factory.mktemp("airflow")
+    make_database(HOME, templates)
 
 
 @pytest.fixture
