@@ -58,6 +58,7 @@ def test_created_contacts_are_enrolled(drf, bulk_enroll, assert_agreement, shape
 
 def test_addresses_come_back_in_lower_case(bulk_enroll, assert_agreement):
     report = bulk_enroll(["Ann@example.com", "BOB@example.com"])
+    assert report.state == "success"
     assert report.of("enrolled") == {"Ann@example.com", "BOB@example.com"}
     assert_agreement(report)
 

@@ -62,6 +62,7 @@ def test_paused_contact_is_already_enrolled(drf, enroll, assert_agreement):
     drf.add_contacts([ANN])
     drf.add_enrollments([ANN], status="paused")
     report = enroll(ANN)
+    assert report.state == "success"
     assert report.of("already_enrolled") == {ANN}
     assert_agreement(report)
 
@@ -69,7 +70,9 @@ def test_paused_contact_is_already_enrolled(drf, enroll, assert_agreement):
 def test_contact_that_has_finished_is_enrolled_again(drf, enroll):
     drf.add_contacts([ANN])
     drf.add_enrollments([ANN], status="completed")
-    assert enroll(ANN).of("enrolled") == {ANN}
+    report = enroll(ANN)
+    assert report.state == "success"
+    assert report.of("enrolled") == {ANN}
     assert drf.enrollments()[ANN] == 2
 
 
@@ -126,6 +129,7 @@ def test_deleted_contact_is_not_already_enrolled(drf, write_only, enroll):
 def test_suppressed_contact_is_not_enrolled(drf, enroll, assert_agreement, status):
     drf.add_contacts([ANN], status=status)
     report = enroll(ANN)
+    assert report.state == "success"
     assert report.of("suppressed") == {ANN}
     assert_agreement(report)
 
