@@ -73,7 +73,8 @@ def _source(operator, chance, people, folder):
         else:
             writer = csv.writer(file, delimiter="\t" if ".tsv" in name else ",")
             writer.writerows([("id", "email"), *enumerate(raws)])
-    return {"path": str(path)}
+    # The writer puts a value with a tab in quotes, which a .tsv does not have by default.
+    return {"path": str(path), "quoting": "standard" if ".tsv" in name else None}
 
 
 def task_of(case, arguments, folder):
