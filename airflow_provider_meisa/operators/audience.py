@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.enrollment import Done
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
-from airflow_provider_meisa.api.outcomes import Tally, Verdict, check_limit, objections
+from airflow_provider_meisa.api.outcomes import Tally, Verdict, check_limit, nothing_valid, objections
 from airflow_provider_meisa.api.quota import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
@@ -73,7 +73,8 @@ class AudienceOperator(LineageMixin, MeisaOperator):
     :param outcomes_path: where the verdict of each address is written (templated): any ``ObjectStoragePath`` that
         ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
     :param rejects_only: leave out of it ``enrolled``, ``already_enrolled`` and ``duplicate``.
-    :param on_empty: ``success``, ``skip`` or ``fail``, if there is no address at all.
+    :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
+    :param on_nothing_valid: likewise, if there are rows and not one of them is a valid address; a preview, too.
     :param on_ambiguous: when a batch's answer is lost, ``resend`` it or ``fail``.
     :param on_changed_audience: when a retry finds other addresses than the first try had, ``fail`` or ``restart``.
     :param max_in_flight: how many requests are on their way at a time, 1–16.
@@ -97,6 +98,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         outcomes_path: str | None = None,
         rejects_only: bool = False,
         on_empty: OnNo = "success",
+        on_nothing_valid: OnNo = "fail",
         on_ambiguous: OnAmbiguous = "resend",
         on_changed_audience: OnChangedAudience = "fail",
         max_in_flight: int = 4,
@@ -115,6 +117,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         self.outcomes_path = outcomes_path
         self.rejects_only = rejects_only
         self.on_empty = on_empty
+        self.on_nothing_valid = on_nothing_valid
         self.on_ambiguous = on_ambiguous
         self.on_changed_audience = on_changed_audience
         self.max_in_flight = max_in_flight
@@ -259,6 +262,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
 
         check_slug(self.sequence_slug)
         self.check_choice("on_empty", ON_NO)
+        self.check_choice("on_nothing_valid", ON_NO)
         self.check_choice("on_ambiguous", ON_AMBIGUOUS)
         self.check_choice("on_changed_audience", ON_CHANGED_AUDIENCE)
         check_limit("max_failed", self.max_failed)
@@ -280,7 +284,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         outset.watch.tell(now, datetime.fromtimestamp(moment, UTC))
         self.defer(trigger=MeisaQuotaTrigger(moment=moment, cursor=now.as_json()), method_name="resume")
 
-    def _preview(self, outset: Outset) -> dict[str, object]:
+    def _preview(self, outset: Outset) -> dict[str, Any]:
         from airflow_provider_meisa.operators.preview import preview
 
         context, client = outset.context, outset.client
@@ -297,7 +301,23 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 self.finished(context)
         self.log.info("Preview: nothing was sent. %s", report)
         tell_outlets(context, self.outlets, report)
+        context["ti"].xcom_push(key=XCOM_KEY, value=report)
+        self._check_any_valid(report["counts"]["invalid"], report["total"])
         return report
+
+    def _check_any_valid(self, invalid: int, total: int) -> None:
+        """Fail or skip the task if there were rows, and not one valid address among them."""
+        if self.on_nothing_valid == "success" or not nothing_valid(invalid, total):
+            return
+        message = (
+            f"{self.sequence_slug}: not one of {total:,} rows is a valid address (on_nothing_valid). Check what the "
+            "source gives: is it the right column?"
+        )
+        raise (
+            AirflowFailException(message)
+            if self.on_nothing_valid == "fail"
+            else AirflowSkipException(message)
+        )
 
     def _conclude(self, account: Mapping[str, Any]) -> None:
         counts = {Verdict(name): count for name, count in account["counts"].items()}
@@ -309,3 +329,4 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 f"{self.sequence_slug}: {'; '.join(found)}. The summary in XCom has the first of them under "
                 "'attention'. Mend the addresses, or raise the limit."
             )
+        self._check_any_valid(counts.get(Verdict.INVALID, 0), account["total"])
