@@ -54,9 +54,10 @@ def leg_of(task: AudienceOperator, outset: Outset, record: Record) -> Leg:
     :raises MeisaError: if Meisa cannot be asked who unsubscribed, or the source cannot be read.
     """
     client, start, watch = outset.client, outset.start, outset.watch
+    # First of all: what cannot be read stops the task before its first request, and leaves nothing.
+    source = task.read(outset.context)
     record.begin(first_batch=start.next_batch)
     known = suppressed(client) if task.skip_suppressed else ()
-    source = task.read(outset.context)
     watch.total = len(source) if isinstance(source, Sized) else None
     try:
         engine = _engine(task, source, outset, record=record, known=known)

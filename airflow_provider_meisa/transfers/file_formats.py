@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from airflow_provider_meisa.api.columns import column_index
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.privacy import printable
-from airflow_provider_meisa.transfers.column import column_index
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.outcome_file import Location

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.privacy import scrub
 
 _MOST_NAMED = 20
+_USUAL = "email"
+# A name of a column, or its number. Anything else may be the content of a row.
+_NAME = re.compile(r"[^\W\d]\w{0,62}(?:[ .-]\w{1,30}){0,3}|\d{1,3}")
+
+
+def address_column(names: Sequence[str], wanted: str | int | None, *, source: str) -> int:
+    """Find the column of the addresses: the one asked for, else the only one, else the one named ``email``.
+
+    :param names: of all columns, in their order.
+    :param wanted: a name, in any case, or a number from 0; ``None`` to find it by the rule.
+    :param source: what has the columns, for the message.
+    :return: its number, from 0.
+    :raises MeisaInputError: if there is no such column, or more than one; names those that exist.
+    """
+    if wanted is not None:
+        return column_index(names, wanted, source=source)
+    if len(names) == 1:
+        return 0
+    usual = [index for index, name in enumerate(names) if name.strip().lower() == _USUAL]
+    if len(usual) == 1:
+        return usual[0]
+    fault = f"{len(usual)} columns" if usual else "no column"
+    raise MeisaInputError(
+        f"{source} has {len(names)} columns and {fault} named {_USUAL}: set email_column; {_in_words(names)}."
+    )
 
 
 def column_index(names: Sequence[str], wanted: str | int, *, source: str) -> int:
@@ -33,10 +59,15 @@ def column_index(names: Sequence[str], wanted: str | int, *, source: str) -> int
     raise MeisaInputError(f"{source} has {fault} {wanted!r} for email_column; {_in_words(names)}.")
 
 
+def shown_name(name: str) -> str:
+    """Return a column's name if it looks like one, else a mark: it may be the content of a row."""
+    return scrub(name) if _NAME.fullmatch(name.strip()) else "…"
+
+
 def _in_words(names: Sequence[str]) -> str:
     # A file without a header has a record where the names are looked for, and that is nobody's to read.
     if any("@" in name for name in names):
         return "instead of names there is an address: without a header, give the column's number"
-    shown = ", ".join(scrub(name) for name in names[:_MOST_NAMED])
+    shown = ", ".join(shown_name(name) for name in names[:_MOST_NAMED])
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return f"it has: {shown}{more}" if names else "it has none"
