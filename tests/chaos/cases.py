@@ -57,8 +57,10 @@ STORIES = (
     "cleared",
     "short of requests",
     "deferred",
+    "wrong shape",
 )
 _OF_ONE = ("retried", "killed as it sends", "cleared")
+_STORIES_OF = {"single": _OF_ONE, "file": [story for story in STORIES if story != "wrong shape"]}
 _SEEDS = range(1)
 
 
@@ -91,7 +93,7 @@ def table():
         for seed in _SEEDS
         for operator in OPERATORS
         for fault in FAULTS
-        for story in (_OF_ONE if operator == "single" else STORIES)
+        for story in _STORIES_OF.get(operator, STORIES)
         if operator != "single" or (FAULTS[fault] or {}).get("kind") != "bulk_shape"
     ]
 
