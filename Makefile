@@ -1,10 +1,12 @@
-# Two commands are all of the set-up: `make demo` and `make test`.
+# `make demo` and `make test` install what they need.
 PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 SOURCES := airflow_provider_meisa example_dags scripts tests docs benchmarks matrix
 
-.PHONY: help demo test fuzz chaos ui bench matrix distributed package proof check format docs screenshots clean
+.PHONY: help demo unit test system times coverage fuzz chaos ui bench matrix distributed package proof check format docs screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -12,19 +14,31 @@ help:  ## Say what there is
 demo: .venv/ready  ## Enroll sample contacts from a warehouse into the sandbox, and compare the accounts
 	$(BIN)/python scripts/demo.py
 
-test: .venv/ready  ## Run the whole suite, and see that it covers 95 % of lines and branches
+unit: .venv/ready  ## Run the tests that import no Airflow
+	$(PYTEST) -m unit
+
+test: .venv/ready  ## Run the tests that need one process: those of `make unit`, and Airflow in the process
+	$(PYTEST) -m "not system"
+
+system: .venv/ready  ## Run the tests that start Airflow's processes, or a browser
+	$(PYTEST) -m system
+
+times: .venv/ready  ## Run the tests at each speed, and write how long each took into CONTRIBUTING.md
+	$(BIN)/python scripts/test_times.py
+
+coverage: .venv/ready  ## Run all three, and check that together they cover 95 % of lines and branches
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest; status=$$?; \
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadgroup; status=$$?; \
 	$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report || status=1; exit $$status
 
 ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a throw-away home
 	$(BIN)/python scripts/ui.py
 
 chaos: .venv/ready  ## Play every fault in every story for every operator; writes its figures into docs/proof.md
-	$(BIN)/python tests/chaos/campaign.py --write
+	$(BIN)/python -m tests.chaos.campaign --write
 
 fuzz: .venv/ready  ## Run the tests whose input Hypothesis makes up, other input each time
-	$(BIN)/python -m pytest -m hypothesis
+	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
 
 bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in about fifteen minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
@@ -36,7 +50,7 @@ matrix: .venv/ready  ## Try the built wheel on Airflow 2.11 to 3.3, three at a t
 
 distributed: .venv/ready  ## Run tasks on Celery with PostgreSQL and Redis, and kill what runs them; about five minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev,distributed]'
-	$(BIN)/python -m pytest tests/distributed
+	$(BIN)/python -m pytest -p no:randomly tests/distributed
 
 package: .venv/ready  ## Build wheel and sdist into dist/, check them, and install the wheel alone
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 import sys
@@ -10,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from figures import Spread, Table, verdict
@@ -21,6 +19,10 @@ from sandbox_process import add_key, received, sandbox
 from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
 from airflow_provider_meisa.api.quota import Slot, Wait
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.support import limiter_simulation as simulation
+
 LIMITS = "60/2s, 1000/120s"
 TARGET = 1.02
 REPETITIONS = 3
@@ -28,21 +30,6 @@ SEEDS = range(1, 6)
 
 _HEAD = ("what sends", "requests", "429", "seconds", "optimum", "÷ optimum", "target")
 _numbers = itertools.count(1000)
-
-
-def _simulation() -> ModuleType:
-    """Load the simulation that the tests use."""
-    path = Path(__file__).resolve().parent.parent / "tests" / "api" / "limiter_simulation.py"
-    spec = importlib.util.spec_from_file_location("limiter_simulation", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-simulation = _simulation()
 
 
 def optimum(limits: tuple[Limit, ...], requests: int) -> float:

@@ -1,52 +1,90 @@
-"""An Airflow of its own for the whole run, and DAGs that run in it against the sandbox."""
+"""The fixtures that tests of all folders share, and the three speeds at which tests run."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import logging
-import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
+
+from tests.support.airflow_process import Ran, load_example, make_database, make_home, run_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
     from airflow_provider_meisa.sandbox.server import Sandbox
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# Airflow reads its home when it is first imported, so this stands before any test module.
-HOME = Path(tempfile.mkdtemp(prefix="meisa-tests-"))
-for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
-    del os.environ[name]
-os.environ |= {
-    "AIRFLOW_HOME": str(HOME),
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
-    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-    "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+TESTS = Path(__file__).resolve().parent
+SPEEDS = ("unit", "airflow", "system")
+SPEED_OF_FOLDER = {
+    "api": "unit",
+    "sandbox": "unit",
+    "browser": "system",
+    "distributed": "system",
+    "scheduler": "system",
 }
+"""The speed of a test that has no mark of its own; in all other folders it is ``airflow``."""
+
+# Airflow reads its home when it is first imported, so this comes before any test module.
+HOME = make_home()
+
+# An input that takes long to draw on a busy machine is not a failure, and a run repeats the one before it.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile("fuzz", hypothesis.settings.get_profile("tests"), derandomize=False)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def airflow_database() -> None:
-    """Migrate the run's database."""
-    from airflow.utils.db import initdb
+def speed_of_folder(path: Path) -> str:
+    """Return the speed of the tests of a file that have no mark of their own."""
+    return SPEED_OF_FOLDER.get(path.relative_to(TESTS).parts[0], "airflow")
 
-    (HOME / "dags").mkdir()
-    initdb()
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the folders whose tests import Airflow alone where only unit tests run."""
+    if config.option.markexpr != "unit" or collection_path == TESTS or TESTS not in collection_path.parents:
+        return None
+    return speed_of_folder(collection_path) != "unit" or None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Give each test a speed, keep the folders with an Airflow of their own on one worker, and start with those."""
+    for item in items:
+        if not any(item.get_closest_marker(speed) for speed in SPEEDS):
+            item.add_marker(speed_of_folder(item.path))
+        if speed_of_folder(item.path) == "system":
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Keep unit tests what they are."""
+    if item.config.option.markexpr == "unit":
+        assert "airflow" not in sys.modules, "a unit test has imported Airflow: mark it `airflow`"
+
+
+@pytest.fixture(scope="session")
+def airflow_database(pytestconfig: pytest.Config) -> None:
+    """Migrate the database of this process's Airflow."""
+    make_database(HOME, pytestconfig.cache.mkdir("airflow"))
 
 
 @pytest.fixture
@@ -62,69 +100,27 @@ def meisa_connection(meisa_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
     return connect
 
 
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry without a pause."""
+    monkeypatch.setattr("airflow_provider_meisa.api.client._BACKOFF", lambda _state: 0.0)
+
+
 _numbers = itertools.count()
 
 
-@dataclass(frozen=True)
-class Ran:
-    """A DAG run that has ended."""
-
-    dag_id: str
-    states: dict[str, str]
-    xcom: Callable[..., Any]
-
-    @property
-    def state(self) -> str:
-        """The state of the only task."""
-        (state,) = self.states.values()
-        return state
-
-
-def _store(dag: DAG) -> None:
-    """Write a DAG into the database, as the DAG processor does with one it finds in a file."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.collection import update_dag_parsing_results_in_db
-    from airflow.serialization.serialized_objects import LazyDeserializedDAG
-    from airflow.utils.session import create_session
-
-    DagBundlesManager().sync_bundles_to_db()
-    with create_session() as session:
-        update_dag_parsing_results_in_db(
-            "dags-folder", None, [LazyDeserializedDAG.from_dag(dag)], {}, 0.1, set(), session
-        )
-
-
 @pytest.fixture
-def run(airflow_database: None, meisa_connection: Callable[..., None]) -> Callable[..., Ran]:
-    """Run a DAG as `airflow dags test` does."""
+def run(airflow_database: None, meisa_connection: Callable[..., None]) -> Iterator[Callable[..., Ran]]:
+    """Run a DAG as `airflow dags test` does; a task that fails unasserted fails the test."""
+    runs = []
 
-    def run_dag(dag: DAG, **arguments: Any) -> Ran:
-        from airflow.models.xcom import XComModel
-        from airflow.utils.session import create_session
+    def run_and_keep(dag: DAG, **arguments: Any) -> Ran:
+        runs.append(run_dag(dag, **arguments))
+        return runs[-1]
 
-        _store(dag)
-        dag_run = dag.test(**arguments)
-
-        def xcom(task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-            with create_session() as session:
-                found = XComModel.get_many(
-                    run_id=dag_run.run_id,
-                    dag_ids=dag.dag_id,
-                    task_ids=task_id,
-                    key=key,
-                    map_indexes=map_index,
-                )
-                query = session.scalars(found) if hasattr(session, "scalars") else found
-                row = query.first()
-                return None if row is None else XComModel.deserialize_value(row)
-
-        states = {
-            ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": str(ti.state)
-            for ti in dag_run.get_task_instances()
-        }
-        return Ran(dag.dag_id, states, xcom)
-
-    return run_dag
+    yield run_and_keep
+    for ran in runs:
+        ran.check()
 
 
 @pytest.fixture
@@ -146,18 +142,7 @@ def run_task(run: Callable[..., Ran]) -> Callable[..., Ran]:
 @pytest.fixture
 def example(run: Callable[..., Ran]) -> Callable[..., Ran]:
     """Run one of the example DAGs."""
-
-    def run_example(name: str, **arguments: Any) -> Ran:
-        import importlib.util
-
-        spec = importlib.util.spec_from_file_location(name, ROOT / "example_dags" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return run(getattr(module, name)(), **arguments)
-
-    return run_example
+    return lambda name, **arguments: run(load_example(name), **arguments)
 
 
 @pytest.fixture

@@ -641,6 +641,7 @@ def test_the_curl_commands_of_the_sandbox_page_work(meisa_sandbox):
     assert sequences["winback"]["status"] == "active"
 
 
+@pytest.mark.system
 def test_every_command_of_the_tutorial_works(tmp_path, meisa_sandbox):
     text = read("docs/tutorial.md").replace(
         "127.0.0.1%3A8765", meisa_sandbox.url.removeprefix("http://").replace(":", "%3A")
@@ -669,6 +670,7 @@ def test_every_command_of_the_tutorial_works(tmp_path, meisa_sandbox):
     assert [row["email"] for row in meisa_sandbox.enrollments("onboarding")] == ["ada@example.com"]
 
 
+@pytest.mark.system
 # [START own_dag]
 @pytest.mark.meisa_sandbox(rate_limits="none")
 def test_a_lost_answer_enrolls_nobody_twice(meisa_sandbox, airflow_database, monkeypatch):

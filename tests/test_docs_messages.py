@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ def messages() -> Iterator[Message]:
                 yield Message(f"{path.relative_to(ROOT)}:{node.lineno}", by, normalised(words))
 
 
+@functools.cache
 def sections() -> dict[str, list[str]]:
     """Return the messages under each heading of the page, with the text around them."""
     found = {}
@@ -87,11 +89,17 @@ def shown(piece: str) -> list[str]:
 def fits(message: str, line: str) -> bool:
     """Say whether a line of the page is a message of the source; a gap in one may be filled in the other."""
     return all(map(is_telling, (message, line))) and any(
-        re.fullmatch(".+".join(re.escape(part) for part in one.split(GAP)), other)
-        for one, other in ((message, line), (line, message))
+        pattern(one).fullmatch(other) for one, other in ((message, line), (line, message))
     )
 
 
+@functools.cache
+def pattern(words: str) -> re.Pattern[str]:
+    """Return what matches a template whose gaps are filled."""
+    return re.compile(".+".join(re.escape(part) for part in words.split(GAP)))
+
+
+@functools.cache
 def is_telling(words: str) -> bool:
     """Say whether a template has words of its own, and does not only pass others on."""
     return len(re.findall(r"[a-z]+", words)) >= FEWEST_WORDS

@@ -1,6 +1,7 @@
 """The law of the house: who may import whom, and what an import may cost."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -78,52 +79,69 @@ def test_no_room_needs_more_than_the_core_install(path):
     assert foreign <= of_room.get(room_of(path), set()) | optional
 
 
-def loaded_by(*statements):
-    program = "; ".join(
-        [
-            "import sys",
-            *statements[:-1],
-            "before = set(sys.modules)",
-            statements[-1],
-            "print(*(set(sys.modules) - before))",
-        ]
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return set(ran.stdout.split())
+LOADED_BY_EACH = """
+import importlib, json, os, sys
+from airflow.sdk import BaseOperator, BaseSensorOperator
+
+before, loaded = set(sys.modules), {}
+for name in sys.argv[1:]:
+    reading, writing = os.pipe()
+    if not os.fork():  # so that each module is imported into a process in which Airflow is, and nothing of ours
+        importlib.import_module(f"airflow_provider_meisa.{name}")
+        os.write(writing, json.dumps(sorted(set(sys.modules) - before)).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        loaded[name] = json.loads(pipe.read())
+print(json.dumps(loaded))
+"""
+USED_BY_DAG_FILES = [
+    "operators.sequences",
+    "sensors.sequences",
+    "hooks.meisa",
+    "triggers.quota",
+    "triggers.sequences",
+    "transfers.file_to_meisa",
+    "transfers.sql_to_meisa",
+    "links.meisa",
+    "assets",
+    "decorators.meisa_enroll",
+]
+HEAVY = {
+    "requests",
+    "tenacity",
+    "fastapi",
+    "openlineage",
+    "urllib3",
+    "uvicorn",
+    "pandas",
+    "redis",
+    "airflow.models",
+    "sqlalchemy",
+}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "operators.sequences",
-        "sensors.sequences",
-        "hooks.meisa",
-        "triggers.quota",
-        "triggers.sequences",
-        "transfers.file_to_meisa",
-        "transfers.sql_to_meisa",
-        "links.meisa",
-        "assets",
-        "decorators.meisa_enroll",
-    ],
-)
-def test_a_dag_file_loads_nothing_heavy_with_us(module):
-    loaded = loaded_by(
-        "from airflow.sdk import BaseOperator, BaseSensorOperator", f"import airflow_provider_meisa.{module}"
-    )
-    heavy = {
-        "requests",
-        "tenacity",
-        "fastapi",
-        "openlineage",
-        "urllib3",
-        "uvicorn",
-        "pandas",
-        "redis",
-        "airflow.models",
-        "sqlalchemy",
-    }
-    assert not {name for name in loaded if name in heavy or name.split(".")[0] in heavy - {"airflow.models"}}
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", *arguments], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def loaded_by_each():
+    return json.loads(python(LOADED_BY_EACH, *USED_BY_DAG_FILES).splitlines()[-1])
+
+
+@pytest.mark.parametrize("module", USED_BY_DAG_FILES)
+def test_a_dag_file_loads_nothing_heavy_with_us(module, loaded_by_each):
+    loaded = loaded_by_each[module]
+    assert f"airflow_provider_meisa.{module}" in loaded
+    assert not {name for name in loaded if name in HEAVY or name.split(".")[0] in HEAVY - {"airflow.models"}}
+
+
+def loaded_by(statement):
+    program = f"import sys; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))"
+    return set(python(program).split())
 
 
 def test_importing_the_package_loads_nothing_at_all():

@@ -25,14 +25,9 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def no_pauses(mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_address_no_key_and_no_body_is_written_by_a_run(
-    run, meisa_sandbox, meisa_connection, everything_written, no_pauses, fault
+    run, meisa_sandbox, meisa_connection, everything_written, no_backoff, fault
 ):
     from airflow.sdk import DAG
 

@@ -9,7 +9,7 @@ PAGE = "Before.\n\n<!-- written by make proof -->\n{}<!-- end of what make proof
 
 
 @pytest.fixture
-def proof(tmp_path, mocker):
+def proof(tmp_path, mocker, monkeypatch):
     """Play the proof in a checkout of which only the page is there, and in which one command may fail."""
     (tmp_path / "docs").mkdir()
     page = tmp_path / "docs" / "proof.md"
@@ -23,6 +23,7 @@ def proof(tmp_path, mocker):
             return subprocess.CompletedProcess(command, int(command[1] == failing))
 
         mocker.patch("subprocess.run", run)
+        monkeypatch.syspath_prepend(PROOF.parent)
         ours = runpy.run_path(str(PROOF))
         ours["main"].__globals__.update(ROOT=tmp_path, PAGE=page)
         return ours["main"](), asked, page.read_text()
@@ -41,7 +42,7 @@ def test_a_proof_that_passed_stands_on_the_page_instead_of_the_one_before(proof)
 
 def test_a_proof_of_which_a_part_failed_tries_the_rest_and_leaves_the_page_alone(proof, capsys):
     status, asked, page = proof(failing="matrix")
-    assert "These failed: matrix." in capsys.readouterr().out
+    assert "These failed: make matrix." in capsys.readouterr().out
     assert (status, page) == (1, PAGE.format("\nOf an earlier day.\n\n"))
     assert asked == proof()[1]
 

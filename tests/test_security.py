@@ -21,6 +21,7 @@ from airflow_provider_meisa.api.privacy import printable
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_formats import read_addresses
+from tests.support.task import fake_context
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "security.md"
@@ -198,28 +199,17 @@ def test_what_a_foreign_text_holds_stays_within_its_line_of_the_log(
             FORGED: [FORGED],
         }
         meisa_sandbox.fault("status", status=200, method="POST", body=body)
-    pushed = {}
-
-    class Ti:
-        dag_id, run_id, task_id, map_index, max_tries = "dag", "run", "task", -1, 0
-
-        def xcom_push(self, key, value):
-            pushed[key] = value
-
-    class Store(dict):
-        def set(self, key, value, *, retention=None):
-            self[key] = value
-
+    context = fake_context()
     operator = MeisaBulkEnrollOperator(task_id="task", emails=["ada@example.com"], sequence_slug=slug)
     said = []
     try:
-        operator.execute({"ti": Ti(), "task_state_store": Store()})
+        operator.execute(context)
     except AirflowException as error:
         said = [str(error)]
     for line in [*lines_of(caplog), *said]:
         assert line.isprintable(), line
     assert where != "slug" or said
-    reasons = [entry["reason"] for entry in pushed.get("return_value", {}).get("attention", [])]
+    reasons = [entry["reason"] for entry in context["ti"].xcoms.get("return_value", {}).get("attention", [])]
     assert all(reason.isprintable() for reason in reasons)
 
 
@@ -244,14 +234,8 @@ def test_a_slug_that_could_forge_a_line_is_refused_before_anything_is_sent(
     ids=["no addresses", "an invalid address"],
 )
 def test_a_task_refuses_such_a_slug_also_where_there_is_nothing_to_send(meisa_connection, caplog, operator):
-    class Ti:
-        dag_id, run_id, task_id, map_index, max_tries = "dag", "run", "task", -1, 0
-
-        def xcom_push(self, key, value):
-            pass
-
     with pytest.raises(AirflowException, match="line breaks or control characters"):
-        operator().execute({"ti": Ti()})
+        operator().execute(fake_context())
     assert all(line.isprintable() for line in lines_of(caplog))
 
 

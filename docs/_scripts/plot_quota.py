@@ -1,6 +1,6 @@
 """Draw what the quota does with 2,000 requests at Meisa's default limits, in simulated time: ``quota.svg``.
 
-The times are those of `tests/api/limiter_simulation.py`: the quota itself, four requests at a time, answers after
+The times are those of `tests/support/limiter_simulation.py`: the quota itself, four requests at a time, answers after
 50 to 400 ms, and a server that counts in sliding windows. The same script draws the same picture.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(DOCS.parent / "tests" / "api"))
-
-from limiter_simulation import START, Server, SlidingLog, run  # noqa: E402 (it lies among the tests)
+sys.path.insert(0, str(DOCS.parent))
 
 from airflow_provider_meisa.api.limits import DEFAULT_LIMITS  # noqa: E402
+from tests.support.clock import START  # noqa: E402 (it lies among the tests)
+from tests.support.limiter_simulation import Server, SlidingLog, run  # noqa: E402 (it lies among the tests)
 
 REQUESTS = 2000
 MINUTES = 80

@@ -5,34 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import socket
-import threading
 
 import pytest
-from raw_server import RawServer
 
 from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
 from airflow_provider_meisa.api.quota import Quota
 from airflow_provider_meisa.api.quota_stores import MemoryStore
 from airflow_provider_meisa.api.settings import Settings
+from tests.support.clock import Clock
+from tests.support.raw_server import RawServer
 
 KEY = "meisa_live_RawKey123"
-
-
-class Clock:
-    """Says a time that passes only while somebody sleeps, and keeps the sleeps."""
-
-    def __init__(self):
-        self.now = 1_800_000_000.0
-        self.sleeps = []
-        self._lock = threading.Lock()
-
-    def __call__(self):
-        return self.now
-
-    def sleep(self, seconds):
-        with self._lock:
-            self.sleeps.append(seconds)
-            self.now += seconds
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from raw_server import answer
 
 from airflow_provider_meisa.api.account import KeyInfo, confirm_environment, ping
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaKeyError, MeisaUnreadableAnswerError
+from tests.support.raw_server import answer
 
 
 def test_ping_says_what_the_key_is_and_may_do(meisa_sandbox, client_of):

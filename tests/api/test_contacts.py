@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from raw_server import answer
 
 from airflow_provider_meisa.api.contacts import Suppressions, unsubscribed_emails
 from airflow_provider_meisa.api.errors import MeisaScopeError, MeisaUnreadableAnswerError
 from airflow_provider_meisa.api.transport import MAX_ANSWER_BYTES
+from tests.support.raw_server import answer
 
 
 def test_the_unsubscribed_the_bounced_and_the_complained_are_listed(client):

@@ -8,8 +8,9 @@ from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment
 from airflow_provider_meisa.api.errors import MeisaKeyError, MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.api.quota import Slot
+from tests.support.people import people
 
-PEOPLE = [f"person{number}@example.com" for number in range(6)]
+PEOPLE = people(6)
 
 
 def engine(**more):

@@ -6,7 +6,6 @@ from dataclasses import fields, is_dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raw_server import answer
 
 from airflow_provider_meisa.api import account, contacts, sequences
 from airflow_provider_meisa.api.errors import MeisaError, MeisaRefusedError
@@ -15,6 +14,7 @@ from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.refusal import refusal
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Call
+from tests.support.raw_server import answer
 
 MARK = "ada.lovelace@private.example"
 KEY = "meisa_live_topsecret"

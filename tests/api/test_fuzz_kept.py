@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from limiter_simulation import Clock
 
 from airflow_provider_meisa.api.audience import batches
 from airflow_provider_meisa.api.checkpoint import Checkpoint
@@ -22,9 +21,11 @@ from airflow_provider_meisa.api.outcomes import Tally, Verdict
 from airflow_provider_meisa.api.quota import Quota, Slot
 from airflow_provider_meisa.api.quota_state import State, to_json
 from airflow_provider_meisa.api.quota_stores import FileStore
+from tests.support.clock import Clock
+from tests.support.people import people
 
-PEOPLE = [f"person{number}@example.com" for number in range(12)]
-PROGRAM = Path(__file__).with_name("quota_process.py")
+PEOPLE = people(12)
+PROGRAM = Path(__file__).parents[1] / "support" / "quota_process.py"
 MOST = 4 * 31 * 86400.0
 
 numbers = st.integers() | st.integers(-2, 20) | st.floats() | st.sampled_from([10**30, -(10**30), 2**63])

@@ -325,6 +325,7 @@ def in_a_store(filesystem, name, *, store="plain"):
     return ObjectStoragePath(f"memory://{store}@bucket{name.replace('.', '-')}/day/outcomes{name}")
 
 
+@pytest.mark.airflow
 def test_a_store_that_refuses_in_words_of_its_own_is_named_without_them():
     from fsspec.implementations.memory import MemoryFileSystem
 
@@ -343,6 +344,7 @@ def test_a_store_that_refuses_in_words_of_its_own_is_named_without_them():
         file.write(0, people(0))
 
 
+@pytest.mark.airflow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_object_store_is_written_the_same_way(suffix):
     from fsspec.implementations.memory import MemoryFileSystem

@@ -6,10 +6,10 @@ import ssl
 from importlib.util import find_spec
 
 import pytest
-from raw_server import answer
 
 from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaUnreachableError
 from airflow_provider_meisa.api.transport import Call
+from tests.support.raw_server import answer
 
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
 

@@ -7,14 +7,14 @@ import itertools
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from limiter_simulation import START, Clock
-from redis_on_loopback import redis_on_loopback
 
 from airflow_provider_meisa.api.limits import Limit, parse_limits
 from airflow_provider_meisa.api.quota import Quota, Slot, Wait
 from airflow_provider_meisa.api.quota_operations import Hold, Release, Reserve, Stamp
 from airflow_provider_meisa.api.quota_state import settle
 from airflow_provider_meisa.api.quota_stores import FileStore, MemoryStore, RedisStore
+from tests.support.clock import START, Clock
+from tests.support.redis import redis_on_loopback
 
 names = (f"contract-{number}" for number in itertools.count())
 

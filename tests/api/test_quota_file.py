@@ -15,7 +15,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from limiter_simulation import Clock
 
 from airflow_provider_meisa.api import quota_file
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
@@ -23,8 +22,9 @@ from airflow_provider_meisa.api.limits import parse_limits
 from airflow_provider_meisa.api.quota import Quota, Slot, Wait
 from airflow_provider_meisa.api.quota_file import default_directory
 from airflow_provider_meisa.api.quota_stores import FileStore
+from tests.support.clock import Clock
 
-PROGRAM = Path(__file__).with_name("quota_process.py")
+PROGRAM = Path(__file__).parents[1] / "support" / "quota_process.py"
 
 
 @pytest.fixture

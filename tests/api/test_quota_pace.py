@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limiter_simulation import (
-    START,
-    Clock,
+
+from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit
+from airflow_provider_meisa.api.quota import Quota
+from airflow_provider_meisa.api.quota_stores import MemoryStore
+from tests.support.clock import START, Clock
+from tests.support.limiter_simulation import (
     FixedWindow,
+    NoPacing,
     Server,
     SlidingCounter,
     SlidingLog,
@@ -18,10 +22,6 @@ from limiter_simulation import (
     run,
     sent_and_counted,
 )
-
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit
-from airflow_provider_meisa.api.quota import Quota, Slot
-from airflow_provider_meisa.api.quota_stores import MemoryStore
 
 MINUTE, HOUR = DEFAULT_LIMITS
 
@@ -136,15 +136,7 @@ def test_whenever_a_server_counts_no_window_ever_holds_more_than_its_limit(limit
 
 
 def test_the_simulated_servers_do_refuse_whoever_has_no_quota():
-    class Reckless:
-        def reserve(self):
-            return Slot("")
-
-        def stamp(self, slot): ...
-
-        def hold(self, seconds): ...
-
     for limiters in [*AS_GENEROUS_AS_WE_THINK.values(), *(case[0] for case in STRICTER.values())]:
         server = Server(limiters())
-        run(server, DEFAULT_LIMITS, 100, quota=Reckless(), clock=Clock(START))
+        run(server, DEFAULT_LIMITS, 100, quota=NoPacing(), clock=Clock(START))
         assert len(server.refused) > 50

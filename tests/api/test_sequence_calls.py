@@ -4,7 +4,6 @@ import datetime as dt
 import json
 
 import pytest
-from raw_server import answer
 
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
@@ -32,6 +31,7 @@ from airflow_provider_meisa.api.sequences import (
     verdict_of,
 )
 from airflow_provider_meisa.sandbox.shapes import SHAPES
+from tests.support.raw_server import answer
 
 ADA = "ada@example.org"
 BY_US = "possibly by this run"

@@ -6,8 +6,6 @@ import subprocess
 import sys
 import threading
 
-import pytest
-
 from airflow_provider_meisa.api.stop import Stop
 
 # A client is told to stop in the middle of its waits, as `on_kill` does it: in the main thread, whenever the signal
@@ -51,7 +49,6 @@ def test_what_was_told_before_ends_a_wait_at_once():
     assert stop.wait(60)
 
 
-@pytest.mark.timeout(10)
 def test_all_who_wait_are_woken():
     stop, woken = Stop(), []
     threads = [threading.Thread(target=lambda: woken.append(stop.wait(60))) for _ in range(8)]
@@ -63,9 +60,8 @@ def test_all_who_wait_are_woken():
     assert woken == [True] * 8
 
 
-@pytest.mark.timeout(60)
 def test_a_signal_that_tells_to_stop_never_sticks_in_the_wait_that_it_interrupts():
     ran = subprocess.run(
-        [sys.executable, "-c", KILLED_OFTEN, "3000"], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", KILLED_OFTEN, "3000"], capture_output=True, text=True, timeout=200, check=False
     )
     assert (ran.stdout, ran.stderr) == ("never stuck\n", "")

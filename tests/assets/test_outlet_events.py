@@ -12,6 +12,7 @@ from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from tests.support.summary import counts
 
 PEOPLE = [*(f"person{number}@example.com" for number in range(1200)), "broken"]
 OUTLET = meisa_sequence("onboarding")
@@ -40,10 +41,6 @@ def events(dag_id):
     with create_session() as session:
         query = select(AssetEvent).where(AssetEvent.source_dag_id == dag_id).order_by(AssetEvent.id)
         return [(event.asset.uri, event.extra) for event in session.scalars(query)]
-
-
-def counts(extra):
-    return {verdict: count for verdict, count in extra["counts"].items() if count}
 
 
 def bulk():

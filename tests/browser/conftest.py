@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from airflow_at_work import AirflowAtWork
-from chromium import headless_chromium
+
+from tests.support.airflow_processes import AirflowAtWork
+from tests.support.chromium import headless_chromium
 
 DAGS = '''
 """Tasks whose outcome is looked at in the browser."""

@@ -1,4 +1,4 @@
-"""Play the whole campaign, or a part: ``python tests/chaos/campaign.py [--only CASE] [--write]``."""
+"""Play the whole campaign, or a part: ``python -m tests.chaos.campaign [--only CASE] [--write]``."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _home():
 
 def broken_by(case):
     """Play one run, and return what was broken in it and how many tries it had."""
-    from laws import complaints
-    from runs import perform
+    from tests.chaos.laws import complaints
+    from tests.chaos.runs import perform
 
     with tempfile.TemporaryDirectory(prefix="meisa-chaos-run-") as folder:
         run = perform(case, Path(folder))
@@ -39,7 +39,7 @@ def broken_by(case):
 
 def repeat(case):
     """Return the command that plays one run again."""
-    return f"python tests/chaos/campaign.py --only '{case}'"
+    return f"python -m tests.chaos.campaign --only '{case}'"
 
 
 def _play(case):
@@ -94,12 +94,12 @@ def main():
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
     home = _home()
-    from cases import sample, table
+    from tests.chaos.cases import sample, table
 
     cases = sample(asked.sample) if asked.sample else table()
     cases = [case for case in cases if not asked.only or asked.only in str(case)]
     began, results = time.monotonic(), []
-    import laws  # noqa: F401 (Airflow takes seconds to load: once, before the processes part)
+    import tests.chaos.laws  # noqa: F401 (Airflow takes seconds to load: once, before the processes part)
 
     with multiprocessing.get_context("fork").Pool(asked.processes) as pool:
         for result in pool.imap_unordered(_play, cases):

@@ -6,12 +6,11 @@ import json
 import re
 from collections import Counter
 
-from cases import BULK, FAULTS, INSTEAD, SINGLE
-from crowd import DOMAIN, Truth, of
-from runs import is_over
-from stage import KEY
-
 from airflow_provider_meisa.api.audience import batches
+from tests.chaos.cases import BULK, FAULTS, INSTEAD, SINGLE
+from tests.chaos.crowd import DOMAIN, Truth, of
+from tests.chaos.runs import is_over
+from tests.chaos.stage import KEY
 
 OURS = "possibly by this run"
 # What a fault says in Meisa's place and can only be believed: a conflict is read as just this one, and what the body

@@ -17,72 +17,9 @@ from unittest import mock
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.sdk.exceptions import TaskDeferred
 
+from tests.support.task_on_disk import TaskInstanceOnDisk, TaskStateOnDisk, die, write_whole
+
 _LONGEST_LEG = 60.0
-
-
-class State:
-    """The task's state as Airflow 3.3 keeps it: JSON by key.
-
-    :param folder: where it is kept; a try that is not the task's any more does not find it.
-    :param die_at: the write at which this process dies, counted from 1; negative: just after it.
-    """
-
-    def __init__(self, folder, die_at=0):
-        self._folder, self._die_at = folder, die_at
-        self._writes = 0
-
-    def get(self, key, default=None):
-        file = self._folder / f"{key}.state"
-        return json.loads(file.read_text()) if file.exists() else default
-
-    def set(self, key, value, *, retention=None):
-        counted = key == "meisa" and self._die_at
-        self._writes += bool(counted)
-        if counted and self._writes == self._die_at:
-            die()
-        text = json.dumps(value)
-        with of_the_task():
-            with (self._folder / "every.state").open("a") as file:
-                file.write(text + "\n")
-            replace(self._folder / f"{key}.state", text)
-        if counted and self._writes == -self._die_at:
-            die()
-
-
-@contextlib.contextmanager
-def of_the_task():
-    """Refuse what a try writes whose place is gone, as Airflow refuses it."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise RuntimeError("this try is not the task's any more") from None
-
-
-def replace(path, text):
-    """Write a file whole or not at all."""
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    new.write_text(text)
-    new.replace(path)
-
-
-def die():
-    """End this process as the kernel does when memory is short."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
-
-
-class Ti:
-    """What is asked of a task instance."""
-
-    dag_id, run_id, task_id, map_index = "dag", "run", "task", -1
-
-    def __init__(self, folder, max_tries):
-        self._folder = folder
-        self.max_tries = max_tries
-
-    def xcom_push(self, key, value):
-        with of_the_task():
-            replace(self._folder / f"{key}.xcom", json.dumps(value))
 
 
 @dataclass
@@ -141,7 +78,9 @@ class Task:
             try:
                 self._live(deferral, die_at, die_recording)
             except BaseException:  # noqa: BLE001 (whatever it was, the parent tells)
-                replace(self.folder / f"ended.{self.tries}", json.dumps(vars(Ended("crashed", _traceback()))))
+                write_whole(
+                    self.folder / f"ended.{self.tries}", json.dumps(vars(Ended("crashed", _traceback())))
+                )
             finally:
                 os._exit(1)
         return pid
@@ -165,7 +104,7 @@ class Task:
 
     def state(self, key="meisa"):
         """Return what is kept of the task."""
-        return State(self.kept).get(key)
+        return TaskStateOnDisk(self.kept).get(key)
 
     def _live(self, deferral, die_at, die_recording):
         number = self.tries
@@ -177,9 +116,12 @@ class Task:
                 patched.enter_context(_death_while_recording(die_recording))
             operator = self.make()
             signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
-            context = {"ti": Ti(self.kept, self.max_tries), "task_state_store": State(self.kept, die_at)}
+            context = {
+                "ti": TaskInstanceOnDisk(self.kept, self.max_tries),
+                "task_state_store": TaskStateOnDisk(self.kept, die_at),
+            }
             ended = _leg(operator, context, deferral)
-        replace(self.folder / f"ended.{number}", json.dumps(vars(ended)))
+        write_whole(self.folder / f"ended.{number}", json.dumps(vars(ended)))
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -224,7 +166,8 @@ def _write_everything_to(path):
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     root = logging.getLogger()
-    root.handlers[:] = [logging.StreamHandler(os.fdopen(descriptor, "a"))]
+    sys.stdout = sys.stderr = os.fdopen(descriptor, "a", buffering=1)  # pytest has put others in their places
+    root.handlers[:] = [logging.StreamHandler(sys.stderr)]
     root.setLevel(logging.DEBUG)
     for name in ("urllib3", "airflow.task", "airflow_provider_meisa"):
         logging.getLogger(name).setLevel(logging.DEBUG)

@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cases import BULK, SINGLE
-from crowd import Truth, crowd, of
-from neighbours import Neighbour
-from shapes import is_readable
-from stage import AMPLE, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
-
 from airflow_provider_meisa.api.outcome_file import text_of_cell
+from tests.chaos.cases import BULK, SINGLE
+from tests.chaos.crowd import Truth, crowd, of
+from tests.chaos.neighbours import Neighbour
+from tests.chaos.shapes import is_readable
+from tests.chaos.stage import AMPLE, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
 
 if TYPE_CHECKING:
-    from lives import Ended, Task
+    from tests.chaos.lives import Ended, Task
 
 _MOST_TRIES = 4
 

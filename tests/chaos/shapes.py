@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pyarrow as pa
-from cases import FAULTS
+
+from tests.chaos.cases import FAULTS
 
 _PAGE = 7
 

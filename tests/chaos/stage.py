@@ -9,15 +9,14 @@ import os
 import sqlite3
 from contextlib import closing
 
-from cases import BULK, FAULTS, SINGLE
-from lives import Task
-from shapes import shape_of
-
 from airflow_provider_meisa.api import client, quota_file
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from tests.chaos.cases import BULK, FAULTS, SINGLE
+from tests.chaos.lives import Task
+from tests.chaos.shapes import shape_of
 
 KEY = "meisa_live_topsecretkey"
 SLUG = "onboarding"

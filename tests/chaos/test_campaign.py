@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-import campaign
 import pytest
-from cases import FAULTS, OPERATORS, STORIES, sample, table
 
 from airflow_provider_meisa.sandbox.faults import KINDS
+from tests.chaos import campaign
+from tests.chaos.cases import FAULTS, OPERATORS, STORIES, sample, table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")

@@ -4,9 +4,10 @@ import dataclasses
 from collections import Counter
 
 import pytest
-from cases import Case
-from laws import complaints
-from runs import perform
+
+from tests.chaos.cases import Case
+from tests.chaos.laws import complaints
+from tests.chaos.runs import perform
 
 
 @pytest.fixture(scope="module")

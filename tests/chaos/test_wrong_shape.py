@@ -3,11 +3,12 @@
 import dataclasses
 
 import pytest
-from cases import OPERATORS, table
-from laws import complaints
-from lives import Ended
-from runs import perform
-from shapes import READABLE, WRONG, is_readable, shape_of
+
+from tests.chaos.cases import OPERATORS, table
+from tests.chaos.laws import complaints
+from tests.chaos.lives import Ended
+from tests.chaos.runs import perform
+from tests.chaos.shapes import READABLE, WRONG, is_readable, shape_of
 
 CASES = [case for case in table() if case.story == "wrong shape"]
 

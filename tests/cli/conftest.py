@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import signal
 import subprocess
 import sys
 from typing import NamedTuple
@@ -54,7 +55,15 @@ def typed(meisa, monkeypatch):
 
 
 @pytest.fixture
-def started(meisa_connection):
+def heeds_ctrl_c():
+    """Let the commands that a test starts heed Ctrl-C: a background job ignores it, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def started(meisa_connection, heeds_ctrl_c):
     """Start a command in a process of its own."""
     processes = []
 

@@ -7,11 +7,9 @@ import stat
 
 import pytest
 
+from tests.support.sent import bulk_requests
+
 INTO = ("--sequence", "onboarding")
-
-
-def bulk_requests(sandbox):
-    return [request for request in sandbox.requests() if "bulk-enroll" in request["path"]]
 
 
 def counts(ended):

@@ -4,28 +4,13 @@ import json
 import os
 import pty
 import signal
-import threading
-import time
-from collections import Counter
 
 import pytest
 
+from tests.support.sent import bulk_requests, times_sent
+from tests.support.waiting import wait_until
+
 INTO = ("--sequence", "onboarding")
-
-
-def bulk_requests(sandbox):
-    return [request for request in sandbox.requests() if "bulk-enroll" in request["path"]]
-
-
-def times_sent(sandbox):
-    return Counter(address for request in bulk_requests(sandbox) for address in request["addresses"])
-
-
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def read_until(stream, words):
@@ -100,7 +85,7 @@ def test_a_killed_run_goes_on_and_sends_only_the_doubtful_batch_again(
     command = ("enroll-file", people(1500), *INTO, "-y", "--resume-file", resume, "-o", "json")
     meisa_sandbox.fault("slow", seconds=3, path="bulk-enroll", skip=1, times=1)
     process = started(*command)
-    until(
+    wait_until(
         lambda: (
             resume.exists() and json.loads(resume.read_text())["checkpoint"]["counts"] == {"enrolled": 1000}
         )

@@ -53,8 +53,7 @@ def test_a_connection_that_cannot_be_used_is_one_sentence(meisa, meisa_connectio
     assert "meisa_live" not in ended.err
 
 
-def test_a_meisa_that_cannot_be_reached_ends_with_1(meisa, meisa_connection, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+def test_a_meisa_that_cannot_be_reached_ends_with_1(meisa, meisa_connection, no_backoff):
     meisa_connection(host="http://127.0.0.1:9")
     ended = meisa("sequences")
     assert ended.status == 1

@@ -10,8 +10,10 @@ from airflow.sdk import DAG, task
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_meisa.operators import audience
+from tests.support.people import people
+from tests.support.sent import addresses_sent
 
-PEOPLE = [f"person{number}@example.com" for number in range(1200)]
+PEOPLE = people(1200)
 AGAIN = {"retries": 1, "retry_delay": timedelta(0)}
 numbers = itertools.count()
 
@@ -33,20 +35,6 @@ def enroll(run):
         return run(made)
 
     return run_function
-
-
-def counts(ran, map_index=-1):
-    summary = ran.xcom("task", map_index=map_index)
-    return {verdict: count for verdict, count in summary["counts"].items() if count}
-
-
-def sent(sandbox):
-    return [
-        address
-        for request in sandbox.requests()
-        if request["path"].endswith("bulk-enroll/")
-        for address in request["addresses"]
-    ]
 
 
 def shown(dag_id):
@@ -86,8 +74,8 @@ def yields():
 def test_everybody_a_function_gives_is_enrolled_in_its_order(enroll, meisa_sandbox, staging, function):
     ran = enroll(function)
     assert ran.state == "success"
-    assert counts(ran) == {"enrolled": 1200}
-    assert sent(meisa_sandbox) == PEOPLE
+    assert ran.counts() == {"enrolled": 1200}
+    assert addresses_sent(meisa_sandbox) == PEOPLE
     assert staging() == []
 
 
@@ -115,7 +103,7 @@ def test_all_parameters_of_an_audience_can_be_given(enroll, meisa_sandbox, tmp_p
         staging_path=str(tmp_path / "{{ dag.dag_id }}"),
     )
     assert ran.xcom("task")["to_send"] == 1200
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     assert (tmp_path / ran.dag_id).exists()
     assert enroll(gives_nobody, on_empty="skip").state == "skipped"
 
@@ -126,7 +114,7 @@ def test_arguments_are_rendered_and_those_of_the_context_are_given(enroll, meisa
 
     ran = enroll(customers, "{{ params.domain }}", dag={"params": {"who": "ada", "domain": "example.com"}})
     assert ran.state == "success"
-    assert sent(meisa_sandbox) == ["ada@example.com", "task@example.com"]
+    assert addresses_sent(meisa_sandbox) == ["ada@example.com", "task@example.com"]
 
 
 def some_of(addresses, *, more=()):
@@ -150,7 +138,7 @@ def test_the_output_of_other_tasks_can_be_an_argument(run, meisa_sandbox):
     ran = run(dag)
     assert set(ran.states.values()) == {"success"}
     # What a warehouse row holds is no template.
-    assert sent(meisa_sandbox) == [*PEOPLE[:2], "{{1}}@example.com", *PEOPLE[2:4]]
+    assert addresses_sent(meisa_sandbox) == [*PEOPLE[:2], "{{1}}@example.com", *PEOPLE[2:4]]
 
 
 def test_it_can_be_mapped(run, meisa_sandbox):
@@ -171,9 +159,9 @@ def test_it_can_be_mapped(run, meisa_sandbox):
     ran = run(dag)
     assert set(ran.states.values()) == {"success"}
     # Which of the two enrolls Ada, and which finds her there, Airflow leaves open.
-    both = Counter(counts(ran, 0)) + Counter(counts(ran, 1))
+    both = Counter(ran.counts(map_index=0)) + Counter(ran.counts(map_index=1))
     assert both == {"enrolled": 4, "already_enrolled": 1}
-    assert set(sent(meisa_sandbox)) == {*PEOPLE[:3], "ada@example.com"}
+    assert set(addresses_sent(meisa_sandbox)) == {*PEOPLE[:3], "ada@example.com"}
     assert "person1" not in shown(dag.dag_id)
 
 
@@ -222,10 +210,10 @@ def test_the_function_is_called_once_however_often_the_task_is_deferred(
     calls, given = tmp_path / "calls", tmp_path / "given"
     given.write_text(" ".join(PEOPLE))
     ran = enroll(counted(calls, given), deferrable=True, defer_after=0.3)
-    assert counts(ran) == {"enrolled": 1200}
+    assert ran.counts() == {"enrolled": 1200}
     assert deferred.call_count >= 1
     assert calls.read_text() == "called\n"
-    assert sent(meisa_sandbox) == PEOPLE
+    assert addresses_sent(meisa_sandbox) == PEOPLE
     assert staging() == []
 
 
@@ -239,7 +227,7 @@ def test_a_retry_enrolls_those_of_the_first_try_although_the_function_would_give
         counted(calls, given), on_retry_callback=lambda _: given.write_text("new@example.com"), **AGAIN
     )
     assert ran.state == "success"
-    assert set(sent(meisa_sandbox)) == set(PEOPLE)
+    assert set(addresses_sent(meisa_sandbox)) == set(PEOPLE)
     assert calls.read_text() == "called\n"
     assert "Reading 1,200 rows of the copy that this run has staged, not the function" in everything_written()
 
@@ -292,7 +280,7 @@ def test_a_function_that_gives_no_list_of_addresses_fails_at_once(
     enroll, meisa_sandbox, everything_written, function, said
 ):
     assert enroll(function, **AGAIN).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
     assert "What the function returned cannot be enrolled" in written
     assert said in written
@@ -308,7 +296,7 @@ def test_a_function_may_skip_or_fail_its_task(enroll, meisa_sandbox):
 
     assert enroll(skips).state == "skipped"
     assert enroll(lambda: [PEOPLE[0], 1 / 0]).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
 
 
 def test_a_decorator_without_a_sequence_is_an_error_of_the_dag_file():

@@ -7,7 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from airflow_at_work import AIRFLOW, AirflowAtWork, descendants, until
+from tests.support.airflow_processes import AIRFLOW, AirflowAtWork, descendants
+from tests.support.waiting import wait_until
 
 WORKERS = ("worker-1", "worker-2")
 SLOTS = 4  # of each worker
@@ -54,7 +55,9 @@ class AirflowOnCelery(AirflowAtWork):
 
     def await_worker(self, name):
         """Wait until a worker takes tasks."""
-        until(lambda: " ready." in self.log_of(name), f"{name} is ready: {self.home}", within=_UNTIL_READY)
+        wait_until(
+            lambda: " ready." in self.log_of(name), f"{name} is ready: {self.home}", within=_UNTIL_READY
+        )
 
     def log_of(self, name):
         """Return what a component has logged since it was last started."""
@@ -105,7 +108,7 @@ class AirflowOnCelery(AirflowAtWork):
             states = self.states(dag_id, run_id)
             return states if states and set(states) <= _ENDED else None
 
-        return until(ended, f"{dag_id} has ended (logs in {self.home})", within=within, every=0.5)
+        return wait_until(ended, f"{dag_id} has ended (logs in {self.home})", within=within, every=0.5)
 
     def checkpoint(self, dag_id, run_id):
         """Return what the first instance of the task has noted last, or nothing."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from airflow_on_celery import AirflowOnCelery
-from troubles import DAGS, IN_FLIGHT, TROUBLES, Trouble
 
-# Redis, PostgreSQL and the optimum of a pace lie beside the tests that needed them first.
-sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("api", "transfers")]
+from tests.distributed.airflow_on_celery import AirflowOnCelery
+from tests.distributed.troubles import DAGS, IN_FLIGHT, TROUBLES, Trouble
 
 
 class Scene:
@@ -26,10 +23,9 @@ class Scene:
 
 @pytest.fixture(scope="session")
 def scene():
-    from postgres_on_loopback import postgres_on_loopback
-    from redis_on_loopback import redis_on_loopback
-
     from airflow_provider_meisa.sandbox.server import Sandbox
+    from tests.support.postgres import postgres_on_loopback
+    from tests.support.redis import redis_on_loopback
 
     home = Path(tempfile.mkdtemp(prefix="meisa-distributed-"))
     with ExitStack() as stack:

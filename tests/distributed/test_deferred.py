@@ -1,7 +1,8 @@
 """Tasks wait in the triggerer and come back on any worker."""
 
 import pytest
-from airflow_at_work import until
+
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -10,7 +11,7 @@ def test_a_task_that_is_deferred_twice_goes_on_exactly_where_it_was(scene):
     trouble, airflow = scene.troubles["deferred"], scene.airflow
     run = airflow.trigger("deferred")
     for answered in (3, 6):
-        until(
+        wait_until(
             lambda answered=answered: (
                 airflow.states("deferred", run) == ["deferred"] and trouble.statuses() == {200: answered}
             ),
@@ -32,7 +33,9 @@ def test_a_task_that_is_deferred_twice_goes_on_exactly_where_it_was(scene):
 def test_a_scheduler_and_a_triggerer_that_are_killed_while_tasks_are_deferred_cost_nothing_but_time(scene):
     trouble, airflow = scene.troubles["restarted"], scene.airflow
     run = airflow.trigger("restarted")
-    until(lambda: airflow.states("restarted", run).count("deferred") >= 2, "tasks are deferred", every=0.05)
+    wait_until(
+        lambda: airflow.states("restarted", run).count("deferred") >= 2, "tasks are deferred", every=0.05
+    )
     for component in ("triggerer", "scheduler"):
         airflow.kill_component(component)
     sent = len(trouble.bulk_requests())

@@ -4,8 +4,9 @@ import time
 from datetime import datetime
 
 import pytest
-from airflow_at_work import until
-from troubles import IN_FLIGHT
+
+from tests.distributed.troubles import IN_FLIGHT
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -24,7 +25,7 @@ def mended(scene):
 def begin(scene, name):
     """Start a run and return its id once its task runs, and the instance."""
     run = scene.airflow.trigger(name)
-    until(lambda: scene.airflow.states(name, run) == ["running"], f"{name} runs")
+    wait_until(lambda: scene.airflow.states(name, run) == ["running"], f"{name} runs")
     (instance,) = scene.airflow.instances(name, run)
     return run, instance
 
@@ -42,7 +43,7 @@ def assert_a_second_try_finished(scene, name, run):
 def test_what_a_lost_host_had_not_sent_the_other_sends(scene, mended, record_property):
     trouble = scene.troubles["lost"]
     run, instance = begin(scene, "lost")
-    until(lambda: len(trouble.bulk_requests()) >= 9, "9 batches have come in", every=0.02)
+    wait_until(lambda: len(trouble.bulk_requests()) >= 9, "9 batches have come in", every=0.02)
     mended.append(scene.airflow.lose_host_of(instance))
     assert_a_second_try_finished(scene, "lost", run)
 
@@ -60,14 +61,14 @@ def test_an_orphaned_task_sends_nothing_after_what_was_on_its_way(scene, mended)
     def on_their_way():
         return [tuple(each["addresses"]) for each in trouble.bulk_requests() if each["status"] is None]
 
-    until(lambda: trouble.statuses()[200] > IN_FLIGHT, "a first round was answered", every=0.02)
-    until(lambda: len(on_their_way()) == IN_FLIGHT, f"{IN_FLIGHT} batches are on their way", every=0.02)
+    wait_until(lambda: trouble.statuses()[200] > IN_FLIGHT, "a first round was answered", every=0.02)
+    wait_until(lambda: len(on_their_way()) == IN_FLIGHT, f"{IN_FLIGHT} batches are on their way", every=0.02)
     name, orphan = scene.airflow.orphan(instance)
     mended.append(name)
     in_doubt = on_their_way()
     sent = len(trouble.bulk_requests())
     assert orphan.exists()
-    until(lambda: not orphan.exists(), "the orphan has ended")
+    wait_until(lambda: not orphan.exists(), "the orphan has ended")
     assert len(trouble.bulk_requests()) == sent
     second_try = assert_a_second_try_finished(scene, "orphaned", run)
 
@@ -86,11 +87,11 @@ def test_an_orphaned_task_that_waits_for_the_limits_sends_nothing_when_the_wait_
     def noted():
         return sum(scene.airflow.checkpoint("asleep", run).get("counts", {}).values())
 
-    until(lambda: noted() == 3 * 500, "the limits are used up, and all answers are noted")
+    wait_until(lambda: noted() == 3 * 500, "the limits are used up, and all answers are noted")
     name, orphan = scene.airflow.orphan(instance)
     mended.append(name)
     assert orphan.exists()
-    until(lambda: not orphan.exists(), "the orphan has ended")
+    wait_until(lambda: not orphan.exists(), "the orphan has ended")
     orphan_ended = time.time()
     assert len(trouble.bulk_requests()) == 3
     second_try = assert_a_second_try_finished(scene, "asleep", run)

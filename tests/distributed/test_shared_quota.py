@@ -1,17 +1,17 @@
 """Tasks on two workers share one key."""
 
 import pytest
-from airflow_on_celery import WORKERS
-from troubles import TROUBLES
 
 from airflow_provider_meisa.api.limits import parse_limits
+from tests.distributed.airflow_on_celery import WORKERS
+from tests.distributed.troubles import TROUBLES
 
 pytestmark = pytest.mark.timeout(300)
 
 
 def optimum(limits, requests):
     """Seconds between the first and the last request where each is sent at the first moment it may be."""
-    from limiter_simulation import SlidingLog, fastest
+    from tests.support.limiter_simulation import SlidingLog, fastest
 
     return fastest([SlidingLog(limit) for limit in parse_limits(limits)], requests)
 

@@ -16,9 +16,10 @@ from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.triggers import sequences as triggers
+from tests.support.people import people
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
-PEOPLE = [f"person{number}@example.com" for number in range(1600)]
+PEOPLE = people(1600)
 
 
 class StatsD:
@@ -156,8 +157,9 @@ def test_a_single_contact_counts(run_task, statsd):
     }
 
 
-def test_a_single_contact_that_could_not_be_sent_counts_its_requests(run_task, statsd, meisa_sandbox, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+def test_a_single_contact_that_could_not_be_sent_counts_its_requests(
+    run_task, statsd, meisa_sandbox, no_backoff
+):
     meisa_sandbox.fault("status", status=500, path="/enroll/", times=None)
     run_task(MeisaEnrollOperator, contact_email="ada@example.com", sequence_slug="onboarding")
     sums = statsd.sums()

@@ -9,6 +9,7 @@ from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
+from tests.support.task import FakeTaskInstance
 
 SHOWN = "Sequence in Meisa"
 
@@ -67,14 +68,9 @@ def test_where_there_are_several_sequences_it_leads_to_the_dashboard(run_task, m
 
 
 def test_a_task_that_is_running_or_killed_has_left_its_link_where_the_page_looks():
-    left = {}
-
-    class Ti:
-        def xcom_push(self, key, value):
-            left[key] = value
-
-    leave_link({"ti": Ti()}, MeisaHook(), "onboarding")
-    assert left[MeisaSequenceLink().xcom_key] == "https://app.example.com/s/onboarding"
+    ti = FakeTaskInstance()
+    leave_link({"ti": ti}, MeisaHook(), "onboarding")
+    assert ti.xcoms[MeisaSequenceLink().xcom_key] == "https://app.example.com/s/onboarding"
 
 
 def test_a_task_that_has_not_run_has_none(airflow_database):

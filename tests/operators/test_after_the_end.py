@@ -1,17 +1,18 @@
 """A task that is interrupted, or fails, when everybody has a verdict already: nobody is sent again by a retry."""
 
-from collections import Counter
 from datetime import timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-from tries import Task, bulk_requests
 
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.people import people
+from tests.support.sent import bulk_requests, times_sent
+from tests.support.summary import counts
 
-PEOPLE = [f"person{number}@example.com" for number in range(1100)]
+PEOPLE = people(1100)
 AGAIN = {"retries": 2, "retry_delay": timedelta(0)}
 
 
@@ -33,19 +34,6 @@ def store(request, mocker):
         mocker.patch.object(audience, "store_of", lambda context: store_of({"ti": context["ti"]}))
 
 
-@pytest.fixture
-def task(meisa_connection):
-    return Task
-
-
-def sent(sandbox):
-    return Counter(address for request in bulk_requests(sandbox) for address in request["addresses"])
-
-
-def enrolled(summary):
-    return {verdict: count for verdict, count in summary["counts"].items() if count}
-
-
 def test_a_retry_of_a_task_that_failed_after_its_end_sends_nobody_again(
     run_task, meisa_sandbox, store, monkeypatch
 ):
@@ -53,9 +41,9 @@ def test_a_retry_of_a_task_that_failed_after_its_end_sends_nobody_again(
     ran = run_task(PutsNothingAway, emails=PEOPLE, sequence_slug="onboarding", **AGAIN)
     assert ran.state == "success"
     assert PutsNothingAway.fails == 0
-    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+    assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
     summary = ran.xcom("task")
-    assert enrolled(summary) == {"enrolled": 1100}
+    assert counts(summary) == {"enrolled": 1100}
     assert (summary["complete"], summary["requests"]) == (True, len(meisa_sandbox.requests()))
 
 
@@ -75,8 +63,8 @@ def test_a_retry_after_a_callback_of_the_author_that_failed_sends_nobody_again(r
         **AGAIN,
     )
     assert ran.state == "success"
-    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
-    assert [enrolled(result) for result in calls] == [{"enrolled": 1100}] * 2
+    assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+    assert [counts(result) for result in calls] == [{"enrolled": 1100}] * 2
 
 
 def test_a_task_that_is_red_because_of_its_addresses_stays_so_when_it_is_tried_again(task, meisa_sandbox):
@@ -84,15 +72,15 @@ def test_a_task_that_is_red_because_of_its_addresses_stays_so_when_it_is_tried_a
     for _ in range(2):
         with pytest.raises(AirflowFailException, match="1 invalid"):
             ours.run()
-    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+    assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
 
 def test_a_task_that_is_red_because_of_its_addresses_sends_all_again_once_it_is_cleared(task, meisa_sandbox):
     ours = task([*PEOPLE, "broken"], max_invalid=0)
     with pytest.raises(AirflowFailException):
         ours.run()
-    assert enrolled(ours.clear().run(max_invalid=None)) == {"already_enrolled": 1100, "invalid": 1}
-    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 2)
+    assert counts(ours.clear().run(max_invalid=None)) == {"already_enrolled": 1100, "invalid": 1}
+    assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 2)
 
 
 def test_a_checkpoint_of_the_first_release_that_is_complete_begins_anew_once_it_is_cleared(
@@ -104,7 +92,7 @@ def test_a_checkpoint_of_the_first_release_that_is_complete_begins_anew_once_it_
     del kept["max_tries"]
     ours.state.set("meisa", kept)
     ours.clear().run()
-    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 2)
+    assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 2)
 
 
 def test_the_summary_is_there_although_the_outcomes_file_could_not_be_joined(task, meisa_sandbox, tmp_path):
@@ -120,11 +108,11 @@ def test_the_summary_is_there_although_the_outcomes_file_could_not_be_joined(tas
     ours = task(MeetsAFolder(), outcomes_path=str(path))
     with pytest.raises(AirflowException):
         ours.run()
-    assert enrolled(ours.ti.xcoms["return_value"]) == {"enrolled": 1100}
+    assert counts(ours.ti.xcoms["return_value"]) == {"enrolled": 1100}
     path.rmdir()
     ours.run(emails=PEOPLE)
     assert len(path.read_text().splitlines()) == 1100
-    assert sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
+    assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
 
 def test_a_batch_in_doubt_that_shall_not_be_sent_again_fails_without_a_retry_and_with_its_summary(
@@ -140,7 +128,7 @@ def test_a_batch_in_doubt_that_shall_not_be_sent_again_fails_without_a_retry_and
         **AGAIN,
     )
     assert ran.state == "failed"
-    assert enrolled(ran.xcom("task")) == {"enrolled": 500, "unreported": 500, "untried": 100}
+    assert counts(ran.xcom("task")) == {"enrolled": 500, "unreported": 500, "untried": 100}
     assert len(bulk_requests(meisa_sandbox)) == 2
 
 
@@ -152,4 +140,4 @@ def test_where_nothing_is_in_doubt_a_failure_is_retried_whatever_shall_become_of
         MeisaBulkEnrollOperator, emails=PEOPLE, sequence_slug="onboarding", on_ambiguous="fail", **AGAIN
     )
     assert ran.state == "success"
-    assert enrolled(ran.xcom("task")) == {"enrolled": 1100}
+    assert counts(ran.xcom("task")) == {"enrolled": 1100}

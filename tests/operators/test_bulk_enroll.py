@@ -4,8 +4,10 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.people import people
+from tests.support.sent import batches_sent
 
-PEOPLE = [f"person{number}@example.com" for number in range(1200)]
+PEOPLE = people(1200)
 
 
 @pytest.fixture
@@ -16,20 +18,10 @@ def bulk(run_task):
     return run
 
 
-def counts(ran):
-    return {verdict: count for verdict, count in ran.xcom("task")["counts"].items() if count}
-
-
-def sent(sandbox):
-    return [
-        request["addresses"] for request in sandbox.requests() if request["path"].endswith("bulk-enroll/")
-    ]
-
-
 def test_each_contact_of_a_list_is_enrolled(bulk, meisa_sandbox):
     ran = bulk(["ada@example.com", "grace@example.com"])
     assert ran.state == "success"
-    assert counts(ran) == {"enrolled": 2}
+    assert ran.counts() == {"enrolled": 2}
     assert {row["email"] for row in meisa_sandbox.enrollments("onboarding")} == {
         "ada@example.com",
         "grace@example.com",
@@ -77,7 +69,7 @@ def test_every_kind_of_address_gets_its_verdict(bulk, meisa_sandbox):
         ],
     )
     assert ran.state == "success"
-    assert counts(ran) == {
+    assert ran.counts() == {
         "enrolled": 1,
         "duplicate": 1,
         "already_enrolled": 1,
@@ -88,16 +80,16 @@ def test_every_kind_of_address_gets_its_verdict(bulk, meisa_sandbox):
 
 def test_501_addresses_go_in_two_requests_and_1200_in_three(bulk, meisa_sandbox):
     bulk(PEOPLE[:501])
-    assert [len(batch) for batch in sent(meisa_sandbox)] == [500, 1]
+    assert [len(batch) for batch in batches_sent(meisa_sandbox)] == [500, 1]
     bulk(PEOPLE, sequence_slug="reactivation")
-    assert [len(batch) for batch in sent(meisa_sandbox)[2:]] == [500, 500, 200]
+    assert [len(batch) for batch in batches_sent(meisa_sandbox)[2:]] == [500, 500, 200]
 
 
 def test_10000_addresses_are_each_sent_exactly_once(bulk, meisa_sandbox):
     people = [f"person{number}@example.com" for number in range(10_000)]
     ran = bulk(people)
-    assert counts(ran) == {"enrolled": 10_000}
-    assert sorted(address for batch in sent(meisa_sandbox) for address in batch) == sorted(people)
+    assert ran.counts() == {"enrolled": 10_000}
+    assert sorted(address for batch in batches_sent(meisa_sandbox) for address in batch) == sorted(people)
 
 
 @pytest.mark.parametrize(
@@ -123,20 +115,20 @@ def test_what_is_no_list_fails_before_anything_is_sent(bulk, meisa_sandbox, ever
 
 def test_a_template_that_gives_a_list_is_enrolled(bulk):
     template = "{{ ['ada@example.com', 'grace@example.com'] }}"
-    assert counts(bulk(template)) == {"enrolled": 2}
-    assert counts(bulk(template, "reactivation", render_template_as_native_obj=True)) == {"enrolled": 2}
-    assert counts(
-        bulk("{{ params.emails | tojson }}", "onboarding", params={"emails": ["kay@example.com"]})
-    ) == {"enrolled": 1}
+    assert bulk(template).counts() == {"enrolled": 2}
+    assert bulk(template, "reactivation", render_template_as_native_obj=True).counts() == {"enrolled": 2}
+    assert bulk(
+        "{{ params.emails | tojson }}", "onboarding", params={"emails": ["kay@example.com"]}
+    ).counts() == {"enrolled": 1}
 
 
 def test_an_address_with_braces_is_not_run_as_a_template(bulk, meisa_sandbox):
-    assert counts(bulk(["{ada}@example.com"])) == {"enrolled": 1}
-    assert sent(meisa_sandbox) == [["{ada}@example.com"]]
+    assert bulk(["{ada}@example.com"]).counts() == {"enrolled": 1}
+    assert batches_sent(meisa_sandbox) == [["{ada}@example.com"]]
 
 
 def test_rows_of_one_column_are_read_as_addresses(bulk):
-    assert counts(bulk([("ada@example.com",), ["grace@example.com"]])) == {"enrolled": 2}
+    assert bulk([("ada@example.com",), ["grace@example.com"]]).counts() == {"enrolled": 2}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +141,7 @@ def test_a_sequence_that_takes_nobody_fails_before_anything_is_sent(
 ):
     ran = bulk(PEOPLE[:600], sequence_slug=slug, retries=3)
     assert ran.state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert batches_sent(meisa_sandbox) == []
     assert hint in everything_written()
 
 
@@ -160,9 +152,9 @@ def test_where_the_key_may_not_read_sequences_an_inactive_one_fails_with_everybo
     meisa_connection(password="meisa_live_enroller")
     ran = bulk(PEOPLE[:600], sequence_slug="winback", max_in_flight=1)
     assert ran.state == "failed"
-    assert counts(ran) == {"untried": 600}
+    assert ran.counts() == {"untried": 600}
     assert ran.xcom("task")["complete"] is False
-    assert len(sent(meisa_sandbox)) == 1
+    assert len(batches_sent(meisa_sandbox)) == 1
 
 
 def test_a_key_without_the_scope_fails_with_its_name(
@@ -178,21 +170,21 @@ def test_a_network_failure_leaves_the_task_for_airflow_to_retry(bulk, meisa_sand
     meisa_sandbox.fault("status", status=500, path="bulk-enroll", times=None)
     ran = bulk(PEOPLE[:600], retries=1, retry_delay=timedelta(0))
     assert ran.state == "failed"
-    assert counts(ran) == {"unreported": 500, "untried": 100}
-    assert len(sent(meisa_sandbox)) == 2
+    assert ran.counts() == {"unreported": 500, "untried": 100}
+    assert len(batches_sent(meisa_sandbox)) == 2
 
 
 def test_what_a_retry_cannot_mend_is_not_retried(bulk, meisa_sandbox):
     meisa_sandbox.fault("status", status=401, path="bulk-enroll", times=None)
     assert bulk(PEOPLE[:600], retries=1, retry_delay=timedelta(0)).state == "failed"
-    assert len(sent(meisa_sandbox)) == 1
+    assert len(batches_sent(meisa_sandbox)) == 1
 
 
 def test_an_answer_that_leaves_addresses_out_makes_the_task_red(bulk, meisa_sandbox):
     meisa_sandbox.fault("bulk_shape", shape="results", drop=2)
     ran = bulk(PEOPLE[:10])
     assert ran.state == "failed"
-    assert counts(ran) == {"enrolled": 8, "unreported": 2}
+    assert ran.counts() == {"enrolled": 8, "unreported": 2}
     assert [entry["verdict"] for entry in ran.xcom("task")["attention"]] == ["unreported"] * 2
 
 
@@ -236,7 +228,7 @@ def test_a_lost_answer_is_asked_for_again_and_its_addresses_are_possibly_ours(
     meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
     ran = bulk(PEOPLE[:3])
     assert ran.state == "success"
-    assert counts(ran) == {"already_enrolled": 3}
+    assert ran.counts() == {"already_enrolled": 3}
     assert ran.xcom("task")["repeats"] == 1
     assert len(meisa_sandbox.enrollments("onboarding")) == 3
 
@@ -245,15 +237,15 @@ def test_a_lost_answer_is_not_sent_again_where_that_is_not_wanted(bulk, meisa_sa
     meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
     ran = bulk(PEOPLE[:3], on_ambiguous="fail")
     assert ran.state == "failed"
-    assert counts(ran) == {"unreported": 3}
-    assert len(sent(meisa_sandbox)) == 1
+    assert ran.counts() == {"unreported": 3}
+    assert len(batches_sent(meisa_sandbox)) == 1
 
 
 @pytest.mark.meisa_sandbox(rate_limits="3/1s")
 def test_a_limit_tighter_than_ours_is_waited_out(bulk, meisa_sandbox):
     ran = bulk(PEOPLE[:1200] + [f"more{number}@example.com" for number in range(1300)])
     assert ran.state == "success"
-    assert counts(ran) == {"enrolled": 2500}
+    assert ran.counts() == {"enrolled": 2500}
     assert ran.xcom("task")["rate_limited"] >= 1
 
 
@@ -261,7 +253,7 @@ def test_a_limit_tighter_than_ours_is_waited_out(bulk, meisa_sandbox):
 def test_inside_the_limits_of_the_connection_no_request_is_refused(bulk, meisa_sandbox, meisa_connection):
     meisa_connection(extra={"rate_limits": "3/1s"})
     ran = bulk(PEOPLE[:1200] + [f"more{number}@example.com" for number in range(1300)])
-    assert counts(ran) == {"enrolled": 2500}
+    assert ran.counts() == {"enrolled": 2500}
     assert ran.xcom("task")["rate_limited"] == 0
     assert ran.xcom("task")["waited_s"] > 0.5
 
@@ -272,20 +264,20 @@ def test_a_batch_refused_for_its_fields_fails_and_the_others_go_on(bulk, meisa_s
     )
     ran = bulk(PEOPLE)
     assert ran.state == "failed"
-    assert counts(ran) == {"enrolled": 700, "failed": 500}
+    assert ran.counts() == {"enrolled": 700, "failed": 500}
 
 
 def test_override_unsubscribe_needs_the_opt_in_of_the_connection(bulk, meisa_sandbox, meisa_connection):
     assert bulk(["unsubscribed@example.com"], override_unsubscribe=True).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert batches_sent(meisa_sandbox) == []
     meisa_connection(extra={"allow_override_unsubscribe": True})
-    assert counts(bulk(["unsubscribed@example.com"], override_unsubscribe=True)) == {"enrolled": 1}
+    assert bulk(["unsubscribed@example.com"], override_unsubscribe=True).counts() == {"enrolled": 1}
 
 
 def test_a_key_of_the_wrong_environment_enrolls_nobody(bulk, meisa_sandbox, meisa_connection):
     meisa_connection(extra={"environment": "test"})
     assert bulk(["ada@example.com"]).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert batches_sent(meisa_sandbox) == []
 
 
 def test_an_unknown_connection_fails_and_is_named(bulk, everything_written):
@@ -300,5 +292,5 @@ def test_a_source_that_fails_midway_leaves_an_account_of_what_was_sent(run_task,
     source.write_text("email\n" + "\n".join(PEOPLE) + "\none,too,many\n")
     ran = run_task(FileToMeisaOperator, path=str(source), sequence_slug="onboarding", max_in_flight=1)
     assert ran.state == "failed"
-    assert counts(ran) == {"enrolled": 1000}
+    assert ran.counts() == {"enrolled": 1000}
     assert ran.xcom("task")["complete"] is False

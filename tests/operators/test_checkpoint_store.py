@@ -8,13 +8,15 @@ import pytest
 from airflow.providers.common.compat.sdk import Variable
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
-from tries import TaskState, Ti, bulk_requests
 
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.checkpoint_store import StateStore, VariableStore, store_of
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.people import people
+from tests.support.sent import bulk_requests
+from tests.support.task import FakeTaskInstance, FakeTaskState
 
-PEOPLE = [f"person{number}@example.com" for number in range(1600)]
+PEOPLE = people(1600)
 
 
 def variables():
@@ -49,16 +51,18 @@ def bulk(run_task):
 
 
 def test_a_task_that_has_a_state_keeps_its_checkpoint_there():
-    assert isinstance(store_of({"ti": Ti(), "task_state_store": TaskState()}), StateStore)
+    assert isinstance(store_of({"ti": FakeTaskInstance(), "task_state_store": FakeTaskState()}), StateStore)
 
 
-@pytest.mark.parametrize("context", [{"ti": Ti()}, {"ti": Ti(), "task_state_store": None}])
+@pytest.mark.parametrize(
+    "context", [{"ti": FakeTaskInstance()}, {"ti": FakeTaskInstance(), "task_state_store": None}]
+)
 def test_a_task_without_a_state_keeps_it_in_a_variable(context):
     assert isinstance(store_of(context), VariableStore)
 
 
 def test_the_state_keeps_it_for_good_and_says_at_the_end_that_it_is_complete(mocker):
-    state = TaskState()
+    state = FakeTaskState()
     written = mocker.spy(state, "set")
     store = StateStore(state)
     assert store.load() is None
@@ -88,13 +92,13 @@ def test_each_task_instance_has_a_variable_of_its_own():
 )
 def test_a_variable_that_is_not_there_is_nothing_kept(mocker, error):
     mocker.patch.object(Variable, "get", side_effect=error)
-    assert VariableStore(Ti()).load() is None
+    assert VariableStore(FakeTaskInstance()).load() is None
 
 
 def test_a_store_that_cannot_be_asked_is_not_an_empty_one(mocker):
     mocker.patch.object(Variable, "get", side_effect=RuntimeError("API_SERVER_ERROR: 500"))
     with pytest.raises(RuntimeError, match="API_SERVER_ERROR"):
-        VariableStore(Ti()).load()
+        VariableStore(FakeTaskInstance()).load()
 
 
 # In a real Airflow, without the state of 3.3.

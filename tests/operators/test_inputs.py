@@ -2,12 +2,15 @@
 
 import pytest
 from airflow.exceptions import AirflowException
-from tries import Task, bulk_requests
 
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from tests.support.people import people
+from tests.support.sent import bulk_requests
+from tests.support.summary import counts
+from tests.support.task import Task
 
-PEOPLE = [f"person{number}@example.com" for number in range(1200)]
+PEOPLE = people(1200)
 
 
 @pytest.fixture
@@ -16,10 +19,6 @@ def bulk(run_task):
         return run_task(MeisaBulkEnrollOperator, emails=emails, sequence_slug="onboarding", **arguments)
 
     return run
-
-
-def counts(account):
-    return {verdict: count for verdict, count in account["counts"].items() if count}
 
 
 def test_a_stream_that_can_be_read_once_loses_nobody_to_max_contacts(bulk, meisa_sandbox):

@@ -5,20 +5,15 @@ from collections import Counter
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-from tries import Task
 
 from airflow_provider_meisa.api.outcomes import Verdict
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.batch_log import BatchLog
+from tests.support.clock import Clock
+from tests.support.people import people
 
-PEOPLE = [f"person{number}@example.com" for number in range(2600)]
-
-
-@pytest.fixture
-def task(meisa_connection, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
-    return Task
+PEOPLE = people(2600)
 
 
 @pytest.fixture
@@ -138,13 +133,6 @@ def test_no_address_stands_in_the_log(task, said, meisa_sandbox):
 
 
 # Large runs.
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

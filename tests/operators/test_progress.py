@@ -8,22 +8,23 @@ from typing import get_args
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from tries import Task, TaskState
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.operators import audience, leg
 from airflow_provider_meisa.operators.progress import KEY, Progress, State
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from tests.support.people import people
+from tests.support.task import FakeTaskState, NoProgressTaskState
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "progress.md"
-PEOPLE = [f"person{number}@example.com" for number in range(2600)]
+PEOPLE = people(2600)
 
 
 @pytest.fixture
-def task(meisa_connection, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+def task(task, mocker):
+    """Write the progress whenever it changes."""
     mocker.patch("airflow_provider_meisa.operators.progress._SECONDS", 0.0)
-    return Task
+    return task
 
 
 def states(ours):
@@ -149,7 +150,7 @@ def test_a_preview_has_no_progress(task):
 
 def test_while_only_figures_change_it_is_written_every_two_seconds():
     now = [0.0]
-    state = TaskState()
+    state = FakeTaskState()
     progress = Progress(state, {}, clock=lambda: now[0])
     for _ in range(100):
         now[0] += 0.1
@@ -162,14 +163,8 @@ def test_while_only_figures_change_it_is_written_every_two_seconds():
 
 
 def test_that_it_cannot_be_written_does_not_fail_the_run(task, caplog):
-    class Unwritable(TaskState):
-        def set(self, key, value, *, retention=None):
-            if key == KEY:
-                raise RuntimeError("API_SERVER_ERROR")
-            super().set(key, value, retention=retention)
-
     ours = task(PEOPLE[:600])
-    ours.state = Unwritable()
+    ours.state = NoProgressTaskState()
     assert ours.run()["counts"]["enrolled"] == 600
     assert "The progress could not be written: RuntimeError" in caplog.text
 

@@ -11,27 +11,12 @@ import pytest
 from airflow.sdk import DAG, task
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from tests.support.people import people
+from tests.support.sent import times_enrolled
 
-PEOPLE = [f"hush{number}@private.example" for number in range(1200)]
+PEOPLE = people(1200, domain="private.example")
 AGAIN = {"retries": 1, "retry_delay": timedelta(0)}
 numbers = itertools.count()
-
-
-def sent(sandbox):
-    return [
-        address
-        for request in sandbox.requests()
-        if request["path"].endswith("bulk-enroll/")
-        for address in request["addresses"]
-    ]
-
-
-def enrolled(sandbox):
-    return {row["email"] for row in sandbox.enrollments("onboarding")}
-
-
-def counts(summary):
-    return {verdict: count for verdict, count in summary["counts"].items() if count}
 
 
 @pytest.fixture
@@ -91,8 +76,8 @@ def mapped_pages(size):
 def test_pages_of_other_tasks_are_enrolled_whole(enroll_output, meisa_sandbox, make, total):
     ran = enroll_output(make)
     assert ran.states["task"] == "success"
-    assert counts(ran.xcom("task")) == {"enrolled": total}
-    assert enrolled(meisa_sandbox) == set(PEOPLE[:total])
+    assert ran.counts() == {"enrolled": total}
+    assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE[:total], 1)
 
 
 def test_pages_are_logged_once_without_addresses(enroll_output, everything_written):
@@ -101,7 +86,7 @@ def test_pages_are_logged_once_without_addresses(enroll_output, everything_writt
     assert written.count("emails: 3 lists read as one of 6 rows") == written.count(
         "Enrolling into onboarding"
     )
-    assert "hush" not in written
+    assert "private.example" not in written
 
 
 FRAME = pd.DataFrame({"id": [1, 2, 3], "email": PEOPLE[:3]})
@@ -126,8 +111,8 @@ FRAME = pd.DataFrame({"id": [1, 2, 3], "email": PEOPLE[:3]})
 def test_tables_records_and_bytes_are_enrolled(bulk, meisa_sandbox, emails, arguments):
     ran = bulk(emails, **arguments)
     assert ran.state == "success"
-    assert counts(ran.xcom("task")) == {"enrolled": 3}
-    assert enrolled(meisa_sandbox) == set(PEOPLE[:3])
+    assert ran.counts() == {"enrolled": 3}
+    assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE[:3], 1)
 
 
 def test_a_frame_of_another_task_is_enrolled(enroll_output, meisa_sandbox):
@@ -136,8 +121,8 @@ def test_a_frame_of_another_task_is_enrolled(enroll_output, meisa_sandbox):
         return FRAME
 
     ran = enroll_output(frame)
-    assert counts(ran.xcom("task")) == {"enrolled": 3}
-    assert enrolled(meisa_sandbox) == set(PEOPLE[:3])
+    assert ran.counts() == {"enrolled": 3}
+    assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE[:3], 1)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +151,10 @@ def test_a_wrong_shape_fails_before_the_first_request(
     ran = bulk(emails, preview=preview, skip_suppressed=True, max_contacts=5000, **AGAIN)
     assert ran.state == "failed"
     assert meisa_sandbox.requests() == []
-    assert enrolled(meisa_sandbox) == set()
+    assert times_enrolled(meisa_sandbox) == {}
     written = everything_written()
     assert said in written
-    assert "hush" not in written
+    assert "private.example" not in written
 
 
 def test_a_wrong_value_late_in_a_stream_stops_before_the_first_request(bulk, meisa_sandbox):
@@ -180,7 +165,7 @@ def test_a_wrong_value_late_in_a_stream_stops_before_the_first_request(bulk, mei
 def test_missing_values_stay_rows_without_an_address(bulk):
     ran = bulk([*PEOPLE[:3], None, float("nan")])
     assert ran.state == "success"
-    assert counts(ran.xcom("task")) == {"enrolled": 3, "invalid": 2}
+    assert ran.counts() == {"enrolled": 3, "invalid": 2}
 
 
 @pytest.mark.parametrize(
@@ -199,5 +184,5 @@ def test_missing_values_stay_rows_without_an_address(bulk):
 def test_one_contact_is_read_or_refused(run_task, meisa_sandbox, everything_written, contact, state, said):
     ran = run_task(MeisaEnrollOperator, contact_email=contact, sequence_slug="onboarding")
     assert ran.state == state
-    assert enrolled(meisa_sandbox) == ({PEOPLE[0]} if state == "success" else set())
+    assert times_enrolled(meisa_sandbox) == ({PEOPLE[0]: 1} if state == "success" else {})
     assert said in everything_written()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from clerks import AuthManager
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from airflow_provider_meisa.plugins.figures import Figures, ask_meisa
 from airflow_provider_meisa.plugins.meisa import MeisaPlugin
 from airflow_provider_meisa.plugins.recent import Recent
+from tests.plugins.clerks import AuthManager
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 from airflow.api_fastapi.core_api.security import get_user
-from clerks import HIDDEN
 from fastapi.routing import APIRoute
 from starlette.routing import Mount
-from traces import Traces
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.plugins.app import make_app
 from airflow_provider_meisa.plugins.meisa import MeisaPlugin
+from tests.plugins.clerks import HIDDEN
+from tests.plugins.traces import Traces
 
 ROUTES = [route for route in make_app().routes if not isinstance(route, Mount)]
 SUMMARY = {"sequence_slug": "onboarding", "counts": {"enrolled": 2}, "meisa_conn_id": "meisa_default"}

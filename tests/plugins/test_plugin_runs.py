@@ -3,13 +3,13 @@
 from datetime import UTC, datetime
 
 import pytest
-from traces import Traces
 
 from airflow_provider_meisa.links.meisa import XCOM_KEY
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.plugins.recent import KEEP, Recent
 from airflow_provider_meisa.plugins.runs import LINK_KEY
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
+from tests.plugins.traces import Traces
 
 PROGRESS = {
     "sequence_slug": "onboarding",

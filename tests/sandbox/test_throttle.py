@@ -6,14 +6,7 @@ import pytest
 
 from airflow_provider_meisa.sandbox.server import Sandbox
 from airflow_provider_meisa.sandbox.throttle import Throttle, Window, parse_rate_limits
-
-
-class Clock:
-    def __init__(self):
-        self.time = 1000.0
-
-    def __call__(self):
-        return self.time
+from tests.support.clock import Clock
 
 
 @pytest.mark.parametrize(
@@ -44,10 +37,10 @@ def test_a_window_slides():
     clock = Clock()
     throttle = Throttle([Window(2, 10)], clock)
     assert throttle.admit("k") == 0
-    clock.time += 4
+    clock.now += 4
     assert throttle.admit("k") == 0
     assert throttle.admit("k") == 6
-    clock.time += 6
+    clock.now += 6
     assert throttle.admit("k") == 0
     assert throttle.admit("k") == 4
 
@@ -57,9 +50,9 @@ def test_a_window_does_not_count_the_calls_it_refuses():
     throttle = Throttle([Window(1, 10)], clock)
     throttle.admit("k")
     for _ in range(9):
-        clock.time += 1
+        clock.now += 1
         assert throttle.admit("k") > 0
-    clock.time += 1
+    clock.now += 1
     assert throttle.admit("k") == 0
 
 
@@ -67,7 +60,7 @@ def test_all_windows_hold_at_once_and_the_longest_wait_is_told():
     clock = Clock()
     throttle = Throttle([Window(2, 10), Window(3, 100)], clock)
     assert [throttle.admit("k") for _ in range(2)] == [0, 0]
-    clock.time += 10
+    clock.now += 10
     assert [throttle.admit("k") for _ in range(2)] == [0, 90]
 
 
@@ -75,7 +68,7 @@ def test_a_call_that_one_window_refuses_is_counted_by_the_others():
     clock = Clock()
     throttle = Throttle([Window(2, 10), Window(3, 100)], clock)
     assert [throttle.admit("k") for _ in range(3)] == [0, 0, 10]
-    clock.time += 10
+    clock.now += 10
     assert throttle.admit("k") == 90
 
 
@@ -96,14 +89,14 @@ def test_over_the_limit_the_answer_says_when_to_come_back(tmp_path, caller_of):
     with Sandbox(tmp_path / "s.db", rate_limits="2/minute", clock=clock) as sandbox:
         live = caller_of(sandbox)
         assert [live.get("/ping/").status_code for _ in range(2)] == [200, 200]
-        clock.time += 0.5
+        clock.now += 0.5
         refused = live.get("/ping/")
         assert refused.status_code == 429
         assert refused.headers["Retry-After"] == "60"
         assert refused.json()["detail"].endswith("available in 60 seconds.")
-        clock.time += 58.6
+        clock.now += 58.6
         assert live.get("/ping/").json()["detail"].endswith("available in 1 second.")
         assert caller_of(sandbox, "unknown").get("/ping/").status_code == 401
-        clock.time += 1
+        clock.now += 1
         assert live.get("/ping/").status_code == 200
         assert sandbox.summary()["requests"] == {"200": 3, "401": 1, "429": 2}

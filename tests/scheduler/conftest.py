@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from airflow_at_work import AirflowAtWork
+
+from tests.support.airflow_processes import AirflowAtWork
 
 DAGS = '''
 """Enrollments that meet trouble."""

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from airflow_at_work import until
+
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -20,7 +21,7 @@ def test_a_dag_that_is_scheduled_on_a_sequence_runs_after_the_enrollment_and_rea
     file = tmp_path / "signups.csv"
     file.write_text("email\n" + "".join(f"person{n}@example.com\n" for n in range(600)) + "broken\n")
     for dag in ("enroll_signups", "after_enrollment"):
-        until(lambda dag=dag: scene.airflow._ask("GET", f"dags/{dag}").ok, f"the DAG {dag} is known")
+        wait_until(lambda dag=dag: scene.airflow._ask("GET", f"dags/{dag}").ok, f"the DAG {dag} is known")
         ask(scene, "PATCH", f"dags/{dag}", json={"is_paused": False})
     assert ask(scene, "GET", "dags/after_enrollment/dagRuns")["dag_runs"] == []
 
@@ -31,7 +32,7 @@ def test_a_dag_that_is_scheduled_on_a_sequence_runs_after_the_enrollment_and_rea
         runs = ask(scene, "GET", "dags/after_enrollment/dagRuns")["dag_runs"]
         return [run for run in runs if run["state"] in {"success", "failed"}]
 
-    (run,) = until(ended, "the run that waited has ended", within=120, every=0.5)
+    (run,) = wait_until(ended, "the run that waited has ended", within=120, every=0.5)
     assert (run["state"], run["run_type"]) == ("success", "asset_triggered")
     path = f"dags/after_enrollment/dagRuns/{run['dag_run_id']}/taskInstances/report/xcomEntries/return_value"
     said = ask(scene, "GET", path, params={"deserialize": "true"})["value"]

@@ -6,15 +6,13 @@ import signal
 from collections import Counter
 
 import pytest
-from airflow_at_work import until
+
+from tests.support.sent import bulk_requests
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
 IN_FLIGHT = 4
-
-
-def bulk_requests(sandbox):
-    return [request for request in sandbox.requests() if request["path"].endswith("bulk-enroll/")]
 
 
 def people(number):
@@ -37,7 +35,7 @@ def assert_everybody_is_in_once(scene, name, number):
 def test_a_task_that_is_killed_amid_40_batches_sends_again_only_what_was_in_flight(scene, record_property):
     sandbox, airflow = scene.sandboxes["killed"], scene.airflow
     run = airflow.trigger("killed")
-    until(lambda: len(bulk_requests(sandbox)) >= 15, "15 batches have come in", every=0.02)
+    wait_until(lambda: len(bulk_requests(sandbox)) >= 15, "15 batches have come in", every=0.02)
     (pid,) = airflow.task_processes()
     os.kill(pid, signal.SIGKILL)
     assert airflow.ended("killed", run) == "success"
@@ -62,10 +60,10 @@ def test_a_task_that_is_killed_amid_40_batches_sends_again_only_what_was_in_flig
 def test_a_triggerer_that_is_killed_while_a_task_is_deferred_costs_nothing_but_time(scene):
     sandbox, airflow = scene.sandboxes["limited"], scene.airflow
     run = airflow.trigger("limited")
-    until(lambda: airflow.task("limited", run)["state"] == "deferred", "the task is deferred", every=0.2)
+    wait_until(lambda: airflow.task("limited", run)["state"] == "deferred", "the task is deferred", every=0.2)
     sent = len(bulk_requests(sandbox))
     airflow.kill_component("triggerer")
-    until(lambda: not airflow.task_processes(), "the worker slot is free")
+    wait_until(lambda: not airflow.task_processes(), "the worker slot is free")
     assert airflow.pool()["running_slots"] == 0
     assert airflow.pool()["deferred_slots"] == 1
     assert 0 < sent == len(bulk_requests(sandbox)) < 5
@@ -102,9 +100,9 @@ def test_a_task_that_a_person_sets_to_failed_stops_sending_and_goes_on_when_it_i
 ):
     sandbox, airflow = scene.sandboxes["stopped"], scene.airflow
     run = airflow.trigger("stopped")
-    until(lambda: len(bulk_requests(sandbox)) >= 3, "3 batches have come in", every=0.02)
+    wait_until(lambda: len(bulk_requests(sandbox)) >= 3, "3 batches have come in", every=0.02)
     airflow.set_failed("stopped", run)
-    until(lambda: not airflow.task_processes(), "its process has ended", within=30)
+    wait_until(lambda: not airflow.task_processes(), "its process has ended", within=30)
     sent = len(bulk_requests(sandbox))
     assert sent < 16
     airflow.clear("stopped", run)
@@ -123,7 +121,7 @@ def test_a_task_that_is_cleared_after_its_success_begins_anew(scene):
     run = airflow.trigger("calm")
     assert airflow.ended("calm", run) == "success"
     airflow.clear("calm", run)
-    until(lambda: airflow.task("calm", run)["try_number"] == 2, "the second try has begun")
+    wait_until(lambda: airflow.task("calm", run)["try_number"] == 2, "the second try has begun")
     assert airflow.ended("calm", run) == "success"
 
     assert len(bulk_requests(sandbox)) == 6

@@ -8,7 +8,8 @@ import stat
 from contextlib import closing
 
 import pytest
-from postgres_on_loopback import postgres_on_loopback
+
+from tests.support.postgres import postgres_on_loopback
 
 
 class Sqlite:

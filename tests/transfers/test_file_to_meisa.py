@@ -14,6 +14,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableE
 from airflow_provider_meisa.operators.location import locate
 from airflow_provider_meisa.transfers.file_formats import read_addresses
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from tests.support.sent import addresses_sent
 
 PEOPLE = ["ada@example.com", "grace@example.com", "ünïcode@example.com"]
 
@@ -24,19 +25,6 @@ def enroll(run_task):
         return run_task(FileToMeisaOperator, path=str(path), sequence_slug="onboarding", **arguments)
 
     return run
-
-
-def counts(ran):
-    return {verdict: count for verdict, count in ran.xcom("task")["counts"].items() if count}
-
-
-def sent(sandbox):
-    return [
-        address
-        for request in sandbox.requests()
-        if request["path"].endswith("bulk-enroll/")
-        for address in request["addresses"]
-    ]
 
 
 def read(path, *, file_format=None, column=None, encoding="utf-8-sig"):
@@ -78,8 +66,8 @@ def test_everybody_in_a_file_is_read_in_its_order(file, name, mark, ending):
 def test_everybody_in_a_file_is_enrolled(enroll, file, meisa_sandbox, name):
     ran = enroll(file(name, CONTENTS[name.removesuffix(".gz")]))
     assert ran.state == "success"
-    assert counts(ran) == {"enrolled": 2, "invalid": 1}  # Meisa takes ASCII alone
-    assert sent(meisa_sandbox) == PEOPLE
+    assert ran.counts() == {"enrolled": 2, "invalid": 1}  # Meisa takes ASCII alone
+    assert addresses_sent(meisa_sandbox) == PEOPLE
 
 
 @pytest.fixture
@@ -97,7 +85,7 @@ def parquet(tmp_path):
 
 def test_parquet_is_read_by_the_name_or_the_number_of_its_column(enroll, parquet, meisa_sandbox):
     path = parquet(id=[1, 2, 3], email=[PEOPLE[0], None, PEOPLE[1]])
-    assert counts(enroll(path)) == {"enrolled": 2, "invalid": 1}
+    assert enroll(path).counts() == {"enrolled": 2, "invalid": 1}
     assert read(path, column=1) == read(path, column="Email") == [PEOPLE[0], None, PEOPLE[1]]
 
 
@@ -133,7 +121,7 @@ def test_the_format_may_be_said_where_the_name_does_not(file):
 def test_an_unknown_format_is_refused(enroll, file, everything_written, meisa_sandbox, name, chosen):
     assert enroll(file(name, CONTENTS["people.csv"]), format=chosen).state == "failed"
     assert "format must be one of: csv, tsv, jsonl, lines, parquet" in everything_written()
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
 
 
 def test_a_numbered_column_means_a_file_without_a_header(file):
@@ -148,7 +136,7 @@ def test_another_encoding_may_be_given(file):
 def test_a_path_may_be_a_template_and_a_uri(enroll, file, meisa_sandbox):
     path = file("people-7.txt", "ada@example.com\n")
     template = f"file://{path.parent}/people-{{{{ params.number }}}}.txt"
-    assert counts(enroll(template, params={"number": 7})) == {"enrolled": 1}
+    assert enroll(template, params={"number": 7}).counts() == {"enrolled": 1}
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -161,7 +149,7 @@ def test_a_file_in_an_object_store_is_read_as_a_local_one(memory_store, name, en
 
 def test_a_file_in_an_object_store_is_enrolled(enroll, memory_store):
     memory_store.pipe("/bucket/people.csv", b"email\nada@example.com\n")
-    assert counts(enroll("memory://bucket/people.csv")) == {"enrolled": 1}
+    assert enroll("memory://bucket/people.csv").counts() == {"enrolled": 1}
 
 
 def test_a_missing_file_is_an_ordinary_failure_and_a_retry_may_find_it(enroll, tmp_path, everything_written):
@@ -180,7 +168,7 @@ def test_a_missing_file_is_an_ordinary_failure_and_a_retry_may_find_it(enroll, t
 def test_a_path_that_cannot_be_one_is_refused(enroll, everything_written, meisa_sandbox, path, said):
     assert enroll(path).state == "failed"
     assert said in everything_written()
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
 
 
 def test_a_folder_is_not_a_file(tmp_path):
@@ -222,7 +210,7 @@ def test_a_missing_column_fails_at_once_and_the_message_helps(
     enroll, file, everything_written, meisa_sandbox, name, content, column, said
 ):
     assert enroll(file(name, content), email_column=column, retries=1).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
     assert said in written
     assert "ada@" not in written
@@ -290,7 +278,7 @@ def test_a_damaged_gzip_is_refused(file, name, damage):
 def test_a_record_without_an_address_is_invalid(file, enroll):
     path = file("people.jsonl", '{"email": "ada@example.com"}\n{"id": 2}\n{"email": null}\n7\n["x", "y"]\n')
     ran = enroll(path)
-    assert counts(ran) == {"enrolled": 1, "invalid": 4}
+    assert ran.counts() == {"enrolled": 1, "invalid": 4}
     assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
         "no value (None)",
         "no value (None)",
@@ -310,7 +298,7 @@ def test_neither_addresses_nor_other_columns_are_logged_or_shown(enroll, file, e
         + "".join(f"Secret Name,person{n}@example.com\n" for n in range(700))
         + "Secret Name,broken\n"
     )
-    assert counts(enroll(file("people.csv", content))) == {"enrolled": 700, "invalid": 1}
+    assert enroll(file("people.csv", content)).counts() == {"enrolled": 700, "invalid": 1}
     written = everything_written()
     assert "Secret" not in written
     assert "person1" not in written
@@ -361,6 +349,6 @@ def test_the_example_enrolls_the_file_it_is_given(example, file, meisa_sandbox, 
     path = file("drop.csv.gz", "\n".join(["email", *people]))
     ran = example("file_drop", run_conf={"path": str(path)})
     assert ran.states == {"enroll": state, "report": state}
-    assert sent(meisa_sandbox) == people
+    assert addresses_sent(meisa_sandbox) == people
     if people:
         assert ran.xcom("report") == "2 of 2 enrolled, 0 not an address"

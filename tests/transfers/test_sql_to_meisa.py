@@ -13,9 +13,11 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableE
 from airflow_provider_meisa.transfers.query import database_hook, one_statement, read_column
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 from airflow_provider_meisa.transfers.staged_copy import StagedCopy
+from tests.support.people import people
+from tests.support.sent import addresses_sent
 
 QUERY = "SELECT email FROM contacts ORDER BY id"
-PEOPLE = [f"person{number}@example.com" for number in range(1200)]
+PEOPLE = people(1200)
 
 
 @pytest.fixture
@@ -24,19 +26,6 @@ def enroll(run_task):
         return run_task(SqlToMeisaOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments)
 
     return run
-
-
-def counts(ran):
-    return {verdict: count for verdict, count in ran.xcom("task")["counts"].items() if count}
-
-
-def sent(sandbox):
-    return [
-        address
-        for request in sandbox.requests()
-        if request["path"].endswith("bulk-enroll/")
-        for address in request["addresses"]
-    ]
 
 
 def operator(**arguments):
@@ -57,8 +46,8 @@ def test_everybody_a_query_finds_is_enrolled_in_its_order(enroll, warehouse, mei
     warehouse.fill(PEOPLE)
     ran = enroll()
     assert ran.state == "success"
-    assert counts(ran) == {"enrolled": 1200}
-    assert sent(meisa_sandbox) == PEOPLE
+    assert ran.counts() == {"enrolled": 1200}
+    assert addresses_sent(meisa_sandbox) == PEOPLE
 
 
 def test_what_is_no_address_is_invalid_with_a_reason(enroll, warehouse):
@@ -68,7 +57,7 @@ def test_what_is_no_address_is_invalid_with_a_reason(enroll, warehouse):
         [("ada@example.com",), (None,), (b"x@example.com",), ("x",)],
     )
     ran = enroll("SELECT email FROM contacts")
-    assert counts(ran) == {"enrolled": 2, "invalid": 2}
+    assert ran.counts() == {"enrolled": 2, "invalid": 2}
     assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
         "no value (None)",
         "no @",
@@ -78,7 +67,7 @@ def test_what_is_no_address_is_invalid_with_a_reason(enroll, warehouse):
 @pytest.mark.parametrize("column", [1, "email", "EMAIL"])
 def test_the_column_is_found_by_its_name_or_its_number(enroll, warehouse, column):
     warehouse.fill(PEOPLE[:3])
-    assert counts(enroll("SELECT id, email FROM contacts", email_column=column)) == {"enrolled": 3}
+    assert enroll("SELECT id, email FROM contacts", email_column=column).counts() == {"enrolled": 3}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +83,7 @@ def test_a_missing_column_fails_at_once_and_the_message_helps(
 ):
     warehouse.fill(PEOPLE[:3])
     assert enroll("SELECT id, email FROM contacts", email_column=column).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     assert said in everything_written()
 
 
@@ -125,10 +114,10 @@ def test_parameters_are_rendered_but_never_shown(
     enroll, warehouse, meisa_sandbox, everything_written, sql, parameters
 ):
     warehouse.fill(PEOPLE)
-    assert counts(enroll(sql, parameters=parameters, params={"who": "person7@example.com"})) == {
+    assert enroll(sql, parameters=parameters, params={"who": "person7@example.com"}).counts() == {
         "enrolled": 1
     }
-    assert sent(meisa_sandbox) == ["person7@example.com"]
+    assert addresses_sent(meisa_sandbox) == ["person7@example.com"]
     assert "person7" not in everything_written()
 
 
@@ -142,8 +131,8 @@ def test_an_output_among_the_parameters_makes_its_task_the_upstream_and_reaches_
         since = task(lambda: 1198, task_id="since")()
         enrolling = operator(sql="SELECT email FROM contacts WHERE id > :since", parameters={"since": since})
     assert enrolling.upstream_task_ids == {"since"}
-    assert counts(run(dag)) == {"enrolled": 2}
-    assert sent(meisa_sandbox) == PEOPLE[1198:]
+    assert run(dag).counts() == {"enrolled": 2}
+    assert addresses_sent(meisa_sandbox) == PEOPLE[1198:]
 
 
 def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_path):
@@ -155,7 +144,7 @@ def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_pat
     )
     with DAG("sql_in_a_file", schedule=None, params={"most": 5}, template_searchpath=str(tmp_path)) as dag:
         operator(sql="lapsed.sql")
-    assert counts(run(dag)) == {"enrolled": 5}
+    assert run(dag).counts() == {"enrolled": 5}
 
 
 @pytest.mark.parametrize(
@@ -171,9 +160,9 @@ def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_pat
 def test_what_is_not_one_query_is_refused(enroll, warehouse, meisa_sandbox, everything_written, sql, said):
     warehouse.fill(PEOPLE[:3])
     assert enroll(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     assert said in everything_written()
-    assert counts(enroll("SELECT email FROM contacts WHERE name <> ''")) == {"enrolled": 3}
+    assert enroll("SELECT email FROM contacts WHERE name <> ''").counts() == {"enrolled": 3}
 
 
 def test_one_statement_keeps_its_comments_and_loses_its_semicolon():
@@ -193,7 +182,7 @@ def test_a_connection_that_is_no_database_is_refused(
 ):
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(field))
     assert enroll().state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     assert said in everything_written()
 
 
@@ -210,7 +199,7 @@ def test_a_query_that_the_database_refuses_is_explained_and_may_be_retried(
     warehouse.fill(PEOPLE[:3])
     sql = "SELECT email FROM contcts WHERE email <> 'hidden@example.com'"
     assert enroll(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
     assert "OperationalError: no such table: contcts" in written
 
@@ -255,7 +244,7 @@ def test_a_retry_reads_what_the_first_try_read_although_the_table_has_changed(
 
     ran = enroll(retries=1, retry_delay=timedelta(0), on_retry_callback=between)
     assert ran.state == "success"
-    assert set(sent(meisa_sandbox)) == set(PEOPLE)
+    assert set(addresses_sent(meisa_sandbox)) == set(PEOPLE)
     assert [mode for _, mode in staged] == [0o600, 0o600]
     assert staging() == []
     written = everything_written()
@@ -415,7 +404,7 @@ def test_a_staging_path_that_cannot_be_written_is_named(enroll, warehouse, tmp_p
 def test_the_staging_path_may_be_a_local_folder(enroll, warehouse, tmp_path, staging, monkeypatch, where):
     warehouse.fill(PEOPLE[:5])
     monkeypatch.setattr(SqlToMeisaOperator, "finished", lambda *args: None)
-    assert counts(enroll(staging_path=where.format(path=tmp_path / "own"))) == {"enrolled": 5}
+    assert enroll(staging_path=where.format(path=tmp_path / "own")).counts() == {"enrolled": 5}
     assert staging() == []
     files = list((tmp_path / "own").glob("*/*"))
     assert len(files) == 2
@@ -439,7 +428,7 @@ def test_a_store_that_nothing_installed_reaches_is_refused(
     warehouse.fill(PEOPLE[:5])
     assert enroll(staging_path="nosuchstore://bucket/staged").state == "failed"
     assert "nosuchstore:// cannot be reached" in everything_written()
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
 
 
 def test_200000_rows_take_little_memory(warehouse):
@@ -509,8 +498,10 @@ def test_postgresql_contacts_are_enrolled_with_parameters(driver, postgres, enro
         email_column="email",
         parameters={"least": 300},
     )
-    assert counts(ran) == {"enrolled": 1_200}
-    assert sent(meisa_sandbox) == [f"person{number}@example.com" for number in range(1_500, 300, -1)]
+    assert ran.counts() == {"enrolled": 1_200}
+    assert addresses_sent(meisa_sandbox) == [
+        f"person{number}@example.com" for number in range(1_500, 300, -1)
+    ]
 
 
 def test_postgresql_may_give_dictionaries(driver, postgres):
@@ -543,7 +534,7 @@ def test_a_row_that_fails_the_query_is_not_shown(
     sql = "SELECT CASE WHEN id = {} THEN email::int::text ELSE email END FROM contacts ORDER BY id"
     ran = enroll(sql.format(at), "postgres")
     assert ran.state == "failed"
-    assert sent(meisa_sandbox) == []
+    assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
     assert "22P02" in written
     assert "Secret Name" not in written

@@ -7,36 +7,16 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow.sdk import DAG
 
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from tests.support.people import people
+from tests.support.task import fake_context
 
-PEOPLE = [f"person{number}@example.com" for number in range(1100)]
+PEOPLE = people(1100)
 OTHERS = [f"other{number}@example.com" for number in range(3)]
-
-
-class Ti:
-    """What is asked of a task instance."""
-
-    dag_id, run_id, task_id, map_index, max_tries = "dag", "run", "task", -1, 0
-
-    def xcom_push(self, key, value):
-        pass
-
-
-class State:
-    """The state of a task."""
-
-    def __init__(self):
-        self.values = {}
-
-    def get(self, key, default=None):
-        return self.values.get(key, default)
-
-    def set(self, key, value, *, retention=None):
-        self.values[key] = value
 
 
 @pytest.fixture
 def context():
-    return {"ti": Ti(), "task_state_store": State()}
+    return fake_context()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import asyncio
 import json
-import time
 
 import pytest
 from airflow.sdk.module_loading import import_string
@@ -82,8 +81,7 @@ def test_it_looks_again_after_the_interval(meisa_connection, meisa_sandbox):
     assert asyncio.run(asyncio.wait_for(wait(), 20))["sequences"][0]["slug"] == "winback"
 
 
-def test_those_that_waited_for_a_look_share_its_failure(meisa_connection, meisa_sandbox, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+def test_those_that_waited_for_a_look_share_its_failure(meisa_connection, meisa_sandbox, no_backoff):
     meisa_sandbox.fault("status", status=503, path="/list/", times=None)
 
     async def wait():
@@ -93,15 +91,14 @@ def test_those_that_waited_for_a_look_share_its_failure(meisa_connection, meisa_
     assert len(meisa_sandbox.requests()) == TRIES
 
 
-def test_whoever_comes_after_a_failure_looks_anew(meisa_connection, meisa_sandbox, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=0.0)
+def test_whoever_comes_after_a_failure_looks_anew(meisa_connection, meisa_sandbox, no_backoff):
     meisa_sandbox.fault("status", status=503, path="/list/", times=TRIES)
     assert first_event(trigger(poll_interval=3600))["status"] == "error"
     assert first_event(trigger(poll_interval=3600))["status"] == "ready"
 
 
 def test_one_that_is_cancelled_sends_no_more(meisa_connection, meisa_sandbox, mocker):
-    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=30.0)
+    mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=3600.0)
     meisa_sandbox.fault("status", status=503, path="/list/", times=None)
 
     async def cancel():
@@ -110,7 +107,5 @@ def test_one_that_is_cancelled_sends_no_more(meisa_connection, meisa_sandbox, mo
             await asyncio.sleep(0.01)
         waiting.cancel()
 
-    began = time.monotonic()
     asyncio.run(cancel())
-    assert time.monotonic() - began < 10
     assert len(meisa_sandbox.requests()) == 1

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @contextmanager
-def headless_chromium():
+def headless_chromium() -> Iterator[Browser]:
     """Start the browser, yield it, and close it."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None and not os.environ.get("CI"):

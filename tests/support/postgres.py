@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 
 @contextmanager
-def postgres_on_loopback():
+def postgres_on_loopback() -> Iterator[int]:
     """Make a cluster, start it on a free port, yield the port, and stop and remove it."""
     initdb = _program("initdb")
     if initdb is None and not os.environ.get("CI"):
@@ -23,11 +25,11 @@ def postgres_on_loopback():
     folder = Path(tempfile.mkdtemp(prefix="meisa-postgres-"))
     try:
         # PostgreSQL refuses to run as root.
-        as_owner = []
+        as_owner: list[str] = []
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
             as_owner = ["runuser", "-u", "postgres", "--"]
-        port, log, cluster = _free_port(), folder / "log", folder / "data"
+        port, log, cluster = free_port(), folder / "log", folder / "data"
         control = [*as_owner, str(initdb.parent / "pg_ctl"), "-D", str(cluster), "-w"]
         options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
         subprocess.run(
@@ -64,14 +66,8 @@ def postgres_on_loopback():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _program(name):
+def _program(name: str) -> Path | None:
     """Find a program of PostgreSQL; Debian keeps those of the server off the path."""
     found = shutil.which(name)
     candidates = [Path(found)] if found else sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     return candidates[-1] if candidates else None
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -6,9 +6,12 @@ import contextlib
 import itertools
 import json
 import socket
+import ssl
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.parser import BytesParser
+from typing import BinaryIO, Self, TypeAlias
 
 _TLS_HELLO = b"\x16"
 
@@ -26,22 +29,26 @@ class Received:
 class Line:
     """The connection a play writes to; it is closed when the play is over."""
 
-    def __init__(self, connection, over):
+    def __init__(self, connection: socket.socket, over: threading.Event) -> None:
         self.connection, self._over = connection, over
 
-    def send(self, content):
+    def send(self, content: bytes) -> None:
+        """Send these bytes."""
         self.connection.sendall(content)
 
-    def drip(self, content, *, every):
+    def drip(self, content: Iterable[bytes], *, every: float) -> None:
         """Send piece after piece, with a pause between two, until the server stops."""
         for piece in content:
             self.send(piece)
             if self._over.wait(every):
                 return
 
-    def hold(self):
+    def hold(self) -> None:
         """Say nothing until the server stops."""
         self._over.wait()
+
+
+Play: TypeAlias = bytes | Callable[[Line], object]
 
 
 class RawServer:
@@ -52,25 +59,28 @@ class RawServer:
     :param tls: speak TLS with this context.
     """
 
-    def __init__(self, *plays, tls=None):
+    def __init__(self, *plays: Play, tls: ssl.SSLContext | None = None) -> None:
         self._plays, self._tls = plays, tls
         self._over, self._lock = threading.Event(), threading.Lock()
-        self._open, self._threads = [], []
-        self.received, self.connections = [], 0
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.received: list[Received] = []
+        self.connections = 0
 
-    def will(self, *plays):
+    def will(self, *plays: Play) -> None:
+        """Replace the plays; the requests received before count."""
         self._plays = plays
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self.port: int = self._listener.getsockname()[1]
         scheme = "https" if self._tls else "http"
         self.origin = f"{scheme}://127.0.0.1:{self.port}"
         self.url = f"{self.origin}/api/v1"
         self._start(self._accept)
         return self
 
-    def __exit__(self, *_exception):
+    def __exit__(self, *_exception: object) -> None:
         self._over.set()
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port)).close()  # wakes the listener
@@ -80,12 +90,12 @@ class RawServer:
         for thread in self._threads:
             thread.join()
 
-    def _start(self, work, *arguments):
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _accept(self):
+    def _accept(self) -> None:
         with self._listener:
             while True:
                 connection, _ = self._listener.accept()
@@ -96,13 +106,15 @@ class RawServer:
                 self._open.append(connection)
                 self._start(self._serve, connection)
 
-    def _serve(self, connection):
+    def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), contextlib.ExitStack() as closing:
             closing.enter_context(connection)
             if self._tls:
                 connection = closing.enter_context(self._tls.wrap_socket(connection, server_side=True))
             elif connection.recv(1, socket.MSG_PEEK) == _TLS_HELLO:
-                connection.sendall(self._plays[0])  # as a web server does on a port without TLS
+                play = self._plays[0]
+                assert isinstance(play, bytes), "a client that speaks TLS gets bytes"
+                connection.sendall(play)  # as a web server does on a port without TLS
                 return
             stream = closing.enter_context(connection.makefile("rb"))
             while request := _read(stream):
@@ -115,7 +127,7 @@ class RawServer:
                 connection.sendall(play)
 
 
-def _read(stream):
+def _read(stream: BinaryIO) -> Received | None:
     first = stream.readline().decode("latin-1").split()
     if not first:
         return None
@@ -124,11 +136,11 @@ def _read(stream):
     return Received(first[0], first[1], headers, stream.read(int(headers.get("content-length", 0))))
 
 
-def answer(status, body=b"", **headers):
+def answer(status: int, body: object = b"", **headers: object) -> bytes:
     """Write a whole answer; what is neither bytes nor text becomes JSON."""
     content = body if isinstance(body, bytes | str) else json.dumps(body)
     content = content.encode() if isinstance(content, str) else content
-    named = {
+    named: dict[str, object] = {
         "Content-Length": len(content),
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }

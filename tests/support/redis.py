@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 
 @contextmanager
-def redis_on_loopback(folder):
+def redis_on_loopback(folder: Path) -> Iterator[str]:
     """Start redis-server on a free port, yield its URL, and stop it."""
     program = shutil.which("redis-server")
     if program is None and not os.environ.get("CI"):
         pytest.skip("needs a Redis: install your system's redis-server")
     assert program, "these tests need a Redis: apt-get install redis-server"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
     with subprocess.Popen(
         [program, *options, "--dir", str(folder)], stdout=subprocess.PIPE, text=True
     ) as server:
         try:
+            assert server.stdout
             for line in server.stdout:
                 if "Ready to accept connections" in line:
                     break

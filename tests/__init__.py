@@ -1,0 +1,1 @@
+"""Tests, and under ``support`` what they share."""

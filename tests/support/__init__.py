@@ -1,0 +1,1 @@
+"""What tests share: factories, fakes, servers on loopback, and Airflow in one process or several."""

@@ -1,0 +1,157 @@
+"""A task through all its attempts and deferrals, each with an operator of its own as in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from airflow.exceptions import TaskDeferred
+
+from airflow_provider_meisa.operators.progress import KEY
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+    from airflow.triggers.base import BaseTrigger
+
+
+class TaskInstance(Protocol):
+    """What our operators ask of Airflow's task instance."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    max_tries: int
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Push a value to XCom."""
+
+
+class TaskState(Protocol):
+    """What our operators ask of a task's state store (Airflow 3.3)."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value."""
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep a value."""
+
+
+class FakeTaskState:
+    """The state of a task as Airflow 3.3 keeps it: JSON by key, through attempts, kills and clears.
+
+    `writes` are those of the checkpoint, one of which can be made to fail; `progress` are those of the progress.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.writes: list[Any] = []
+        self.progress: list[Any] = []
+        self.fail_at: int | None = None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what was set last."""
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep a value, if it is JSON."""
+        writes = self.writes if key == "meisa" else self.progress
+        if self.fail_at == len(self.writes) and writes is self.writes:
+            raise RuntimeError("this try is not the task's any more")
+        self.values[key] = json.dumps(value)
+        writes.append(value)
+
+
+class NoProgressTaskState(FakeTaskState):
+    """A state that keeps the checkpoint and refuses the progress."""
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep a value that is not the progress."""
+        if key == KEY:
+            raise RuntimeError("API_SERVER_ERROR")
+        super().set(key, value, retention=retention)
+
+
+class FakeTaskInstance:
+    """A task instance that keeps what it is asked to push to XCom."""
+
+    dag_id: str = "dag"
+    run_id: str = "run"
+    task_id: str = "task"
+    map_index: int = -1
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+        self.max_tries = 0
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep a value, if it is JSON."""
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+def fake_context() -> dict[str, Any]:
+    """Return as much of a task's context as our operators ask for."""
+    return {"ti": FakeTaskInstance(), "task_state_store": FakeTaskState()}
+
+
+class Task:
+    """One task instance: its arguments, and what outlives its processes."""
+
+    def __init__(self, emails: Any = (), **arguments: Any) -> None:
+        self.arguments: dict[str, Any] = {"emails": emails, "sequence_slug": "onboarding", **arguments}
+        self.state = FakeTaskState()
+        self.ti = FakeTaskInstance()
+        self.deferrals: list[Any] = []
+        self.operator: MeisaBulkEnrollOperator | None = None
+
+    def make(self) -> MeisaBulkEnrollOperator:
+        """Make the operator, as each process does."""
+        self.operator = MeisaBulkEnrollOperator(task_id="task", **self.arguments)
+        return self.operator
+
+    def context(self) -> Any:
+        """Return the context of each process."""
+        return {"ti": self.ti, "task_state_store": self.state}
+
+    def run(self, **changes: Any) -> Any:
+        """Run one attempt to its end, through all its deferrals, and return the summary."""
+        self.arguments |= changes
+        stretch: Callable[[], Any] = lambda: self.make().execute(self.context())  # noqa: E731 - replaced below
+        while True:
+            try:
+                return stretch()
+            except TaskDeferred as deferred:
+                stretch = self.after(deferred)
+
+    def clear(self) -> Self:
+        """Do what *Clear* in the UI does: more attempts, and only the XComs are removed."""
+        self.ti.max_tries += 1
+        self.ti.xcoms.clear()
+        return self
+
+    def after(self, deferred: TaskDeferred) -> Callable[[], Any]:
+        """Wait as the triggerer does; return what runs then."""
+        trigger = deferred.trigger
+        self.deferrals.append(trigger)
+        path, arguments = trigger.serialize()
+        assert path.endswith("MeisaQuotaTrigger")
+        again = type(trigger)(**json.loads(json.dumps(arguments)))
+        (event,) = asyncio.run(asyncio.wait_for(_fire(again), 60))
+        return lambda: getattr(self.make(), deferred.method_name)(self.context(), event.payload)
+
+
+async def _fire(trigger: BaseTrigger) -> list[Any]:
+    return [event async for event in trigger.run()]
+
+
+if TYPE_CHECKING:
+    # A fake that no longer fits what it stands for is an error of types. Airflow's own fit as well.
+    _states: Iterable[type[TaskState]] = (
+        FakeTaskState,
+        NoProgressTaskState,
+        TaskStateStoreAccessor,
+    )
+    _instances: Iterable[type[TaskInstance]] = (FakeTaskInstance,)
