@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.api.columns import check_email_column
 from airflow_provider_meisa.api.enrollment import Done
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
 from airflow_provider_meisa.api.outcomes import Tally, Verdict, check_limit, nothing_valid, objections
@@ -84,6 +85,9 @@ class AudienceOperator(LineageMixin, MeisaOperator):
     """
 
     template_fields: Sequence[str] = ("sequence_slug", "outcomes_path", "meisa_conn_id")
+
+    email_column: str | int | None = None
+    """The column of the addresses, where a subclass has such a parameter."""
 
     def __init__(
         self,
@@ -261,6 +265,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         from airflow_provider_meisa.api.sequences import check_slug
 
         check_slug(self.sequence_slug)
+        check_email_column(self.email_column)
         self.check_choice("on_empty", ON_NO)
         self.check_choice("on_nothing_valid", ON_NO)
         self.check_choice("on_ambiguous", ON_AMBIGUOUS)

@@ -1,6 +1,7 @@
 """Inputs of a wrong shape through the front door: read whole, or refused before the first request."""
 
 import itertools
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 from tests.support.people import people
 from tests.support.sent import times_enrolled
 
@@ -160,6 +162,25 @@ def test_a_wrong_shape_fails_before_the_first_request(
 def test_a_wrong_value_late_in_a_stream_stops_before_the_first_request(bulk, meisa_sandbox):
     assert bulk(iter([*PEOPLE, 17]), **AGAIN).state == "failed"
     assert meisa_sandbox.requests() == []
+
+
+@pytest.mark.parametrize("value", [17, ["one"], {"at": "one"}, True])
+def test_a_wrong_value_late_in_a_file_stops_before_its_batch(run_task, meisa_sandbox, tmp_path, value):
+    file = tmp_path / "people.jsonl"
+    file.write_text("".join(json.dumps({"email": one}) + "\n" for one in [*PEOPLE[:600], value]))
+    ran = run_task(FileToMeisaOperator, path=str(file), sequence_slug="onboarding")
+    assert ran.state == "failed"
+    assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE[:500], 1)
+    assert ran.xcom()["complete"] is False
+
+
+@pytest.mark.parametrize("column", [True, "", " ", 1.0, ["email"], b"email"])
+def test_an_unusable_email_column_fails_before_the_first_request(
+    bulk, meisa_sandbox, everything_written, column
+):
+    assert bulk(FRAME, email_column=column).state == "failed"
+    assert meisa_sandbox.requests() == []
+    assert "email_column must be a column's name, its number from 0, or None." in everything_written()
 
 
 def test_missing_values_stay_rows_without_an_address(bulk):
