@@ -1,4 +1,8 @@
-"""A sequence as an asset: one DAG fills it, another one runs when that is done, and reads how many it were."""
+"""A sequence as an asset: one DAG fills it, another one runs when that is done, and reads how many it were.
+
+Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
+Meisa refuses a contact only while active or paused in it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A file of addresses was dropped: its contacts are put into a sequence, and a task looks at the account."""
+"""A file of addresses was dropped: its contacts are put into a sequence, and a task looks at the account.
+
+Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
+Meisa refuses a contact only while active or paused in it.
+"""
 
 from __future__ import annotations
 

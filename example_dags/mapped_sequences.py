@@ -1,4 +1,8 @@
-"""Several sequences, each with contacts of its own: one mapped task a sequence."""
+"""Several sequences, each with contacts of its own: one mapped task a sequence.
+
+Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
+Meisa refuses a contact only while active or paused in it.
+"""
 
 from __future__ import annotations
 

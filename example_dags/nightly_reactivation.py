@@ -1,4 +1,10 @@
-"""Every night: count who would be mailed, let a person approve, enroll them, and look at those who were not."""
+"""Every night: count who would be mailed, let a person approve, enroll them, and look at those who were not.
+
+Each night selects the contacts whose 90th day without a visit fell into its data interval, and no others. Do not
+select everyone who has lapsed: Meisa refuses a contact only while active or paused in the sequence, so a contact who
+has finished it is mailed again. A manual run selects the last full day, which its scheduled run has selected, too. A
+run without a logical date has no data interval, and selects no one.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +21,21 @@ from airflow.providers.common.compat.sdk import (
     dag,
     task,
 )
+from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
 REJECTS = "{{ params.folder }}/{{ run_id }}.jsonl"
+START = "data_interval_start | default(dag_run.run_after, true) | ds"
+END = "data_interval_end | default(dag_run.run_after, true) | ds"
 AUDIENCE: dict[str, Any] = {
     "sequence_slug": "reactivation",
     "conn_id": "warehouse",
-    "sql": "SELECT email FROM contacts WHERE last_seen_days > 90 ORDER BY id",
+    "sql": "SELECT email FROM contacts WHERE last_seen_on >= :first AND last_seen_on < :behind_last ORDER BY id",
+    "parameters": {
+        "first": f"{{{{ macros.ds_add({START}, -90) }}}}",
+        "behind_last": f"{{{{ macros.ds_add({END}, -90) }}}}",
+    },
 }
 
 
@@ -38,9 +51,11 @@ def approval(task_id: str, subject: str) -> BaseOperator:
 
 
 @dag(
-    schedule="@daily",
+    # Not "@daily": on Airflow 3 that gives intervals of no length, and they select no one.
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
+    max_active_runs=1,
     tags=["meisa", "example"],
     params={
         "folder": Param("rejects", type="string", description="Folder for the files of those not enrolled")
@@ -48,7 +63,7 @@ def approval(task_id: str, subject: str) -> BaseOperator:
     doc_md=__doc__,
 )
 def nightly_reactivation() -> None:
-    """Enroll the lapsed contacts of the connection ``warehouse`` into ``reactivation``."""
+    """Enroll the newly lapsed contacts of the connection ``warehouse`` into ``reactivation``."""
     # [START preview]
     preview = SqlToMeisaOperator(task_id="preview", preview=True, **AUDIENCE)
     # [END preview]
@@ -56,7 +71,8 @@ def nightly_reactivation() -> None:
     # [START approval]
     approve = approval(
         "approve",
-        "Mail {{ ti.xcom_pull('preview')['to_send'] }} contacts in {{ ti.xcom_pull('preview')['requests'] }} requests?",
+        "Mail {{ ti.xcom_pull('preview')['to_send'] }} contacts in {{ ti.xcom_pull('preview')['requests'] }} requests? "
+        f"Their 90th day without a visit was from {{{{ {START} }}}} until before {{{{ {END} }}}}.",
     )
     # [END approval]
 

@@ -1,4 +1,8 @@
-"""A function says who, and its task enrolls them: for what is easier said in Python than in SQL."""
+"""A function says who, and its task enrolls them: for what is easier said in Python than in SQL.
+
+Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
+Meisa refuses a contact only while active or paused in it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Contacts of a warehouse are put into a sequence: wait for it, read them, enroll them, look at the account."""
+"""Contacts of a warehouse are put into a sequence: wait for it, read them, enroll them, look at the account.
+
+Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
+Meisa refuses a contact only while active or paused in it.
+"""
 
 from __future__ import annotations
 

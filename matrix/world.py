@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,17 @@ def fill(folder: Path) -> None:
         (folder / "orders" / f"{buyer}.json").write_text(json.dumps(order))
     for name, people in {"dropped.csv": _DROPPED, "signups.csv": _SIGNED_UP}.items():
         (folder / name).write_text("\n".join(["email", *people]) + "\n")
-    rows = [(person, 180) for person in (*_LAPSED, "unsubscribed@example.com", "broken")]
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    lapsed = (91, (yesterday - timedelta(days=90)).isoformat())
+    rows = [(person, *lapsed) for person in (*_LAPSED, "unsubscribed@example.com", "broken")]
     with closing(sqlite3.connect(folder / "warehouse.sqlite")) as warehouse, warehouse:
         warehouse.execute(
-            "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER)"
+            "CREATE TABLE contacts "
+            "(id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER, last_seen_on DATE)"
         )
         warehouse.executemany(
-            "INSERT INTO contacts (email, last_seen_days) VALUES (?, ?)",
-            [*rows, ("recent@example.com", 3)],
+            "INSERT INTO contacts (email, last_seen_days, last_seen_on) VALUES (?, ?, ?)",
+            [*rows, ("recent@example.com", 3, (yesterday - timedelta(days=2)).isoformat())],
         )
 
 

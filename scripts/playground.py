@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,10 @@ def environment(home: Path, sandbox_url: str) -> dict[str, str]:
 
 
 def fill_warehouse(home: Path, *, contacts: int) -> list[str]:
-    """Make a warehouse of sample contacts, not all of them in order; return what the example DAG will select."""
+    """Make a warehouse of sample contacts, not all of them in order; return what `warehouse_to_sequence` selects.
+
+    They have lapsed on thirty days up to yesterday, so that a night of `nightly_reactivation` selects some of them.
+    """
     chance = random.Random(20261123)  # noqa: S311 - sample data, the same every time
     people = [
         f"contact{number:05}@example.{chance.choice(('com', 'org', 'net'))}" for number in range(contacts)
@@ -78,17 +82,22 @@ def fill_warehouse(home: Path, *, contacts: int) -> list[str]:
     chance.shuffle(rows)
     with sqlite3.connect(home / "warehouse.sqlite") as warehouse:
         warehouse.execute(
-            "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER)"
+            "CREATE TABLE contacts "
+            "(id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER, last_seen_on DATE)"
         )
         warehouse.executemany(
-            "INSERT INTO contacts (email, last_seen_days) VALUES (?, ?)", [(row, 180) for row in rows]
-        )
-        warehouse.executemany(
-            "INSERT INTO contacts (email, last_seen_days) VALUES (?, ?)",
-            [(f"recent{n}@example.com", 3) for n in range(contacts // 4)],
+            "INSERT INTO contacts (email, last_seen_days, last_seen_on) VALUES (?, ?, ?)",
+            [
+                *(_seen(row, 91 + number % 30) for number, row in enumerate(rows)),
+                *(_seen(f"recent{number}@example.com", 3) for number in range(contacts // 4)),
+            ],
         )
     warehouse.close()
     return rows
+
+
+def _seen(email: str, days: int) -> tuple[str, int, str]:
+    return email, days, (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
 
 
 def fill_sandbox(url: str, people: list[str]) -> None:

@@ -1,23 +1,30 @@
+import itertools
 import json
 import sqlite3
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
+import pendulum
 import pytest
+
+from airflow_provider_meisa.operators.private import revealed
+from tests.support.airflow_process import load_example
 
 
 @pytest.fixture
 def warehouse(tmp_path, monkeypatch):
     path = tmp_path / "warehouse.sqlite"
     connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER)")
+    connection.execute(
+        "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER, last_seen_on DATE)"
+    )
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
 
-    def fill(*addresses, days=180):
+    def fill(*addresses, days=180, seen_on=None):
         connection.executemany(
-            "INSERT INTO contacts (email, last_seen_days) VALUES (?, ?)",
-            [(address, days) for address in addresses],
+            "INSERT INTO contacts (email, last_seen_days, last_seen_on) VALUES (?, ?, ?)",
+            [(address, days, seen_on and seen_on.isoformat()) for address in addresses],
         )
         connection.commit()
 
@@ -141,12 +148,17 @@ def state_of_the_run(ran):
 @pytest.fixture
 def night(example, warehouse, meisa_sandbox, tmp_path):
     """Run the DAG of the night with somebody who answers; give what became of it."""
-    warehouse("ada@example.com", "grace@example.com", "unsubscribed@example.com", "broken")
+    lapsed_that_day = date(2026, 3, 4) - timedelta(days=90)
+    warehouse(
+        "ada@example.com", "grace@example.com", "unsubscribed@example.com", "broken", seen_on=lapsed_that_day
+    )
+    after_midnight = datetime(2026, 3, 5, tzinfo=UTC)
 
-    def run_night(answer, folder=tmp_path):
+    def run_night(answer, folder=tmp_path, logical_date=after_midnight):
+        before = len(meisa_sandbox.enrollments("reactivation"))
         with Person(answer, look=lambda: len(meisa_sandbox.enrollments("reactivation"))) as person:
-            ran = example("nightly_reactivation", run_conf={"folder": str(folder)})
-        assert not person.seen
+            ran = example("nightly_reactivation", run_conf={"folder": str(folder)}, logical_date=logical_date)
+        assert person.seen in (None, before)
         return ran
 
     return run_night
@@ -206,3 +218,91 @@ def test_a_failed_enrollment_makes_the_run_red_and_its_rejects_are_counted_all_t
     assert ran.xcom("rejects").items() > REJECTS.items()
     assert sum(ran.xcom("rejects").values()) == 4
     assert state_of_the_run(ran) == "failed"
+
+
+def lapsing_on(year, month, day):
+    """Return the last visit of a contact whose 90th day without one is that day."""
+    return date(year, month, day) - timedelta(days=90)
+
+
+def times_enrolled(sandbox):
+    return {row["email"]: row["times_enrolled"] for row in sandbox.enrollments("reactivation")}
+
+
+@pytest.mark.timeout(120)
+def test_three_nights_enroll_each_contact_once(night, warehouse, meisa_sandbox):
+    """A contact who has finished in between is not selected again, nor is one who lapsed long ago."""
+    warehouse("second@example.com", seen_on=lapsing_on(2026, 3, 5))
+    warehouse("third@example.com", seen_on=lapsing_on(2026, 3, 6))
+    warehouse("fourth@example.com", seen_on=lapsing_on(2026, 3, 7))
+    warehouse("long-ago@example.com", seen_on=date(2025, 1, 1))
+    warehouse("recent@example.com", days=3, seen_on=date(2026, 3, 1))
+    previews = []
+    for day in (5, 6, 7):
+        ran = night("Approve", logical_date=datetime(2026, 3, day, tzinfo=UTC))
+        assert set(ran.states.values()) == {"success"}
+        previews.append(ran.xcom("preview")["to_send"])
+        meisa_sandbox.seed_enrollments("reactivation", times_enrolled(meisa_sandbox), "completed")
+    assert previews == [2, 1, 1]
+    assert times_enrolled(meisa_sandbox) == dict.fromkeys(
+        ("ada@example.com", "grace@example.com", "second@example.com", "third@example.com"), 1
+    )
+
+
+@pytest.mark.timeout(60)
+def test_a_contact_who_finished_is_mailed_again_if_selected_again(night, meisa_sandbox):
+    """This is why the example selects the newly lapsed only, and what the pages warn of."""
+    night("Approve")
+    meisa_sandbox.seed_enrollments("reactivation", times_enrolled(meisa_sandbox), "completed")
+    night("Approve", logical_date=datetime(2026, 3, 5, 12, tzinfo=UTC))  # as a manual run at noon
+    assert times_enrolled(meisa_sandbox) == {"ada@example.com": 2, "grace@example.com": 2}
+
+
+@pytest.mark.timeout(60)
+def test_a_run_without_data_interval_selects_no_one(night, meisa_sandbox):
+    ran = night("Approve", logical_date=None)
+    assert set(ran.states.values()) == {"success"}
+    assert (ran.xcom("preview")["total"], ran.xcom("enroll")["total"]) == (0, 0)
+    assert meisa_sandbox.enrollments("reactivation") == []
+
+
+def test_scheduled_nights_are_days_without_gap_or_overlap():
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import TimeRestriction
+
+    dag = load_example("nightly_reactivation")
+    assert dag.max_active_runs == 1
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+    within = TimeRestriction(pendulum.datetime(2026, 2, 27), None, catchup=True)
+    last, nights = None, []
+    for _ in range(4):
+        last = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=within).data_interval
+        nights.append((last.start, last.end))
+    days = [pendulum.datetime(2026, 2, 27).add(days=number) for number in range(5)]
+    assert nights == list(itertools.pairwise(days))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "behind_last"),
+    [
+        ("2026-03-04", "2026-03-05", "2025-12-04", "2025-12-05"),
+        ("2026-03-05", "2026-03-06", "2025-12-05", "2025-12-06"),
+        ("2024-03-01", "2024-03-02", "2023-12-02", "2023-12-03"),
+        ("2026-03-04", "2026-03-11", "2025-12-04", "2025-12-11"),
+        ("2026-03-05", "2026-03-05", "2025-12-05", "2025-12-05"),
+    ],
+    ids=["a day", "the day after", "a leap year", "a week", "no length"],
+)
+def test_the_query_selects_half_open_intervals(start, end, first, behind_last):
+    from airflow.sdk.execution_time import macros
+
+    preview = load_example("nightly_reactivation").get_task("preview")
+    preview.render_template_fields(
+        {
+            "data_interval_start": pendulum.parse(start),
+            "data_interval_end": pendulum.parse(end),
+            "dag_run": None,
+            "macros": macros,
+        }
+    )
+    assert revealed(preview.parameters) == {"first": first, "behind_last": behind_last}

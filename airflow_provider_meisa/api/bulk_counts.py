@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.bulk_words import HAPPY, REASONED, Said, settle
+from airflow_provider_meisa.api.outcome_words import HAPPY, REASONED, Said, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,9 +66,12 @@ def _agree(counts: Counts) -> bool:
 
 
 def _without_sums(figures: Mapping[Said, int]) -> dict[Said, int]:
-    """Leave out figures that only sum up others: *success* beside *enrolled*, *skipped* beside its reasons."""
+    """Leave out figures that only sum up others: *success* beside *enrolled*, *skipped* beside its reasons.
+
+    Those of the contacts that were created, too: they are among the enrolled, or are not enrolled.
+    """
     reasoned = [figure for said, figure in figures.items() if said & REASONED]
-    sums = set()
+    sums = {Said.CONTACT}
     if Said.ENROLLED in figures:
         sums.add(Said.YES)
     if reasoned and sum(reasoned) == figures.get(Said.SKIPPED):

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.bulk_words import (
+from airflow_provider_meisa.api.outcome_words import (
+    HAPPY,
     REASONED,
+    UNPROVEN,
     Said,
+    core_of,
+    is_pending,
+    is_plain_no,
     read_flag,
     read_reason,
     read_status,
@@ -40,9 +45,13 @@ _ADDRESS_NAMES = (
     "identifier",
 )
 STATUS_NAMES = squashed("status outcome result state verdict status_code enrollment_status enrolment_status")
-_ERROR_NAMES = squashed("error errors error_message error_code failure_reason")
-REASON_NAMES = _ERROR_NAMES | squashed(
+ERROR_NAMES = squashed("error errors error_message error_code failure_reason")
+REASON_NAMES = ERROR_NAMES | squashed(
     "reason message messages detail details skip_reason skipped_reason reason_code status_message description msg code"
+)
+# Work that is still to be done has a number to ask for it by.
+_JOB_NAMES = squashed(
+    "job job_id task task_id queue_id operation operation_id async_id celery_id status_url poll_url"
 )
 
 
@@ -56,7 +65,8 @@ class Mention:
     def and_(self, other: Mention) -> Mention:
         """Take both together; the reason is that of the less happy."""
         happier, worse = sorted((self, other), key=lambda mention: settle(mention.said))
-        return Mention(self.said | other.said, worse.reason or happier.reason)
+        is_happy = settle(worse.said) & HAPPY
+        return Mention(self.said | other.said, worse.reason or ("" if is_happy else happier.reason))
 
     def conclude(self) -> tuple[Verdict, str]:
         """Give the verdict, and a reason where there is one to give."""
@@ -64,7 +74,9 @@ class Mention:
         verdict = verdict_of(counted)
         reason = "" if squash(self.reason) == squash(verdict) else self.reason
         if counted is Said.SKIPPED:
-            return verdict, f"skipped: {reason}" if reason else "skipped, reason not given"
+            return verdict, "skipped, reason not given"
+        if counted & UNPROVEN:
+            return verdict, f"{reason or 'accepted'}, not reported as enrolled"
         return verdict, reason or self._stock_reason(counted, verdict)
 
     def _stock_reason(self, counted: Said, verdict: Verdict) -> str:
@@ -75,6 +87,14 @@ class Mention:
         if counted is Said.NO:
             return "refused, reason not given"
         return "listed without a status" if verdict is Verdict.UNREPORTED else ""
+
+
+ACCEPTED = Mention(Said.PENDING, "accepted (202)")
+
+
+def names_a_job(name: object, value: object) -> bool:
+    """Say whether a field names work that may still have to be done."""
+    return bool(value) and squash(str(name)) in _JOB_NAMES
 
 
 def address_in(mapping: Mapping[Any, object]) -> str | None:
@@ -120,7 +140,7 @@ def _picker(names: Iterable[object]) -> Callable[[Any], object]:
 def tells(name: str) -> bool:
     """Say whether a field of this name can tell what became of an address."""
     plain = squash(name)
-    return plain in STATUS_NAMES or plain in REASON_NAMES or read_flag(plain, value=True) is not None
+    return plain in STATUS_NAMES or plain in REASON_NAMES or read_flag(name, value=True) is not None
 
 
 def read_value(value: object, under: Mention) -> Mention:
@@ -139,19 +159,27 @@ def read_result(result: Mapping[Any, object], under: Mention) -> Mention:
     said = under.said
     words: list[str] = []
     reasons: list[str] = []
-    for name, value in _fields(result):
-        if name in STATUS_NAMES and isinstance(value, (str, int)):
-            words.append(_word(value))
-        elif name in REASON_NAMES:
-            texts = _texts(value)
+    for plain, name, value in _fields(result):
+        if plain in STATUS_NAMES and isinstance(value, (str, int)):
+            words.append(word_of(value))
+        elif plain in REASON_NAMES:
+            texts = texts_of(value)
             reasons += texts
-            said |= Said.NO if texts and name in _ERROR_NAMES else Said(0)
+            said |= Said.NO if texts and plain in ERROR_NAMES else Said(0)
         elif isinstance(value, int) and value in (0, 1):
             said |= read_flag(name, value=bool(value)) or Said(0)
     for word in words:
         said |= read_status(word)
+    told = Said(0)
     for reason in reasons:
-        said |= read_reason(reason, said)
+        told |= read_reason(reason, said) or (
+            Said.PENDING if is_pending(reason) and not said & Said.ENROLLED else Said(0)
+        )
+    said |= told
+    if reasons and said & Said.SKIPPED and not said & (REASONED | Said.NO) and not told:
+        # Only a skip without a reason has a documented cause.
+        said |= Said.NO
+        reasons = [f"skipped: {reason}" for reason in reasons]
     remarks = [remark for word in words if (remark := telling(word, said))]
     if not said & Said.UNCLEAR:
         remarks = reasons or remarks[:1]
@@ -160,30 +188,37 @@ def read_result(result: Mapping[Any, object], under: Mention) -> Mention:
 
 def telling(word: str, said: Said) -> str:
     """Keep a word that led to no verdict, or that tells more than the verdict it led to, as *bounced* does."""
-    if read_status(word) is Said.UNCLEAR:
+    known = read_status(word)
+    if known & Said.UNCLEAR:
         return scrub(f"status not known: {word}")
     counted = settle(said)
-    return scrub(word) if counted & REASONED and read_status(word) is counted else ""
+    tells_more = counted & (REASONED | UNPROVEN) or (counted is Said.NO and not is_plain_no(word))
+    return scrub(core_of(word)) if tells_more and known & counted else ""
 
 
-def _fields(result: Mapping[Any, object]) -> Iterator[tuple[str, object]]:
-    """Go through the fields of a result, and through a status that is an object itself."""
+def _fields(result: Mapping[Any, object]) -> Iterator[tuple[str, str, object]]:
+    """Go through the fields of a result, and through a status that is an object itself: plain name, name, value."""
     for name, value in result.items():
-        plain = squash(name) if isinstance(name, str) else ""
+        if not isinstance(name, str):
+            continue
+        plain = squash(name)
         if plain in STATUS_NAMES and isinstance(value, dict):
-            yield from ((squash(inner), part) for inner, part in value.items() if isinstance(inner, str))
+            yield from (
+                (squash(inner), inner, part) for inner, part in value.items() if isinstance(inner, str)
+            )
         else:
-            yield plain, value
+            yield plain, name, value
 
 
-def _word(value: str | int) -> str:
+def word_of(value: str | int) -> str:
+    """Write a status as a word."""
     if isinstance(value, str):
         return value
     # Python refuses to spell integers of thousands of digits.
     return str(value) if abs(value) <= _LARGEST_CODE else "a large number"
 
 
-def _texts(value: object) -> list[str]:
+def texts_of(value: object) -> list[str]:
     """Gather the texts of a reason: it may be a string, or a list or an object of strings."""
     parts: Iterable[object] = (value,)
     if isinstance(value, dict):

@@ -21,7 +21,8 @@
     ├── MeisaStoppedError          the task was told to stop; nothing was sent
     └── MeisaUnreadableAnswerError the answer cannot be read: a proxy, or another service
 
-A message carries method, path, status and what to do; never a body, an address or a key.
+A message carries method, path, status and what to do, for a 400, 409 or 422 also what Meisa said; never an address
+or a key.
 """
 
 from __future__ import annotations
@@ -104,12 +105,22 @@ class MeisaInvalidRequestError(MeisaRefusedError):
 
     :param reason: what the answer said, with addresses and keys taken out.
     :param fields: the request's fields that the answer names.
+    :param texts: each sentence of the reason, none of them cut short.
     """
 
-    def __init__(self, message: str, *, status: int, reason: str = "", fields: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        reason: str = "",
+        fields: tuple[str, ...] = (),
+        texts: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, status=status)
         self.reason = reason
         self.fields = fields
+        self.texts = texts
 
 
 class MeisaRateLimitError(MeisaRefusedError):

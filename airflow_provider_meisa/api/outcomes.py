@@ -27,7 +27,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """Refused, with a reason."""
     UNREPORTED = "unreported"
-    """Sent, but the answer does not mention it."""
+    """Sent, but the response does not vouch for it."""
     UNTRIED = "untried"
     """Never sent."""
 

@@ -25,6 +25,21 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.transport import Call
 
 _FIELDS = {"email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"}
+# Parts of a body that repeat the request, or describe the contact or the sequence: their words are not the refusal's.
+_REPEATED = {
+    "sequence_slug",
+    "slug",
+    "sequence_name",
+    "name",
+    "trigger_source",
+    "contact_status",
+    "email_status",
+}
+_REPEATED_WORDS = {"email", "sequence"}
+_FOREIGN = {"request", "input", "params", "body", "sequence", "contact", "user"}
+_DEEPEST, _WIDEST, _MOST_TEXTS = 6, 10, 30
+_SENTENCE_END = re.compile(r"(?<=[.;!?])\s+")
+
 UNTIMELY = {408, 421, 425}
 """What a proxy or load balancer says of the way there, not of the request; it may have forwarded it all the same."""
 
@@ -51,13 +66,16 @@ def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> Me
             )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in UNTIMELY:
         return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.", status=status)
-    fields, reason = _signs(text)
-    named = f" Fields it names: {', '.join(fields)}." if fields else ""
+    fields, texts = _signs(text)
+    reason = scrub("; ".join(texts))
+    remarks = f" Fields it names: {', '.join(fields)}." if fields else ""
+    remarks += f" Meisa said: {reason}" if reason else ""
     return MeisaInvalidRequestError(
-        f"{call}: Meisa does not accept the request ({status}).{named}",
+        f"{call}: Meisa does not accept the request ({status}).{remarks}",
         status=status,
         reason=reason,
         fields=fields,
+        texts=texts,
     )
 
 
@@ -106,18 +124,28 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _signs(text: bytes) -> tuple[tuple[str, ...], str]:
-    """Take from a refusal's body the fields it names and a short reason free of addresses."""
+def _signs(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take from a refusal's body the fields it names and its sentences, free of addresses."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        return (), ""
+        return (), ()
     fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
-    return fields, scrub("; ".join(_strings(body)))
+    sentences = (piece for text in _strings(body)[:_MOST_TEXTS] for piece in _SENTENCE_END.split(text))
+    return fields, tuple(filter(None, map(scrub, sentences)))
 
 
-def _strings(value: object, depth: int = 3) -> list[str]:
+def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
+    """Gather the texts of a body, and the names of what it says is true; not what only repeats the request."""
     if isinstance(value, str):
-        return [value]
-    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [text for item in inner[:10] for text in _strings(item, depth - 1)] if depth else []
+        repeated = name in _REPEATED or (name in _REPEATED_WORDS and " " not in value.strip())
+        return [] if repeated else [value]
+    if value is True:
+        return [name]
+    if name == "metadata":
+        return []  # words about it may repeat it
+    if isinstance(value, dict):
+        inner = [] if name in _FOREIGN else [*value.items()]
+    else:
+        inner = [("", item) for item in value] if isinstance(value, list) else []
+    return [text for key, item in inner[:_WIDEST] for text in _strings(item, key, depth - 1)] if depth else []

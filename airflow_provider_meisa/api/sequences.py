@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
@@ -12,6 +11,7 @@ from typing import NoReturn
 from airflow_provider_meisa.api.account import confirm_environment
 from airflow_provider_meisa.api.bulk_reply import BulkReply, read_bulk_reply
 from airflow_provider_meisa.api.client import MeisaClient
+from airflow_provider_meisa.api.enroll_reply import read_enroll_reply, verdict_of
 from airflow_provider_meisa.api.errors import (
     MeisaError,
     MeisaInputError,
@@ -37,11 +37,6 @@ _ENROLL = Call("POST", "/sequences/enroll/", scope="sequences:enroll", safe=Fals
 _BULK = Call("POST", "/sequences/api/bulk-enroll/", scope="sequences:enroll", safe=False)
 _LIST = Call("GET", "/sequences/api/list/", scope="sequences:read")
 _ENROLLMENTS = Call("GET", "/sequences/api/contact-enrollments/", scope="sequences:read")
-
-_INACTIVE = re.compile(r"\b(not|isn't|must be) (currently )?active\b|\binactive\b", re.IGNORECASE)
-_ALREADY = re.compile(r"\balready\b|\bis (active|paused) in\b|\bduplicate\b", re.IGNORECASE)
-_SUPPRESSED = re.compile(r"unsubscrib|suppress|bounced|complain|opted[ -]?out", re.IGNORECASE)
-_CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +96,7 @@ def enroll(
     """Enroll one contact: ``POST /sequences/enroll/`` (Meisa's page *Sequences*).
 
     That a contact already in the sequence is rejected is documented; with which status and words is not:
-    they are read by their sense.
+    the words must say so (`enroll_reply`).
 
     :param email: the contact; created if Meisa does not know it.
     :param sequence_slug: an active sequence.
@@ -109,7 +104,8 @@ def enroll(
     :param trigger_source: where the enrollment came from.
     :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
     :param resend: whether to send again when the answer was lost.
-    :return: the verdict: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid`` or ``failed``.
+    :return: the verdict: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
+        request was only accepted, ``unreported``.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
     :raises MeisaError: see `errors`.
@@ -134,7 +130,9 @@ def enroll(
         _explain(client, sequence_slug, error)
     except MeisaNotFoundError as error:
         _explain(client, sequence_slug, error)
-    return Outcome(email, Verdict.ENROLLED, BY_US if answer.possibly_repeated else "")
+    verdict, reason = read_enroll_reply(answer.status, answer.body)
+    ours = answer.possibly_repeated and verdict in (Verdict.ENROLLED, Verdict.ALREADY_ENROLLED)
+    return Outcome(email, verdict, BY_US if ours else reason)
 
 
 def bulk_enroll(
@@ -177,7 +175,7 @@ def bulk_enroll(
         answer = client.perform(replace(_BULK, body=body), slot=slot, resend=resend)
     except (MeisaInvalidRequestError, MeisaNotFoundError) as error:
         _explain(client, sequence_slug, error)
-    reply = read_bulk_reply(emails, answer.body)
+    reply = read_bulk_reply(emails, answer.body, status=answer.status)
     if not answer.possibly_repeated:
         return reply
     return replace(reply, outcomes=tuple(possibly_ours(outcome) for outcome in reply.outcomes))
@@ -250,20 +248,6 @@ def check_slug(slug: object) -> None:
         raise MeisaInputError(
             "sequence_slug has white space around it: copy the slug from the Meisa dashboard."
         )
-
-
-def verdict_of(error: MeisaInvalidRequestError) -> Verdict | None:
-    """Say which verdict on the one address a refusal means, or ``None`` if it is about something else."""
-    if _INACTIVE.search(error.reason):
-        return None
-    if _ALREADY.search(error.reason):
-        return Verdict.ALREADY_ENROLLED
-    if _SUPPRESSED.search(error.reason):
-        return Verdict.SUPPRESSED
-    if error.fields == ("email",):
-        return Verdict.INVALID
-    # 409 Conflict without a telling word: the only conflict the page knows is "already in it" (inferred).
-    return Verdict.ALREADY_ENROLLED if error.status == _CONFLICT and not error.fields else None
 
 
 def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNotFoundError:

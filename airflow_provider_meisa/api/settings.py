@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.extras import DEFAULT_TIMEOUT, read_extras
 from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
 
 DEFAULT_BASE_URL = "https://api.meisa.io/api/v1"
 DEFAULT_DASHBOARD_URL = "https://app.meisa.io"
-DEFAULT_TIMEOUT = 30.0
 ENVIRONMENTS = ("live", "test")
 
 _API_PATH = "/api/v1"
@@ -23,8 +23,6 @@ _NO_SCHEMA = (
     f"{DEFAULT_BASE_URL}: in a connection URI, write that as {quote(DEFAULT_BASE_URL, safe='')}."
 )
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
-_TRUE = {"true", "1", "yes", "on"}
-_FALSE = {"false", "0", "no", "off", ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +38,7 @@ class Settings:
     :param allow_http: whether a plain ``http://`` base URL is accepted for a host that is not loopback.
     :param quota_store: where the quota is kept: empty (a file for this host), ``memory`` or ``redis://…``.
     :param dashboard_url: where links from the Airflow UI lead; ``{slug}`` in it stands for the sequence's slug.
+    :param unknown_extras: names of the connection's extras that are not used, for people.
     :raises MeisaInputError: if a value cannot be used.
     """
 
@@ -52,6 +51,7 @@ class Settings:
     allow_http: bool = False
     quota_store: str = field(default="", repr=False)
     dashboard_url: str = DEFAULT_DASHBOARD_URL
+    unknown_extras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_key(self.api_key)
@@ -73,20 +73,21 @@ class Settings:
         :param schema: ``http`` or ``https``, where the base URL has no scheme.
         :param password: the API key.
         :param extra: the other fields, as text or as JSON values.
-        :raises MeisaInputError: if a value cannot be used; the message names the field.
+        :raises MeisaInputError: if a value cannot be used, or an extra that is not known may stand for one that keeps
+            mail, the key or the rate limits safe; the message names the field.
         """
+        extras = read_extras(extra)
         return cls(
             api_key=(password or "").strip(),
             base_url=base_url_of(host, port, schema),
-            limits=parse_limits(_text(extra, "rate_limits"))
-            if _text(extra, "rate_limits")
-            else DEFAULT_LIMITS,
-            timeout=_seconds(extra, "timeout", DEFAULT_TIMEOUT),
-            environment=_text(extra, "environment").lower(),
-            allow_override_unsubscribe=_flag(extra, "allow_override_unsubscribe"),
-            allow_http=_flag(extra, "allow_http"),
-            quota_store=_text(extra, "quota_store"),
-            dashboard_url=_text(extra, "dashboard_url") or DEFAULT_DASHBOARD_URL,
+            limits=_limits(extras.rate_limits),
+            timeout=extras.timeout,
+            environment=extras.environment,
+            allow_override_unsubscribe=extras.allow_override_unsubscribe,
+            allow_http=extras.allow_http,
+            quota_store=extras.quota_store,
+            dashboard_url=extras.dashboard_url or DEFAULT_DASHBOARD_URL,
+            unknown_extras=extras.unknown,
         )
 
     def dashboard_link(self, slug: str) -> str:
@@ -122,6 +123,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _limits(text: str) -> tuple[Limit, ...]:
+    try:
+        return parse_limits(text) if text else DEFAULT_LIMITS
+    except MeisaInputError as error:
+        raise MeisaInputError(f"rate_limits: {error}") from error
 
 
 def _check_key(key: str) -> None:
@@ -166,25 +174,3 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         raise MeisaInputError(_NO_BASE_URL) from None
     return parts
-
-
-def _text(extra: Mapping[str, object], name: str) -> str:
-    value = extra.get(name)
-    return "" if value is None else str(value).strip()
-
-
-def _seconds(extra: Mapping[str, object], name: str, default: float) -> float:
-    text = _text(extra, name)
-    try:
-        return float(text) if text else default
-    except ValueError:
-        raise MeisaInputError(f"The extra {name} must be a number of seconds.") from None
-
-
-def _flag(extra: Mapping[str, object], name: str) -> bool:
-    text = _text(extra, name).lower()
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise MeisaInputError(f"The extra {name} must be true or false.")

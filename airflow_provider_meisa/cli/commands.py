@@ -69,6 +69,11 @@ def column(text: str) -> str | int:
     return int(text) if text.isdecimal() else text
 
 
+def delimiter(text: str) -> str:
+    r"""Read what stands between cells; a tab may be spelled ``\t``."""
+    return "\t" if text == r"\t" else text
+
+
 def _argument(*flags: str, **options: Any) -> Argument:
     return Argument(flags, options)
 
@@ -95,9 +100,8 @@ _AUDIENCE = (
     _argument("--sequence", help="slug of an active sequence", required=True, metavar="SLUG"),
     _argument(
         "--column",
-        help="name of the column, or its number from 0 (default: email)",
+        help="name of the column, or its number from 0 (default: the only one, or email)",
         type=column,
-        default="email",
     ),
     _argument(
         "--format",
@@ -106,6 +110,18 @@ _AUDIENCE = (
         metavar="FORMAT",
     ),
     _argument("--encoding", help="of text, such as cp1252 (default: UTF-8)", default="utf-8-sig"),
+    _argument(
+        "--delimiter",
+        help="between the cells of CSV or TSV, such as ; or \\t (default: what the first line says)",
+        type=delimiter,
+        metavar="CHARACTER",
+    ),
+    _argument(
+        "--quoting",
+        help="standard, multiline or none: whether quotes enclose cells (default: standard in CSV, none in TSV)",
+        choices=("standard", "multiline", "none"),
+        metavar="QUOTING",
+    ),
 )
 
 SANDBOX = (

@@ -16,7 +16,7 @@ from airflow_provider_meisa.api.quota import Slot
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Answer, Call
 from airflow_provider_meisa.cli.sentences import say, say_wait
-from airflow_provider_meisa.hooks.meisa import MeisaHook
+from airflow_provider_meisa.hooks.meisa import MeisaHook, warn_of_unknown_extras
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ def settings_of(conn_id: str) -> Settings:
         ) from error
     except AirflowException as error:  # of a field; the message names it
         raise MeisaInputError(str(error)) from error
+    warn_of_unknown_extras(conn_id, found[0])  # which was not to be seen before
     return found[0]
 
 

@@ -39,7 +39,12 @@ def addresses(options: Namespace) -> Iterator[object]:
     :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
     """
     return read_addresses(
-        locate(options.path), file_format=options.format, column=options.column, encoding=options.encoding
+        locate(options.path),
+        file_format=options.format,
+        column=options.column,
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+        quoting=options.quoting,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook, mask_secret
 
 from airflow_provider_meisa.api import errors
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.outcomes import Outcome
     from airflow_provider_meisa.api.sequences import ContactEnrollments, SequenceInfo
     from airflow_provider_meisa.api.settings import Settings
+
+log = logging.getLogger("airflow.task.meisa")
 
 _FINAL = (
     errors.MeisaInputError,
@@ -89,8 +92,9 @@ class MeisaHook(BaseHook):
         :raises AirflowFailException: if the connection's fields cannot be used; the message names the field.
         """
         if self._client is None:
-            connection = self.get_connection(self.meisa_conn_id)
-            self._client = self._make_client(connection, connection.extra_dejson)
+            with _readable(self.meisa_conn_id):
+                connection = self.get_connection(self.meisa_conn_id)
+            self._client = self._make_client(connection)
         return self._client
 
     async def get_async_conn(self) -> MeisaClient:
@@ -101,18 +105,19 @@ class MeisaHook(BaseHook):
         if self._client is None:
             from asgiref.sync import sync_to_async
 
-            connection = await get_async_connection(self.meisa_conn_id, hook=self)
-            extra = await get_async_extra_dejson(connection)
+            with _readable(self.meisa_conn_id):
+                connection = await get_async_connection(self.meisa_conn_id, hook=self)
             # It masks the key, which the triggerer of Airflow 3.0 refuses on the event loop.
-            self._client = await sync_to_async(self._make_client)(connection, extra)
+            self._client = await sync_to_async(self._make_client)(connection)
         return self._client
 
-    def _make_client(self, connection: Connection, extra: Mapping[str, object]) -> MeisaClient:
+    def _make_client(self, connection: Connection) -> MeisaClient:
         from airflow_provider_meisa.api.client import MeisaClient
 
-        settings = _settings(connection, extra)
-        with airflow_failures():
-            return MeisaClient(settings, max_wait=self.max_wait)
+        with airflow_failures(), _named(self.meisa_conn_id):
+            client = MeisaClient(_settings(connection), max_wait=self.max_wait)
+        warn_of_unknown_extras(self.meisa_conn_id, client.settings)
+        return client
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask ``/ping/`` what the key is and may do, for the *Test* button and ``airflow connections test``.
@@ -132,7 +137,7 @@ class MeisaHook(BaseHook):
                 f"The connection says environment {wanted}, but the API key is of "
                 f"{key.environment or 'an unknown one'}. Change the key or the extra environment."
             )
-        return True, _introduce(key)
+        return True, _introduce(key) + _unused(client.settings)
 
     def enroll(
         self,
@@ -150,7 +155,8 @@ class MeisaHook(BaseHook):
         :param metadata: data attached to the enrollment, plain JSON.
         :param trigger_source: label for where the enrollment came from.
         :param override_unsubscribe: enroll even if suppressed; needs the connection's opt-in.
-        :return: the verdict ``enrolled``, ``already_enrolled``, ``suppressed`` or ``invalid``, and its reason.
+        :return: the verdict and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
+            or, where the request was only accepted, ``unreported``.
         :raises AirflowFailException: for what a retry cannot mend.
         :raises AirflowException: for the rest.
         """
@@ -263,21 +269,74 @@ def _form_field(spec: dict[str, Any]) -> Any:
     return StringField(**about, validators=[any_of(schema["enum"])] if "enum" in schema else [])
 
 
-def _settings(connection: Connection, extra: Mapping[str, object]) -> Settings:
+@contextmanager
+def _readable(conn_id: str) -> Iterator[None]:
+    """Refuse a connection that Airflow itself cannot read: below 3.3 its class refuses an extra that is no object."""
+    try:
+        yield
+    except ValueError as error:
+        # No "from error": it may quote the connection.
+        raise AirflowFailException(
+            f"Airflow cannot read the connection {conn_id} ({type(error).__name__}). See that its extra is a JSON "
+            "object, and its port a number."
+        ) from None
+
+
+@contextmanager
+def _named(conn_id: str) -> Iterator[None]:
+    """Put the connection's id before what is wrong with one of its fields."""
+    try:
+        yield
+    except errors.MeisaInputError as error:
+        raise errors.MeisaInputError(f"Connection {conn_id}: {error}") from error
+
+
+def _settings(connection: Connection) -> Settings:
+    """Read a connection; whatever of it is secret is masked before anything is checked."""
+    from airflow_provider_meisa.api.extras import decode_extra
     from airflow_provider_meisa.api.quota_stores import passwords_in
     from airflow_provider_meisa.api.settings import Settings
 
     password = (connection.password or "").strip()
-    for secret in {password, *passwords_in(str(extra.get("quota_store") or ""))} - {""}:
+    _mask(password)
+    extra = decode_extra(
+        connection.extra
+    )  # not `extra_dejson`, which takes what is not JSON for no extra at all
+    mask_secret(extra)
+    for value in extra.values():
+        _mask(*(passwords_in(value) if isinstance(value, str) else ()))
+    return Settings.from_connection(
+        host=connection.host or "",
+        port=connection.port,
+        schema=connection.schema or "",
+        password=password,
+        extra=extra,
+    )
+
+
+def _mask(*secrets: str) -> None:
+    for secret in filter(None, secrets):
         mask_secret(secret)
-    with airflow_failures():
-        return Settings.from_connection(
-            host=connection.host or "",
-            port=connection.port,
-            schema=connection.schema or "",
-            password=password,
-            extra=extra,
-        )
+
+
+_warned: set[tuple[str, tuple[str, ...]]] = set()
+
+
+def warn_of_unknown_extras(conn_id: str, settings: Settings) -> None:
+    """Warn once in a process that a connection has extras that are not used."""
+    found = (conn_id, settings.unknown_extras)
+    if settings.unknown_extras and found not in _warned and log.isEnabledFor(logging.WARNING):
+        _warned.add(found)
+        log.warning("Connection %s:%s", conn_id, _unused(settings))
+
+
+def _unused(settings: Settings) -> str:
+    from airflow_provider_meisa.api.extras import KNOWN
+
+    if not settings.unknown_extras:
+        return ""
+    unknown, known = ", ".join(settings.unknown_extras), ", ".join(KNOWN)
+    return f" Extras that are not known, and not used: {unknown}. Known are: {known}."
 
 
 def _introduce(key: KeyInfo) -> str:

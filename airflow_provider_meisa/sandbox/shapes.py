@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.sandbox.outcomes import ENROLLED, STATUSES, Outcome
+from airflow_provider_meisa.sandbox.outcomes import ALREADY_ENROLLED, ENROLLED, STATUSES, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +78,12 @@ def _lists(_slug: str, outcomes: Sequence[Outcome], _shape: Shape) -> Body:
     return _by_status(outcomes, lambda outcome: outcome.email)
 
 
+def _emails(_slug: str, outcomes: Sequence[Outcome], _shape: Shape) -> Body:
+    lists = _by_status(outcomes, lambda outcome: outcome.email)
+    lists["skipped_already_enrolled"] = lists.pop(ALREADY_ENROLLED)
+    return {**{f"{name}_emails": listed for name, listed in lists.items()}, "not_found_emails": []}
+
+
 def _objects(_slug: str, outcomes: Sequence[Outcome], shape: Shape) -> Body:
     return _by_status(
         outcomes, lambda outcome: {"email": outcome.email, shape.reason_key: outcome.reason or None}
@@ -96,6 +102,7 @@ SHAPES: dict[str, Callable[[str, Sequence[Outcome], Shape], Body]] = {
     "default": _default,
     "counts": _only_counts,
     "lists": _lists,
+    "emails": _emails,
     "objects": _objects,
     "results": _listed_under("results"),
     "details": _listed_under("details"),

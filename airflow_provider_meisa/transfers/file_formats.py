@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-import json
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.columns import column_index
-from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.privacy import printable
+from airflow_provider_meisa.api.columns import address_column
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.transfers.delimited import check_dialect, read_delimited
+from airflow_provider_meisa.transfers.json_records import read_json
+from airflow_provider_meisa.transfers.reading import Reading
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.outcome_file import Location
-
-FileFormat = Literal["csv", "tsv", "jsonl", "lines", "parquet"]
+    from airflow_provider_meisa.transfers.delimited import Quoting
+    from airflow_provider_meisa.transfers.reading import FileFormat
 
 _BY_SUFFIX: dict[str, FileFormat] = {
     ".csv": "csv",
@@ -30,150 +27,84 @@ _BY_SUFFIX: dict[str, FileFormat] = {
     ".parquet": "parquet",
 }
 _FORMATS = tuple(dict.fromkeys(_BY_SUFFIX.values()))
-_DEFAULT_COLUMN = "email"
-_UTF_8 = "utf-8-sig"  # Python's name for it with or without a byte order mark
-# A longer line is read in pieces: a file that is one line must not fill the memory.
-_LONGEST_LINE = 1 << 20
 _PARQUET_CHUNK = 4_096
-
-
-class Reading:
-    """One reading of one file: what is asked of it, and how far it has come.
-
-    :param place: the file.
-    :param column: what names the column of addresses.
-    :param encoding: of text.
-    """
-
-    def __init__(self, place: Location, column: str | int, encoding: str) -> None:
-        self.name = printable(str(place))
-        self.column = column
-        self.encoding = encoding
-        self.line = 0
-
-    def text(self, file: Any) -> Iterator[str]:
-        """Return the lines of a file, with their endings."""
-        try:
-            text = io.TextIOWrapper(file, encoding=self.encoding, newline="")
-        except LookupError as error:
-            raise MeisaInputError(
-                f"encoding must be one that Python knows, not {self.encoding!r}."
-            ) from error
-        return iter(partial(text.readline, _LONGEST_LINE), "")
-
-    def malformed(self, fault: str) -> NoReturn:
-        """Refuse the file for a line, without its content."""
-        raise MeisaInputError(f"{self.name}, line {self.line:,}: {fault}.") from None
-
-    @contextmanager
-    def failures(self) -> Iterator[None]:
-        """Say of what can go wrong with any file where it was, never what was there."""
-        try:
-            yield
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise MeisaInputError(f"{self.name}: the gzip is damaged or cut off{self._after()}.") from None
-        except UnicodeError:
-            encoding = "UTF-8" if self.encoding == _UTF_8 else self.encoding
-            raise MeisaInputError(f"{self.name}: the text{self._after()} is not {encoding}.") from None
-        except FileNotFoundError as error:
-            raise MeisaUnreachableError(f"There is no file {self.name}.") from error
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise MeisaUnreachableError(f"{self.name} cannot be read{self._after()}: {reason}.") from error
-
-    def _after(self) -> str:
-        return f" after line {self.line:,}" if self.line else ""
+_TEXTS = ("string", "large_string", "string_view", "null")
+_BYTES = ("binary", "large_binary", "binary_view")
+_DELIMITER = re.compile(r"[,;\t]")
+_TWO_ADDRESSES = re.compile(r"\S@\S+\s+\S+@\S")
 
 
 def read_addresses(
-    place: Location, *, file_format: str | None, column: str | int | None, encoding: str
+    place: Location,
+    *,
+    file_format: str | None,
+    column: str | int | None,
+    encoding: str,
+    delimiter: str | None = None,
+    quoting: Quoting | None = None,
 ) -> Iterator[object]:
     """Read the addresses of a file in its order.
 
     :param place: the file; a name that ends in ``.gz`` is decompressed.
     :param file_format: ``csv``, ``tsv``, ``jsonl``, ``lines`` or ``parquet``; ``None``: by the name's suffix.
-    :param column: see `FileToMeisaOperator`.
+    :param column: see `FileToMeisaOperator`, as the others.
     :param encoding: of text.
+    :param delimiter: between the cells of CSV and TSV.
+    :param quoting: whether quotes enclose them.
     :raises MeisaInputError: if the format, the column or a line cannot be used.
     :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
     """
-    read = _READERS[_format_of(place.name, file_format)]
-    reading = Reading(place, _DEFAULT_COLUMN if column is None else column, encoding)
+    found = _format_of(place.name, file_format)
+    check_dialect(found, delimiter, quoting)
+    reading = Reading(place, found, column, encoding)
+
+    def read(file: Any) -> Iterator[object]:
+        if found in ("csv", "tsv"):
+            return read_delimited(file, reading, delimiter=delimiter, quoting=quoting)
+        return {"jsonl": read_json, "lines": _read_lines, "parquet": _read_parquet}[found](file, reading)
+
     with reading.failures(), place.open("rb") as file:
         if place.name.endswith(".gz"):
             with gzip.open(file) as unpacked:
-                yield from read(unpacked, reading)
+                yield from read(unpacked)
         else:
-            yield from read(file, reading)
+            yield from read(file)
 
 
-def _format_of(name: str, chosen: str | None) -> str:
+def _format_of(name: str, chosen: str | None) -> FileFormat:
     suffix = "." + name.removesuffix(".gz").rpartition(".")[2].lower()
     found = chosen or _BY_SUFFIX.get(suffix)
-    if found not in _FORMATS:
-        raise MeisaInputError(
-            f"format must be one of: {', '.join(_FORMATS)}. Without it, path must end in one of: "
-            f"{', '.join(_BY_SUFFIX)}, or one of these and .gz."
-        )
-    return found
-
-
-def _read_csv(file: Any, reading: Reading, *, delimiter: str = ",") -> Iterator[object]:
-    rows = csv.reader(reading.text(file), delimiter=delimiter, strict=True)
-    try:
-        # The first row is the header, or with a numbered column a record like the others.
-        first = next(rows, None)
-        if first is None:
-            return
-        index, width = column_index(first, reading.column, source=reading.name), len(first)
-        if isinstance(reading.column, int):
-            yield first[index]
-        for row in rows:
-            if len(row) == width:
-                yield row[index]
-            elif row:
-                reading.line = rows.line_num
-                reading.malformed(f"{len(row)} fields, where the first line has {width}")
-    except csv.Error:
-        reading.line = rows.line_num
-        reading.malformed("a quote is not closed, or the line is no CSV")
-    finally:
-        reading.line = rows.line_num
-
-
-def _read_json_lines(file: Any, reading: Reading) -> Iterator[object]:
-    key: str | None = None
-    for number, line in enumerate(reading.text(file), 1):
-        reading.line = number
-        if line.isspace():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            reading.malformed("no JSON")
-        if type(record) is not dict:
-            yield record
-            continue
-        if key is None:
-            # Of the first record the key is demanded; a later one without it is a record without an address.
-            names = list(record)
-            key = names[
-                column_index(names, _name(reading.column), source=f"{reading.name}, line {reading.line:,}")
-            ]
-        yield record.get(key)
-
-
-def _name(column: str | int) -> str:
-    if isinstance(column, int):
-        raise MeisaInputError("JSON Lines have no numbered columns; give email_column a name.")
-    return column
+    for known in _FORMATS:
+        if found == known:
+            return known
+    raise MeisaInputError(
+        f"format must be one of: {', '.join(_FORMATS)}. Without it, path must end in one of: "
+        f"{', '.join(_BY_SUFFIX)}, or one of these and .gz."
+    )
 
 
 def _read_lines(file: Any, reading: Reading) -> Iterator[object]:
+    is_first = True
     for number, line in enumerate(reading.text(file), 1):
         reading.line = number
-        if address := line.strip():
-            yield address
+        address = line.strip()
+        if not address:
+            continue
+        has_cells = _DELIMITER.search(address) is not None
+        # Within an address a pipe is allowed, but hardly in the first of a list.
+        if is_first and (has_cells or "|" in address):
+            _refuse_cells(reading)
+        if "@" in address and (has_cells or _TWO_ADDRESSES.search(address)):
+            _refuse_cells(reading)
+        is_first = False
+        yield address
+
+
+def _refuse_cells(reading: Reading) -> None:
+    reading.malformed(
+        "more than an address stands in it; write one address a line, or set format to 'csv' and name its "
+        "email_column"
+    )
 
 
 def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
@@ -182,13 +113,16 @@ def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise MeisaInputError("To read Parquet, install airflow-provider-meisa[parquet].") from error
+    reading.unit = "row"
     try:
         table = ParquetFile(file)
         names = table.schema_arrow.names
-        index = column_index(names, reading.column, source=reading.name)
+        index = address_column(names, reading.column, source=reading.name)
+        are_bytes = _are_bytes(table.schema_arrow.types[index], reading)
         for batch in table.iter_batches(batch_size=_PARQUET_CHUNK, columns=[names[index]]):
-            values = batch.column(0).to_pylist()
-            yield from values
+            # Of a name with a dot, its first part brings other columns along.
+            values = batch.column(_place_of(index, names, batch.schema.names)).to_pylist()
+            yield from _decoded(values, reading) if are_bytes else values
             reading.line += len(values)
     except ArrowException as error:
         # Arrow's own text is left out: it may hold what it could not read.
@@ -197,10 +131,34 @@ def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
         ) from None
 
 
-_READERS: dict[str, Callable[[Any, Reading], Iterator[object]]] = {
-    "csv": _read_csv,
-    "tsv": partial(_read_csv, delimiter="\t"),
-    "jsonl": _read_json_lines,
-    "lines": _read_lines,
-    "parquet": _read_parquet,
-}
+def _are_bytes(kind: Any, reading: Reading) -> bool:
+    """Say whether a column's values are bytes and not text.
+
+    :raises MeisaInputError: if they are neither; the message leaves out the names of fields in the type.
+    """
+    from pyarrow import DictionaryType
+
+    name = str(kind.value_type if isinstance(kind, DictionaryType) else kind)
+    if name in _TEXTS:
+        return False
+    if name in _BYTES or name.startswith("fixed_size_binary["):
+        return True
+    raise MeisaInputError(
+        f"{reading.name}: the column for email_column is of type {name.partition('<')[0]}, not text. Set "
+        "email_column to a column of text, or write the addresses into one: flatten structs and lists, one address a "
+        "row."
+    )
+
+
+def _place_of(index: int, names: list[str], read: list[str]) -> int:
+    """Find a column among those that were read, also where several have its name."""
+    places = [place for place, name in enumerate(read) if name == names[index]]
+    return places[names[:index].count(names[index])]
+
+
+def _decoded(values: list[bytes | None], reading: Reading) -> Iterator[str | None]:
+    for number, value in enumerate(values, reading.line + 1):
+        try:
+            yield None if value is None else value.decode()
+        except UnicodeDecodeError:
+            reading.malformed("bytes that are not text in UTF-8", line=number)

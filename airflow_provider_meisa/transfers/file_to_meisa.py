@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,25 +12,32 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_meisa.transfers.file_formats import FileFormat
+    from airflow_provider_meisa.transfers.delimited import Quoting
+    from airflow_provider_meisa.transfers.reading import FileFormat
 
 
 class FileToMeisaOperator(AudienceOperator):
     """Enroll the contacts of a file, however many, and account for each of them.
 
-    The file is streamed, and read again whenever the task resumes: leave it as it is until the run is over. A
-    missing file fails the task in the ordinary way, so that a retry may find it. A line that cannot be read stops
-    the run and is named by its number; its content is shown nowhere.
+    The file is streamed, never held in memory: once to check all of it, then to send. It is read again whenever the
+    task resumes: leave it as it is until the run is over. A missing file fails the task in the ordinary way, so that
+    a retry may find it. A line that cannot be read stops the run before anything is sent, and is named by its
+    number; its content is shown nowhere.
 
     :param path: a local path, or a URI of any store that ``ObjectStoragePath`` reaches (templated). A name that ends
         in ``.gz`` is decompressed on the way.
     :param format: ``csv``, ``tsv``, ``jsonl``, ``lines`` (one address a line) or ``parquet`` (needs
         ``airflow-provider-meisa[parquet]``). By default the name's suffix says: ``.csv``, ``.tsv``, ``.jsonl``,
         ``.ndjson``, ``.txt``, ``.parquet``.
-    :param email_column: what holds the address, by default ``email``. A name: of the header's column, of the key in
-        JSON Lines, of Parquet's column. A number from 0: the column of a file **without** a header, or of Parquet.
-        A line of JSON Lines may also be just the address in quotes.
+    :param email_column: what holds the address, by default the only column, or the one named ``email`` in any case.
+        A name: of the header's column, of the key in JSON Lines, of Parquet's column. A number from 0: the column of
+        a file **without** a header, or of Parquet. A line of JSON Lines may also be just the address in quotes.
     :param encoding: of text; by default UTF-8, with or without a byte order mark.
+    :param delimiter: the character between the cells of CSV or TSV. By default a tab in TSV; in CSV what a first line
+        ``sep=;`` says, or the comma, semicolon, pipe or tab that fits the first line.
+    :param quoting: ``standard``: double quotes enclose a cell of CSV or TSV, which may hold up to 10 line breaks but
+        nothing that looks like other rows. ``multiline``: neither is checked. ``none``: quotes mean nothing. By
+        default ``standard`` in CSV, ``none`` in TSV.
     :param conn_id: the Airflow Connection to reach a URI by (templated); may stand in the URI instead.
     :param sequence_slug: and the other parameters: see `AudienceOperator`.
     """
@@ -43,6 +51,8 @@ class FileToMeisaOperator(AudienceOperator):
         format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
         email_column: str | int | None = None,
         encoding: str = "utf-8-sig",
+        delimiter: str | None = None,
+        quoting: Quoting | None = None,
         conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -51,14 +61,21 @@ class FileToMeisaOperator(AudienceOperator):
         self.format = format
         self.email_column = email_column
         self.encoding = encoding
+        self.delimiter = delimiter
+        self.quoting = quoting
         self.conn_id = conn_id
 
     def read(self, context: Context) -> Iterator[object]:
-        """Return the addresses in the file's order; the file is opened when the first is asked for.
+        """Check the file to its end, then return its addresses in their order.
 
         :raises MeisaInputError: if the path, the format, the column or a line cannot be used.
         :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
         """
+        # A stray quote or a line of another shape may stand near the end: then nothing is to be sent.
+        deque(self._addresses(), maxlen=0)
+        return self._addresses()
+
+    def _addresses(self) -> Iterator[object]:
         from airflow_provider_meisa.operators.location import locate
         from airflow_provider_meisa.transfers.file_formats import read_addresses
 
@@ -67,6 +84,8 @@ class FileToMeisaOperator(AudienceOperator):
             file_format=self.format,
             column=self.email_column,
             encoding=self.encoding,
+            delimiter=self.delimiter,
+            quoting=self.quoting,
         )
 
     def lineage_inputs(self) -> list[Dataset]:

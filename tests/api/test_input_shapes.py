@@ -224,10 +224,13 @@ WRONG = {
     "a column of numbers": (FRAME[["id"]], "row 1, column id: a value of type int"),
     "no such column": (
         FRAME[["id"]].assign(mail=ADA),
-        "no column named email: set email_column; it has: id, mail",
+        "no column 'email' for email_column; it has: id, mail",
     ),
-    "two such columns": (pd.concat([FRAME, FRAME], axis=1), "2 columns named email"),
-    "no such key": ([{"id": 1, "mail": ADA}], "row 1 has 2 columns and no column named email"),
+    "two such columns": (pd.concat([FRAME, FRAME], axis=1), "2 columns 'email' for email_column"),
+    "no such key": (
+        [{"id": 1, "mail": ADA}],
+        "row 1 has no column 'email' for email_column; it has: id, mail",
+    ),
     "addresses as columns": (pd.DataFrame({ADA: [1], BOB: [2]}), "instead of names there is an address"),
     "content as a column": (pd.DataFrame({"Hush, Ada: +49 1": [1], "x": [2]}), "it has: …, x"),
     "a set": ({ADA}, "is a set, which has no order"),

@@ -118,9 +118,6 @@ def test_without_the_opt_in_nothing_overrides_and_nothing_is_sent(meisa_sandbox,
 @pytest.mark.parametrize(
     ("status", "body", "verdict"),
     [
-        (409, "", "already_enrolled"),
-        (409, {}, "already_enrolled"),
-        (409, {"detail": "Conflict."}, "already_enrolled"),
         (400, {"error": "Contact is active in this sequence"}, "already_enrolled"),
         (400, {"email": ["Contact is paused in onboarding."]}, "already_enrolled"),
         (400, {"detail": "Duplicate enrollment"}, "already_enrolled"),

@@ -187,7 +187,7 @@ def test_a_403_that_is_no_json_is_not_laid_to_the_key(raw, transport, body):
     [
         ({"email": ["Enter a valid email address."]}, ("email",), "Enter a valid email address."),
         ({"detail": "jane.doe@acme.example is in it"}, (), "<address> is in it"),
-        ({"errors": {"email": ["bad"], "other": [{"deep": "worse"}]}}, (), "bad"),
+        ({"errors": {"email": ["bad"], "other": [{"deep": "worse"}]}}, (), "bad; worse"),
         (["one", "two", 3, None], (), "one; two"),
         ("plain", (), "plain"),
         ('{"detail": ', (), ""),

@@ -161,7 +161,8 @@ def test_a_single_contact_that_could_not_be_sent_counts_its_requests(
     run_task, statsd, meisa_sandbox, no_backoff
 ):
     meisa_sandbox.fault("status", status=500, path="/enroll/", times=None)
-    run_task(MeisaEnrollOperator, contact_email="ada@example.com", sequence_slug="onboarding")
+    ran = run_task(MeisaEnrollOperator, contact_email="ada@example.com", sequence_slug="onboarding")
+    assert ran.state == "failed"
     sums = statsd.sums()
     assert sums["meisa.requests"] == len(meisa_sandbox.requests())
     assert "meisa.addresses" not in sums

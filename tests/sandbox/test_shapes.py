@@ -22,6 +22,13 @@ EXPECTED = {
     "default": {"sequence_slug": "s", **COUNTS, "results": ENTRIES},
     "counts": {"sequence_slug": "s", **COUNTS},
     "lists": {"enrolled": ["a@x.org"], "already_enrolled": [], "suppressed": ["b@x.org"], "invalid": ["c"]},
+    "emails": {
+        "enrolled_emails": ["a@x.org"],
+        "skipped_already_enrolled_emails": [],
+        "suppressed_emails": ["b@x.org"],
+        "invalid_emails": ["c"],
+        "not_found_emails": [],
+    },
     "objects": {
         "enrolled": [{"email": "a@x.org", "reason": None}],
         "already_enrolled": [],

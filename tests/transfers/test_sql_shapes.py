@@ -39,9 +39,9 @@ def test_the_column_of_addresses_is_found(enroll, warehouse, meisa_sandbox, sql)
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("SELECT id, name FROM contacts", "no column named email: set email_column; it has: id, name"),
-        ("SELECT email AS work, email AS home FROM contacts", "no column named email"),
-        ("SELECT email, email AS Email FROM contacts", "2 columns named email"),
+        ("SELECT id, name FROM contacts", "no column 'email' for email_column; it has: id, name"),
+        ("SELECT email AS work, email AS home FROM contacts", "no column 'email'"),
+        ("SELECT email, email FROM contacts", "2 columns 'email' for email_column"),
         ("SELECT id FROM contacts", "The query's column id, row 1: a value of type int, not text"),
         (
             "SELECT email, id FROM contacts WHERE id < 0 UNION ALL SELECT 1.5, 2",
