@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("docs_site")  # which is built once
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 

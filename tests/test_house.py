@@ -10,6 +10,8 @@ import pytest
 
 import airflow_provider_meisa
 
+pytestmark = pytest.mark.xdist_group("house")  # what each module loads is found out once
+
 HOUSE = Path(airflow_provider_meisa.__path__[0])
 RINGS = {
     "api": set(),

@@ -46,6 +46,7 @@ def test_no_address_no_key_and_no_body_is_written_by_a_run(
         )
         look_up(PEOPLE[5])
     ran = run(dag)
+    assert ran.states["many"] == ("failed" if FAULTS[fault] else "success")
     written = everything_written()
     assert "Batch 1" in written, "the task's own log was not collected"
     assert "contact-enrollments/?…" in written, "the debug lines of urllib3 were not collected"

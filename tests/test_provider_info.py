@@ -14,6 +14,8 @@ import airflow_provider_meisa
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.provider_info import get_provider_info
 
+pytestmark = pytest.mark.xdist_group("provider_info")  # the commands are run once
+
 AIRFLOW = Path(sys.executable).with_name("airflow")
 
 

@@ -21,8 +21,8 @@
     ├── MeisaStoppedError          the task was told to stop; nothing was sent
     └── MeisaUnreadableAnswerError the answer cannot be read: a proxy, or another service
 
-A message carries method, path, status and what to do, for a 400, 409 or 422 also what Meisa said; never an address
-or a key.
+A message carries method, path, status and what to do, for a 400, 409 or 422 that names no field also what Meisa said;
+never an address or a key.
 """
 
 from __future__ import annotations

@@ -68,8 +68,10 @@ def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> Me
         return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.", status=status)
     fields, texts = _signs(text)
     reason = scrub("; ".join(texts))
-    remarks = f" Fields it names: {', '.join(fields)}." if fields else ""
-    remarks += f" Meisa said: {reason}" if reason else ""
+    # Words on a field may repeat what it holds.
+    remarks = (
+        f" Fields it names: {', '.join(fields)}." if fields else f" Meisa said: {reason}" if reason else ""
+    )
     return MeisaInvalidRequestError(
         f"{call}: Meisa does not accept the request ({status}).{remarks}",
         status=status,

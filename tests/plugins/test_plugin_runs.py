@@ -93,10 +93,9 @@ def test_a_preview_of_a_task_that_mails_the_suppressed_says_how_many_they_are(
 
 
 def test_a_run_that_could_not_begin_is_shown_without_an_account(shown, run_task, meisa_sandbox):
-    row, tab = shown(
-        run_task(MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="no-such-slug")
-    )
-    assert row["state"] == tab["state"] == "failed"
+    ran = run_task(MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="no-such-slug")
+    row, tab = shown(ran)
+    assert row["state"] == tab["state"] == ran.state == "failed"
     assert row["account"] is None
 
 
@@ -113,7 +112,9 @@ def test_a_task_of_somebody_else_has_no_run(shown, run_task):
 
 
 def test_progress_is_shown_until_there_is_an_account(shown, run_task):
-    row, tab = shown(run_task(Traces, states={"meisa_progress": PROGRESS}, fails=True))
+    ran = run_task(Traces, states={"meisa_progress": PROGRESS}, fails=True)
+    assert ran.state == "failed"
+    row, tab = shown(ran)
     assert (
         row["progress"]
         == tab["progress"]

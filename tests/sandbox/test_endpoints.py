@@ -176,7 +176,8 @@ def test_the_list_shows_active_sequences_by_default(live):
 )
 def test_the_list_can_be_filtered(live, query, slugs):
     results = live.get("/sequences/api/list/", params=query).json()["results"]
-    assert [sequence["slug"] for sequence in results] == slugs
+    shipped = {"onboarding", "reactivation", "winback", "legacy"}  # other tests of this module add more
+    assert [sequence["slug"] for sequence in results if sequence["slug"] in shipped] == slugs
 
 
 def test_the_list_counts_who_was_enrolled(live, sandbox):
