@@ -76,7 +76,7 @@ def _source(case, chance, people, folder):
         else:
             writer = csv.writer(file, delimiter="\t" if ".tsv" in name else ",")
             writer.writerows([("id", "email"), *enumerate(raws)])
-    return {"path": str(path)}
+    return {"path": str(path), "quoting": "standard" if ".tsv" in name else None}
 
 
 def task_of(case, arguments, folder):
