@@ -82,9 +82,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow_database(pytestconfig: pytest.Config) -> None:
-    """Migrate the database of this process's Airflow."""
-    make_database(HOME, pytestconfig.cache.mkdir("airflow"))
+def airflow_database(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Migrate the database of this process's Airflow, or copy one that an earlier run has migrated."""
+    has_cache = pytestconfig.pluginmanager.hasplugin("cacheprovider")
+    templates = pytestconfig.cache.mkdir("airflow") if has_cache else tmp_path_factory.mktemp("airflow")
+    make_database(HOME, templates)
 
 
 @pytest.fixture
@@ -98,6 +100,18 @@ def meisa_connection(meisa_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
 
     connect()
     return connect
+
+
+@pytest.fixture(autouse=True)
+def resend_after(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float | None:
+    """Let a write whose response was lost be sent again soon; not in tests whose time passes only by sleeping."""
+    if "clock" in request.fixturenames:
+        return None
+    from airflow_provider_meisa.api.settings import Settings
+
+    seconds = 0.1
+    monkeypatch.setattr(Settings, "resend_after", seconds)
+    return seconds
 
 
 @pytest.fixture

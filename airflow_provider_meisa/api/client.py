@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -14,18 +14,19 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
+    MeisaBackOffError,
     MeisaError,
     MeisaInputError,
     MeisaRateLimitError,
-    MeisaRefusedError,
     MeisaServerError,
     MeisaStoppedError,
+    MeisaUnavailableError,
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
+    may_be_resent,
 )
 from airflow_provider_meisa.api.quota import Quota, Slot, Wait
 from airflow_provider_meisa.api.quota_stores import store_for
-from airflow_provider_meisa.api.refusal import UNTIMELY
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.stop import Stop
 from airflow_provider_meisa.api.transport import Answer, Call, Transport
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 MAX_WAIT = 120.0
 TRIES = 5
 
-_GATEWAY = {*UNTIMELY, 502, 503, 504}
 _HOUR = 3600.0
 _MOST_PAGES = 1000
 _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
@@ -65,7 +65,7 @@ class MeisaClient:
     :param transport: what carries a call; by default HTTP.
     :param sleep: waits a number of seconds; by default until then or until `stop`.
     :param max_wait: the longest wait, in seconds, that a call sits out, also an attribute; a longer one is raised as
-        `MeisaRateLimitError` with ``retry_after``.
+        `MeisaRateLimitError`, or after a 503 as `MeisaUnavailableError`, with ``retry_after``.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class MeisaClient:
         self._stop = Stop()
         self._sleep = sleep or self._stop.wait
         self.max_wait = max_wait
+        self._is_unavailable = False
         self._traffic = Traffic()
         self._lock = threading.Lock()
 
@@ -96,12 +97,20 @@ class MeisaClient:
         """What this client has done so far."""
         return self._traffic
 
+    @property
+    def reason_to_wait(self) -> str:
+        """Why no request may go out for now, as the beginning of a sentence."""
+        if self._is_unavailable:
+            return "Meisa is unavailable (503) and takes no request"
+        return "The key's rate limits leave no room"
+
     def perform(self, call: Call, *, slot: Slot | None = None, resend: bool = False) -> Answer:
         """Send a call, wait for the quota before and repeat it where that is harmless.
 
         Repeated are: a call that never left; a read whose answer was lost or that met a 5xx; a call
-        refused with 429; and, only if ``resend``, a write whose answer was lost or that met 408, 421, 425, 502,
-        503 or 504.
+        refused with 429 or 503; and, only if ``resend``, a write whose answer was lost or that met 408, 421, 425,
+        502 or 504: once, and not before `Settings.resend_after` has passed, because Meisa may still be at work on it.
+        If that is longer than `max_wait`, the failure is raised instead.
 
         :param call: what to send.
         :param slot: a slot of the quota that was reserved for the first try.
@@ -119,17 +128,15 @@ class MeisaClient:
                 raise
 
         try:
-            answer = self._repeating(call, resend=resend)(attempt)
-        except MeisaRefusedError as error:
-            error.possibly_done = bool(doubts) and not call.safe
+            answer = self._repeating(call, doubts, resend=resend)(attempt)
+        except MeisaError as error:
+            if doubts and not call.safe and isinstance(error, (MeisaUnreachableError, MeisaStoppedError)):
+                raise MeisaAnswerLostError(
+                    f"{call}: the answer was lost, and the call could not be repeated. Meisa may have carried out the "
+                    "first try."
+                ) from error
+            error.possibly_done = not call.safe and (bool(doubts) or error.possibly_done)
             raise
-        except (MeisaUnreachableError, MeisaStoppedError) as error:
-            if not doubts or call.safe:
-                raise
-            raise MeisaAnswerLostError(
-                f"{call}: the answer was lost, and the call could not be repeated. Meisa may have carried out the "
-                "first try."
-            ) from error
         return replace(answer, possibly_repeated=bool(doubts) and not call.safe)
 
     def pages(self, call: Call) -> Iterator[object]:
@@ -154,6 +161,10 @@ class MeisaClient:
         """Wait, and count the wait."""
         self._count(waited=seconds)
         self._sleep(seconds)
+
+    def count_repeat(self) -> None:
+        """Count a call as one that is sent again: whoever calls has kept that an earlier one was lost."""
+        self._count(repeats=1)
 
     def stop(self) -> None:
         """Send nothing from now on, and end every wait: the task is being killed.
@@ -182,12 +193,21 @@ class MeisaClient:
     ) -> None:
         self.close()
 
-    def _repeating(self, call: Call, *, resend: bool) -> Retrying:
+    def _repeating(self, call: Call, doubts: Sized, *, resend: bool) -> Retrying:
+        def is_repeated(error: BaseException) -> bool:
+            if _is_lost_write(call, error) and (
+                len(doubts) > 1 or self.settings.resend_after > self.max_wait
+            ):
+                return False
+            return may_repeat(call, error, resend=resend, max_wait=self.max_wait)
+
+        def pause(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            return self.settings.resend_after if _is_lost_write(call, error) else _pause(state)
+
         return Retrying(
-            retry=retry_if_exception(
-                lambda error: may_repeat(call, error, resend=resend, max_wait=self.max_wait)
-            ),
-            wait=_pause,
+            retry=retry_if_exception(is_repeated),
+            wait=pause,
             stop=stop_after_attempt(TRIES),
             sleep=self.wait,
             before_sleep=self._note_repeat,
@@ -206,30 +226,44 @@ class MeisaClient:
         except (MeisaInputError, MeisaUnreachableError):
             self.quota.release(slot)
             raise
-        except MeisaRateLimitError as error:
-            error.retry_after = self._believable(error.retry_after)
-            self.quota.stamp(slot)
-            self.quota.hold(error.retry_after)
-            self._count(rate_limited=1)
+        except MeisaBackOffError as error:
+            self._back_off(slot, error)
             raise
         except BaseException:
             self.quota.stamp(slot)
             raise
+        self._is_unavailable = False
         self.quota.stamp(slot)
         return answer
+
+    def _back_off(self, slot: Slot, error: MeisaBackOffError) -> None:
+        error.retry_after = self._believable(error.retry_after)
+        self._is_unavailable = isinstance(error, MeisaUnavailableError)
+        self.quota.stamp(slot)
+        self.quota.hold(error.retry_after)
+        self._count(rate_limited=int(isinstance(error, MeisaRateLimitError)))
 
     def _acquire(self, call: Call) -> Slot:
         while isinstance(decision := self.quota.reserve(), Wait):
             self.check_not_stopped()
             if decision.seconds > self.max_wait:
-                raise MeisaRateLimitError(
-                    f"{call}: the key's rate limits leave no room for {decision.seconds:,.0f} s, longer than the "
-                    f"{self.max_wait:g} s that a call waits. Try again then.",
-                    retry_after=decision.seconds,
-                )
-            log.info("Meisa's rate limits leave no room: waiting %.1f s", decision.seconds)
+                raise self._too_long(call, decision.seconds)
+            log.info("%s: waiting %.1f s", self.reason_to_wait, decision.seconds)
             self.wait(decision.seconds)
         return decision
+
+    def _too_long(self, call: Call, seconds: float) -> MeisaBackOffError:
+        """Make the error for a wait that is longer than a call waits."""
+        longest = f"longer than the {self.max_wait:g} s that a call waits. Try again then."
+        if self._is_unavailable:
+            return MeisaUnavailableError(
+                f"{call}: Meisa is unavailable (503) and takes no request for {seconds:,.0f} s, {longest}",
+                retry_after=seconds,
+            )
+        return MeisaRateLimitError(
+            f"{call}: the key's rate limits leave no room for {seconds:,.0f} s, {longest}",
+            retry_after=seconds,
+        )
 
     def _believable(self, retry_after: float | None) -> float | None:
         """Cap a wait at an hour, or the longest window: one absurd header must not stop a shared key for years.
@@ -287,17 +321,19 @@ def may_repeat(call: Call, error: BaseException, *, resend: bool, max_wait: floa
     match error:
         case MeisaUnreachableError():
             return True
-        case MeisaRateLimitError():
+        case MeisaBackOffError():
             return (error.retry_after or 0) <= max_wait
-        case MeisaAnswerLostError():
-            return call.safe or resend
-        case MeisaServerError():
-            return call.safe or (resend and error.status in _GATEWAY)
+        case MeisaAnswerLostError() | MeisaServerError():
+            return call.safe or (resend and may_be_resent(error))
         case _:
             return False
 
 
+def _is_lost_write(call: Call, error: BaseException | None) -> bool:
+    return not call.safe and isinstance(error, (MeisaAnswerLostError, MeisaServerError))
+
+
 def _pause(state: RetryCallState) -> float:
-    """Back off, but not after a 429: there the quota is on hold and says itself how long."""
+    """Back off, but not after a 429 or 503: there the quota is on hold and says itself how long."""
     error = state.outcome.exception() if state.outcome else None
-    return 0.0 if isinstance(error, MeisaRateLimitError) else float(_BACKOFF(state))
+    return 0.0 if isinstance(error, MeisaBackOffError) else float(_BACKOFF(state))

@@ -1,30 +1,27 @@
-"""How an audience is enrolled, step by step: decisions only, no threads, no Airflow, no clock."""
+"""How an audience is enrolled, step by step: decisions only, no threads, no Airflow."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_provider_meisa.api.audience import Batch, without
 from airflow_provider_meisa.api.bulk_reply import BulkReply
-from airflow_provider_meisa.api.checkpoint import Checkpoint, chained
+from airflow_provider_meisa.api.checkpoint import Checkpoint, chained, seconds_until_resend
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaAudienceChangedError,
+    MeisaBackOffError,
     MeisaError,
     MeisaInputError,
     MeisaInvalidRequestError,
-    MeisaRateLimitError,
-    MeisaRefusedError,
-    MeisaServerError,
-    MeisaUnreadableAnswerError,
+    may_be_resent,
 )
-from airflow_provider_meisa.api.outcomes import Outcome, Tally, Verdict, possibly_ours
+from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Outcome, Tally, Verdict, possibly_ours
 from airflow_provider_meisa.api.quota import Slot, Wait
 
 _MOST_REFUSALS_FOR_RATE = 20
-_IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
 # In the counts of an earlier try these can only come from an answer; of the others, some are found without asking.
 _ANSWERED = (Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.FAILED, Verdict.UNREPORTED)
 
@@ -37,11 +34,17 @@ class Send:
 
     batch: Batch
     slot: Slot = field(repr=False)
+    is_resend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Collect:
     """Nothing can be sent until the answer to a batch that was sent has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitResend(Wait):
+    """A batch in doubt may be sent again in so many seconds: until then Meisa may still be at work on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ class Enrollment:
     :param record: told the number of each batch and the outcomes of all its addresses; told again if they change.
     :param max_in_flight: how many batches may be on their way at a time.
     :param resend: whether batches that may have been carried out are sent again.
+    :param resend_after: seconds after which they are, see `Settings.resend_after`. A batch whose answer was lost is
+        then sent again once; ``None`` leaves that to a later try, which does not wait.
+    :param clock: a time in seconds since the epoch.
     :param suppressed: keys (`audience.key_of`) of addresses that are known to be suppressed and are not sent.
         They may differ from try to try: the fingerprint is taken before they are set aside.
     """
@@ -80,23 +86,30 @@ class Enrollment:
         record: Record | None = None,
         max_in_flight: int = 1,
         resend: bool = True,
+        resend_after: float | None = None,
         suppressed: Container[str] = (),
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._from = checkpoint or Checkpoint()
-        self.tally = Tally(self._from.counts, self._from.attention)
+        self.tally = Tally(self._from.counts, self._from.attention, self._from.doubts)
         self.unsettled = Tally()
         self._batches = iter(batches)
         self._reserve = reserve
         self._record = record
         self._max_in_flight = max_in_flight
         self._resend = resend
+        self._resend_after = resend_after
         self._suppressed = suppressed
+        self._clock = clock
         self._next = 0
         self._fingerprint = ""
         # A batch taken from the audience is in one of the two until it is counted; on its way between them, in both.
         self._waiting: dict[int, Batch] = {}
         self._in_flight: dict[int, Batch] = {}
         self._doubtful: set[int] = set()
+        # Of those in doubt: when they may be sent again, and which were sent again by this try.
+        self._resend_at: dict[int, float] = {}
+        self._resent: set[int] = set(self._from.resent)
         self._has_begun = bool(self._from.next_batch)
         self._goes_alone = True
         self._was_accepted = any(self.tally.counts[verdict] for verdict in _ANSWERED)
@@ -110,6 +123,9 @@ class Enrollment:
         :raises MeisaInputError: if a batch may have been carried out and is not to be sent again; likewise.
         """
         self._doubtful = set(self._from.in_flight)
+        now = self._clock()
+        first = now + seconds_until_resend(self._from, self._resend_after or 0.0, now)
+        self._resend_at = dict.fromkeys(self._doubtful, first)
         again = {*self._from.in_flight, *self._from.unsent}
         while self._next < self._from.next_batch and (batch := self._take()):
             if batch.number not in again:
@@ -134,10 +150,12 @@ class Enrollment:
 
     def step(self) -> Send | Wait | Collect | Done:
         """Say what to do next."""
-        if self._stopped_by is None and not self._waiting:
-            self._take_one_to_send()
+        if self._stopped_by is None:
+            held = self._held()
+            if len(self._waiting) == len(held):
+                self._take_one_to_send()
         if self._stopped_by is None and self._waiting:
-            return self._send() if len(self._in_flight) < self._room else Collect()
+            return self._send_unless(held)
         if self._in_flight:
             return Collect()
         self._set_rest_aside()
@@ -157,22 +175,24 @@ class Enrollment:
     def refused(self, send: Send, error: MeisaError) -> bool:
         """Take in the failure of a batch, and say whether its addresses have their verdicts with it.
 
-        A 429 puts the batch back. A refusal of the batch's fields fails its addresses, and stops the run only
+        A 429 or 503 puts the batch back. So does a lost answer, if the batch may be sent again by this try: once, and
+        after a while. A refusal of the batch's fields fails its addresses, and stops the run only
         if no batch was accepted before it, in this try or an earlier one. Every other failure concerns all
         addresses: it stops the run.
         """
         batch = send.batch
-        if isinstance(error, _IN_DOUBT) or (isinstance(error, MeisaRefusedError) and error.possibly_done):
-            self._doubtful.add(batch.number)
+        is_first_resend = batch.number not in self._resent
+        if error.possibly_done:
+            self._doubt(batch.number)
         self._waiting[batch.number] = batch
         del self._in_flight[batch.number]
         if isinstance(error, MeisaInvalidRequestError) and self._was_accepted:
             reason = error.reason or f"the batch was refused ({error.status})"
             self._settle(batch, [Outcome(address, Verdict.FAILED, reason) for address in batch.addresses])
             return True
-        if isinstance(error, MeisaRateLimitError) and self._rate_refusals < _MOST_REFUSALS_FOR_RATE:
+        if isinstance(error, MeisaBackOffError) and self._rate_refusals < _MOST_REFUSALS_FOR_RATE:
             self._rate_refusals += 1
-        elif self._stopped_by is None:
+        elif self._stopped_by is None and not (is_first_resend and self._is_resent_after(error)):
             self._stopped_by = error
         return False
 
@@ -184,9 +204,13 @@ class Enrollment:
             fingerprint=self._fingerprint,
             in_flight=tuple(sorted(in_flight)),
             unsent=tuple(sorted(self._waiting.keys() - in_flight)),
+            resend_at=0.0 if self._in_flight else max(self._resend_at.values(), default=0.0),
+            resent=tuple(sorted(self._resent & in_flight)),
             counts={verdict.value: count for verdict, count in self.tally.counts.items()},
             attention=tuple(self.tally.attention),
             complete=complete,
+            possibly_twice=self.tally.doubts[TWICE],
+            possibly_by_this_run=self.tally.doubts[BY_US],
         )
 
     @property
@@ -194,7 +218,35 @@ class Enrollment:
         """The first batch goes alone: what concerns every address then shows before a second is sent."""
         return 1 if self._goes_alone else self._max_in_flight
 
-    def _send(self) -> Send | Wait | Collect | Done:
+    def _doubt(self, number: int) -> None:
+        self._doubtful.add(number)
+        self._resend_at[number] = self._clock() + (self._resend_after or 0.0)
+
+    def _is_resent_after(self, error: MeisaError) -> bool:
+        may_wait = self._resend and self._resend_after is not None
+        return may_wait and error.possibly_done and may_be_resent(error)
+
+    def _held(self) -> dict[int, float]:
+        """Find the batches that may not be sent again yet, and when they may."""
+        now = self._clock()
+        return {
+            number: moment for number in self._waiting if (moment := self._resend_at.get(number, 0.0)) > now
+        }
+
+    def _send_unless(self, held: Mapping[int, float]) -> Send | Wait | Collect | Done:
+        """Send the next batch, or wait for those that are held.
+
+        These take up room as well, and those in doubt go first: no more are ever in doubt than may be on their way.
+        """
+        unheld = [batch for number, batch in self._waiting.items() if number not in held]
+        ready = min(unheld, key=lambda batch: batch.number not in self._doubtful, default=None)
+        if ready is not None and len(self._in_flight) + len(held) < self._room:
+            return self._send(ready)
+        if held and len(self._in_flight) < self._room:
+            return AwaitResend(max(0.0, min(held.values()) - self._clock()))
+        return Collect()
+
+    def _send(self, batch: Batch) -> Send | Wait | Collect | Done:
         try:
             decision = self._reserve()
         except MeisaError as error:
@@ -205,10 +257,12 @@ class Enrollment:
         if isinstance(decision, Wait):
             return decision
         self._has_begun = True
-        batch = next(iter(self._waiting.values()))
+        is_resend = batch.number in self._doubtful
+        if is_resend:
+            self._resent.add(batch.number)
         self._in_flight[batch.number] = batch
         del self._waiting[batch.number]
-        return Send(batch, decision)
+        return Send(batch, decision, is_resend)
 
     def _take(self) -> Batch | None:
         """Take the next batch; a source that fails ends here, and stops the run once every answer has come."""
@@ -238,6 +292,8 @@ class Enrollment:
         for among in (self._in_flight, self._waiting):
             among.pop(batch.number, None)
         self._doubtful.discard(batch.number)
+        self._resent.discard(batch.number)
+        self._resend_at.pop(batch.number, None)
         return counts
 
     def _set_rest_aside(self) -> None:

@@ -15,7 +15,9 @@
     │   │   └── MeisaSequenceNotFoundError     the slug
     │   ├── MeisaSequenceInactiveError the sequence must be activated in the dashboard
     │   ├── MeisaInvalidRequestError   400, 409, 422: the fields
-    │   ├── MeisaRateLimitError        429: wait
+    │   ├── MeisaBackOffError          not carried out: wait
+    │   │   ├── MeisaRateLimitError        429: the key's rate limits
+    │   │   └── MeisaUnavailableError      503: maintenance, or too many requests for a proxy
     │   ├── MeisaRedirectError         3xx: the base URL
     │   └── MeisaServerError           5xx: try again later
     ├── MeisaStoppedError          the task was told to stop; nothing was sent
@@ -30,6 +32,9 @@ from __future__ import annotations
 
 class MeisaError(Exception):
     """Anything that went wrong while talking to Meisa."""
+
+    possibly_done = False
+    """Whether Meisa may have carried the call out, or an earlier request of the same call."""
 
 
 class MeisaInputError(MeisaError, ValueError):
@@ -51,8 +56,10 @@ class MeisaUnreachableError(MeisaNoAnswerError):
 class MeisaAnswerLostError(MeisaNoAnswerError):
     """The connection broke or timed out after the request may have left.
 
-    Meisa may have carried it out. A read can be repeated; a write must be checked first.
+    Meisa may have carried it out, or may still be at work on it. A read can be repeated; a write must be checked first.
     """
+
+    possibly_done = True
 
 
 class MeisaStoppedError(MeisaError):
@@ -64,9 +71,6 @@ class MeisaRefusedError(MeisaError):
 
     :param status: the HTTP status.
     """
-
-    possibly_done = False
-    """Whether an earlier try of the same call may have been carried out."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -123,15 +127,35 @@ class MeisaInvalidRequestError(MeisaRefusedError):
         self.texts = texts
 
 
-class MeisaRateLimitError(MeisaRefusedError):
+class MeisaBackOffError(MeisaRefusedError):
+    """The request was not carried out, and may be sent again after a wait.
+
+    :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class MeisaRateLimitError(MeisaBackOffError):
     """429: the key's quota is used up.
 
     :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
     """
 
     def __init__(self, message: str, *, status: int = 429, retry_after: float | None = None) -> None:
-        super().__init__(message, status=status)
-        self.retry_after = retry_after
+        super().__init__(message, status=status, retry_after=retry_after)
+
+
+class MeisaUnavailableError(MeisaBackOffError):
+    """503: Meisa, or a proxy before it, takes no requests for now.
+
+    :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
+    """
+
+    def __init__(self, message: str, *, status: int = 503, retry_after: float | None = None) -> None:
+        super().__init__(message, status=status, retry_after=retry_after)
 
 
 class MeisaRedirectError(MeisaRefusedError):
@@ -139,7 +163,9 @@ class MeisaRedirectError(MeisaRefusedError):
 
 
 class MeisaServerError(MeisaRefusedError):
-    """5xx: Meisa, or a proxy before it, failed."""
+    """5xx but 503: Meisa, or a proxy before it, failed. Meisa may still be at work on the request."""
+
+    possibly_done = True
 
 
 class MeisaUnreadableAnswerError(MeisaError):
@@ -148,6 +174,18 @@ class MeisaUnreadableAnswerError(MeisaError):
     :param status: the HTTP status it came with.
     """
 
+    possibly_done = True
+
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+_GATEWAY = {408, 421, 425, 502, 504}
+
+
+def may_be_resent(error: BaseException) -> bool:
+    """Say whether a write that met this error may be sent again in the same attempt, after a while."""
+    return isinstance(error, MeisaAnswerLostError) or (
+        isinstance(error, MeisaServerError) and error.status in _GATEWAY
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from operator import attrgetter
@@ -35,8 +35,14 @@ class Verdict(StrEnum):
 BY_US = "possibly by this run"
 """The reason of an address that may be enrolled already because an earlier try of ours enrolled it."""
 
+TWICE = "possibly twice"
+"""The reason of an address that was enrolled by a request that was sent again: the first may have enrolled it, too."""
+
+DOUBTS = (TWICE, BY_US)
+
 _ATTENTION = (Verdict.FAILED, Verdict.UNREPORTED, Verdict.INVALID)
 _MOST_ATTENTION = 20
+_MOST_DOUBTS = 5
 _SUMMARY_BYTES = 4000
 _ATTENTION_FRAME = 60
 
@@ -58,8 +64,13 @@ class Outcome(NamedTuple):
 
 
 def possibly_ours(outcome: Outcome) -> Outcome:
-    """Mark one that is already enrolled because an earlier try of the same call may have enrolled it."""
-    return outcome._replace(reason=BY_US) if outcome.verdict is Verdict.ALREADY_ENROLLED else outcome
+    """Mark an outcome of a request that was sent again: an earlier one may have enrolled the address, too."""
+    match outcome.verdict:
+        case Verdict.ENROLLED:
+            return outcome._replace(reason=TWICE)
+        case Verdict.ALREADY_ENROLLED:
+            return outcome._replace(reason=BY_US)
+    return outcome
 
 
 class Tally:
@@ -69,11 +80,16 @@ class Tally:
 
     :param counts: what was counted before.
     :param attention: ``{"address" (masked), "verdict", "reason"}`` of those kept before.
+    :param doubts: how many addresses have each of the reasons `DOUBTS`, counted before.
     """
 
     def __init__(
-        self, counts: Mapping[str, int] | None = None, attention: Iterable[Mapping[str, str]] = ()
+        self,
+        counts: Mapping[str, int] | None = None,
+        attention: Iterable[Mapping[str, str]] = (),
+        doubts: Mapping[str, int] | None = None,
     ) -> None:
+        self.doubts: Counter[str] = Counter(doubts or {})
         self.counts: Counter[Verdict] = Counter({Verdict(name): n for name, n in (counts or {}).items()})
         self.attention: list[Mapping[str, str]] = list(attention)
 
@@ -82,9 +98,17 @@ class Tally:
         outcomes = list(outcomes)
         added = Counter(map(attrgetter("verdict"), outcomes))
         self.counts += added
+        if not {outcome.reason for outcome in outcomes}.isdisjoint(DOUBTS):
+            self._doubt([outcome for outcome in outcomes if outcome.reason in DOUBTS])
         if any(verdict in added for verdict in _ATTENTION):
             self._note(outcome for outcome in outcomes if outcome.verdict in _ATTENTION)
         return added
+
+    def _doubt(self, outcomes: Sequence[Outcome]) -> None:
+        """Count what a resend may have done twice; a few of a batch show it, and leave room for failures."""
+        shown = sum(entry["reason"] in DOUBTS for entry in self.attention)
+        self._note(outcomes[: max(0, _MOST_DOUBTS - shown)])
+        self.doubts.update(outcome.reason for outcome in outcomes)
 
     def _note(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in islice(outcomes, _MOST_ATTENTION - len(self.attention)):
@@ -100,6 +124,7 @@ class Tally:
         """Return the account of both."""
         both = Tally(attention=[*self.attention, *other.attention])
         both.counts = self.counts + other.counts
+        both.doubts = self.doubts + other.doubts
         return both
 
     @property
@@ -110,7 +135,7 @@ class Tally:
     @property
     def wanting_attention(self) -> int:
         """How many of them need a person's attention."""
-        return sum(self.counts[verdict] for verdict in _ATTENTION)
+        return sum(self.counts[verdict] for verdict in _ATTENTION) + self.doubts.total()
 
 
 def in_words(counts: Mapping[Verdict, int]) -> str:
@@ -184,15 +209,17 @@ def summary(
 ) -> dict[str, object]:
     """Make the account that goes to XCom: plain JSON, under 4 KB, no address in clear.
 
-    :return: ``sequence_slug, meisa_conn_id, total, counts{verdict: n}, complete, requests, repeats, rate_limited,
-        waited_s, elapsed_s, resumed, outcomes_path, attention[{address (masked), verdict, reason}],
-        attention_truncated``.
+    :return: ``sequence_slug, meisa_conn_id, total, counts{verdict: n}, possibly_twice, possibly_by_this_run, complete,
+        requests, repeats, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
+        attention[{address (masked), verdict, reason}], attention_truncated``.
     """
     account: dict[str, object] = {
         "sequence_slug": sequence_slug,
         "meisa_conn_id": meisa_conn_id,
         "total": tally.total,
         "counts": {verdict.value: tally.counts[verdict] for verdict in Verdict},
+        "possibly_twice": tally.doubts[TWICE],
+        "possibly_by_this_run": tally.doubts[BY_US],
         "complete": complete,
         "requests": requests,
         "repeats": repeats,

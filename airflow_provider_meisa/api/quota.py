@@ -45,7 +45,7 @@ class Quota:
     """Keeps requests inside a key's limits, together with everyone who shares the store.
 
     Ask `reserve` until it gives a slot, send one request, then `stamp` the slot, or `release` it if the
-    request never left. Where the answer was a 429, `stamp` and then `hold`.
+    request never left. Where the answer was a 429 or a 503, `stamp` and then `hold`.
 
     :param limits: requests per window, the shortest window first; all of them hold at once.
     :param store: where the key's use is kept.
@@ -91,7 +91,7 @@ class Quota:
         self._note(Release(slot.token, self.limits, self._ttl))
 
     def hold(self, seconds: float | None = None) -> None:
-        """Note a 429: nobody gets a slot for a while, and then requests are spaced until an hour was quiet.
+        """Note a 429 or 503: nobody gets a slot for a while, and then requests are spaced until an hour was quiet.
 
         :param seconds: the wait that Meisa asked for, which is kept to with a little more; without one the
             shortest window, doubled each time that was not enough, up to the longest.

@@ -54,7 +54,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A 429 came.
+    """A 429 came, or a 503.
 
     :param wait: the microseconds that Meisa asked for; 0 where it did not say.
     """

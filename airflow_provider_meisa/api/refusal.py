@@ -18,6 +18,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaRefusedError,
     MeisaScopeError,
     MeisaServerError,
+    MeisaUnavailableError,
 )
 from airflow_provider_meisa.api.privacy import scrub
 
@@ -44,7 +45,7 @@ UNTIMELY = {408, 421, 425}
 """What a proxy or load balancer says of the way there, not of the request; it may have forwarded it all the same."""
 
 
-def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> MeisaRefusedError:
+def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> MeisaRefusedError:  # noqa: PLR0911 - a table
     """Make the error for an answer of 400 or more."""
     match status:
         case HTTPStatus.UNAUTHORIZED:
@@ -62,6 +63,12 @@ def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> Me
         case HTTPStatus.TOO_MANY_REQUESTS:
             return MeisaRateLimitError(
                 f"{call}: the key's rate limit is used up (429).",
+                retry_after=seconds_of(retry_after, time.time()),
+            )
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return MeisaUnavailableError(
+                f"{call}: Meisa is unavailable (503): it is under maintenance or overloaded, or a proxy limits "
+                "requests. The request was not carried out. Try again later.",
                 retry_after=seconds_of(retry_after, time.time()),
             )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in UNTIMELY:

@@ -103,7 +103,8 @@ def enroll(
     :param metadata: data attached to the enrollment, plain JSON.
     :param trigger_source: where the enrollment came from.
     :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
-    :param resend: whether to send again when the answer was lost.
+    :param resend: whether to send again, once and after a while, when the answer was lost. A contact who is then
+        enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
     :return: the verdict: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
         request was only accepted, ``unreported``.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
@@ -130,9 +131,8 @@ def enroll(
         _explain(client, sequence_slug, error)
     except MeisaNotFoundError as error:
         _explain(client, sequence_slug, error)
-    verdict, reason = read_enroll_reply(answer.status, answer.body)
-    ours = answer.possibly_repeated and verdict in (Verdict.ENROLLED, Verdict.ALREADY_ENROLLED)
-    return Outcome(email, verdict, BY_US if ours else reason)
+    outcome = Outcome(email, *read_enroll_reply(answer.status, answer.body))
+    return possibly_ours(outcome) if answer.possibly_repeated else outcome
 
 
 def bulk_enroll(
@@ -152,8 +152,8 @@ def bulk_enroll(
     :param emails: 1–500 addresses, none twice.
     :param sequence_slug: an active sequence.
     :param override_unsubscribe: enroll even the suppressed; refused unless the settings allow it.
-    :param resend: whether to send again when the answer was lost. Addresses that are then already enrolled
-        have the reason ``possibly by this run``.
+    :param resend: whether to send again, once and after a while, when the answer was lost. Addresses that are then
+        enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
     :param slot: a slot of the quota that was reserved for this call.
     :return: one outcome for each address sent.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.

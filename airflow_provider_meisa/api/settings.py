@@ -15,6 +15,7 @@ from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limit
 DEFAULT_BASE_URL = "https://api.meisa.io/api/v1"
 DEFAULT_DASHBOARD_URL = "https://app.meisa.io"
 ENVIRONMENTS = ("live", "test")
+SHORTEST_RESEND_AFTER = 10.0
 
 _API_PATH = "/api/v1"
 _NO_BASE_URL = f"The host field must hold a base URL such as {DEFAULT_BASE_URL}."
@@ -61,6 +62,11 @@ class Settings:
         if self.environment and self.environment not in ENVIRONMENTS:
             raise MeisaInputError("environment must be 'live', 'test' or empty.")
         _check_dashboard_url(self.dashboard_url)
+
+    @property
+    def resend_after(self) -> float:
+        """Seconds after which a write whose response was lost may be sent again: until then Meisa may be at work."""
+        return max(self.timeout, SHORTEST_RESEND_AFTER)
 
     @classmethod
     def from_connection(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,14 @@ import requests
 import urllib3.exceptions
 
 from airflow_provider_meisa import __version__
+from airflow_provider_meisa.api.connecting import (
+    PHASE,
+    ConnectingAdapter,
+    advice_on,
+    causes_of,
+    is_unsent,
+    kind_of,
+)
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
     MeisaError,
@@ -34,14 +41,6 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 _LONGEST_CONNECT = 10.0
 _CHUNK = 64 * 1024
-_NOT_SENT = (
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    ssl.SSLCertVerificationError,
-    urllib3.exceptions.LocationValueError,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,  # a SOCKS proxy without PySocks
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,7 @@ class Transport:
         """
         failure: MeisaError
         content = _encode(call)
+        PHASE.is_connecting = False
         try:
             with self._session().request(
                 call.method,
@@ -118,7 +118,7 @@ class Transport:
             ) as response:
                 return self._read(call, response)
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            failure = _no_answer(call, error)
+            failure = self._no_answer(call, error)
         raise failure
 
     def close(self) -> None:
@@ -130,6 +130,8 @@ class Transport:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = _Session()
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, ConnectingAdapter())
             session.headers.update(
                 {
                     "X-API-Key": self._settings.api_key,
@@ -149,6 +151,20 @@ class Transport:
         found = session.merge_environment_settings(self._settings.base_url, {}, None, None, None)
         session.proxies, session.verify = found["proxies"], found["verify"]
         session.trust_env = False
+
+    def _no_answer(self, call: Call, error: Exception) -> MeisaError:
+        causes = causes_of(error)
+        if PHASE.is_connecting or is_unsent(error, causes):
+            advice = advice_on(causes, is_tls=self._settings.base_url.startswith("https:"))
+            return MeisaUnreachableError(
+                f"{call}: no connection to Meisa ({kind_of(causes)}). {advice} Nothing was sent."
+            )
+        if isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
+            return MeisaAnswerLostError(f"{call}: the answer's compression is broken.")
+        return MeisaAnswerLostError(
+            f"{call}: the connection broke before the answer was complete ({kind_of(causes)}). "
+            "Meisa may have carried the call out."
+        )
 
     def _read(self, call: Call, response: requests.Response) -> Answer:
         status = response.status_code
@@ -206,54 +222,6 @@ class _Session(requests.Session):
 def _pieces(response: requests.Response) -> Iterator[bytes]:
     """Give an answer's body as it comes in, so that somebody can look at the clock in between."""
     return iter(lambda: response.raw.read1(_CHUNK, decode_content=True), b"")
-
-
-def _no_answer(call: Call, error: Exception) -> MeisaError:
-    causes = _causes(error)
-    # What goes wrong on the network, requests wraps; a bare OSError is about a file that it needs before.
-    is_bare = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
-    if is_bare or any(isinstance(cause, _NOT_SENT) or _is_refused_tunnel(cause) for cause in causes):
-        return MeisaUnreachableError(
-            f"{call}: no connection to Meisa ({_kind(causes)}). Check the base URL in the connection's host field, "
-            "the network, the proxy and the CA certificates. Nothing was sent."
-        )
-    if isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
-        return MeisaAnswerLostError(f"{call}: the answer's compression is broken.")
-    return MeisaAnswerLostError(
-        f"{call}: the connection broke before the answer was complete ({_kind(causes)}). "
-        "Meisa may have carried the call out."
-    )
-
-
-def _is_refused_tunnel(cause: BaseException) -> bool:
-    """Say whether a proxy's answer to ``CONNECT`` was no, which http.client tells by its words alone.
-
-    urllib3's ``ProxyError`` does not say it: it also wraps a connection through a proxy that broke after the call.
-    """
-    return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """List an exception and those it wraps, as urllib3 and requests nest them.
-
-    Its ``__context__`` is left out: it leads on to what the caller may just be handling.
-    """
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
-            waiting += [getattr(item, "reason", None), item.__cause__, *item.args]
-    return found
-
-
-def _kind(causes: list[BaseException]) -> str:
-    """Name the innermost kind of failure, without its text: that may hold a URL."""
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
-            return type(cause).__name__
-    return type(causes[-1]).__name__
 
 
 def _json(call: Call, status: int, text: bytes) -> object:

@@ -41,7 +41,9 @@ class ResumeFile:
         except (OSError, UnicodeError) as error:
             raise self._failure("read", error) from error
         kept = self._read(text) if text else Checkpoint()
-        return replace(kept, resumed=True) if kept.next_batch else Checkpoint(started_at=time.time())
+        return (
+            replace(kept, resumed=True, resent=()) if kept.next_batch else Checkpoint(started_at=time.time())
+        )
 
     def save(self, checkpoint: Mapping[str, Any]) -> None:
         """Keep this instead, whole or not at all.

@@ -100,6 +100,7 @@ class Run:
             checkpoint=self.start,
             record=self._record.write,
             max_in_flight=_MAX_IN_FLIGHT,
+            resend_after=client.settings.resend_after,
             suppressed=suppressed(client) if self._options.skip_suppressed else (),
         )
         self._record.begin(first_batch=self.start.next_batch)
@@ -137,6 +138,7 @@ class Run:
             batch,
             self._options.sequence,
             override_unsubscribe=self._options.override_unsubscribe,
+            resend=False,  # the engine does
             slot=slot,
         )
 

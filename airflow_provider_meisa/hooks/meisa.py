@@ -48,17 +48,20 @@ def is_final(error: BaseException) -> bool:
 
 
 @contextmanager
-def airflow_failures(final: tuple[type[errors.MeisaError], ...] = ()) -> Iterator[None]:
+def airflow_failures(
+    final: tuple[type[errors.MeisaError], ...] = (), *, doubt_is_final: bool = False
+) -> Iterator[None]:
     """Turn Meisa's errors into Airflow's: final ones fail the task at once, others may be retried.
 
     :param final: errors that are final here, though they are not elsewhere.
+    :param doubt_is_final: whether errors are final after which a call may have been carried out.
     :raises AirflowFailException: for what a retry cannot mend: input, key, scope, slug, inactive sequence.
     :raises AirflowException: for the rest: network, rate limit, 5xx, unreadable answers.
     """
     try:
         yield
     except errors.MeisaError as error:
-        if is_final(error) or isinstance(error, final):
+        if is_final(error) or isinstance(error, final) or (doubt_is_final and error.possibly_done):
             raise AirflowFailException(str(error)) from error
         raise AirflowException(str(error)) from error
 

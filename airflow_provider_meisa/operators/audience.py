@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.columns import check_email_column
-from airflow_provider_meisa.api.enrollment import Done
-from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
+from airflow_provider_meisa.api.enrollment import AwaitResend, Done
+from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
 from airflow_provider_meisa.api.outcomes import Tally, Verdict, check_limit, nothing_valid, objections
 from airflow_provider_meisa.api.quota import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
@@ -25,7 +25,7 @@ from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.batch_log import tell_account
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
 from airflow_provider_meisa.operators.engine import Outset, leg_of
-from airflow_provider_meisa.operators.leg import Leg, account_of, spent
+from airflow_provider_meisa.operators.leg import Leg, account_of, reason_of, spent
 from airflow_provider_meisa.operators.lineage import LineageMixin
 from airflow_provider_meisa.operators.record import Record
 from airflow_provider_meisa.operators.watch import Watch
@@ -193,13 +193,14 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                         self.finished(context)
                     leg = leg_of(self, outset, record)
                     step = leg.perform()
-                except MeisaRateLimitError as error:  # of what is asked before the first batch is sent
+                except MeisaBackOffError as error:  # of what is asked before the first batch is sent
                     if self.deferrable and error.retry_after:
                         now = replace(watch.start, **spent(watch.start, client.traffic))
-                        self._defer(error.retry_after, outset, now, stalled=True)
+                        self._defer(Wait(error.retry_after), outset, now, stalled=True)
                     raise
                 if isinstance(step, Wait):
-                    self._defer(step.seconds, outset, leg.checkpoint(), stalled=not leg.has_answers)
+                    stalled = not leg.has_answers and not isinstance(step, AwaitResend)
+                    self._defer(step, outset, leg.checkpoint(), stalled=stalled)
                 return self._end(outset, record, self._account_for(leg, step, outset, record))
 
     def _watch(self, context: Context, client: MeisaClient, start: Checkpoint) -> Watch:
@@ -233,7 +234,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         ended = outset.start
         self.account = account_of(
             ended,
-            Tally(ended.counts, ended.attention),
+            Tally(ended.counts, ended.attention, ended.doubts),
             self.sequence_slug,
             outcomes_path=self.outcomes_path or None,
             meisa_conn_id=self.meisa_conn_id,
@@ -279,10 +280,11 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 f"defer_after must be at least {SHORTEST_DEFERRAL:g} s: in shorter deferrals Airflow can lose a task."
             )
 
-    def _defer(self, seconds: float, outset: Outset, now: Checkpoint, *, stalled: bool) -> NoReturn:
-        self.log.info("The key's rate limits leave no room for %.0f s: giving the worker slot back.", seconds)
+    def _defer(self, step: Wait, outset: Outset, now: Checkpoint, *, stalled: bool) -> NoReturn:
+        reason = reason_of(step, outset.client)
+        self.log.info("%s for %.0f s: giving the worker slot back.", reason, step.seconds)
         # A wait just above the shortest deferral, less waking early, must not become a shorter one.
-        pause = max(SHORTEST_DEFERRAL, seconds - self._wake_early)
+        pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)
         now = replace(now, waited=now.waited + pause, stalled=now.stalled + 1 if stalled else now.stalled)
         outset.store.save(now.as_json())
         moment = time.time() + pause

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.api.checkpoint import Checkpoint, seconds_until_resend
 from airflow_provider_meisa.api.enrollment import Enrollment
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError
-from airflow_provider_meisa.operators.leg import Leg
+from airflow_provider_meisa.operators.leg import RESPONSE_LOST, Leg
 from airflow_provider_meisa.operators.log_group import group
 from airflow_provider_meisa.operators.preflight import check_before, suppressed
 
@@ -65,6 +65,7 @@ def leg_of(task: AudienceOperator, outset: Outset, record: Record) -> Leg:
         if task.on_changed_audience != "restart":
             raise
         log.warning("The addresses are not those of the earlier try: all of them are sent (again).")
+        _wait_out(client, start)
         start = _again(start)
         watch.begin(start)
         record.begin(first_batch=0)
@@ -82,6 +83,15 @@ def leg_of(task: AudienceOperator, outset: Outset, record: Record) -> Leg:
         tell=watch.tell,
         fold=group,
     )
+
+
+def _wait_out(client: MeisaClient, start: Checkpoint) -> None:
+    """Wait until Meisa is surely no longer at work on the batches in doubt: some of their addresses are sent again."""
+    if start.in_flight:
+        seconds = seconds_until_resend(start, client.settings.resend_after)
+        log.info("%s for %.0f s", RESPONSE_LOST, seconds)
+        client.wait(seconds)
+        client.check_not_stopped()
 
 
 def _again(start: Checkpoint) -> Checkpoint:
@@ -137,6 +147,7 @@ def _engine(
         record=record.write,
         max_in_flight=task.max_in_flight,
         resend=task.on_ambiguous == "resend",
+        resend_after=client.settings.resend_after,
         suppressed=known,
     )
     engine.catch_up()
@@ -152,7 +163,7 @@ def _sender(task: AudienceOperator, client: MeisaClient) -> Callable[[Sequence[s
             addresses,
             task.sequence_slug,
             override_unsubscribe=task.override_unsubscribe,
-            resend=task.on_ambiguous == "resend",
+            resend=False,  # the engine does, and keeps when
             slot=slot,
         )
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
+from airflow_provider_meisa.api.enrollment import AwaitResend, Collect, Done, Enrollment, Send
 from airflow_provider_meisa.api.errors import MeisaError
 from airflow_provider_meisa.api.outcomes import Tally, summary
 from airflow_provider_meisa.api.quota import Slot, Wait
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("airflow.task.meisa")
 
 _SHORT = 5.0  # seconds; a shorter wait is not worth a line
+
+RESPONSE_LOST = "Meisa may still be at work on a request whose response was lost, which is not sent again"
 
 Tell = Callable[[Checkpoint, datetime | None], None]
 
@@ -77,7 +79,9 @@ class Leg:
         self._has_begun = False
         self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="meisa")
         self._on_their_way: dict[Future[BulkReply], Send] = {}
-        self.has_answers = False  # to a batch, and other than 429: one that only met these came no further
+        self.has_answers = (
+            False  # to a batch, and other than 429 or 503: one that only met these came no further
+        )
 
     def perform(self) -> Done | Wait:
         """Go on until the run is done, or a wait is due that is longer than the client's ``max_wait``.
@@ -96,7 +100,7 @@ class Leg:
                 elif isinstance(step, Wait):
                     if step.seconds > self._client.max_wait:
                         return step
-                    self._sit_out(step.seconds)
+                    self._sit_out(step)
         except BaseException:
             self._client.stop()
             while self._on_their_way:
@@ -139,6 +143,8 @@ class Leg:
         if not self._has_begun:
             self._has_begun = True
             self._open_log(step.batch.number + 1)
+        if step.is_resend:
+            self._client.count_repeat()
         self._on_their_way[self._pool.submit(self._send, step.batch.addresses, step.slot)] = step
 
     def _open_log(self, first: int) -> None:
@@ -146,16 +152,17 @@ class Leg:
         self._log.begin(self._engine.tally.total)
         self._said.callback(lambda: self._log.close(self._engine.tally.total))
 
-    def _sit_out(self, seconds: float) -> None:
-        if seconds > _SHORT:
-            until = datetime.fromtimestamp(time.time() + seconds, UTC)
+    def _sit_out(self, step: Wait) -> None:
+        if step.seconds > _SHORT:
+            until = datetime.fromtimestamp(time.time() + step.seconds, UTC)
             self._tell(self.checkpoint(), until)
             log.info(
-                "The key's rate limits leave no room for %.0f s: going on at %s",
-                seconds,
+                "%s for %.0f s: going on at %s",
+                reason_of(step, self._client),
+                step.seconds,
                 f"{until:%H:%M:%S} UTC",
             )
-        self._client.wait(seconds)
+        self._client.wait(step.seconds)
 
     def _collect(self, seconds: float | None) -> None:
         """Take in the answers that come within this time."""
@@ -182,6 +189,13 @@ class Leg:
         self._log.answered(number, counts, self._engine.tally.total)
         if reply.unread:
             log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
+
+
+def reason_of(step: Wait, client: MeisaClient) -> str:
+    """Say why a run waits, as the beginning of a sentence."""
+    if isinstance(step, AwaitResend):
+        return RESPONSE_LOST
+    return client.reason_to_wait
 
 
 def account_of(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 
-from airflow_provider_meisa.api.errors import MeisaRateLimitError
+from airflow_provider_meisa.api.errors import MeisaBackOffError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -16,7 +16,7 @@ _MARGIN = 1.0
 
 
 class MeisaRetryPolicy(RetryPolicy):
-    """Retries a task that met the rate limit when there is room again, and leaves other failures to the task.
+    """Retries a task that met the rate limit or a 503 when Meisa takes requests again; else the task decides.
 
     What a retry cannot mend fails at once without it: the operators raise ``AirflowFailException``.
     """
@@ -25,10 +25,10 @@ class MeisaRetryPolicy(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide by the error of ours behind an exception."""
-        cause = exception if isinstance(exception, MeisaRateLimitError) else exception.__cause__
-        if isinstance(cause, MeisaRateLimitError) and cause.retry_after is not None:
+        cause = exception if isinstance(exception, MeisaBackOffError) else exception.__cause__
+        if isinstance(cause, MeisaBackOffError) and cause.retry_after is not None:
             return RetryDecision.retry(
-                timedelta(seconds=cause.retry_after + _MARGIN), "Meisa's rate limits have room again then"
+                timedelta(seconds=cause.retry_after + _MARGIN), "Meisa takes requests again then"
             )
         return RetryDecision.default()
 

@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_meisa.api.audience import check
-from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
-    MeisaInputError,
-    MeisaServerError,
-    MeisaUnreadableAnswerError,
-)
+from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
 from airflow_provider_meisa.api.input_shapes import AddressReader, addresses_from, is_plain
-from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.privacy import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
@@ -30,14 +25,15 @@ from airflow_provider_meisa.operators.audience import (
     OnNo,
 )
 from airflow_provider_meisa.operators.base import MeisaOperator
+from airflow_provider_meisa.operators.checkpoint_store import store_of
+from airflow_provider_meisa.operators.intent import Intent
+from airflow_provider_meisa.operators.leg import RESPONSE_LOST
 from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_meisa.api.client import MeisaClient
-
-_IN_DOUBT = (MeisaAnswerLostError, MeisaServerError, MeisaUnreadableAnswerError)
 
 
 class MeisaEnrollOperator(MeisaOperator):
@@ -54,8 +50,8 @@ class MeisaEnrollOperator(MeisaOperator):
     :param override_unsubscribe: enroll even if suppressed; needs ``allow_override_unsubscribe`` on the connection.
     :param on_already_enrolled: ``success``, ``skip`` or ``fail``, if the contact is in the sequence already.
     :param on_suppressed: likewise, if the contact has unsubscribed, bounced or complained.
-    :param on_ambiguous: when the answer is lost, ``resend``, or ``fail`` without a retry of Airflow's. A contact that
-        is then already enrolled counts as enrolled by this task.
+    :param on_ambiguous: when the answer is lost, ``resend`` once and after a while, or ``fail`` without a retry of
+        Airflow's. A contact that is then already enrolled counts as enrolled by this task. A retry waits, too.
     :param meisa_conn_id: the Airflow Connection.
     """
 
@@ -91,6 +87,7 @@ class MeisaEnrollOperator(MeisaOperator):
         self.on_already_enrolled = on_already_enrolled
         self.on_suppressed = on_suppressed
         self.on_ambiguous = on_ambiguous
+        self._client: MeisaClient | None = None
         follow_references(self, self.contact_email, self.metadata)
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -100,13 +97,17 @@ class MeisaEnrollOperator(MeisaOperator):
         :raises AirflowFailException: if the verdict is to fail, and for what a retry cannot mend.
         :raises AirflowException: if Meisa cannot be asked.
         """
-        with airflow_failures(final=_IN_DOUBT if self.on_ambiguous == "fail" else ()):
+        intent = None
+        with airflow_failures(doubt_is_final=self.on_ambiguous == "fail"):
             hook = MeisaHook(self.meisa_conn_id)
             leave_link(context, hook, self.sequence_slug)
             self._check()
             outcome = check(self._address())
             if not isinstance(outcome, Outcome):
-                outcome = self._enroll(hook.get_conn(), outcome)
+                self._client = client = hook.get_conn()
+                subject = (self.sequence_slug, outcome)
+                intent = Intent(store_of(context), subject, client.settings.resend_after)
+                outcome = self._enroll_once(client, outcome, intent)
         result = {
             "sequence_slug": self.sequence_slug,
             "meisa_conn_id": self.meisa_conn_id,
@@ -115,6 +116,8 @@ class MeisaEnrollOperator(MeisaOperator):
             "reason": outcome.reason,
         }
         context["ti"].xcom_push(key=XCOM_KEY, value=result)
+        if intent:
+            intent.end()
         self._conclude(outcome)
         tell_outlets(context, self.outlets, self._account(outcome))
         return result
@@ -136,21 +139,49 @@ class MeisaEnrollOperator(MeisaOperator):
             )
         return found[0]
 
-    def _enroll(self, client: MeisaClient, address: str) -> Outcome:
+    def on_kill(self) -> None:
+        """Send nothing from now on, and end every wait."""
+        if self._client is not None:
+            self._client.stop()
+
+    def _enroll_once(self, client: MeisaClient, address: str, intent: Intent) -> Outcome:
+        """Enroll the contact, and keep what a later try must know if the response is lost."""
+        with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
+            self._wait_for(client, intent)
+            intent.begin()
+            try:
+                outcome = self._enroll(client, address, resend=not intent.is_in_doubt)
+            except MeisaError as error:
+                intent.lost() if error.possibly_done else intent.give_up()
+                raise
+            meter.addresses({outcome.verdict: 1})
+        return possibly_ours(outcome) if intent.is_in_doubt else outcome
+
+    def _wait_for(self, client: MeisaClient, intent: Intent) -> None:
+        """Wait until Meisa is surely no longer at work on the request of an earlier try."""
+        if not intent.is_in_doubt:
+            return
+        if self.on_ambiguous == "fail":
+            raise MeisaInputError(
+                "An earlier try ended before the response came: Meisa may have enrolled the contact. With "
+                "on_ambiguous='fail' the contact is not sent again. Set on_ambiguous='resend' and clear the task."
+            )
+        self.log.info("%s for %.0f s", RESPONSE_LOST, intent.seconds_left)
+        client.wait(intent.seconds_left)
+        client.check_not_stopped()
+
+    def _enroll(self, client: MeisaClient, address: str, *, resend: bool) -> Outcome:
         from airflow_provider_meisa.api import sequences
 
-        with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
-            outcome = sequences.enroll(
-                client,
-                address,
-                self.sequence_slug,
-                metadata=revealed(self.metadata),
-                trigger_source=self.trigger_source,
-                override_unsubscribe=self.override_unsubscribe,
-                resend=self.on_ambiguous == "resend",
-            )
-            meter.addresses({outcome.verdict: 1})
-        return outcome
+        return sequences.enroll(
+            client,
+            address,
+            self.sequence_slug,
+            metadata=revealed(self.metadata),
+            trigger_source=self.trigger_source,
+            override_unsubscribe=self.override_unsubscribe,
+            resend=resend and self.on_ambiguous == "resend",
+        )
 
     def _account(self, outcome: Outcome) -> dict[str, object]:
         """Make what a summary would say of this one contact."""

@@ -28,6 +28,7 @@ class Call:
     query: Mapping[str, str]
     content_type: str
     body: bytes
+    as_of: int | None = None
 
     def fields(self, *wanted: Field) -> dict[str, Any]:
         """Return the wanted fields of the body."""
@@ -62,6 +63,7 @@ def enroll(call: Call) -> Reply:
         override=sent["override_unsubscribe"],
         trigger_source=sent["trigger_source"],
         metadata=sent["metadata"],
+        as_of=call.as_of,
     )
     [outcome] = call.store.enroll([sent["email"]], wish)
     if outcome.status == ALREADY_ENROLLED:
@@ -91,7 +93,7 @@ def bulk_enroll(call: Call) -> Reply:
         Field("override_unsubscribe", fields.boolean, default=False),
     )
     slug = _active_slug(call.store, sent["sequence_slug"])
-    wish = Enrolling(call.key.environment, slug, override=sent["override_unsubscribe"])
+    wish = Enrolling(call.key.environment, slug, override=sent["override_unsubscribe"], as_of=call.as_of)
     outcomes = tuple(call.store.enroll(sent["emails"], wish))
     return Reply(200, shaped(slug, outcomes, Shape()), outcomes=outcomes)
 

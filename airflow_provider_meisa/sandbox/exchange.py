@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ async def exchange(world: World, request: Request) -> Response:
     number = world.journal.open(arrival_of(request.method, path, given, environment, body))
     await asyncio.sleep(world.latency / 2)
     fault = world.faults.take(request.method, path)
-    response = None if _is(fault, "reset_before") else _carry_out(world, request, body, fault)
+    response = None if _is(fault, "reset_before") else await _carry_out(world, request, body, fault)
     await asyncio.sleep(
         world.latency / 2 + (fault.params["seconds"] if fault and fault.kind == "slow" else 0)
     )
@@ -59,9 +60,42 @@ def _is(fault: Fault | None, *kinds: str) -> bool:
     return fault is not None and fault.kind in kinds
 
 
-def _carry_out(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
+async def _carry_out(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
+    if fault and fault.kind == "late":
+        return await _carry_out_late(world, request, body, fault)
     instead = _instead(fault) if fault else None  # as from a proxy in front: not throttled, no work done
     return instead or _answer(world, request, body, fault)
+
+
+async def _carry_out_late(world: World, request: Request, body: bytes, fault: Fault) -> Response:
+    """Look up who is enrolled, and do the work later, as one does who looks up and then inserts.
+
+    The caller gets a proxy's response at once, or the real one when the work is done, if it still waits for it.
+    """
+    endpoint = ENDPOINTS.get(request.url.path)
+    if endpoint is None:
+        return _no_such_path(request)
+    try:
+        key = _admit(world, request, endpoint)
+    except RefusedError as error:
+        return _written(error.reply, body, fault)
+    as_of = world.store.last_enrollment()
+
+    async def work() -> Response:
+        await asyncio.sleep(fault.params["seconds"])
+        return _do(world, request, body, fault, _Work(endpoint, key, as_of))
+
+    task = asyncio.create_task(work())
+    world.late.add(task)
+    task.add_done_callback(world.late.discard)
+    if status := fault.params["status"]:
+        return _page(status)
+    return await asyncio.shield(task)
+
+
+def _page(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    page = _HTML.format(status=status, phrase=_phrase(status))
+    return Response(page, status, headers, "text/html")
 
 
 def _instead(fault: Fault) -> Response | None:
@@ -76,8 +110,7 @@ def _instead(fault: Fault) -> Response | None:
                 params["content_type"] or None,
             )
         case "html":
-            page = _HTML.format(status=params["status"], phrase=_phrase(params["status"]))
-            return Response(page, params["status"], params["headers"], "text/html")
+            return _page(params["status"], params["headers"])
         case "empty":
             return Response(None, params["status"], params["headers"])
         case "redirect":
@@ -121,10 +154,31 @@ def _answer(world: World, request: Request, body: bytes, fault: Fault | None) ->
         return _no_such_path(request)
     try:
         key = _admit(world, request, endpoint)
-        content_type = request.headers.get("Content-Type", "")
-        reply = endpoint.answer(Call(world.store, key, request.query_params, content_type, body))
+    except RefusedError as error:
+        return _written(error.reply, body, fault)
+    return _do(world, request, body, fault, _Work(endpoint, key))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What an admitted request asks for; ``as_of`` as in `Enrolling`."""
+
+    endpoint: Endpoint
+    key: Key
+    as_of: int | None = None
+
+
+def _do(world: World, request: Request, body: bytes, fault: Fault | None, work: _Work) -> Response:
+    content_type = request.headers.get("Content-Type", "")
+    call = Call(world.store, work.key, request.query_params, content_type, body, work.as_of)
+    try:
+        reply = work.endpoint.answer(call)
     except RefusedError as error:
         reply = error.reply
+    return _written(reply, body, fault)
+
+
+def _written(reply: Reply, body: bytes, fault: Fault | None) -> Response:
     # In ASCII, as half a surrogate pair in what was sent has no bytes of its own.
     content = json.dumps(_body(reply, body, fault))
     return Response(content, reply.status, dict(reply.headers), "application/json")

@@ -23,12 +23,13 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "reset_before": {},
     "reset_after": {},
     "slow": {"seconds": 1.0},
+    "late": {"seconds": 1.0, "status": 504},
     "huge": {"megabytes": 10, "status": 200, "chunked": True},
     "redirect": {"status": 302, "location": "https://elsewhere.example/"},
     "bulk_shape": asdict(Shape()),
 }
 _NUMBERS = (int, float)
-_STATUS_RANGES = {"redirect": (300, 399)}
+_STATUS_RANGES = {"redirect": (300, 399), "late": (0, 599)}  # late, 0: no response before the work is done
 _ANY_STATUS = (200, 599)
 _CARRIED = re.compile(r"[\t -~\xa0-\xff]*")  # what a header can hold
 

@@ -166,7 +166,7 @@ class Sandbox:
     def fault(self, kind: str, **params: Any) -> dict[str, Any]:
         """Arm a fault, for all matching requests until cleared unless ``times`` is given.
 
-        :param kind: ``status``, ``html``, ``empty``, ``reset_before``, ``reset_after``, ``slow``, ``huge``,
+        :param kind: ``status``, ``html``, ``empty``, ``reset_before``, ``reset_after``, ``slow``, ``late``, ``huge``,
             ``redirect`` or ``bulk_shape``.
         :param params: ``path``, ``method``, ``times``, ``skip``, and what the kind takes.
         """
@@ -175,6 +175,11 @@ class Sandbox:
     def clear_faults(self) -> None:
         """Disarm all faults."""
         self._world.faults.clear()
+
+    @property
+    def at_work(self) -> int:
+        """How many requests are still to be carried out, whoever waits for them (the fault ``late``)."""
+        return len(self._world.late)
 
     def add_key(self, key: str, scopes: Iterable[str] = SCOPES, environment: str = "live") -> None:
         """Add a key or change what it may do."""

@@ -31,6 +31,7 @@ ENROLLMENT_STATUSES = (
     "completed",
     "exited",
 )  # active and paused documented, others inferred
+_ALL = 2**63 - 1
 LIVE_KEY = "meisa_live_sandbox"
 TEST_KEY = "meisa_test_sandbox"
 
@@ -58,6 +59,8 @@ class Enrolling:
     override: bool = False
     trigger_source: str = "api"  # documented default
     metadata: Mapping[str, Any] | None = None
+    as_of: int | None = None
+    """The last enrollment that is seen when looking up who is enrolled; None for all."""
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
@@ -227,6 +230,10 @@ class Store:
             (environment, canonical(email)),
         )
 
+    def last_enrollment(self) -> int:
+        """Return the number of the newest enrollment of all, 0 if there is none."""
+        return int(self._database.rows("SELECT coalesce(max(id), 0) AS id FROM enrollments")[0]["id"])
+
     def latest_enrollments(self, limit: int) -> list[dict[str, Any]]:
         """Return the newest enrollments of all environments, newest first."""
         return self._database.rows("SELECT * FROM enrollments ORDER BY id DESC LIMIT ?", (limit,))
@@ -238,8 +245,8 @@ def _standing(
     """Return who of the sought is active or paused in the sequence, and who is suppressed."""
     running = connection.execute(
         "SELECT email, status FROM enrollments WHERE environment = ? AND sequence_slug = ? "
-        "AND status IN ('active', 'paused') AND email IN (SELECT value FROM json_each(?))",
-        (wish.environment, wish.sequence_slug, sought),
+        "AND status IN ('active', 'paused') AND email IN (SELECT value FROM json_each(?)) AND id <= ?",
+        (wish.environment, wish.sequence_slug, sought, _ALL if wish.as_of is None else wish.as_of),
     )
     suppressed = connection.execute(
         "SELECT email, status FROM contacts WHERE environment = ? AND status != 'subscribed' "

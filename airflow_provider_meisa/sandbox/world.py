@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.sandbox.store import ENVIRONMENTS, Store
 
 if TYPE_CHECKING:
+    import asyncio
+
     from airflow_provider_meisa.sandbox.faults import Faults
     from airflow_provider_meisa.sandbox.journal import Journal
     from airflow_provider_meisa.sandbox.throttle import Throttle
@@ -19,6 +21,7 @@ class World:
 
     :param rate_limits: the limits of the throttle, as they were written.
     :param latency: seconds a request is under way, half of them there and half back.
+    :param late: the requests that are still to be carried out (the fault ``late``).
     """
 
     store: Store
@@ -27,6 +30,7 @@ class World:
     faults: Faults
     rate_limits: str
     latency: float
+    late: set[asyncio.Task[Any]] = field(default_factory=set)
 
 
 def summary(world: World) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaRateLimitError
+from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
 from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
@@ -90,7 +90,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
                 client = self._hook.get_conn()
                 with metered(client, self.meisa_conn_id, self._only_slug):
                     listed = list_sequences(client, status="all")
-            except MeisaRateLimitError as error:
+            except MeisaBackOffError as error:
                 self.log.info("%s Looking again later.", error)
                 return PokeReturnValue(is_done=False)
             state = readiness(listed, self._slugs, status=self._wanted, on_missing=self.on_missing)

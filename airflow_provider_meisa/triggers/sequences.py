@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_meisa.api.errors import MeisaError, MeisaRateLimitError
+from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.hooks.metrics import metered
 
@@ -80,7 +80,8 @@ class MeisaSequenceTrigger(BaseTrigger):
             pause = self.poll_interval
             try:
                 state = await self._state()
-            except MeisaRateLimitError as error:
+            except MeisaBackOffError as error:
+                self.log.info("%s Looking again later.", error)
                 pause = max(error.retry_after or 0.0, pause)
             except (MeisaError, AirflowException) as error:
                 final = is_final(error) or isinstance(error, AirflowFailException)
@@ -125,7 +126,7 @@ async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInf
     """List all sequences; triggers of one process that watch the same connection share a look, also one that fails.
 
     :param max_age: seconds that another trigger's look may be old. One that failed serves those who waited for it.
-    :raises MeisaRateLimitError: if the rate limits leave no room now.
+    :raises MeisaBackOffError: if the rate limits leave no room now, or Meisa is unavailable.
     :raises MeisaError: if Meisa cannot be asked.
     """
     asked = time.monotonic()

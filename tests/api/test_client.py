@@ -180,7 +180,7 @@ def test_429_after_429_is_given_up_after_five_tries(raw, client_of, clock):
 # 5xx.
 
 
-@pytest.mark.parametrize("status", [408, 421, 425, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 421, 425, 500, 502, 504])
 def test_a_read_that_met_a_5xx_is_repeated(meisa_sandbox, client, clock, status):
     meisa_sandbox.fault("status", status=status, times=2)
     answered = client.perform(READ)
@@ -190,7 +190,7 @@ def test_a_read_that_met_a_5xx_is_repeated(meisa_sandbox, client, clock, status)
     assert all(0 <= pause <= 20 for pause in clock.sleeps)
 
 
-@pytest.mark.parametrize("status", [408, 421, 425, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 421, 425, 502, 504])
 def test_a_write_that_met_a_gateway_is_repeated_only_if_told_so(meisa_sandbox, client, status):
     meisa_sandbox.fault("status", status=status, times=1)
     with pytest.raises(MeisaServerError) as caught:
@@ -211,7 +211,7 @@ def test_a_write_that_met_a_500_is_not_repeated(meisa_sandbox, client, resend):
 
 
 def test_the_last_of_five_failures_is_raised(raw, raw_client, clock, caplog):
-    raw.will(*(answer(500 + number) for number in range(5)))
+    raw.will(*(answer(status) for status in (500, 501, 502, 505, 504)))
     with pytest.raises(MeisaServerError) as caught:
         raw_client.perform(READ)
     assert caught.value.status == 504
@@ -509,7 +509,7 @@ def test_pages_without_end_are_given_up(raw, raw_client, monkeypatch):
 @pytest.mark.meisa_sandbox(rate_limits="none")
 def test_eight_threads_share_a_client(meisa_sandbox, client_of):
     client = client_of(meisa_sandbox.api_url, meisa_sandbox.key, limits=parse_limits("1000/minute"))
-    meisa_sandbox.fault("status", status=503, times=5)
+    meisa_sandbox.fault("status", status=503, headers={"Retry-After": "1"}, times=5)
     meeting, sessions, errors = threading.Barrier(8), set(), []
 
     def work(worker):

@@ -72,9 +72,10 @@ def test_a_tally_goes_on_from_an_earlier_one_and_can_be_added():
     assert (first.total, second.total) == (2, 3)
 
 
-def test_only_what_is_already_enrolled_can_be_ours():
+def test_only_what_is_enrolled_can_be_ours():
+    told = {Verdict.ALREADY_ENROLLED: "possibly by this run", Verdict.ENROLLED: "possibly twice"}
     assert [possibly_ours(Outcome("a@b.example", verdict, "why")).reason for verdict in Verdict] == [
-        "possibly by this run" if verdict is Verdict.ALREADY_ENROLLED else "why" for verdict in Verdict
+        told.get(verdict, "why") for verdict in Verdict
     ]
 
 
@@ -153,6 +154,8 @@ def test_the_summary_has_the_fields_of_the_contract():
         "meisa_conn_id": "meisa_eu",
         "total": 4,
         "counts": {verdict.value: {"enrolled": 3, "failed": 1}.get(verdict.value, 0) for verdict in Verdict},
+        "possibly_twice": 0,
+        "possibly_by_this_run": 0,
         "complete": True,
         "requests": 3,
         "repeats": 1,

@@ -25,6 +25,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaRedirectError,
     MeisaScopeError,
     MeisaServerError,
+    MeisaUnavailableError,
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
 )
@@ -147,7 +148,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(raw, trans
         (425, MeisaServerError, "Try again later"),
         (429, MeisaRateLimitError, "used up"),
         (500, MeisaServerError, "Try again later"),
-        (503, MeisaServerError, "Try again later"),
+        (503, MeisaUnavailableError, "is unavailable (503)"),
         (599, MeisaServerError, "Try again later"),
         (301, MeisaRedirectError, "not followed"),
         (304, MeisaRedirectError, "not followed"),
@@ -405,10 +406,9 @@ def test_a_ca_bundle_that_is_not_there_means_that_nothing_was_sent(raw, transpor
     assert raw.connections == 0
 
 
-def test_https_to_a_port_that_speaks_plain_http_sends_nothing_but_counts_as_lost(raw, transport_to):
-    # A broken handshake cannot be told from a connection that broke later, so the careful answer is given.
+def test_https_to_a_port_that_speaks_plain_http_sends_nothing(raw, transport_to):
     raw.will(answer(400, "<html>plain HTTP was sent to an HTTPS port</html>"))
-    with pytest.raises(MeisaAnswerLostError, match="SSLError"):
+    with pytest.raises(MeisaUnreachableError, match=r"SSLError.*does not speak TLS.*Nothing was sent"):
         transport_to(raw.url.replace("http:", "https:")).exchange(WRITE)
     assert KEY not in str(raw.received)
     assert "jane" not in str(raw.received)

@@ -36,6 +36,8 @@ FAULTS = {
     "reset after": {"kind": "reset_after"},
     "slow": {"kind": "slow", "seconds": 0.1},
     "too slow": {"kind": "slow", "seconds": 2.0},
+    "slow server behind a proxy": {"kind": "late", "seconds": 0.15},
+    "slow server that says nothing": {"kind": "late", "seconds": 1.3, "status": 0},
     "shape counts": {"kind": "bulk_shape", "shape": "counts"},
     "shape lists": {"kind": "bulk_shape", "shape": "lists"},
     "shape objects": {"kind": "bulk_shape", "shape": "objects", "reason_key": "message"},
@@ -59,6 +61,8 @@ STORIES = (
     "deferred",
     "wrong shape",
 )
+# Faults in which the client gives up before the answer comes.
+IMPATIENT = ("too slow", "slow server that says nothing")
 _OF_ONE = ("retried", "killed as it sends", "cleared")
 _STORIES_OF = {"single": _OF_ONE, "file": [story for story in STORIES if story != "wrong shape"]}
 _SEEDS = range(1)

@@ -13,6 +13,7 @@ from tests.chaos.runs import is_over
 from tests.chaos.stage import KEY
 
 OURS = "possibly by this run"
+TWICE = "possibly twice"
 # What a fault says in Meisa's place and can only be believed: a conflict is read as just this one, and what the body
 # of an accepted call holds is not documented.
 MADE_UP = {("already_enrolled", "409"), ("enrolled", "json of another service")}
@@ -28,7 +29,7 @@ def complaints(run):
     if not run.is_readable:
         return [*_nothing_is_sent(run), *_nothing_is_shown(run), *_nothing_is_left(run)]
     found = [*_it_ends(run), *_everybody_has_one_verdict(run), *_the_verdicts_are_true(run)]
-    found += [*_nothing_is_sent_twice(run), *_limits_are_kept(run)]
+    found += [*_nothing_is_sent_twice(run), *_nobody_is_enrolled_twice(run), *_limits_are_kept(run)]
     return [*found, *_nothing_is_shown(run), *_state_is_small(run), *_nothing_is_left(run)]
 
 
@@ -141,6 +142,18 @@ def _nothing_is_sent_twice(run):
                 return
         if request["status"] in _STATUS_OK and request["answered"]:
             settled.update(dict.fromkeys(request["addresses"], number))
+
+
+def _nobody_is_enrolled_twice(run):
+    """Each address is enrolled once, unless it is reported that this may be otherwise."""
+    last = run.tries[-1]
+    if _runs(run) > 1 or run.orphans:
+        return
+    said = {address.strip().lower(): reason for address, _, reason in _said(run, last)}
+    for row in run.enrollments:
+        if row["times_enrolled"] > 1 and said.get(row["email"]) not in (OURS, TWICE):
+            yield f"one is enrolled {row['times_enrolled']} times, and it says {said.get(row['email'])!r}"
+            return
 
 
 def _in_doubt(run):

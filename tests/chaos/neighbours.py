@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import select
 import signal
 import socket
+import time
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_meisa.sandbox.server import Sandbox
@@ -40,7 +40,10 @@ class Neighbour:
             with Sandbox(**self._arguments) as sandbox:
                 sandbox.add_key(self._key, SCOPES)
                 line.sendall(sandbox.url.encode())
-                select.select([line], [], [])  # until the other side hangs up
+                while line.recv(1):  # until the other side hangs up
+                    while sandbox.at_work:
+                        time.sleep(0.005)
+                    line.sendall(b".")
         finally:
             os._exit(0)
 
@@ -48,6 +51,11 @@ class Neighbour:
         self._line.close()
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
+
+    def wait_until_idle(self):
+        """Wait until nothing is to be carried out any more that nobody waits for."""
+        self._line.sendall(b"?")
+        self._line.recv(1)
 
     def fault(self, **fault):
         """Arm a fault."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.outcome_file import text_of_cell
-from tests.chaos.cases import BULK, SINGLE
+from tests.chaos.cases import BULK, IMPATIENT, SINGLE
 from tests.chaos.crowd import Truth, crowd, of
 from tests.chaos.neighbours import Neighbour
 from tests.chaos.shapes import is_readable
@@ -78,7 +78,7 @@ def perform(case, folder):
     with Neighbour(KEY, rate_limits=limits, latency_ms=chance.choice((0, 3))) as meisa:
         meisa.unsubscribe(sorted(of(people, Truth.SUPPRESSED)))
         meisa.seed(SLUG, sorted(of(people, Truth.THERE)))
-        connect(meisa.url, folder, limits, timeout=1 if case.fault == "too slow" else 20)
+        connect(meisa.url, folder, limits, timeout=1 if case.fault in IMPATIENT else 20)
         arguments = arguments_of(case, chance, people, folder)
         run = Run(case, people, meisa, task_of(case, arguments, folder), arguments, limits, folder)
         arm(case, chance, meisa)
@@ -86,6 +86,7 @@ def perform(case, folder):
         meisa.clear_faults()
         if run.is_readable:
             _recover(run)
+        meisa.wait_until_idle()
         run.enrollments, run.requests = meisa.enrollments(SLUG), meisa.requests()
     return run
 

@@ -10,6 +10,7 @@ import sqlite3
 from contextlib import closing
 
 from airflow_provider_meisa.api import client, quota_file
+from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
@@ -76,6 +77,7 @@ def _source(case, chance, people, folder):
         else:
             writer = csv.writer(file, delimiter="\t" if ".tsv" in name else ",")
             writer.writerows([("id", "email"), *enumerate(raws)])
+    # The writer puts a value with a tab in quotes, which a .tsv does not have by default.
     return {"path": str(path), "quoting": "standard" if ".tsv" in name else None}
 
 
@@ -89,6 +91,7 @@ def task_of(case, arguments, folder):
     }[case.operator]
     patches = [
         (client, "_BACKOFF", lambda _state: 0.0),
+        (Settings, "resend_after", 0.4),
         (client, "_HOUR", 0.2),  # so that a century ends with the windows here
         (quota_file, "_LONGEST_LOCK", 0.5),
         (audience, "SHORTEST_DEFERRAL", 0.1),

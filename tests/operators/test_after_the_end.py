@@ -135,7 +135,7 @@ def test_a_batch_in_doubt_that_shall_not_be_sent_again_fails_without_a_retry_and
 def test_where_nothing_is_in_doubt_a_failure_is_retried_whatever_shall_become_of_those_in_doubt(
     run_task, meisa_sandbox
 ):
-    meisa_sandbox.fault("status", status=503, path="list", times=1)
+    meisa_sandbox.fault("status", status=502, path="list", times=1)
     ran = run_task(
         MeisaBulkEnrollOperator, emails=PEOPLE, sequence_slug="onboarding", on_ambiguous="fail", **AGAIN
     )

@@ -35,6 +35,8 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
         "meisa_conn_id",
         "total",
         "counts",
+        "possibly_twice",
+        "possibly_by_this_run",
         "complete",
         "requests",
         "repeats",

@@ -23,7 +23,7 @@ def test_a_task_that_met_the_rate_limit_is_tried_again_when_there_is_room():
     assert decision.retry_delay == timedelta(seconds=1235)
 
 
-@pytest.mark.parametrize("error", [MeisaServerError("failed", status=503), MeisaRateLimitError("later")])
+@pytest.mark.parametrize("error", [MeisaServerError("failed", status=502), MeisaRateLimitError("later")])
 def test_other_failures_are_left_to_the_task(error):
     assert decision_on(error).action.value == "default"
 

@@ -122,7 +122,7 @@ def test_a_slow_meisa_holds_no_page_and_its_answer_is_there_later(monkeypatch):
 def test_a_meisa_that_does_not_answer_is_given_up(meisa_connection, meisa_sandbox, monkeypatch, mocker):
     monkeypatch.setattr(figures, "GIVE_UP", 0.1)
     mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=5.0)
-    meisa_sandbox.fault("status", status=503, times=50)
+    meisa_sandbox.fault("status", status=502, times=50)
     problem = Figures(figures.ask_meisa).of("meisa_default")["problem"]
     assert problem == "Meisa has not answered within 0.1 seconds."
 

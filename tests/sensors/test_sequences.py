@@ -178,7 +178,7 @@ def test_an_event_of_an_unknown_kind_fails_loudly(event):
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])
 def test_soft_fail_treats_a_server_failure_alike_in_each_mode(run_task, meisa_sandbox, mode, no_backoff):
-    meisa_sandbox.fault("status", status=503, path="/list/", times=None)
+    meisa_sandbox.fault("status", status=502, path="/list/", times=None)
     ran = run_task(
         MeisaSequenceSensor, sequence_slug="winback", soft_fail=True, poke_interval=0.1, **MODES[mode]
     )
@@ -188,7 +188,7 @@ def test_soft_fail_treats_a_server_failure_alike_in_each_mode(run_task, meisa_sa
 def test_soft_fail_treats_a_server_failure_seen_by_the_trigger_as_one_seen_by_a_poke(
     run_task, meisa_sandbox, no_backoff
 ):
-    meisa_sandbox.fault("status", status=503, path="/list/", times=None, skip=1)
+    meisa_sandbox.fault("status", status=502, path="/list/", times=None, skip=1)
     ran = run_task(
         MeisaSequenceSensor, sequence_slug="winback", soft_fail=True, poke_interval=0.1, deferrable=True
     )
@@ -216,7 +216,7 @@ def test_a_failure_that_a_retry_may_mend_is_raised_as_one():
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])
 def test_never_fail_skips_a_later_look_that_fails_in_each_mode(run_task, meisa_sandbox, mode, no_backoff):
-    meisa_sandbox.fault("status", status=503, path="/list/", times=None, skip=1)
+    meisa_sandbox.fault("status", status=502, path="/list/", times=None, skip=1)
     ran = run_task(
         MeisaSequenceSensor, sequence_slug="winback", never_fail=True, poke_interval=0.1, **MODES[mode]
     )
@@ -227,7 +227,7 @@ def test_never_fail_skips_a_later_look_that_fails_in_each_mode(run_task, meisa_s
 def test_silent_fail_looks_again_after_a_later_look_that_fails_in_each_mode(
     run_task, meisa_sandbox, mode, no_backoff
 ):
-    meisa_sandbox.fault("status", status=503, path="/list/", skip=1, times=TRIES)
+    meisa_sandbox.fault("status", status=502, path="/list/", skip=1, times=TRIES)
     with Activation(meisa_sandbox, "winback", after=1 + TRIES):
         ran = run_task(
             MeisaSequenceSensor,
@@ -289,7 +289,7 @@ def test_a_deferred_sensor_whose_trigger_is_lost_may_be_retried():
 def test_the_look_before_deferring_fails_as_a_poke_does(
     meisa_sandbox, meisa_connection, no_backoff, arguments, expected
 ):
-    meisa_sandbox.fault("status", status=503, path="/list/", times=None)
+    meisa_sandbox.fault("status", status=502, path="/list/", times=None)
     sensor = _sensor(**arguments)
     if expected is None:
         assert sensor._look_once({}).is_done is False

@@ -38,7 +38,7 @@ def make_home() -> Path:
 
 
 def make_database(home: Path, templates: Path) -> None:
-    """Put a migrated database into a home: a copy of the template, which whoever comes first makes.
+    """Put a migrated database into a home: a copy of the template, or the one that becomes the template.
 
     :param templates: a folder that outlives this process; it has one template for each version of Airflow.
     """
@@ -47,13 +47,14 @@ def make_database(home: Path, templates: Path) -> None:
     template = templates / f"airflow-{version('apache-airflow-core')}.db"
     with (templates / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not template.exists():
+        if template.exists():
+            shutil.copyfile(template, home / "airflow.db")
+        else:
             _migrate(home, template)
-    shutil.copyfile(template, home / "airflow.db")
 
 
 def _migrate(home: Path, template: Path) -> None:
-    """Migrate the database of a home and make it the template, whole or not at all."""
+    """Migrate the database of a home, and make a copy of it the template, whole or not at all."""
     from airflow.utils.db import initdb
 
     initdb()

@@ -56,7 +56,7 @@ def enrolled(sandbox):
 
 def test_a_retry_reads_the_source_again_as_long_as_nobody_was_sent(enroll, warehouse, meisa_sandbox):
     warehouse.fill(PEOPLE)
-    meisa_sandbox.fault("status", status=503, path="list")
+    meisa_sandbox.fault("status", status=502, path="list")
     with pytest.raises(AirflowException):
         enroll()
     meisa_sandbox.clear_faults()
@@ -115,7 +115,7 @@ def test_a_run_that_is_retried_in_a_real_airflow_enrolls_who_is_in_the_source_th
     run, warehouse, meisa_sandbox
 ):
     warehouse.fill(PEOPLE[:2])
-    meisa_sandbox.fault("status", status=503, path="list", times=20)
+    meisa_sandbox.fault("status", status=502, path="list", times=20)
 
     def on_retry(context):
         meisa_sandbox.clear_faults()

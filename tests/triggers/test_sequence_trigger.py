@@ -82,7 +82,7 @@ def test_it_looks_again_after_the_interval(meisa_connection, meisa_sandbox):
 
 
 def test_those_that_waited_for_a_look_share_its_failure(meisa_connection, meisa_sandbox, no_backoff):
-    meisa_sandbox.fault("status", status=503, path="/list/", times=None)
+    meisa_sandbox.fault("status", status=502, path="/list/", times=None)
 
     async def wait():
         return [event.payload for event in await asyncio.gather(*(anext(trigger().run()) for _ in range(4)))]
@@ -92,14 +92,14 @@ def test_those_that_waited_for_a_look_share_its_failure(meisa_connection, meisa_
 
 
 def test_whoever_comes_after_a_failure_looks_anew(meisa_connection, meisa_sandbox, no_backoff):
-    meisa_sandbox.fault("status", status=503, path="/list/", times=TRIES)
+    meisa_sandbox.fault("status", status=502, path="/list/", times=TRIES)
     assert first_event(trigger(poll_interval=3600))["status"] == "error"
     assert first_event(trigger(poll_interval=3600))["status"] == "ready"
 
 
 def test_one_that_is_cancelled_sends_no_more(meisa_connection, meisa_sandbox, mocker):
     mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=3600.0)
-    meisa_sandbox.fault("status", status=503, path="/list/", times=None)
+    meisa_sandbox.fault("status", status=502, path="/list/", times=None)
 
     async def cancel():
         waiting = asyncio.ensure_future(anext(trigger().run()))
