@@ -8,16 +8,15 @@ Meisa must see what the warehouse holds. Two spellings that differ only in case 
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeGuard
 
 from airflow_provider_meisa.api.address_set import AddressSet
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.input_shapes import EDGES, readable, text_of
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ LARGEST_BATCH = 500
 
 _MOST_SET_ASIDE = 10_000
 _LONGEST_SHOWN = 320
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
-_EDGES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + _INVISIBLE
 
 # RFC 5321 §4.5.3.1.1 (64) and §4.5.3.1.3 less the brackets (254); RFC 1035 §2.3.4 (63).
 _LONGEST, _LONGEST_LOCAL, _LONGEST_LABEL = 254, 64, 63
@@ -67,7 +64,7 @@ def normalise(text: str) -> str:
     zero-width characters fall off both ends.
     """
     # str.strip, because a subclass (jinja2's Markup) would return itself.
-    address = str.strip(text, _EDGES)
+    address = str.strip(text, EDGES)
     if address.islower():
         return address
     local, at, domain = address.rpartition("@")
@@ -76,7 +73,7 @@ def normalise(text: str) -> str:
 
 def key_of(address: str) -> str:
     """Make the text by which two spellings of one address are told to be the same."""
-    return address.strip(_EDGES).lower()
+    return address.strip(EDGES).lower()
 
 
 def fault_of(address: str) -> str | None:
@@ -87,14 +84,13 @@ def fault_of(address: str) -> str | None:
 def check(raw: object) -> str | Outcome:
     """Read one value of a source: its normalised address, or the outcome ``invalid``.
 
-    :param raw: a string, or a row of one column that holds a string. Anything else is invalid, and the reason
-        names its type, never its content.
+    :param raw: a string, UTF-8 bytes, or ``None`` for a row that has no address.
+    :raises MeisaInputError: if it is of another type, which is no bad address but a mistake in the DAG.
     """
-    if type(raw) is not str:
-        raw = _only_column(raw)
-        if not isinstance(raw, str):
-            return Outcome("", Verdict.INVALID, _not_text(raw))
-    address = normalise(raw)
+    text = raw if type(raw) is str else text_of(raw, lambda: "The audience")
+    if text is None:
+        return Outcome("", Verdict.INVALID, "no value (None)")
+    address = normalise(text)
     if len(address) <= _LONGEST and _PLAIN.fullmatch(address.lower()):
         return address
     fault = fault_of(address)
@@ -107,13 +103,15 @@ def batches(source: Iterable[object], size: int = LARGEST_BATCH) -> Iterator[Bat
     The same source gives the same batches with the same numbers. Memory does not grow with the source but for
     12 to 24 bytes an address that keep duplicates out (:class:`AddressSet`).
 
-    :param source: strings or one-column rows, in an order that a second reading repeats.
+    :param source: strings, and ``None`` for rows without an address, in an order that a second reading repeats.
+        `AddressReader` makes them of other shapes.
     :param size: addresses a batch, 1 to 500.
-    :raises MeisaInputError: the source is no list of addresses, or the size is out of range.
+    :raises MeisaInputError: if the source is not a list of addresses, or the size is out of range; and while
+        reading, before the batch that holds it is given, for a value that is not text.
     """
     if not _fits(size):
         raise MeisaInputError(f"A batch holds 1 to {LARGEST_BATCH} addresses; change the batch size.")
-    return _cut(_readable(source), size)
+    return _cut(readable(source), size)
 
 
 def without(batch: Batch, suppressed: Container[str]) -> Batch:
@@ -130,20 +128,6 @@ def without(batch: Batch, suppressed: Container[str]) -> Batch:
     reason = "on Meisa's list of unsubscribed addresses"
     aside = tuple(Outcome(address, Verdict.SUPPRESSED, reason) for address in known)
     return replace(batch, addresses=sent, set_aside=(*batch.set_aside, *aside))
-
-
-def addresses_from(value: object) -> Iterable[object]:
-    """Read what a template field rendered to: a list as it is, or the text of a list.
-
-    Jinja renders a list to its Python spelling unless the DAG sets ``render_template_as_native_obj``.
-
-    :param value: any iterable of addresses, or a string that spells a list in JSON or in Python.
-    :raises MeisaInputError: it is neither.
-    """
-    if not isinstance(value, str):
-        return _readable(value)
-    listed = _spelled_list(value.strip(_EDGES))
-    return _readable(value if listed is None else listed)
 
 
 def _cut(source: Iterable[object], size: int) -> Iterator[Batch]:
@@ -212,48 +196,6 @@ def _duplicate(address: str) -> Outcome:
 
 def _fits(size: object) -> bool:
     return isinstance(size, int) and 1 <= size <= LARGEST_BATCH
-
-
-def _readable(source: object) -> Iterable[object]:
-    """Let through what can be read address by address; say of the rest what to pass instead."""
-    if isinstance(source, str):
-        raise MeisaInputError(
-            "emails is a string; pass a list of addresses. If it is a Jinja template, set "
-            "render_template_as_native_obj=True on the DAG or return a JSON list."
-        )
-    if isinstance(source, (bytes, bytearray, memoryview, Mapping)):
-        raise MeisaInputError(f"emails is a {type(source).__name__}; pass a list of addresses.")
-    if isinstance(source, (set, frozenset)):
-        raise MeisaInputError("emails is a set, which has no order to resume by; pass sorted(emails).")
-    if not isinstance(source, Iterable):
-        raise MeisaInputError(f"emails is of type {type(source).__name__}; pass a list of addresses.")
-    return source
-
-
-def _spelled_list(text: str) -> list[object] | tuple[object, ...] | None:
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(found, (list, tuple)):
-            return found
-    return None
-
-
-def _only_column(raw: object) -> object:
-    """Take the value out of a row of one column, as SQL operators give them."""
-    if isinstance(raw, Sequence) and not isinstance(raw, (str, bytes, bytearray)) and len(raw) == 1:
-        return raw[0]
-    return raw
-
-
-def _not_text(raw: object) -> str:
-    if raw is None:
-        return "no value (None)"
-    if isinstance(raw, (list, tuple)):
-        return f"a row of {len(raw)} columns, not of one"
-    return f"not text but {type(raw).__name__}"
 
 
 def _shown(address: str) -> str:

@@ -142,6 +142,11 @@ def in_words(counts: Mapping[Verdict, int]) -> str:
     return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict if counts.get(verdict)) or "none"
 
 
+def nothing_valid(invalid: int, total: int) -> bool:
+    """Return whether there were rows, and not one valid address among them."""
+    return total > 0 and invalid == total
+
+
 def objections(
     counts: Mapping[Verdict, int], *, max_failed: float | None, max_invalid: float | None
 ) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
-from airflow_provider_meisa.api.outcomes import Verdict, in_words, objections
+from airflow_provider_meisa.api.outcomes import Verdict, in_words, nothing_valid, objections
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
 from airflow_provider_meisa.cli.ending import Status, command
@@ -24,7 +24,7 @@ def preview(options: Namespace) -> Status:
     with client_of(options.conn_id) as client:
         report = preview_of(client, options.sequence, addresses(options))
     show([_row(report)], options.output)
-    return Status.FINE
+    return _status_of_addresses(report["counts"]["invalid"], report["total"])
 
 
 @command
@@ -115,4 +115,13 @@ def _judged(summary: dict[str, Any], options: Namespace) -> Status:
     found = objections(counts, max_failed=options.max_failed, max_invalid=None)
     if found:
         say(f"{'; '.join(found)}.")
-    return Status.FAILED if found else Status.FINE
+        return Status.FAILED
+    return _status_of_addresses(summary["counts"]["invalid"], summary["total"])
+
+
+def _status_of_addresses(invalid: int, total: int) -> Status:
+    """Fail if there were rows, and not one valid address among them."""
+    if not nothing_valid(invalid, total):
+        return Status.FINE
+    say(f"Not one of {total:,} rows is a valid address. Is it the right column?")
+    return Status.FAILED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 
-from airflow_provider_meisa.api.audience import addresses_from
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
 from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
 
@@ -29,9 +29,11 @@ class MeisaEnrollDecoratedOperator(StagedAudienceOperator, DecoratedOperator):
     The function is called once, before the first request, and what it gives is copied to a file as it comes: see
     `StagedAudienceOperator`. A later try calls it again only if its source or its arguments have changed.
 
-    :param python_callable: the function: returns or yields addresses, or rows of one column.
+    :param python_callable: the function: returns or yields addresses, lists of them, rows, records or tables.
     :param op_args: its arguments (templated, never shown in the UI).
     :param op_kwargs: its arguments by name, likewise. It gets parts of the context for which it has parameters.
+    :param email_column: the column of the addresses in rows, records and tables: its name, or its number from 0. By
+        default the only column, else the one named ``email``, in any case.
     :param kwargs: the parameters of `StagedAudienceOperator` and `AudienceOperator`, such as ``sequence_slug``.
     """
 
@@ -43,8 +45,9 @@ class MeisaEnrollDecoratedOperator(StagedAudienceOperator, DecoratedOperator):
     op_args = PrivateField()
     op_kwargs = PrivateField()
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, email_column: str | int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.email_column = email_column
         follow_references(self, self.op_args, self.op_kwargs)
 
     def question(self) -> object:
@@ -54,18 +57,19 @@ class MeisaEnrollDecoratedOperator(StagedAudienceOperator, DecoratedOperator):
         except (OSError, TypeError):  # made without a file, or no plain function
             source = ""
         arguments = [revealed(self.op_args), revealed(self.op_kwargs)]
-        return [source, json.dumps(arguments, skipkeys=True, default=lambda value: type(value).__name__)]
+        written = json.dumps(arguments, skipkeys=True, default=lambda value: type(value).__name__)
+        return [source, written, self.email_column]
 
-    def ask(self, context: Context) -> Iterable[object]:
-        """Call the function.
+    def ask(self, context: Context) -> Iterator[str | None]:
+        """Call the function, and return the addresses in what it gives.
 
-        :raises MeisaInputError: if it gives no addresses.
+        :raises MeisaInputError: if it gives something else.
         """
         args = revealed(self.op_args)
         context_merge(context, revealed(self.op_kwargs))
         given = self.python_callable(*args, **determine_kwargs(self.python_callable, args, context))
         try:
-            return addresses_from(given)
+            yield from AddressReader(self.email_column).read(addresses_from(given))
         except MeisaInputError as error:
             raise MeisaInputError(f"What the function returned cannot be enrolled: {error}") from error
 

@@ -16,7 +16,7 @@ from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.checks import check_seconds
 from airflow_provider_meisa.api.enrollment import AwaitResend, Done
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Tally, Verdict, objections
+from airflow_provider_meisa.api.outcomes import Tally, Verdict, nothing_valid, objections
 from airflow_provider_meisa.api.quota import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.hooks.meisa import airflow_failures
@@ -68,7 +68,8 @@ class AudienceOperator(LineageMixin, MeisaOperator):
     :param outcomes_path: where the verdict of each address is written (templated): any ``ObjectStoragePath`` that
         ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
     :param rejects_only: leave out of it ``enrolled``, ``already_enrolled`` and ``duplicate`` (templated).
-    :param on_empty: ``success``, ``skip`` or ``fail``, if there is no address at all.
+    :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
+    :param on_nothing_valid: likewise, if there are rows and not one of them is a valid address; a preview, too.
     :param on_ambiguous: when a batch's answer is lost, ``resend`` it or ``fail``.
     :param on_changed_audience: when a retry finds other addresses than the first try had, ``fail`` or ``restart``.
     :param max_in_flight: how many requests are on their way at a time, 1–16.
@@ -88,6 +89,9 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         "meisa_conn_id",
     )
 
+    email_column: str | int | None = None
+    """The column of the addresses, where a subclass has such a parameter."""
+
     def __init__(
         self,
         *,
@@ -101,6 +105,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         outcomes_path: str | None = None,
         rejects_only: bool = False,
         on_empty: OnNo = "success",
+        on_nothing_valid: OnNo = "fail",
         on_ambiguous: OnAmbiguous = "resend",
         on_changed_audience: OnChangedAudience = "fail",
         max_in_flight: int = 4,
@@ -119,6 +124,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         self.outcomes_path = outcomes_path
         self.rejects_only = rejects_only
         self.on_empty = on_empty
+        self.on_nothing_valid = on_nothing_valid
         self.on_ambiguous = on_ambiguous
         self.on_changed_audience = on_changed_audience
         self.max_in_flight = max_in_flight
@@ -275,7 +281,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         outset.watch.tell(now, datetime.fromtimestamp(moment, UTC))
         self.defer(trigger=MeisaQuotaTrigger(moment=moment, cursor=now.as_json()), method_name="resume")
 
-    def _preview(self, outset: Outset) -> dict[str, object]:
+    def _preview(self, outset: Outset) -> dict[str, Any]:
         from airflow_provider_meisa.operators.preview import preview
 
         context, client = outset.context, outset.client
@@ -292,7 +298,23 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 self.finished(context)
         self.log.info("Preview: nothing was sent. %s", report)
         tell_outlets(context, self.outlets, report)
+        context["ti"].xcom_push(key=XCOM_KEY, value=report)
+        self._check_any_valid(report["counts"]["invalid"], report["total"])
         return report
+
+    def _check_any_valid(self, invalid: int, total: int) -> None:
+        """Fail or skip the task if there were rows, and not one valid address among them."""
+        if self.on_nothing_valid == "success" or not nothing_valid(invalid, total):
+            return
+        message = (
+            f"{self.sequence_slug}: not one of {total:,} rows is a valid address (on_nothing_valid). Check what the "
+            "source gives: is it the right column?"
+        )
+        raise (
+            AirflowFailException(message)
+            if self.on_nothing_valid == "fail"
+            else AirflowSkipException(message)
+        )
 
     def _conclude(self, account: Mapping[str, Any]) -> None:
         counts = {Verdict(name): count for name, count in account["counts"].items()}
@@ -304,3 +326,4 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 f"{self.sequence_slug}: {'; '.join(found)}. The summary in XCom has the first of them under "
                 "'attention'. Mend the addresses, or raise the limit."
             )
+        self._check_any_valid(counts.get(Verdict.INVALID, 0), account["total"])

@@ -54,8 +54,9 @@ def leg_of(task: AudienceOperator, outset: Outset, record: Record) -> Leg:
     :raises MeisaError: if Meisa cannot be asked who unsubscribed, or the source cannot be read.
     """
     client, start, watch = outset.client, outset.start, outset.watch
+    # First of all: what cannot be read stops the task before its first request, and leaves no part of a file.
+    source = task.read(outset.context)
     record.begin(first_batch=start.next_batch)
-    source = task.read(outset.context)  # before anything is asked: what cannot be read costs no request
     known = suppressed(client) if task.skip_suppressed else ()
     watch.total = len(source) if isinstance(source, Sized) else None
     try:

@@ -179,6 +179,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "on_changed_audience": one_of(get_args(OnChangedAudience)),
         "on_empty": one_of(get_args(OnNo)),
         "on_missing": one_of(get_args(OnMissing)),
+        "on_nothing_valid": one_of(get_args(OnNo)),
         "on_suppressed": one_of(get_args(OnNo)),
         "status": word,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api import account, sequences
 from airflow_provider_meisa.api.audience import batches, without
@@ -28,7 +28,7 @@ def preview(
     meisa_conn_id: str = "",
     override_unsubscribe: bool = False,
     start: Checkpoint | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Say what an enrollment would send, and how long it would take.
 
     Asks ``/ping/``, the list of sequences and, where the key has ``contacts:read``, who unsubscribed.

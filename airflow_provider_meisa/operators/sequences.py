@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_meisa.api.audience import addresses_from, check
+from airflow_provider_meisa.api.audience import check
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
+from airflow_provider_meisa.api.input_shapes import AddressReader, addresses_from, is_plain
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.privacy import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
@@ -95,7 +96,7 @@ class MeisaEnrollOperator(MeisaOperator):
         intent = None
         with airflow_failures(doubt_is_final=self.on_ambiguous == "fail"):
             hook = self.begin(context)
-            outcome = check(revealed(self.contact_email))
+            outcome = check(self._address())
             if not isinstance(outcome, Outcome):
                 self._client = client = hook.get_conn()
                 subject = (self.sequence_slug, outcome)
@@ -114,6 +115,15 @@ class MeisaEnrollOperator(MeisaOperator):
         self._conclude(outcome)
         tell_outlets(context, self.outlets, self._account(outcome))
         return result
+
+    def _address(self) -> str | None:
+        """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""
+        found = list(AddressReader(name="contact_email").read([revealed(self.contact_email)]))
+        if len(found) != 1:
+            raise MeisaInputError(
+                f"contact_email holds {len(found):,} addresses; pass one, or use MeisaBulkEnrollOperator."
+            )
+        return found[0]
 
     def on_kill(self) -> None:
         """Send nothing from now on, and end every wait."""
@@ -188,8 +198,11 @@ class MeisaEnrollOperator(MeisaOperator):
 class MeisaBulkEnrollOperator(AudienceOperator):
     """Enroll any number of contacts into a sequence, 500 a request, and account for each of them.
 
-    :param emails: the addresses (templated, never shown in the UI): a list, one-column rows of a SQL operator,
-        another task's output, or a template that gives a list. What can be read only once is copied to a list.
+    :param emails: the addresses (templated, never shown in the UI): a list, another task's output, or a template
+        that gives a list. Its items may be addresses, lists of them, rows or records; it may also be a DataFrame or
+        another table. What can be read only once is copied to a list.
+    :param email_column: the column of the addresses in rows, records and tables: its name, or its number from 0. By
+        default the only column, else the one named ``email``, in any case.
     :param kwargs: the parameters of `AudienceOperator`, such as ``sequence_slug``, and those of every operator.
     """
 
@@ -197,14 +210,22 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
     emails = PrivateField(ADDRESSES)
 
-    def __init__(self, *, emails: Iterable[object], **kwargs: Any) -> None:
+    def __init__(
+        self, *, emails: Iterable[object], email_column: str | int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.emails = emails
+        self.email_column = email_column
         follow_references(self, self.emails)
 
-    def read(self, context: Context) -> Iterable[object]:
-        """Return the addresses; a stream that can be read only once is kept for the readings that follow."""
-        addresses = addresses_from(revealed(self.emails))
-        if isinstance(addresses, Iterator):
-            self.emails = addresses = list(addresses)
+    def read(self, context: Context) -> list[str | None]:
+        """Return the addresses as a list of texts, which is kept for the readings that follow.
+
+        :raises MeisaInputError: if something in ``emails`` is not an address, nor holds one that can be found.
+        """
+        given = revealed(self.emails)
+        if isinstance(given, list) and is_plain(given):
+            return given
+        addresses = list(AddressReader(self.email_column).read(addresses_from(given)))
+        self.emails = addresses
         return addresses

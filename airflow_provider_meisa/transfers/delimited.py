@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_meisa.api.columns import DEFAULT_COLUMN, address_column
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.operators.parameters import is_delimiter
-from airflow_provider_meisa.transfers.column import DEFAULT_COLUMN, address_column
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.reading import Reading

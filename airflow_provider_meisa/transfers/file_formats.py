@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_meisa.api.columns import address_column
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.column import address_column
 from airflow_provider_meisa.transfers.delimited import check_dialect, read_delimited
 from airflow_provider_meisa.transfers.json_records import read_json
 from airflow_provider_meisa.transfers.reading import Reading

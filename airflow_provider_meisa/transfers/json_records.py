@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_meisa.api.columns import DEFAULT_COLUMN, address_column
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.column import DEFAULT_COLUMN, address_column
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.reading import Reading

@@ -7,11 +7,13 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_meisa.api.columns import address_column, shown_name
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.input_shapes import is_plain, text_of
 from airflow_provider_meisa.api.privacy import scrub
-from airflow_provider_meisa.transfers.column import column_index
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -61,8 +63,8 @@ def one_statement(sql: object) -> str:
 
 
 def read_column(
-    hook: DbApiHook, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None, column: str | int
-) -> Iterator[object]:
+    hook: DbApiHook, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None, column: str | int | None
+) -> Iterator[str | None]:
     """Run a query and return the values of one column, in the order the database gives them.
 
     Nothing that the statement changes is kept: the connection is closed without a commit.
@@ -70,8 +72,9 @@ def read_column(
     :param hook: the database.
     :param sql: one statement that returns rows.
     :param parameters: values for its placeholders, in the driver's own style.
-    :param column: a name, or a number from 0.
-    :raises MeisaInputError: if there is no such column, or the statement returns no rows.
+    :param column: a name, or a number from 0; ``None`` for the only column, else the one named ``email``.
+    :raises MeisaInputError: if there is no such column, it holds something else than text, or the statement returns
+        no rows.
     :raises MeisaUnreachableError: if the database cannot be asked or refuses; without the content of a row.
     """
     with _failures("The database cannot be reached"):
@@ -82,9 +85,11 @@ def read_column(
             cursor.arraysize = _CHUNK
             cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
         rows = _fetch(cursor)
-        key = _key(cursor.description, rows, column)
+        index, key = _key(cursor.description, rows, column)
+        name, count = str(cursor.description[index][0]), 0
         while rows:
-            yield from [row[key] for row in rows]
+            yield from _texts([row[key] for row in rows], name, count)
+            count += len(rows)
             rows = _fetch(cursor)
 
 
@@ -103,14 +108,35 @@ def _fetch(cursor: Any) -> Sequence[Any]:
         return rows
 
 
-def _key(description: Sequence[Sequence[Any]] | None, rows: Sequence[Any], column: str | int) -> Any:
-    """Find by what to take the address out of a row; psycopg2 knows the columns only after the first rows."""
+def _texts(values: list[object], name: str, before: int) -> Iterator[str | None]:
+    """Read one column of some rows.
+
+    :param before: how many rows came before them.
+    """
+    if is_plain(values):
+        yield from values  # type: ignore[misc]  # texts or None: see above
+        return
+    for number, value in enumerate(values, start=before + 1):
+        yield text_of(value, partial(_place, name, number))
+
+
+def _place(name: str, number: int) -> str:
+    return f"The query's column {shown_name(name)}, row {number:,}"
+
+
+def _key(
+    description: Sequence[Sequence[Any]] | None, rows: Sequence[Any], column: str | int | None
+) -> tuple[int, Any]:
+    """Find the column of the address, and by what to take it out of a row.
+
+    psycopg2 knows the columns only after the first rows.
+    """
     if not description:
         raise MeisaInputError("The statement returns no rows; sql must be a query.")
     names = [str(entry[0]) for entry in description]
-    index = column_index(names, column, source="The query's result")
+    index = address_column(names, column, source="The query's result")
     # With the extra "cursor" of its connection, PostgreSQL gives dictionaries.
-    return names[index] if rows and isinstance(rows[0], Mapping) else index
+    return index, names[index] if rows and isinstance(rows[0], Mapping) else index
 
 
 @contextmanager

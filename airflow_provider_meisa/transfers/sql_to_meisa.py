@@ -27,7 +27,8 @@ class SqlToMeisaOperator(StagedAudienceOperator):
     :param sql: one query (templated; a name that ends in ``.sql`` is read as a file). Put addresses into
         ``parameters``: the query is shown in the UI.
     :param conn_id: the database's Airflow Connection (templated).
-    :param email_column: the column that holds the address: its name or its number from 0.
+    :param email_column: the column that holds the address: its name, in any case, or its number from 0. By default
+        the only column, else the one named ``email``.
     :param parameters: values for the query's placeholders, in the driver's style (templated, never shown in the UI).
     :param sequence_slug: and the other parameters: see `AudienceOperator`.
     """
@@ -44,7 +45,7 @@ class SqlToMeisaOperator(StagedAudienceOperator):
         *,
         sql: str,
         conn_id: str,
-        email_column: str | int = 0,
+        email_column: str | int | None = None,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:

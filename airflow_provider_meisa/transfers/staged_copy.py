@@ -22,7 +22,6 @@ from airflow_provider_meisa.operators.location import locate
 _LINE = 1_000
 _KEPT = 7 * 24 * 3600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_TYPE = "meisa: a value of type"
 
 
 class StagedCopy:
@@ -51,6 +50,7 @@ class StagedCopy:
     def write(self, query: object, values: Iterable[object]) -> int:
         """Copy values as they come, and return how many there are.
 
+        :param values: texts, and ``None`` for rows without an address.
         :raises MeisaInputError: if others may read the default folder.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
@@ -74,7 +74,7 @@ class StagedCopy:
         return rows
 
     def read(self) -> Iterator[object]:
-        """Read the values back; of one that is no JSON only its type, which is all that becomes of it.
+        """Read the values back.
 
         :raises MeisaInputError: if it is damaged; a host that lost its power may have cut it short.
         :raises MeisaUnreachableError: if the copy cannot be read.
@@ -103,14 +103,14 @@ class StagedCopy:
         stream = iter(values)
         while chunk := list(islice(stream, _LINE)):
             rows += len(chunk)
-            line = json.dumps(chunk, default=_by_type).encode() + b"\n"
+            line = json.dumps(chunk).encode() + b"\n"
             with self._failures():
                 file.write(line)
         return rows
 
     def _values_of(self, line: bytes) -> list[object]:
         try:
-            values = json.loads(line, object_hook=_typed)
+            values = json.loads(line)
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, list):
@@ -172,12 +172,3 @@ def _default_folder() -> Path:
 
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()
-
-
-def _by_type(value: object) -> dict[str, str]:
-    return {_TYPE: type(value).__name__}
-
-
-def _typed(found: dict[str, Any]) -> object:
-    """Stand in for a value that is no JSON: it is invalid either way, and its type's name is the reason."""
-    return type(found[_TYPE], (), {})() if _TYPE in found else found

@@ -59,10 +59,12 @@ STORIES = (
     "cleared",
     "short of requests",
     "deferred",
+    "wrong shape",
 )
 # Faults in which the client gives up before the answer comes.
 IMPATIENT = ("too slow", "slow server that says nothing")
 _OF_ONE = ("retried", "killed as it sends", "cleared")
+_STORIES_OF = {"single": _OF_ONE, "file": [story for story in STORIES if story != "wrong shape"]}
 _SEEDS = range(1)
 
 
@@ -95,7 +97,7 @@ def table():
         for seed in _SEEDS
         for operator in OPERATORS
         for fault in FAULTS
-        for story in (_OF_ONE if operator == "single" else STORIES)
+        for story in _STORIES_OF.get(operator, STORIES)
         if operator != "single" or (FAULTS[fault] or {}).get("kind") != "bulk_shape"
     ]
 

@@ -26,9 +26,24 @@ _MOST_XCOM = 4096
 
 def complaints(run):
     """Say what was broken; nothing, if every law holds."""
+    if not run.is_readable:
+        return [*_nothing_is_sent(run), *_nothing_is_shown(run), *_nothing_is_left(run)]
     found = [*_it_ends(run), *_everybody_has_one_verdict(run), *_the_verdicts_are_true(run)]
     found += [*_nothing_is_sent_twice(run), *_nobody_is_enrolled_twice(run), *_limits_are_kept(run)]
     return [*found, *_nothing_is_shown(run), *_state_is_small(run), *_nothing_is_left(run)]
+
+
+def _nothing_is_sent(run):
+    """A source of a wrong shape fails every try, and no request is made."""
+    for number, each in enumerate(run.tries, 1):
+        if each.ended.how != "failed":
+            yield f"try {number} of a wrong shape ended: {each.ended}"
+        if each.account is not None:
+            yield f"try {number} of a wrong shape left an account"
+    if run.requests:
+        yield f"{len(run.requests)} requests were made for a wrong shape"
+    if {row["email"] for row in run.enrollments} != of(run.people, Truth.THERE):
+        yield "a wrong shape has changed who is in the sequence"
 
 
 def _it_ends(run):

@@ -166,7 +166,8 @@ def _write_everything_to(path):
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     root = logging.getLogger()
-    root.handlers[:] = [logging.StreamHandler(os.fdopen(descriptor, "a"))]
+    sys.stdout = sys.stderr = os.fdopen(descriptor, "a", buffering=1)  # pytest has put others in their places
+    root.handlers[:] = [logging.StreamHandler(sys.stderr)]
     root.setLevel(logging.DEBUG)
     for name in ("urllib3", "airflow.task", "airflow_provider_meisa"):
         logging.getLogger(name).setLevel(logging.DEBUG)

@@ -17,6 +17,7 @@ from airflow_provider_meisa.api.outcome_file import text_of_cell
 from tests.chaos.cases import BULK, IMPATIENT, SINGLE
 from tests.chaos.crowd import Truth, crowd, of
 from tests.chaos.neighbours import Neighbour
+from tests.chaos.shapes import is_readable
 from tests.chaos.stage import AMPLE, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Run:
     """Of tries that were still alive when another began: the checkpoint at that time, and how they ended."""
     deferrals: int = 0
 
+    @property
+    def is_readable(self):
+        """Whether the addresses can be read out of the source without guessing."""
+        return is_readable(self.case)
+
 
 def perform(case, folder):
     """Play a run to its end.
@@ -78,7 +84,8 @@ def perform(case, folder):
         arm(case, chance, meisa)
         STORIES[case.story](run, chance)
         meisa.clear_faults()
-        _recover(run)
+        if run.is_readable:
+            _recover(run)
         meisa.wait_until_idle()
         run.enrollments, run.requests = meisa.enrollments(SLUG), meisa.requests()
     return run
@@ -215,6 +222,14 @@ def _is_over(pid):
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def _wrong_shape(run, _chance):
+    """Try, and where that fails clear the task: a wrong shape must not succeed then either."""
+    _tries(run)
+    if not run.is_readable:
+        run.task.clear()
+        _whole(run)
+
+
 def _cleared(run, _chance):
     _tries(run)
     run.task.clear()
@@ -231,6 +246,7 @@ STORIES = {
     "cleared": _cleared,
     "short of requests": _retried,
     "deferred": _retried,
+    "wrong shape": _wrong_shape,
 }
 
 

@@ -17,6 +17,7 @@ from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 from tests.chaos.cases import BULK, FAULTS, SINGLE
 from tests.chaos.lives import Task
+from tests.chaos.shapes import shape_of
 
 KEY = "meisa_live_topsecretkey"
 SLUG = "onboarding"
@@ -42,7 +43,7 @@ def arguments_of(case, chance, people, folder):
     suffix = chance.choice((".jsonl", ".jsonl.gz", ".csv", ".csv.gz"))
     deferred = case.story == "deferred"
     return {
-        **_source(case.operator, chance, people, folder),
+        **_source(case, chance, people, folder),
         "max_failed": chance.choice((None, None, 0)),
         "skip_suppressed": chance.random() < 0.25,
         "max_contacts": chance.choice((None, None, 10_000)),
@@ -54,16 +55,19 @@ def arguments_of(case, chance, people, folder):
     }
 
 
-def _source(operator, chance, people, folder):
+def _source(case, chance, people, folder):
     """Put the people where the operator finds them."""
     raws = [person.raw for person in people]
+    operator, is_shaped = case.operator, case.story == "wrong shape"
+    if operator == "bulk" and is_shaped:
+        return shape_of(case)(raws)
     if operator == "bulk":
         return {"emails": [[raw] for raw in raws] if chance.random() < 0.3 else raws}
     if operator == "sql":
         with closing(sqlite3.connect(folder / "warehouse.db")) as database, database:
             database.execute("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
             database.executemany("INSERT INTO contacts (email) VALUES (?)", [(raw,) for raw in raws])
-        sql = "SELECT email FROM contacts ORDER BY id"
+        sql = shape_of(case) if is_shaped else "SELECT email FROM contacts ORDER BY id"
         return {"sql": sql, "conn_id": "warehouse", "staging_path": str(folder / "staging")}
     name = chance.choice(("people.csv", "people.csv.gz", "people.jsonl", "people.jsonl.gz", "people.tsv"))
     path = folder / name

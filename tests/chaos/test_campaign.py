@@ -8,6 +8,7 @@ import pytest
 from airflow_provider_meisa.sandbox.faults import KINDS
 from tests.chaos import campaign
 from tests.chaos.cases import FAULTS, OPERATORS, STORIES, sample, table
+from tests.chaos.shapes import is_readable
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
@@ -20,7 +21,7 @@ def test_everybody_has_one_true_verdict_whatever_happens(case, monkeypatch):
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", "")  # put back after the run, which sets them
     found, _, requests = campaign.broken_by(case)
     assert not found, "\n".join([*found, f"again: {campaign.repeat(case)}"])
-    assert requests or case.operator == "single"
+    assert requests or case.operator == "single" or not is_readable(case)
 
 
 def test_the_part_leaves_no_fault_story_or_operator_out():

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -222,15 +223,16 @@ def test_what_was_not_understood_in_an_answer_is_said_without_an_address(task, m
 
 
 def people_and_then(number, disturb):
-    """A source that disturbs the place where something is kept once so many addresses were read."""
+    """A list that disturbs the place where something is kept once so many addresses were read."""
 
-    class Disturbing:
+    class Disturbing(list):
         def __iter__(self):
             yield from PEOPLE[:number]
-            disturb()
+            with suppress(FileNotFoundError, ValueError):  # nothing is kept yet when the list is checked
+                disturb()
             yield from PEOPLE[number:]
 
-    return Disturbing()
+    return Disturbing(PEOPLE)
 
 
 @pytest.mark.meisa_sandbox(rate_limits="none", latency_ms=150)

