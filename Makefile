@@ -4,7 +4,7 @@ BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
-SOURCES := airflow_provider_meisa example_dags scripts tests docs benchmarks matrix
+SOURCES := airflow_provider_meisa example_dags dev tests docs benchmarks
 
 .PHONY: help demo unit test system times coverage fuzz chaos ui bench matrix distributed package proof check format docs screenshots clean
 
@@ -12,7 +12,7 @@ help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: .venv/ready  ## Enroll sample contacts from a warehouse into the sandbox, and compare the accounts
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python dev/scripts/demo.py
 
 unit: .venv/ready  ## Run the tests that import no Airflow
 	$(PYTEST) -m unit
@@ -24,7 +24,7 @@ system: .venv/ready  ## Run the tests that start Airflow's processes, or a brows
 	$(PYTEST) -m system
 
 times: .venv/ready  ## Run the tests at each speed, and write how long each took into CONTRIBUTING.md
-	$(BIN)/python scripts/test_times.py
+	$(BIN)/python dev/scripts/test_times.py
 
 coverage: .venv/ready  ## Run all three, and check that together they cover 95 % of lines and branches
 	$(BIN)/python -m coverage erase
@@ -32,7 +32,7 @@ coverage: .venv/ready  ## Run all three, and check that together they cover 95 %
 	$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report || status=1; exit $$status
 
 ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a throw-away home
-	$(BIN)/python scripts/ui.py
+	$(BIN)/python dev/scripts/ui.py
 
 chaos: .venv/ready  ## Play every fault in every story for every operator; writes its figures into docs/proof.md
 	$(BIN)/python -m tests.chaos.campaign --write
@@ -46,7 +46,7 @@ bench: .venv/ready  ## Measure against peers; writes benchmarks/RESULTS.md in ab
 
 matrix: .venv/ready  ## Try the built wheel on Airflow 2.11 to 3.3, three at a time; or ONLY="2.11"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
-	$(BIN)/python matrix/all.py $(ONLY)
+	$(BIN)/python dev/matrix/all.py $(ONLY)
 
 distributed: .venv/ready  ## Run tasks on Celery with PostgreSQL and Redis, and kill what runs them; about five minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev,distributed]'
@@ -54,15 +54,16 @@ distributed: .venv/ready  ## Run tasks on Celery with PostgreSQL and Redis, and 
 
 package: .venv/ready  ## Build wheel and sdist into dist/, check them, and install the wheel alone
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
-	$(BIN)/python matrix/package.py
+	$(BIN)/python dev/matrix/package.py
 
 proof: .venv/ready  ## Run all of the above that proves something, but for the suite; writes how long each took into docs/proof.md
-	$(BIN)/python scripts/proof.py
+	$(BIN)/python dev/scripts/proof.py
 
-check: .venv/ready  ## Lint, format and types
+check: .venv/ready  ## Lint, format, types, and which module may import which
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/ready  ## Mend what can be mended without thinking
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -116,7 +116,7 @@ def ours_with_quota_file(took: dict[str, Any], count: int, url: str) -> None:
 
 def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
     """Go the whole path and write the verdict of each address into a file of JSON Lines."""
-    from airflow_provider_meisa.api.outcome_file import OutcomeFile
+    from airflow_provider_meisa.bulk.outcome_file import OutcomeFile
 
     with tempfile.TemporaryDirectory() as folder:
         file = OutcomeFile(Path(folder) / "outcomes.jsonl")
@@ -131,8 +131,8 @@ def ours_unsent(took: dict[str, Any], count: int) -> None:
 
 def reading(took: dict[str, Any], count: int) -> None:
     """Read the audience to its end and keep nothing: what a retry does before it goes on."""
-    from airflow_provider_meisa.api.audience import batches
-    from airflow_provider_meisa.api.checkpoint import chained
+    from airflow_provider_meisa.bulk.batching import batches
+    from airflow_provider_meisa.bulk.checkpoint import chained
 
     fingerprint = ""
     with clocked(took):
@@ -145,7 +145,7 @@ class Answering:
 
     def exchange(self, call: Any) -> Any:
         """Say of every address that it is enrolled."""
-        from airflow_provider_meisa.api.transport import Answer
+        from airflow_provider_meisa.api.models import Answer
 
         return Answer(
             200, {"results": [{"email": email, "status": "enrolled"} for email in call.body["emails"]]}
@@ -157,7 +157,7 @@ class Answering:
 
 def _client(url: str, quota_store: str, transport: Any = None) -> Any:
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.limits import parse_limits
+    from airflow_provider_meisa.api.rate_limit.limits import parse_limits
     from airflow_provider_meisa.api.settings import Settings
 
     settings = Settings(api_key=KEY, base_url=url, limits=parse_limits(NO_LIMIT), quota_store=quota_store)
@@ -185,10 +185,10 @@ def leg_of(
     **engine: Any,
 ) -> Any:
     """Make a leg as `AudienceOperator` does; its checkpoint goes nowhere."""
-    from airflow_provider_meisa.api import sequences
-    from airflow_provider_meisa.api.audience import batches
-    from airflow_provider_meisa.api.checkpoint import Checkpoint
-    from airflow_provider_meisa.api.enrollment import Enrollment
+    from airflow_provider_meisa.api.endpoints import sequences
+    from airflow_provider_meisa.bulk.batching import batches
+    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+    from airflow_provider_meisa.bulk.enrollment import Enrollment
     from airflow_provider_meisa.operators.leg import Leg
 
     start = start or Checkpoint(started_at=time.time())
@@ -255,8 +255,8 @@ def main(what: str, count: str, *url: str) -> None:
 
 
 def _import_ours() -> None:
-    import airflow_provider_meisa.api.outcome_file
-    import airflow_provider_meisa.api.sequences
+    import airflow_provider_meisa.api.endpoints.sequences
+    import airflow_provider_meisa.bulk.outcome_file
     import airflow_provider_meisa.operators.leg  # noqa: F401
 
 

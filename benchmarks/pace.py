@@ -16,8 +16,8 @@ from pace_process import together
 from redis_process import redis_on_loopback
 from sandbox_process import add_key, received, sandbox
 
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
-from airflow_provider_meisa.api.quota import Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limiter import Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS, Limit, parse_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

@@ -20,7 +20,7 @@ from contenders import SLUG, leg_of, people
 def paced(url: str, key: str, limits: str, quota_store: str, count: int) -> dict[str, Any]:
     """Send batches of one address through the engine, the leg and the client."""
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.limits import parse_limits
+    from airflow_provider_meisa.api.rate_limit.limits import parse_limits
     from airflow_provider_meisa.api.settings import Settings
 
     settings = Settings(

@@ -22,7 +22,7 @@ from figures import Spread, Table, verdict
 from pace import optimum, simulation
 from sandbox_process import add_key, received, sandbox
 
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS
+from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS
 
 LIMITS = "60/minute, 1000/hour"
 COUNT = 100_000
@@ -162,11 +162,11 @@ def _use(taken: tuple[float, int], url: str, name: str) -> Use:
 
 def planned(count: int) -> Plan:
     """Play a run out with the real engine and leg, with a clock of its own and without a network."""
-    from airflow_provider_meisa.api.checkpoint import Checkpoint
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.quota import Quota, Wait
-    from airflow_provider_meisa.api.quota_stores import MemoryStore
+    from airflow_provider_meisa.api.rate_limit.limiter import Quota, Wait
+    from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
     from airflow_provider_meisa.api.settings import Settings
+    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 
     now = [time.time()]
 

@@ -23,15 +23,15 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_meisa.api import errors, outcomes
-from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.limits import parse_limits
-from airflow_provider_meisa.api.sequences import SequenceInfo
+from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
+from airflow_provider_meisa.api.rate_limit.limits import parse_limits
 from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedOperator
+from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.provider_info import get_provider_info
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
@@ -207,7 +207,7 @@ def test_the_readme_names_only_make_targets_that_exist():
 
 def test_the_output_of_the_demo_in_the_readme_is_one_the_demo_can_print():
     shown = fences(section(read("README.md"), "## Try it"), "text")[0]
-    demo = read("scripts/demo.py")
+    demo = read("dev/scripts/demo.py")
     words = re.findall(r"^([a-z][^\d\n]*?) {2,}", shown, re.MULTILINE)
     assert words
     assert all(f'"{word}"' in demo for word in words), words
@@ -433,7 +433,7 @@ def test_every_class_of_a_dag_author_has_its_place_in_the_reference(class_):
 
 
 def test_every_format_of_a_file_is_on_its_page():
-    from airflow_provider_meisa.transfers import file_formats
+    from airflow_provider_meisa.transfers.sources import files as file_formats
 
     (rows,) = tables(read("docs/how-to/file.md"))
     said = {suffix: plain(row["`format`"]) for row in rows for suffix in re.findall(r"\.\w+", row["Suffix"])}

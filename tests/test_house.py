@@ -1,4 +1,4 @@
-"""The law of the house: who may import whom, and what an import may cost."""
+"""What an import may need and may cost; `make check` holds who may import whom."""
 
 import ast
 import json
@@ -13,26 +13,11 @@ import airflow_provider_meisa
 pytestmark = pytest.mark.xdist_group("house")  # what each module loads is found out once
 
 HOUSE = Path(airflow_provider_meisa.__path__[0])
-RINGS = {
-    "api": set(),
-    "provider_info": set(),
-    "hooks": {"api", "provider_info"},
-    "triggers": {"api", "hooks"},
-    "links": {"api", "hooks"},
-    "assets": set(),
-    "operators": {"api", "assets", "hooks", "links", "triggers"},
-    "sensors": {"api", "hooks", "links", "triggers", "operators"},
-    "transfers": {"api", "hooks", "links", "triggers", "operators"},
-    "decorators": {"api", "operators", "transfers"},
-    "cli": {"api", "hooks", "operators", "transfers"},
-    "plugins": {"api", "hooks", "provider_info"},
-    "sandbox": set(),
-}
 ROOM_OF_API = {"requests", "urllib3", "tenacity", "redis"}
 
 
 def rooms():
-    return [path for path in HOUSE.rglob("*.py") if path.parent != HOUSE or path.stem == "provider_info"]
+    return [path for path in HOUSE.rglob("*.py") if path.parent != HOUSE or path.stem == "get_provider_info"]
 
 
 def room_of(path):
@@ -47,26 +32,6 @@ def imports_of(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield node.module
-
-
-@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(HOUSE)))
-def test_a_room_imports_only_rooms_further_in(path):
-    room = room_of(path)
-    ours = {
-        name.split(".")[1]
-        for name in imports_of(path)
-        if name.startswith("airflow_provider_meisa.") and name.count(".")
-    }
-    assert ours <= RINGS[room] | {room}
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for path in rooms() if room_of(path) in ("api", "sandbox", "provider_info")],
-    ids=lambda path: path.stem,
-)
-def test_the_innermost_rooms_know_no_airflow(path):
-    assert not [name for name in imports_of(path) if name.split(".")[0] == "airflow"]
 
 
 @pytest.mark.parametrize(
@@ -151,9 +116,9 @@ def test_importing_the_package_loads_nothing_at_all():
 
 
 def test_the_provider_description_loads_nothing_else():
-    assert loaded_by("from airflow_provider_meisa import provider_info") <= {
+    assert loaded_by("from airflow_provider_meisa import get_provider_info") <= {
         "airflow_provider_meisa",
-        "airflow_provider_meisa.provider_info",
+        "airflow_provider_meisa.get_provider_info",
         "typing",
         "__future__",
         "collections.abc",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-PROOF = Path(__file__).resolve().parents[1] / "scripts" / "proof.py"
+PROOF = Path(__file__).resolve().parents[1] / "dev" / "scripts" / "proof.py"
 PAGE = "Before.\n\n<!-- written by make proof -->\n{}<!-- end of what make proof writes -->\n\nBehind.\n"
 
 
@@ -48,7 +48,7 @@ def test_a_proof_of_which_a_part_failed_tries_the_rest_and_leaves_the_page_alone
 
 
 def test_the_proof_asks_for_targets_that_exist(proof):
-    makefile = PROOF.parents[1] / "Makefile"
+    makefile = PROOF.parents[2] / "Makefile"
     targets = {
         line.partition(":")[0]
         for line in makefile.read_text().splitlines()

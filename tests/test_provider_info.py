@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_meisa
+from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook
-from airflow_provider_meisa.provider_info import get_provider_info
 
 pytestmark = pytest.mark.xdist_group("provider_info")  # the commands are run once
 
@@ -94,7 +94,7 @@ def test_the_entry_points_are_those_that_airflow_and_pytest_look_for():
         if point.dist is not None and point.dist.name == "airflow-provider-meisa"
     }
     assert found == {
-        ("apache_airflow_provider", "airflow_provider_meisa.provider_info:get_provider_info"),
+        ("apache_airflow_provider", "airflow_provider_meisa.get_provider_info:get_provider_info"),
         ("pytest11", "airflow_provider_meisa.sandbox.pytest_plugin"),
         ("airflow.plugins", "airflow_provider_meisa.plugins.meisa:MeisaPlugin"),
         ("console_scripts", "airflow_provider_meisa.cli.__main__:main"),

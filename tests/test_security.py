@@ -15,19 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.outcome_file import OutcomeFile, text_of_cell
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
-from airflow_provider_meisa.api.privacy import printable
+from airflow_provider_meisa.api.redaction import printable
+from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.transfers.file_formats import read_addresses
+from airflow_provider_meisa.transfers.sources.files import read_addresses
 from tests.support.task import fake_context
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "security.md"
 PROGRAMS = sorted(
     path
-    for folder in ("airflow_provider_meisa", "example_dags", "scripts")
+    for folder in ("airflow_provider_meisa", "example_dags", "dev")
     for path in (ROOT / folder).rglob("*.py")
 )
 FORGED = "onboarding\n[2026-11-23 03:00:00] INFO - forged\r\x1b[31m\u2028red\x00"

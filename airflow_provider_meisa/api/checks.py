@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TypeGuard
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.privacy import scrub
+from airflow_provider_meisa.api.redaction import scrub
 
 _SHOWN = re.compile(r"[\w.-]{1,20}", re.ASCII)
 _LARGEST_SHOWN = 10**15

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from airflow_provider_meisa.api.cancellation import Stop
 from airflow_provider_meisa.api.checks import check_seconds, check_switch
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
@@ -27,11 +28,11 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreadableAnswerError,
     may_be_resent,
 )
-from airflow_provider_meisa.api.quota import Quota, Slot, Wait
-from airflow_provider_meisa.api.quota_stores import store_for
+from airflow_provider_meisa.api.models import Answer, Call
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.storage.stores import store_for
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.api.stop import Stop
-from airflow_provider_meisa.api.transport import Answer, Call, Transport
+from airflow_provider_meisa.api.transport import Transport
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.privacy import scrub
+from airflow_provider_meisa.api.redaction import scrub
 
 KNOWN = (
     "rate_limits",

@@ -10,7 +10,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from airflow_provider_meisa.api.privacy import mask_address
+from airflow_provider_meisa.api.redaction import mask_address
 
 
 class Verdict(StrEnum):

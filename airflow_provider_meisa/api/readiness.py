@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_provider_meisa.api.sequences import SequenceInfo, unknown_sequence
+from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo, unknown_sequence
 
 
 @dataclass(frozen=True, slots=True)

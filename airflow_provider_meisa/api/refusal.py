@@ -20,10 +20,10 @@ from airflow_provider_meisa.api.errors import (
     MeisaServerError,
     MeisaUnavailableError,
 )
-from airflow_provider_meisa.api.privacy import scrub
+from airflow_provider_meisa.api.redaction import scrub
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.api.transport import Call
+    from airflow_provider_meisa.api.models import Call
 
 _FIELDS = {"email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"}
 # Parts of a body that repeat the request, or describe the contact or the sequence: their words are not the refusal's.

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from airflow_provider_meisa.api.checks import check_switch, is_number
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.extras import DEFAULT_TIMEOUT, read_extras
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
+from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS, Limit, parse_limits
 
 DEFAULT_BASE_URL = "https://api.meisa.io/api/v1"
 DEFAULT_DASHBOARD_URL = "https://app.meisa.io"

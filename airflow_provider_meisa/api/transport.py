@@ -6,8 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -32,54 +31,14 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
 )
+from airflow_provider_meisa.api.models import Answer, Call
 from airflow_provider_meisa.api.refusal import refusal
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.settings import Settings
 
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
-
 _LONGEST_CONNECT = 10.0
 _CHUNK = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What to send to one endpoint, and whether it may be sent twice.
-
-    :param method: ``GET`` or ``POST``.
-    :param path: path below the base URL, with the slash at its end that Meisa's paths have.
-    :param scope: the scope the key needs, or ``None``.
-    :param query: query parameters.
-    :param body: what is sent as JSON, or ``None``.
-    :param safe: whether repeating the call changes nothing (a read).
-    :param max_bytes: the largest answer that is read.
-    """
-
-    method: str
-    path: str
-    scope: str | None = None
-    query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Mapping[str, object] | None = field(default=None, repr=False)
-    safe: bool = True
-    max_bytes: int = MAX_ANSWER_BYTES
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for a call that was accepted.
-
-    :param status: HTTP status, 200–299.
-    :param body: the JSON value.
-    :param possibly_repeated: whether an earlier try of the same call may have been carried out.
-    """
-
-    status: int
-    body: object = field(repr=False)
-    possibly_repeated: bool = False
 
 
 class Transport:

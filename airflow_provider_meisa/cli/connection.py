@@ -12,9 +12,9 @@ from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.quota import Slot
+from airflow_provider_meisa.api.models import Answer, Call
+from airflow_provider_meisa.api.rate_limit.limiter import Slot
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.api.transport import Answer, Call
 from airflow_provider_meisa.cli.sentences import say, say_wait
 from airflow_provider_meisa.hooks.meisa import MeisaHook, warn_of_unknown_extras
 

@@ -6,10 +6,10 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words, nothing_valid, objections
 from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
 from airflow_provider_meisa.cli.ending import Status, command
 from airflow_provider_meisa.cli.run import Run, addresses

@@ -6,12 +6,12 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 
-from airflow_provider_meisa.api import account
-from airflow_provider_meisa.api import sequences as api
+from airflow_provider_meisa.api.endpoints import account
+from airflow_provider_meisa.api.endpoints import sequences as api
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.limits import Limit
-from airflow_provider_meisa.api.quota import Quota
-from airflow_provider_meisa.api.quota_stores import store_for
+from airflow_provider_meisa.api.rate_limit.limiter import Quota
+from airflow_provider_meisa.api.rate_limit.limits import Limit
+from airflow_provider_meisa.api.rate_limit.storage.stores import store_for
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.cli.connection import client_of, settings_of
 from airflow_provider_meisa.cli.ending import Status, command

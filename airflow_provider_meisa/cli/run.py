@@ -7,11 +7,11 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_meisa.api import sequences
-from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.enrollment import Enrollment
+from airflow_provider_meisa.api.endpoints import sequences
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError, MeisaInputError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.enrollment import Enrollment
 from airflow_provider_meisa.cli.connection import WatchedClient
 from airflow_provider_meisa.cli.resume_file import ResumeFile
 from airflow_provider_meisa.cli.screen import Screen
@@ -20,14 +20,14 @@ from airflow_provider_meisa.operators.leg import Leg
 from airflow_provider_meisa.operators.location import locate
 from airflow_provider_meisa.operators.preflight import check_sequence, suppressed
 from airflow_provider_meisa.operators.record import Record
-from airflow_provider_meisa.transfers.file_formats import read_addresses
+from airflow_provider_meisa.transfers.sources.files import read_addresses
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.api.bulk_reply import BulkReply
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.enrollment import Done
-    from airflow_provider_meisa.api.quota import Slot
+    from airflow_provider_meisa.api.rate_limit.limiter import Slot
     from airflow_provider_meisa.api.settings import Settings
+    from airflow_provider_meisa.bulk.enrollment import Done
 
 _MAX_IN_FLIGHT = 4
 

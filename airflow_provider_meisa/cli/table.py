@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_meisa.api.privacy import scrub
+from airflow_provider_meisa.api.redaction import scrub
 
 Row = dict[str, Any]
 

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.input_shapes import AddressReader, addresses_from
+from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
 from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
 

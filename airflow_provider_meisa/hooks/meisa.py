@@ -12,17 +12,17 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook, mask_secret
 
 from airflow_provider_meisa.api import errors
-from airflow_provider_meisa.provider_info import get_provider_info
+from airflow_provider_meisa.get_provider_info import get_provider_info
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_meisa.api.account import KeyInfo
-    from airflow_provider_meisa.api.bulk_reply import BulkReply
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.contacts import Suppressions
+    from airflow_provider_meisa.api.endpoints.account import KeyInfo
+    from airflow_provider_meisa.api.endpoints.contacts import Suppressions
+    from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, SequenceInfo
     from airflow_provider_meisa.api.outcomes import Outcome
-    from airflow_provider_meisa.api.sequences import ContactEnrollments, SequenceInfo
     from airflow_provider_meisa.api.settings import Settings
 
 log = logging.getLogger("airflow.task.meisa")
@@ -138,7 +138,7 @@ class MeisaHook(BaseHook):
 
         :return: whether the connection works, and a sentence for people; never the key.
         """
-        from airflow_provider_meisa.api import account
+        from airflow_provider_meisa.api.endpoints import account
 
         try:
             client = self.get_conn()
@@ -174,7 +174,7 @@ class MeisaHook(BaseHook):
         :raises AirflowFailException: for what a retry cannot mend.
         :raises AirflowException: for the rest.
         """
-        from airflow_provider_meisa.api import sequences
+        from airflow_provider_meisa.api.endpoints import sequences
 
         with airflow_failures():
             return sequences.enroll(
@@ -198,7 +198,7 @@ class MeisaHook(BaseHook):
         :raises AirflowFailException: for what a retry cannot mend.
         :raises AirflowException: for the rest.
         """
-        from airflow_provider_meisa.api import sequences
+        from airflow_provider_meisa.api.endpoints import sequences
 
         with airflow_failures():
             return sequences.bulk_enroll(
@@ -212,7 +212,7 @@ class MeisaHook(BaseHook):
         :param search: part of a name.
         :raises AirflowException: if Meisa cannot be asked.
         """
-        from airflow_provider_meisa.api import sequences
+        from airflow_provider_meisa.api.endpoints import sequences
 
         with airflow_failures():
             return sequences.list_sequences(self.get_conn(), status=status, search=search)
@@ -223,7 +223,7 @@ class MeisaHook(BaseHook):
         :param email: the contact.
         :raises AirflowException: if Meisa cannot be asked.
         """
-        from airflow_provider_meisa.api import sequences
+        from airflow_provider_meisa.api.endpoints import sequences
 
         with airflow_failures():
             return sequences.contact_enrollments(self.get_conn(), email)
@@ -233,7 +233,7 @@ class MeisaHook(BaseHook):
 
         :raises AirflowException: if Meisa cannot be asked.
         """
-        from airflow_provider_meisa.api import contacts
+        from airflow_provider_meisa.api.endpoints import contacts
 
         with airflow_failures():
             return contacts.unsubscribed_emails(self.get_conn())
@@ -243,7 +243,7 @@ class MeisaHook(BaseHook):
 
         :raises AirflowException: if Meisa cannot be asked.
         """
-        from airflow_provider_meisa.api import account
+        from airflow_provider_meisa.api.endpoints import account
 
         with airflow_failures():
             return account.ping(self.get_conn())
@@ -308,7 +308,7 @@ def _named(conn_id: str) -> Iterator[None]:
 def _settings(connection: Connection) -> Settings:
     """Read a connection; whatever of it is secret is masked before anything is checked."""
     from airflow_provider_meisa.api.extras import decode_extra
-    from airflow_provider_meisa.api.quota_stores import passwords_in
+    from airflow_provider_meisa.api.rate_limit.storage.stores import passwords_in
     from airflow_provider_meisa.api.settings import Settings
 
     password = (connection.password or "").strip()

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
-from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.checks import check_seconds
-from airflow_provider_meisa.api.enrollment import AwaitResend, Done
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
 from airflow_provider_meisa.api.outcomes import Tally, Verdict, nothing_valid, objections
-from airflow_provider_meisa.api.quota import Wait
+from airflow_provider_meisa.api.rate_limit.limiter import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.enrollment import AwaitResend, Done
 from airflow_provider_meisa.hooks.meisa import airflow_failures
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.batch_log import tell_account

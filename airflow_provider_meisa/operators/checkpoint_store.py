@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from airflow.providers.common.compat.sdk import Variable
 
-from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 
 KEY = "meisa"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Container, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.checkpoint import Checkpoint, seconds_until_resend
-from airflow_provider_meisa.api.enrollment import Enrollment
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
+from airflow_provider_meisa.bulk.enrollment import Enrollment
 from airflow_provider_meisa.operators.leg import RESPONSE_LOST, Leg
 from airflow_provider_meisa.operators.log_group import group
 from airflow_provider_meisa.operators.preflight import check_before, suppressed
@@ -18,9 +18,9 @@ from airflow_provider_meisa.operators.preflight import check_before, suppressed
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_meisa.api.bulk_reply import BulkReply
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.quota import Quota, Slot, Wait
+    from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
     from airflow_provider_meisa.operators.audience import AudienceOperator
     from airflow_provider_meisa.operators.checkpoint_store import CheckpointStore
     from airflow_provider_meisa.operators.record import Record
@@ -156,7 +156,7 @@ def _engine(
 
 def _sender(task: AudienceOperator, client: MeisaClient) -> Callable[[Sequence[str], Slot], BulkReply]:
     def send(addresses: Sequence[str], slot: Slot) -> BulkReply:
-        from airflow_provider_meisa.api import sequences
+        from airflow_provider_meisa.api.endpoints import sequences
 
         return sequences.bulk_enroll(
             client,

@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.checkpoint import Checkpoint, seconds_until_resend
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.operators.checkpoint_store import CheckpointStore

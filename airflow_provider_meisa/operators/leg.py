@@ -11,15 +11,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.enrollment import AwaitResend, Collect, Done, Enrollment, Send
 from airflow_provider_meisa.api.errors import MeisaError
 from airflow_provider_meisa.api.outcomes import Tally, summary
-from airflow_provider_meisa.api.quota import Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limiter import Slot, Wait
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.enrollment import AwaitResend, Collect, Done, Enrollment, Send
 from airflow_provider_meisa.operators.batch_log import BatchLog
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.api.bulk_reply import BulkReply
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient, Traffic
 
 log = logging.getLogger("airflow.task.meisa")

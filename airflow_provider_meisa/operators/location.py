@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_meisa.api.errors import MeisaInputError
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.api.outcome_file import Location
+    from airflow_provider_meisa.bulk.outcome_file import Location
 
 _LOCAL = "file:///"
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.audience import LARGEST_BATCH, key_of, normalise
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaScopeError
+from airflow_provider_meisa.bulk.batching import LARGEST_BATCH, key_of, normalise
 from airflow_provider_meisa.operators.log_group import group
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def check_before(task: AudienceOperator, context: Context, client: MeisaClient, 
 def suppressed(client: MeisaClient) -> frozenset[str]:
     """Ask who unsubscribed, and return their keys (`audience.key_of`).
 
-    :raises MeisaError: see `airflow_provider_meisa.api.contacts.unsubscribed_emails`.
+    :raises MeisaError: see `airflow_provider_meisa.api.endpoints.contacts.unsubscribed_emails`.
     """
-    from airflow_provider_meisa.api import contacts
+    from airflow_provider_meisa.api.endpoints import contacts
 
     emails = contacts.unsubscribed_emails(client).emails
     log.info("Meisa's list of unsubscribed addresses has %s entries", f"{len(emails):,}")
@@ -74,9 +74,9 @@ def check_size(source: Iterable[object], most: int) -> None:
 def check_sequence(client: MeisaClient, slug: str) -> None:
     """See that the sequence takes contacts, where the key may ask.
 
-    :raises MeisaError: see `airflow_provider_meisa.api.sequences.check_active`.
+    :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
     """
-    from airflow_provider_meisa.api import sequences
+    from airflow_provider_meisa.api.endpoints import sequences
 
     try:
         found = sequences.check_active(client, slug)

@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api import account, sequences
-from airflow_provider_meisa.api.audience import batches, without
-from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.api.endpoints import account, sequences
 from airflow_provider_meisa.api.errors import MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Tally, Verdict
+from airflow_provider_meisa.bulk.batching import batches, without
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.operators.preflight import suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from airflow_provider_meisa.api.audience import Batch
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.bulk.batching import Batch
 
 
 def preview(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from airflow.providers.common.compat.sdk import XComArg
 
-from airflow_provider_meisa.api.privacy import scrub
+from airflow_provider_meisa.api.redaction import scrub
 
 
 class Noun(NamedTuple):

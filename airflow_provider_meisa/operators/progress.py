@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from airflow_provider_meisa.api.checkpoint import Checkpoint
 from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 
 KEY = "meisa_progress"
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.outcome_file import OutcomeFile
+from airflow_provider_meisa.bulk.outcome_file import OutcomeFile
 from airflow_provider_meisa.operators.location import locate
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_meisa.api.audience import check
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
-from airflow_provider_meisa.api.input_shapes import AddressReader, addresses_from, is_plain
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
-from airflow_provider_meisa.api.privacy import mask_address
+from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
+from airflow_provider_meisa.bulk.batching import check
+from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from, is_plain
 from airflow_provider_meisa.hooks.meisa import airflow_failures
 from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.operators.audience import XCOM_KEY, AudienceOperator
@@ -157,7 +157,7 @@ class MeisaEnrollOperator(MeisaOperator):
         client.check_not_stopped()
 
     def _enroll(self, client: MeisaClient, address: str, *, resend: bool) -> Outcome:
-        from airflow_provider_meisa.api import sequences
+        from airflow_provider_meisa.api.endpoints import sequences
 
         return sequences.enroll(
             client,

@@ -15,8 +15,8 @@ from airflow_provider_meisa.operators.leg import spent
 from airflow_provider_meisa.operators.progress import Progress, State
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.api.checkpoint import Checkpoint
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 
 
 class Watch:

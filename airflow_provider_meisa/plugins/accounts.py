@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_meisa.api.outcomes import Verdict
-from airflow_provider_meisa.api.privacy import mask_address, scrub
+from airflow_provider_meisa.api.redaction import mask_address, scrub
 
 _STATES = ("sending", "waiting", "stopped", "complete")
 _MOST_ATTENTION = 50

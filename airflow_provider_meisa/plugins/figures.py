@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
 from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
-from airflow_provider_meisa.api.privacy import scrub
-from airflow_provider_meisa.api.sequences import SequenceInfo
+from airflow_provider_meisa.api.redaction import scrub
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 
 KEEP = 30.0  # seconds for which figures are shown again without asking

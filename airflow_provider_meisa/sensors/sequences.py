@@ -84,8 +84,8 @@ class MeisaSequenceSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
+        from airflow_provider_meisa.api.endpoints.sequences import list_sequences
         from airflow_provider_meisa.api.readiness import readiness
-        from airflow_provider_meisa.api.sequences import list_sequences
 
         with airflow_failures():
             try:
@@ -152,7 +152,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
     @property
     def _wanted(self) -> str:
         """The status as Meisa spells it, where that is documented."""
-        from airflow_provider_meisa.api.sequences import ACTIVE
+        from airflow_provider_meisa.api.endpoints.sequences import ACTIVE
 
         return ACTIVE if self.status.strip().casefold() == ACTIVE else self.status
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_meisa.transfers.delimited import Quoting
-    from airflow_provider_meisa.transfers.reading import FileFormat
+    from airflow_provider_meisa.transfers.sources.delimited import Quoting
+    from airflow_provider_meisa.transfers.sources.reading import FileFormat
 
 
 class FileToMeisaOperator(AudienceOperator):
@@ -77,7 +77,7 @@ class FileToMeisaOperator(AudienceOperator):
 
     def _addresses(self) -> Iterator[object]:
         from airflow_provider_meisa.operators.location import locate
-        from airflow_provider_meisa.transfers.file_formats import read_addresses
+        from airflow_provider_meisa.transfers.sources.files import read_addresses
 
         return read_addresses(
             locate(self.path, self.conn_id),
@@ -90,6 +90,6 @@ class FileToMeisaOperator(AudienceOperator):
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return the file."""
-        from airflow_provider_meisa.transfers.lineage import file_dataset
+        from airflow_provider_meisa.transfers.sources.lineage import file_dataset
 
         return [file_dataset(self.path)]

@@ -61,7 +61,7 @@ class SqlToMeisaOperator(StagedAudienceOperator):
 
         :raises MeisaInputError: if it is not one statement.
         """
-        from airflow_provider_meisa.transfers.query import one_statement
+        from airflow_provider_meisa.transfers.sources.sql import one_statement
 
         return [one_statement(self.sql), self.conn_id, self.email_column, revealed(self.parameters)]
 
@@ -71,14 +71,14 @@ class SqlToMeisaOperator(StagedAudienceOperator):
         :raises MeisaInputError: if the connection is no database, or the query or the column cannot be used.
         :raises MeisaUnreachableError: if the database refuses.
         """
-        from airflow_provider_meisa.transfers.query import database_hook, one_statement, read_column
+        from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
 
         hook, parameters = database_hook(self.conn_id), revealed(self.parameters)
         return read_column(hook, one_statement(self.sql), parameters, self.email_column)
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return the tables of the query."""
-        from airflow_provider_meisa.transfers.lineage import tables_of
-        from airflow_provider_meisa.transfers.query import database_hook
+        from airflow_provider_meisa.transfers.sources.lineage import tables_of
+        from airflow_provider_meisa.transfers.sources.sql import database_hook
 
         return tables_of(database_hook(self.conn_id), self.conn_id, self.sql)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.outcome_file import Location, create, remove
+from airflow_provider_meisa.bulk.outcome_file import Location, create, remove
 from airflow_provider_meisa.operators.location import locate
 
 _LINE = 1_000

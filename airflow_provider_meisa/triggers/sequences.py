@@ -25,8 +25,8 @@ from airflow_provider_meisa.hooks.metrics import metered
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
     from airflow_provider_meisa.api.readiness import Readiness
-    from airflow_provider_meisa.api.sequences import SequenceInfo
 
 READY = "ready"
 ERROR = "error"
@@ -185,7 +185,7 @@ async def _ask(meisa_conn_id: str) -> list[SequenceInfo]:
 
 
 def _list(client: MeisaClient, meisa_conn_id: str) -> list[SequenceInfo]:
-    from airflow_provider_meisa.api.sequences import list_sequences
+    from airflow_provider_meisa.api.endpoints.sequences import list_sequences
 
     with metered(client, meisa_conn_id):
         return list_sequences(client, status="all")

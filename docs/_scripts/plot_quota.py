@@ -13,7 +13,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(DOCS.parent))
 
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS  # noqa: E402
+from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS  # noqa: E402
 from tests.support.clock import START  # noqa: E402 (it lies among the tests)
 from tests.support.limiter_simulation import Server, SlidingLog, run  # noqa: E402 (it lies among the tests)
 

@@ -114,7 +114,7 @@ def main(names: list[str]) -> int:
 @contextmanager
 def airflow() -> Iterator[str]:
     """Run Airflow with the sandbox, as ``make ui`` does, and yield its URL."""
-    command = [sys.executable, str(ROOT / "scripts" / "ui.py")]
+    command = [sys.executable, str(ROOT / "dev" / "scripts" / "ui.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield next(line.split()[1] for line in process.stdout or () if line.startswith("Airflow:"))

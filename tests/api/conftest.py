@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
-from airflow_provider_meisa.api.quota import Quota
-from airflow_provider_meisa.api.quota_stores import MemoryStore
+from airflow_provider_meisa.api.rate_limit.limiter import Quota
+from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
 from airflow_provider_meisa.api.settings import Settings
 from tests.support.clock import Clock
 from tests.support.raw_server import RawServer

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_provider_meisa.api.account import KeyInfo, confirm_environment, ping
+from airflow_provider_meisa.api.endpoints.account import KeyInfo, confirm_environment, ping
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaKeyError, MeisaUnreadableAnswerError
 from tests.support.raw_server import answer
 

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api import audience
-from airflow_provider_meisa.api.address_set import AddressSet
-from airflow_provider_meisa.api.audience import (
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.bulk import batching as audience
+from airflow_provider_meisa.bulk.address_set import AddressSet
+from airflow_provider_meisa.bulk.batching import (
     Batch,
     batches,
     check,
@@ -20,9 +22,7 @@ from airflow_provider_meisa.api.audience import (
     key_of,
     normalise,
 )
-from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.input_shapes import addresses_from
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.bulk.input_shapes import addresses_from
 
 wild_text = st.text(st.characters(codec=None), max_size=30)
 near_addresses = st.text("aB9.-_@ \n\"'()[]<>,;:\\\t\u00fc\u200b\ufeff", max_size=20)

@@ -30,7 +30,7 @@ for module in pkgutil.iter_modules(airflow_provider_meisa.api.__path__, "airflow
     importlib.import_module(module.name)
 
 from airflow_provider_meisa.api.client import MeisaClient
-from airflow_provider_meisa.api.sequences import bulk_enroll, enroll
+from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.settings import Settings
 
 base_url, key = sys.argv[1:]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api.bulk_reply import read_bulk_reply
+from airflow_provider_meisa.api.bulk_enroll_response.reader import read_bulk_reply
 from airflow_provider_meisa.api.outcomes import Verdict
 
 ENROLLED, ALREADY, SUPPRESSED = Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.SUPPRESSED

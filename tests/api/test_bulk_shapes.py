@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_meisa.api.bulk_reply import read_bulk_reply
-from airflow_provider_meisa.api.sequences import bulk_enroll
+from airflow_provider_meisa.api.bulk_enroll_response.reader import read_bulk_reply
+from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll
 
 A, B, C, D = SENT = ["ann@a.example", "bob@b.example", "cat@c.example", "dan@d.example"]
 ENROLLED, ALREADY, SUPPRESSED = "enrolled", "already_enrolled", "suppressed"

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api.audience import Batch
-from airflow_provider_meisa.api.checkpoint import Checkpoint, chained
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, Tally, Verdict
+from airflow_provider_meisa.bulk.batching import Batch
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint, chained
 
 COUNT = st.integers(0, 10**8)
 

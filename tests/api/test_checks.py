@@ -5,8 +5,9 @@ import decimal
 
 import pytest
 
-from airflow_provider_meisa.api import checks, sequences
+from airflow_provider_meisa.api import checks
 from airflow_provider_meisa.api.client import MeisaClient
+from airflow_provider_meisa.api.endpoints import sequences
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.settings import Settings
 

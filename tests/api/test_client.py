@@ -11,9 +11,15 @@ from contextlib import ExitStack
 import pytest
 
 from airflow_provider_meisa.api import client as client_module
-from airflow_provider_meisa.api.account import confirm_environment, ping
 from airflow_provider_meisa.api.client import TRIES, MeisaClient, Traffic, may_repeat
-from airflow_provider_meisa.api.contacts import unsubscribed_emails
+from airflow_provider_meisa.api.endpoints.account import confirm_environment, ping
+from airflow_provider_meisa.api.endpoints.contacts import unsubscribed_emails
+from airflow_provider_meisa.api.endpoints.sequences import (
+    bulk_enroll,
+    contact_enrollments,
+    enroll,
+    list_sequences,
+)
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
     MeisaError,
@@ -26,11 +32,10 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
 )
-from airflow_provider_meisa.api.limits import Limit, parse_limits
-from airflow_provider_meisa.api.quota import Slot
-from airflow_provider_meisa.api.sequences import bulk_enroll, contact_enrollments, enroll, list_sequences
+from airflow_provider_meisa.api.models import Call
+from airflow_provider_meisa.api.rate_limit.limiter import Slot
+from airflow_provider_meisa.api.rate_limit.limits import Limit, parse_limits
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.api.transport import Call
 from tests.support.raw_server import RawServer, answer
 
 READ = Call("GET", "/ping/")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from airflow_provider_meisa.api.contacts import Suppressions, unsubscribed_emails
+from airflow_provider_meisa.api.endpoints.contacts import Suppressions, unsubscribed_emails
 from airflow_provider_meisa.api.errors import MeisaScopeError, MeisaUnreadableAnswerError
-from airflow_provider_meisa.api.transport import MAX_ANSWER_BYTES
+from airflow_provider_meisa.api.models import MAX_ANSWER_BYTES
 from tests.support.raw_server import answer
 
 

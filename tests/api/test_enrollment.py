@@ -8,10 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.bulk_reply import BulkReply
-from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment, Send
+from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
     MeisaAudienceChangedError,
@@ -25,7 +22,10 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreadableAnswerError,
 )
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict
-from airflow_provider_meisa.api.quota import Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limiter import Slot, Wait
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.enrollment import Collect, Done, Enrollment, Send
 
 SIZE = 3
 SLOT = Slot("any")

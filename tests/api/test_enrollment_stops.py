@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.bulk_reply import BulkReply
-from airflow_provider_meisa.api.enrollment import Collect, Done, Enrollment
+from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
 from airflow_provider_meisa.api.errors import MeisaKeyError, MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
-from airflow_provider_meisa.api.quota import Slot
+from airflow_provider_meisa.api.rate_limit.limiter import Slot
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.enrollment import Collect, Done, Enrollment
 from tests.support.people import people
 
 PEOPLE = people(6)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api import account, contacts, sequences
+from airflow_provider_meisa.api.endpoints import account, contacts, sequences
 from airflow_provider_meisa.api.errors import MeisaError, MeisaRefusedError
-from airflow_provider_meisa.api.limits import Limit, parse_limits
+from airflow_provider_meisa.api.models import Call
 from airflow_provider_meisa.api.outcomes import Outcome
+from airflow_provider_meisa.api.rate_limit.limits import Limit, parse_limits
 from airflow_provider_meisa.api.refusal import refusal
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.api.transport import Call
 from tests.support.raw_server import answer
 
 MARK = "ada.lovelace@private.example"

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.enrollment import Enrollment
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaInputError
-from airflow_provider_meisa.api.limits import parse_limits
 from airflow_provider_meisa.api.outcomes import Tally, Verdict
-from airflow_provider_meisa.api.quota import Quota, Slot
-from airflow_provider_meisa.api.quota_state import State, to_json
-from airflow_provider_meisa.api.quota_stores import FileStore
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot
+from airflow_provider_meisa.api.rate_limit.limits import parse_limits
+from airflow_provider_meisa.api.rate_limit.state import State, to_json
+from airflow_provider_meisa.api.rate_limit.storage.stores import FileStore
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.enrollment import Enrollment
 from tests.support.clock import Clock
 from tests.support.people import people
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.input_shapes import AddressReader, addresses_from
+from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 
 ADA, BOB, EVE, MAX = PEOPLE = [f"hush{name}@private.example" for name in ("ada", "bob", "eve", "max")]
 FRAME = pd.DataFrame({"id": [1, 2], "email": [ADA, BOB]})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
+from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS, Limit, parse_limits
 
 limits = st.builds(
     Limit,

@@ -7,10 +7,8 @@ from collections import Counter
 
 import pytest
 
-from airflow_provider_meisa.api.audience import batches
-from airflow_provider_meisa.api.bulk_reply import BulkReply
-from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.enrollment import AwaitResend, Collect, Done, Enrollment, Send
+from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
+from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
     MeisaRateLimitError,
@@ -18,11 +16,13 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnavailableError,
     MeisaUnreadableAnswerError,
 )
+from airflow_provider_meisa.api.models import Call
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Outcome, Tally, Verdict, summary
-from airflow_provider_meisa.api.quota import Slot
-from airflow_provider_meisa.api.sequences import bulk_enroll, enroll
+from airflow_provider_meisa.api.rate_limit.limiter import Slot
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.api.transport import Call
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.enrollment import AwaitResend, Collect, Done, Enrollment, Send
 from tests.support.raw_server import answer
 
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)

@@ -8,10 +8,10 @@ import struct
 
 import pytest
 
-from airflow_provider_meisa.api.account import ping
+from airflow_provider_meisa.api.endpoints.account import ping
+from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaError, MeisaUnreachableError
-from airflow_provider_meisa.api.sequences import bulk_enroll, enroll
-from airflow_provider_meisa.api.transport import Call
+from airflow_provider_meisa.api.models import Call
 from tests.support.raw_server import RawServer, answer
 
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.outcome_file import OutcomeFile, text_of_cell
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
 
 SUFFIXES = [".jsonl", ".jsonl.gz", ".csv", ".csv.gz"]
 ACCEPTED = {Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.DUPLICATE}

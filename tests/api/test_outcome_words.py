@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.errors import MeisaInvalidRequestError
 from airflow_provider_meisa.api.outcome_words import Said, read_text
 from airflow_provider_meisa.api.outcomes import Verdict
-from airflow_provider_meisa.api.privacy import scrub
-from airflow_provider_meisa.api.sequences import bulk_enroll, enroll
+from airflow_provider_meisa.api.redaction import scrub
 
 ADA = "ada@example.org"
 

@@ -18,7 +18,7 @@ from airflow_provider_meisa.api.outcomes import (
     possibly_ours,
     summary,
 )
-from airflow_provider_meisa.api.privacy import scrub
+from airflow_provider_meisa.api.redaction import scrub
 
 FIGURES = {
     "sequence_slug": "onboarding",

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaUnreachableError
-from airflow_provider_meisa.api.transport import Call
+from airflow_provider_meisa.api.models import Call
 from tests.support.raw_server import answer
 
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api.limits import Limit, parse_limits
-from airflow_provider_meisa.api.quota import Quota, Slot, Wait
-from airflow_provider_meisa.api.quota_operations import Hold, Release, Reserve, Stamp
-from airflow_provider_meisa.api.quota_state import settle
-from airflow_provider_meisa.api.quota_stores import FileStore, MemoryStore, RedisStore
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limits import Limit, parse_limits
+from airflow_provider_meisa.api.rate_limit.operations import Hold, Release, Reserve, Stamp
+from airflow_provider_meisa.api.rate_limit.state import settle
+from airflow_provider_meisa.api.rate_limit.storage.stores import FileStore, MemoryStore, RedisStore
 from tests.support.clock import START, Clock
 from tests.support.redis import redis_on_loopback
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_meisa.api import quota_file
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.limits import parse_limits
-from airflow_provider_meisa.api.quota import Quota, Slot, Wait
-from airflow_provider_meisa.api.quota_file import default_directory
-from airflow_provider_meisa.api.quota_stores import FileStore
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limits import parse_limits
+from airflow_provider_meisa.api.rate_limit.storage import file as quota_file
+from airflow_provider_meisa.api.rate_limit.storage.file import default_directory
+from airflow_provider_meisa.api.rate_limit.storage.stores import FileStore
 from tests.support.clock import Clock
 
 PROGRAM = Path(__file__).parents[1] / "support" / "quota_process.py"

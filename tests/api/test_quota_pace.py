@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit
-from airflow_provider_meisa.api.quota import Quota
-from airflow_provider_meisa.api.quota_stores import MemoryStore
+from airflow_provider_meisa.api.rate_limit.limiter import Quota
+from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS, Limit
+from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
 from tests.support.clock import START, Clock
 from tests.support.limiter_simulation import (
     FixedWindow,

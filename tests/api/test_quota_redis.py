@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.limits import parse_limits
-from airflow_provider_meisa.api.quota import Quota, Slot, Wait
-from airflow_provider_meisa.api.quota_stores import RedisStore, name_of, store_for
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limits import parse_limits
+from airflow_provider_meisa.api.rate_limit.storage.stores import RedisStore, name_of, store_for
 from tests.support.redis import redis_on_loopback
 
 NOWHERE = "redis://:secret-word@127.0.0.1:1/0"

@@ -8,9 +8,15 @@ import sys
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.limits import Limit, parse_limits
-from airflow_provider_meisa.api.quota import Quota, Slot, Wait
-from airflow_provider_meisa.api.quota_stores import FileStore, MemoryStore, RedisStore, name_of, store_for
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limits import Limit, parse_limits
+from airflow_provider_meisa.api.rate_limit.storage.stores import (
+    FileStore,
+    MemoryStore,
+    RedisStore,
+    name_of,
+    store_for,
+)
 
 BASE, KEY = "https://api.meisa.test/api/v1", "meisa_live_0123456789"
 
@@ -99,5 +105,7 @@ def test_the_clock_is_the_hosts_by_default():
 
 
 def test_the_client_of_redis_is_loaded_only_where_it_is_used():
-    program = "import sys, airflow_provider_meisa.api.quota_stores; sys.exit('redis' in sys.modules)"
+    program = (
+        "import sys, airflow_provider_meisa.api.rate_limit.storage.stores; sys.exit('redis' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

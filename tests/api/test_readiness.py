@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
 from airflow_provider_meisa.api.errors import MeisaSequenceNotFoundError
 from airflow_provider_meisa.api.readiness import readiness
-from airflow_provider_meisa.api.sequences import SequenceInfo
 
 ONBOARDING = SequenceInfo("onboarding", "Onboarding", "active", 312)
 WINBACK = SequenceInfo("winback", "Win-back", "draft")

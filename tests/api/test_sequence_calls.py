@@ -5,6 +5,17 @@ import json
 
 import pytest
 
+from airflow_provider_meisa.api.endpoints.sequences import (
+    ContactEnrollments,
+    Enrollment,
+    SequenceInfo,
+    bulk_enroll,
+    check_active,
+    contact_enrollments,
+    enroll,
+    list_sequences,
+    verdict_of,
+)
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
     MeisaInputError,
@@ -17,19 +28,8 @@ from airflow_provider_meisa.api.errors import (
     MeisaServerError,
     MeisaUnreadableAnswerError,
 )
-from airflow_provider_meisa.api.limits import parse_limits
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
-from airflow_provider_meisa.api.sequences import (
-    ContactEnrollments,
-    Enrollment,
-    SequenceInfo,
-    bulk_enroll,
-    check_active,
-    contact_enrollments,
-    enroll,
-    list_sequences,
-    verdict_of,
-)
+from airflow_provider_meisa.api.rate_limit.limits import parse_limits
 from airflow_provider_meisa.sandbox.shapes import SHAPES
 from tests.support.raw_server import answer
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit
+from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS, Limit
 from airflow_provider_meisa.api.settings import DEFAULT_BASE_URL, Settings, base_url_of, is_loopback
 
 KEY = "meisa_live_TopSecret9"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from airflow_provider_meisa.api.stop import Stop
+from airflow_provider_meisa.api.cancellation import Stop
 
 # A client is told to stop in the middle of its waits, as `on_kill` does it: in the main thread, whenever the signal
 # comes.

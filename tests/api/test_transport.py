@@ -29,9 +29,10 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreachableError,
     MeisaUnreadableAnswerError,
 )
+from airflow_provider_meisa.api.models import MAX_ANSWER_BYTES, Call
 from airflow_provider_meisa.api.refusal import seconds_of
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.api.transport import MAX_ANSWER_BYTES, Call, Transport
+from airflow_provider_meisa.api.transport import Transport
 from tests.support.raw_server import RawServer, answer
 
 KEY = "meisa_live_RawKey123"

@@ -9,15 +9,15 @@ import time
 import pytest
 
 from airflow_provider_meisa.api.client import TRIES, MeisaClient, Traffic
+from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll, list_sequences
 from airflow_provider_meisa.api.errors import (
     MeisaBackOffError,
     MeisaRateLimitError,
     MeisaServerError,
     MeisaUnavailableError,
 )
+from airflow_provider_meisa.api.models import Call
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
-from airflow_provider_meisa.api.sequences import bulk_enroll, enroll, list_sequences
-from airflow_provider_meisa.api.transport import Call
 from tests.support.raw_server import answer
 
 READ = Call("GET", "/ping/")

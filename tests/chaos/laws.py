@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 
-from airflow_provider_meisa.api.audience import batches
+from airflow_provider_meisa.bulk.batching import batches
 from tests.chaos.cases import BULK, FAULTS, INSTEAD, SINGLE
 from tests.chaos.crowd import DOMAIN, Truth, of
 from tests.chaos.runs import is_over

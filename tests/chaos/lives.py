@@ -179,7 +179,7 @@ def _write_everything_to(path):
 
 def _death_while_recording(number):
     """Die when an outcomes file, or a part of one, is opened for the nth time: it is there, and empty."""
-    from airflow_provider_meisa.api import outcome_file
+    from airflow_provider_meisa.bulk import outcome_file
 
     create, opened = outcome_file.create, iter(range(1, 10_000))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.outcome_file import text_of_cell
+from airflow_provider_meisa.bulk.outcome_file import text_of_cell
 from tests.chaos.cases import BULK, IMPATIENT, SINGLE
 from tests.chaos.crowd import Truth, crowd, of
 from tests.chaos.neighbours import Neighbour

@@ -9,7 +9,8 @@ import os
 import sqlite3
 from contextlib import closing
 
-from airflow_provider_meisa.api import client, quota_file
+from airflow_provider_meisa.api import client
+from airflow_provider_meisa.api.rate_limit.storage import file as quota_file
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator

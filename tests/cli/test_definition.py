@@ -15,7 +15,7 @@ from packaging.version import Version
 from airflow_provider_meisa.cli.__main__ import parser
 from airflow_provider_meisa.cli.commands import COMMANDS
 from airflow_provider_meisa.cli.definition import get_cli_commands
-from airflow_provider_meisa.provider_info import get_provider_info
+from airflow_provider_meisa.get_provider_info import get_provider_info
 
 AIRFLOW = Path(sys.executable).with_name("airflow")
 MODULE = [sys.executable, "-m", "airflow_provider_meisa.cli"]

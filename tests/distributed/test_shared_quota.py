@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_meisa.api.limits import parse_limits
+from airflow_provider_meisa.api.rate_limit.limits import parse_limits
 from tests.distributed.airflow_on_celery import WORKERS
 from tests.distributed.troubles import TROUBLES
 

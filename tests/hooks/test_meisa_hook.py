@@ -12,8 +12,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_meisa.api.errors import MeisaError, MeisaKeyError, MeisaServerError
+from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
-from airflow_provider_meisa.provider_info import get_provider_info
 
 
 @pytest.fixture(autouse=True)

@@ -276,8 +276,8 @@ def test_kill_ends_the_wait_for_a_resend(meisa_sandbox, monkeypatch, operator):
     meisa_sandbox.fault("status", status=504, path="enroll/", times=1)
     task = Task(PEOPLE[:3]) if operator == "bulk" else Single()
     waiting, failures = threading.Event(), []
-    wait = "airflow_provider_meisa.api.stop.Stop.wait"
-    from airflow_provider_meisa.api.stop import Stop
+    wait = "airflow_provider_meisa.api.cancellation.Stop.wait"
+    from airflow_provider_meisa.api.cancellation import Stop
 
     original = Stop.wait
 

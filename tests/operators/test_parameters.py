@@ -16,9 +16,9 @@ from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedO
 from airflow_provider_meisa.operators.parameters import FORMATS, PARAMETERS, QUOTING, declared
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.delimited import Quoting
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
-from airflow_provider_meisa.transfers.reading import FileFormat
+from airflow_provider_meisa.transfers.sources.delimited import Quoting
+from airflow_provider_meisa.transfers.sources.reading import FileFormat
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
 GONE = "unsubscribed@example.com"

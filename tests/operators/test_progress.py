@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_meisa.api.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.operators import audience, leg
 from airflow_provider_meisa.operators.progress import KEY, Progress, State
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator

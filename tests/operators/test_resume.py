@@ -15,9 +15,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import DAG
 
-from airflow_provider_meisa.api import enrollment
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
-from airflow_provider_meisa.api.quota import Quota
+from airflow_provider_meisa.api.rate_limit.limiter import Quota
+from airflow_provider_meisa.bulk import enrollment
 from airflow_provider_meisa.operators import audience, engine, leg
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger

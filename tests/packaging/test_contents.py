@@ -89,7 +89,7 @@ def test_the_sdist_can_be_tested_and_has_no_folder_of_a_tool(unpacked_sdist):
     found = {path.name for path in unpacked_sdist.iterdir()} - {"PKG-INFO", ".gitignore"}
     assert found == {
         PACKAGE,
-        *("benchmarks", "constraints", "docs", "example_dags", "matrix", "scripts", "tests"),
+        *("benchmarks", "constraints", "dev", "docs", "example_dags", "tests"),
         *(
             "CHANGELOG.md",
             "CONTRIBUTING.md",

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_meisa.api.sequences import SequenceInfo
+from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
 from airflow_provider_meisa.plugins import figures
 from airflow_provider_meisa.plugins.figures import KEEP, Figures
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from airflow_provider_meisa.api.limits import Limit
-from airflow_provider_meisa.api.quota import Quota, Slot, Wait
-from airflow_provider_meisa.api.quota_stores import MemoryStore
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limits import Limit
+from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
 from tests.support.clock import START, Clock
 
 Event: TypeAlias = tuple[float, int, Callable[[], None]]

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_provider_meisa.api.limits import parse_limits
-from airflow_provider_meisa.api.quota import Quota, Slot, Wait
-from airflow_provider_meisa.api.quota_stores import FileStore
+from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limits import parse_limits
+from airflow_provider_meisa.api.rate_limit.storage.stores import FileStore
 
 
 def report(word: str) -> None:

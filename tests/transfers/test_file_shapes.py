@@ -11,8 +11,8 @@ import zipfile
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.file_formats import read_addresses
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.sources.files import read_addresses
 
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.operators.location import locate
-from airflow_provider_meisa.transfers.file_formats import read_addresses
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.sources.files import read_addresses
 from tests.support.sent import addresses_sent
 
 PEOPLE = ["ada@example.com", "grace@example.com", "ünïcode@example.com"]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.transfers.file_formats import read_addresses
+from airflow_provider_meisa.transfers.sources.files import read_addresses
 
 MARK = "ada.lovelace@private.example"
 NAMES = ["people.csv", "people.tsv", "people.jsonl", "people.txt", "people.parquet"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_meisa.transfers.lineage import file_dataset
+from airflow_provider_meisa.transfers.sources.lineage import file_dataset
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 
 

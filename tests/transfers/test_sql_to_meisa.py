@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.transfers.query import database_hook, one_statement, read_column
+from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 from airflow_provider_meisa.transfers.staged_copy import StagedCopy
 from tests.support.people import people
@@ -557,7 +557,7 @@ def test_an_address_in_the_parameters_is_not_shown_when_the_query_fails(
 
 @pytest.mark.parametrize("name", ["pymysql", "MySQLdb"])
 def test_mysql_is_asked_for_an_unbuffered_cursor(name, monkeypatch):
-    from airflow_provider_meisa.transfers.query import _streaming_cursor
+    from airflow_provider_meisa.transfers.sources.sql import _streaming_cursor
 
     kind = type("Connection", (), {"__module__": f"{name}.connections", "cursor": lambda self, kind: kind})
     cursors = SimpleNamespace(SSCursor=object())

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.file_formats import read_addresses
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.sources.files import read_addresses
 
 
 @pytest.fixture

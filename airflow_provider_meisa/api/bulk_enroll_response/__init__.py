@@ -1,0 +1,1 @@
+"""The reader of the one response whose shape is not documented."""

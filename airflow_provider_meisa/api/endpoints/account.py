@@ -1,0 +1,69 @@
+"""What Meisa says about the key itself: ``/ping/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airflow_provider_meisa.api.client import MeisaClient
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreadableAnswerError
+from airflow_provider_meisa.api.models import Call
+from airflow_provider_meisa.api.redaction import scrub
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What a key is and may do.
+
+    :param environment: ``live`` or ``test``; empty where the answer does not say.
+    :param product: name of the product the key belongs to; empty where the answer does not say.
+    :param scopes: the key's scopes, such as ``sequences:enroll``.
+    """
+
+    environment: str
+    product: str
+    scopes: frozenset[str]
+
+
+def ping(client: MeisaClient) -> KeyInfo:
+    """Ask what the key is and may do: ``GET /ping/`` (Meisa's page *Authentication*).
+
+    That the answer has these facts is documented, the names of its fields are not: ``environment``,
+    ``product`` and ``scopes`` are inferred.
+
+    :raises MeisaError: see `errors`.
+    """
+    body = client.perform(Call("GET", "/ping/")).body
+    if not isinstance(body, dict):
+        raise MeisaUnreadableAnswerError("GET /ping/: the answer is no JSON object.", status=200)
+    return KeyInfo(_name(body, "environment").lower(), _name(body, "product"), _scopes(body.get("scopes")))
+
+
+def confirm_environment(client: MeisaClient) -> None:
+    """Before the first write, see that the key is of the environment that the settings name.
+
+    :raises MeisaInputError: if it is not; nothing has been written.
+    """
+    if client.environment_confirmed:
+        return
+    wanted, found = client.settings.environment, ping(client).environment
+    if wanted != found:
+        raise MeisaInputError(
+            f"The connection says environment {wanted!r}, but the API key is of {scrub(found) or 'an unknown one'!r}: "
+            "nothing was sent. Change the key or the extra environment."
+        )
+    client.environment_confirmed = True
+
+
+def _name(body: Mapping[str, object], field: str) -> str:
+    """Read a name that may stand alone or in an object."""
+    value = body.get(field)
+    value = value.get("name") if isinstance(value, dict) else value
+    return value if isinstance(value, str) else ""
+
+
+def _scopes(value: object) -> frozenset[str]:
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    return (
+        frozenset(word for word in words if isinstance(word, str)) if isinstance(words, list) else frozenset()
+    )

@@ -1,0 +1,316 @@
+"""What Meisa's page *Sequences* offers: each endpoint once – what to send, how to read the answer."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import NoReturn
+
+from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply, read_bulk_reply
+from airflow_provider_meisa.api.checks import check_json_object, check_slug, check_switch, check_text
+from airflow_provider_meisa.api.client import MeisaClient
+from airflow_provider_meisa.api.endpoints.account import confirm_environment
+from airflow_provider_meisa.api.enroll_response import read_enroll_reply, verdict_of
+from airflow_provider_meisa.api.errors import (
+    MeisaError,
+    MeisaInputError,
+    MeisaInvalidRequestError,
+    MeisaNotFoundError,
+    MeisaRefusedError,
+    MeisaSequenceInactiveError,
+    MeisaSequenceNotFoundError,
+    MeisaUnreadableAnswerError,
+)
+from airflow_provider_meisa.api.models import Call
+from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
+from airflow_provider_meisa.api.rate_limit.limiter import Slot
+from airflow_provider_meisa.api.redaction import scrub
+
+log = logging.getLogger(__name__)
+
+ACTIVE = "active"
+DEFAULT_TRIGGER_SOURCE = "airflow"
+MAX_BATCH = 500
+
+_ENROLL = Call("POST", "/sequences/enroll/", scope="sequences:enroll", safe=False)
+_BULK = Call("POST", "/sequences/api/bulk-enroll/", scope="sequences:enroll", safe=False)
+_LIST = Call("GET", "/sequences/api/list/", scope="sequences:read")
+_ENROLLMENTS = Call("GET", "/sequences/api/contact-enrollments/", scope="sequences:read")
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceInfo:
+    """One sequence, as the list shows it.
+
+    :param slug: what calls name it by.
+    :param name: what people call it.
+    :param status: ``active`` or another word; which others exist is not documented.
+    :param total_enrolled: contacts enrolled, where the answer says.
+    """
+
+    slug: str
+    name: str
+    status: str
+    total_enrolled: int | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain JSON, for XCom and trigger events."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """A contact's place in one sequence.
+
+    :param sequence_slug: the sequence.
+    :param status: ``active``, ``paused`` or another word; which others exist is not documented.
+    """
+
+    sequence_slug: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactEnrollments:
+    """Every sequence a contact is in.
+
+    :param contact_exists: whether Meisa knows the address.
+    :param enrollments: one entry a sequence.
+    """
+
+    contact_exists: bool
+    enrollments: tuple[Enrollment, ...]
+
+
+def enroll(
+    client: MeisaClient,
+    email: str,
+    sequence_slug: str,
+    *,
+    metadata: Mapping[str, object] | None = None,
+    trigger_source: str = DEFAULT_TRIGGER_SOURCE,
+    override_unsubscribe: bool = False,
+    resend: bool = True,
+) -> Outcome:
+    """Enroll one contact: ``POST /sequences/enroll/`` (Meisa's page *Sequences*).
+
+    That a contact already in the sequence is rejected is documented; with which status and words is not:
+    the words must say so (`enroll_reply`).
+
+    :param email: the contact; created if Meisa does not know it.
+    :param sequence_slug: an active sequence.
+    :param metadata: data attached to the enrollment, plain JSON.
+    :param trigger_source: where the enrollment came from.
+    :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
+    :param resend: whether to send again, once and after a while, when the answer was lost. A contact who is then
+        enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
+    :return: the verdict: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
+        request was only accepted, ``unreported``.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :raises MeisaSequenceInactiveError: if the sequence is not active.
+    :raises MeisaError: see `errors`.
+    """
+    _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe, resend=resend)
+    check_text("email", email)
+    check_text("trigger_source", trigger_source)
+    body: dict[str, object] = {
+        "email": email,
+        "sequence_slug": sequence_slug,
+        "trigger_source": trigger_source,
+    }
+    if metadata is not None and (plain := check_json_object("metadata", metadata)):
+        body["metadata"] = plain
+    if override_unsubscribe:
+        body["override_unsubscribe"] = True
+    confirm_environment(client)
+    try:
+        answer = client.perform(replace(_ENROLL, body=body), resend=resend)
+    except MeisaInvalidRequestError as error:
+        if verdict := verdict_of(error):
+            ours = error.possibly_done and verdict is Verdict.ALREADY_ENROLLED
+            return Outcome(email, verdict, BY_US if ours else error.reason)
+        _explain(client, sequence_slug, error)
+    except MeisaNotFoundError as error:
+        _explain(client, sequence_slug, error)
+    outcome = Outcome(email, *read_enroll_reply(answer.status, answer.body))
+    return possibly_ours(outcome) if answer.possibly_repeated else outcome
+
+
+def bulk_enroll(
+    client: MeisaClient,
+    emails: Sequence[str],
+    sequence_slug: str,
+    *,
+    override_unsubscribe: bool = False,
+    resend: bool = True,
+    slot: Slot | None = None,
+) -> BulkReply:
+    """Enroll up to 500 contacts: ``POST /sequences/api/bulk-enroll/`` (Meisa's page *Sequences*).
+
+    That already enrolled and suppressed addresses are skipped, and that the answer details each outcome,
+    is documented; the answer's shape is not (`bulk_reply`).
+
+    :param emails: 1–500 addresses, none twice.
+    :param sequence_slug: an active sequence.
+    :param override_unsubscribe: enroll even the suppressed; refused unless the settings allow it.
+    :param resend: whether to send again, once and after a while, when the answer was lost. Addresses that are then
+        enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
+    :param slot: a slot of the quota that was reserved for this call.
+    :return: one outcome for each address sent.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :raises MeisaSequenceInactiveError: if the sequence is not active.
+    :raises MeisaError: see `errors`.
+    """
+    try:
+        _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe, resend=resend)
+        _check_batch(emails)
+        confirm_environment(client)
+    except BaseException:
+        if slot:
+            client.quota.release(slot)
+        raise
+    body: dict[str, object] = {"sequence_slug": sequence_slug, "emails": list(emails)}
+    if override_unsubscribe:
+        body["override_unsubscribe"] = True
+    try:
+        answer = client.perform(replace(_BULK, body=body), slot=slot, resend=resend)
+    except (MeisaInvalidRequestError, MeisaNotFoundError) as error:
+        _explain(client, sequence_slug, error)
+    reply = read_bulk_reply(emails, answer.body, status=answer.status)
+    if not answer.possibly_repeated:
+        return reply
+    return replace(reply, outcomes=tuple(possibly_ours(outcome) for outcome in reply.outcomes))
+
+
+def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -> list[SequenceInfo]:
+    """List sequences: ``GET /sequences/api/list/`` (Meisa's page *Sequences*).
+
+    :param status: ``all`` for every status; empty for the active ones.
+    :param search: part of a name.
+    :raises MeisaUnreadableAnswerError: if the answer has no list of sequences.
+    :raises MeisaError: see `errors`.
+    """
+    given = {"status": status, "search": search}
+    query = {name: value for name, value in given.items() if check_text(name, value, may_be_empty=True)}
+    return [info for page in client.pages(replace(_LIST, query=query)) for info in _sequences(page)]
+
+
+def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
+    """Read which sequences a contact is in: ``GET /sequences/api/contact-enrollments/`` (page *Sequences*).
+
+    ``contact_exists`` is documented; the names of the other fields are inferred.
+
+    :param email: the contact.
+    :raises MeisaUnreadableAnswerError: if the answer is no JSON object.
+    :raises MeisaError: see `errors`.
+    """
+    check_text("email", email)
+    body = client.perform(replace(_ENROLLMENTS, query={"email": email})).body
+    if not isinstance(body, dict):
+        raise MeisaUnreadableAnswerError(f"{_ENROLLMENTS}: the answer is no JSON object.", status=200)
+    rows: object = next((body[name] for name in ("enrollments", "sequences", "results") if name in body), [])
+    items = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return ContactEnrollments(
+        contact_exists=body.get("contact_exists", bool(items)) is True,
+        enrollments=tuple(Enrollment(_slug(row), _word(row, "status")) for row in items),
+    )
+
+
+def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
+    """See that a sequence exists and takes contacts.
+
+    :raises MeisaInputError: if it cannot be a slug.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :raises MeisaSequenceInactiveError: if it is not active.
+    :raises MeisaError: see `errors`.
+    """
+    check_slug(slug)
+    known = {info.slug: info for info in list_sequences(client, status="all")}
+    if slug not in known:
+        raise unknown_sequence(slug, known)
+    if known[slug].status != ACTIVE:
+        raise inactive_sequence(known[slug])
+    return known[slug]
+
+
+def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNotFoundError:
+    """Make the error for a slug that no sequence has; it names up to five close ones."""
+    close = [scrub(found) for found in difflib.get_close_matches(slug, known, n=5, cutoff=0.4)]
+    hint = f" Close ones: {', '.join(close)}." if close else ""
+    return MeisaSequenceNotFoundError(
+        f"No sequence has the slug {scrub(slug)!r}.{hint} Copy the slug from the Meisa dashboard.", status=404
+    )
+
+
+def inactive_sequence(info: SequenceInfo) -> MeisaSequenceInactiveError:
+    """Make the error for a sequence that takes no contacts."""
+    return MeisaSequenceInactiveError(
+        f"The sequence {scrub(info.slug)!r} has the status {scrub(info.status)!r}; only an active one takes contacts. "
+        "Activate it in the Meisa dashboard, or wait for it with MeisaSequenceSensor.",
+        status=400,
+    )
+
+
+def _explain(client: MeisaClient, slug: str, error: MeisaRefusedError) -> NoReturn:
+    """Raise what a refusal means if it is about the sequence, else, and where that cannot be told, the refusal."""
+    try:
+        check_active(client, slug)
+    except (MeisaSequenceNotFoundError, MeisaSequenceInactiveError) as found:
+        found.possibly_done = error.possibly_done
+        raise found from error
+    except MeisaError as unknown:
+        log.info("Whether the sequence is the reason is not known: %s", unknown)
+    raise error
+
+
+def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool, resend: bool) -> None:
+    check_slug(slug)
+    check_switch("resend", resend)
+    if (
+        check_switch("override_unsubscribe", override_unsubscribe)
+        and not client.settings.allow_override_unsubscribe
+    ):
+        raise MeisaInputError(
+            "override_unsubscribe would mail people who unsubscribed. To allow it, set the connection's extra "
+            "allow_override_unsubscribe to true. Nothing was sent."
+        )
+
+
+def _check_batch(emails: Sequence[str]) -> None:
+    if isinstance(emails, str):
+        raise MeisaInputError("emails is one text: pass a list of addresses.")
+    if not 1 <= len(emails) <= MAX_BATCH:
+        raise MeisaInputError(f"One call takes 1 to {MAX_BATCH} addresses, not {len(emails):,}.")
+    if not all(isinstance(email, str) for email in emails):
+        raise MeisaInputError("emails must hold texts only.")
+
+
+def _sequences(page: object) -> list[SequenceInfo]:
+    rows = page.get("results") if isinstance(page, dict) else page
+    if not isinstance(rows, list):
+        raise MeisaUnreadableAnswerError(f"{_LIST}: the answer has no list 'results'.", status=200)
+    return [_sequence(row) for row in rows if isinstance(row, dict)]
+
+
+def _sequence(row: Mapping[str, object]) -> SequenceInfo:
+    total = row.get("total_enrolled")
+    return SequenceInfo(
+        _word(row, "slug"),
+        _word(row, "name"),
+        _word(row, "status"),
+        total if isinstance(total, int) else None,
+    )
+
+
+def _slug(row: Mapping[str, object]) -> str:
+    inner = row.get("sequence")
+    if isinstance(inner, dict):
+        return _word(inner, "slug")
+    return _word(row, "sequence_slug") or _word(row, "slug") or _word(row, "sequence")
+
+
+def _word(row: Mapping[str, object], name: str) -> str:
+    value = row.get(name)
+    return value if isinstance(value, str) else ""

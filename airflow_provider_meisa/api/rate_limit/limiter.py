@@ -1,0 +1,138 @@
+"""The quota of a key: several windows at once, shared by all who use the key.
+
+What is logged is when *answers* came. A request is counted by Meisa somewhere between its sending and its
+answer, so a window that is clear of answers is clear of whatever Meisa counted, however long calls take.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
+from airflow_provider_meisa.api.rate_limit.limits import Limit
+from airflow_provider_meisa.api.rate_limit.operations import (
+    Hold,
+    Operation,
+    Release,
+    Reserve,
+    Slot,
+    Stamp,
+    Wait,
+)
+from airflow_provider_meisa.api.rate_limit.state import MICRO, State, estimate, micros, remaining, settle
+
+__all__ = ["RESERVATION_TTL", "Quota", "QuotaStore", "Slot", "Wait"]
+
+RESERVATION_TTL = 120.0
+
+log = logging.getLogger(__name__)
+
+
+class QuotaStore(Protocol):
+    """Where a key's use is kept: carries out one operation at a time, whoever asks."""
+
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Slot | Wait | None:
+        """Carry out an operation; the clock is read while nobody else can change the state.
+
+        :raises MeisaUnreachableError: if the state cannot be read or written.
+        """
+
+    def read(self, clock: Callable[[], float]) -> tuple[State, int]:
+        """Return the state, and the time in microseconds at which it was read.
+
+        :raises MeisaUnreachableError: if the state cannot be read.
+        """
+
+
+class Quota:
+    """Keeps requests inside a key's limits, together with everyone who shares the store.
+
+    Ask `reserve` until it gives a slot, send one request, then `stamp` the slot, or `release` it if the
+    request never left. Where the answer was a 429 or a 503, `stamp` and then `hold`.
+
+    :param limits: requests per window, the shortest window first; all of them hold at once.
+    :param store: where the key's use is kept.
+    :param clock: says the time in seconds since 1970; a store on another host uses that host's clock.
+    :param reservation_ttl: seconds after which a slot that nobody gave back counts as an answer; longer than
+        any request takes.
+    :raises MeisaInputError: if there are no limits, or the time is not above 0.
+    """
+
+    def __init__(
+        self,
+        limits: tuple[Limit, ...],
+        store: QuotaStore,
+        clock: Callable[[], float] = time.time,
+        reservation_ttl: float = RESERVATION_TTL,
+    ) -> None:
+        if not limits:
+            raise MeisaInputError("A quota needs at least one limit, such as 60/minute.")
+        if not 0 < reservation_ttl < math.inf:
+            raise MeisaInputError(f"reservation_ttl must be above 0 seconds, not {reservation_ttl:g}.")
+        self.limits = tuple(sorted(limits, key=lambda limit: (limit.seconds, limit.requests)))
+        self._store = store
+        self._clock = clock
+        self._ttl = micros(reservation_ttl)
+
+    def reserve(self) -> Slot | Wait:
+        """Ask for a slot to send one request in, now.
+
+        :return: the slot, or the seconds until it is worth asking again.
+        :raises MeisaUnreachableError: if the store cannot be reached.
+        """
+        decision = self._store.run(Reserve(os.urandom(8).hex(), self.limits, self._ttl), self._clock)
+        if decision is None:  # pragma: no cover - a store that breaks its promise
+            raise TypeError(f"{type(self._store).__name__} answered a reservation with nothing")
+        return decision
+
+    def stamp(self, slot: Slot) -> None:
+        """Note that the answer came now, or that it will never come: the request may have counted."""
+        self._note(Stamp(slot.token, self.limits, self._ttl))
+
+    def release(self, slot: Slot) -> None:
+        """Give a slot back: nothing was sent."""
+        self._note(Release(slot.token, self.limits, self._ttl))
+
+    def hold(self, seconds: float | None = None) -> None:
+        """Note a 429 or 503: nobody gets a slot for a while, and then requests are spaced until an hour was quiet.
+
+        :param seconds: the wait that Meisa asked for, which is kept to with a little more; without one the
+            shortest window, doubled each time that was not enough, up to the longest.
+        """
+        said = seconds is not None and 0 < seconds < math.inf
+        self._note(Hold(micros(seconds) if said and seconds else 0, self.limits, self._ttl))
+
+    def estimate(self, requests: int) -> float:
+        """Return the seconds until the last of the next requests, each sent as soon as the quota lets it.
+
+        Answers are taken to come at once, and nobody else to send.
+
+        :raises MeisaUnreachableError: if the store cannot be reached.
+        """
+        state, now = self._read()
+        return estimate(state, self.limits, requests, now) / MICRO
+
+    def remaining(self) -> dict[str, int]:
+        """Return the requests that each window has left now, by the limit's text.
+
+        :raises MeisaUnreachableError: if the store cannot be reached.
+        """
+        state, now = self._read()
+        return remaining(state, self.limits, now)
+
+    def _read(self) -> tuple[State, int]:
+        state, now = self._store.read(self._clock)
+        return settle(state, now, self._ttl, self.limits[-1].requests), now
+
+    def _note(self, operation: Stamp | Release | Hold) -> None:
+        # An answer that is already here must not be lost because it cannot be noted: its slot stays out, and
+        # counts as an answer when its time is over.
+        try:
+            self._store.run(operation, self._clock)
+        except MeisaError as error:
+            log.warning("The use of the rate limits could not be noted; it counts as used. %s", error)

@@ -1,0 +1,67 @@
+"""What can be asked of a key's quota, and the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from airflow_provider_meisa.api.rate_limit.limits import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The permission to send one request now; give it back by ``stamp`` or ``release``."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No request may be sent for so many seconds; ask again then."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Ask for a slot. Asked again with the token of an open slot, the answer is that slot.
+
+    :param ttl: microseconds after which a slot that was never given back counts as an answer.
+    """
+
+    token: str
+    limits: tuple[Limit, ...]
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The answer came now, or will never come."""
+
+    token: str
+    limits: tuple[Limit, ...]
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing was sent."""
+
+    token: str
+    limits: tuple[Limit, ...]
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A 429 came, or a 503.
+
+    :param wait: the microseconds that Meisa asked for; 0 where it did not say.
+    """
+
+    wait: int
+    limits: tuple[Limit, ...]
+    ttl: int
+
+
+Operation: TypeAlias = Reserve | Stamp | Release | Hold

@@ -1,0 +1,1 @@
+"""Where the use of a key is kept."""

@@ -1,0 +1,164 @@
+"""A key's use in a small file: shared by all processes of one user on one host."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.rate_limit.limits import Limit
+from airflow_provider_meisa.api.rate_limit.operations import Operation, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.state import State, after_loss, decide, from_json, micros, to_json
+
+_OPEN = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_LONGEST_LOCK = 30.0  # seconds; an operation holds the lock for less than one thousandth of this
+_FIRST_LOOK, _LAST_LOOK = (
+    0.0001,
+    0.005,
+)  # an operation takes less than a millisecond: looking often keeps the pace
+
+log = logging.getLogger(__name__)
+
+
+def default_directory() -> Path:
+    """Return the user's own folder below the system's temporary one."""
+    return Path(tempfile.gettempdir()) / f"airflow-provider-meisa-{os.geteuid()}"
+
+
+class FileStore:
+    """Keeps a key's use in a file that is replaced whole, under a lock that the kernel gives back.
+
+    A process may be killed at any moment: the file is then as it was before or as it is after.
+
+    :param name: names the key without telling it; part of the file's name.
+    :param directory: where the file lies; made if it is missing, for this user alone.
+    """
+
+    def __init__(self, name: str, directory: Path | None = None) -> None:
+        self._directory = directory or default_directory()
+        self._path = self._directory / f"{name}.json"
+        self._new = self._directory / f"{name}.new"
+        self._lock_path = self._directory / f"{name}.lock"
+
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Slot | Wait | None:
+        """Carry out an operation under the lock.
+
+        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaUnreachableError: if the file cannot be read or written.
+        """
+        with self._locked():
+            now = micros(clock())
+            before = self._load(operation.limits, now)
+            decision, after = decide(before, operation, now)
+            if after is not before:
+                self._save(after)
+            return decision
+
+    def read(self, clock: Callable[[], float]) -> tuple[State, int]:
+        """Return the state and the time in microseconds; an unreadable state is as good as none.
+
+        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaUnreachableError: if the file cannot be read.
+        """
+        with self._locked():
+            return self._load((), now := micros(clock())), now
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            descriptor = self._lock()
+            try:
+                yield
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise MeisaUnreachableError(
+                f"The quota's folder {self._directory} cannot be used: {error.strerror}. Nothing was sent. Mend "
+                "the folder, or set quota_store to file:///another/folder."
+            ) from error
+
+    def _lock(self) -> int:
+        """Open the lock file anew: one descriptor for all would keep out neither threads nor forked children."""
+        while True:
+            self._check_directory()
+            descriptor = os.open(self._lock_path, _OPEN, 0o600)
+            try:
+                _flock(descriptor)
+                if os.fstat(descriptor).st_nlink:
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            # Somebody tidied the folder up while we waited: the others lock a newer file.
+            os.close(descriptor)
+
+    def _check_directory(self) -> None:
+        with suppress(FileExistsError):
+            self._directory.mkdir(mode=0o700, parents=True)
+        found = self._directory.lstat()
+        if (
+            not stat.S_ISDIR(found.st_mode)
+            or found.st_uid != os.geteuid()
+            or found.st_mode & _OTHERS_MAY_WRITE
+        ):
+            raise MeisaInputError(
+                f"The quota's folder {self._directory} must be a folder of this user's that nobody else may "
+                "write to, and no link: remove it, or set quota_store to file:///another/folder."
+            )
+
+    def _load(self, limits: tuple[Limit, ...], now: int) -> State:
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return State()
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read()
+        try:
+            return from_json(json.loads(content))
+        except (ValueError, RecursionError):
+            if not limits:
+                return State()
+            log.warning(
+                "The quota's file in %s was damaged and is begun anew, as if the key had just used up %s.",
+                self._directory,
+                limits[0],
+            )
+            return after_loss(limits, now)
+
+    def _save(self, state: State) -> None:
+        content = json.dumps(to_json(state), separators=(",", ":")).encode()
+        descriptor = os.open(self._new, _OPEN | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        self._new.replace(self._path)
+
+
+def _flock(descriptor: int) -> None:
+    """Wait for the lock, but not for good: a process that was frozen while it held it must not stop all others.
+
+    :raises TimeoutError: if it is not free in time.
+    """
+    deadline = time.monotonic() + _LONGEST_LOCK
+    pause = _FIRST_LOOK
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, "another process holds its lock, and may be frozen"
+                ) from None
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_LOOK)
+        else:
+            return

@@ -1,0 +1,219 @@
+"""A key's use in Redis: shared by several hosts, by Redis' own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.rate_limit.operations import Hold, Operation, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.state import (
+    FLOOR,
+    FULL,
+    MARGIN,
+    MICRO,
+    QUIET,
+    SLACK,
+    STEP,
+    State,
+    micros,
+)
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_TIMEOUT = 5.0
+
+# The same decisions as in quota_state, by the same names: tests/api/test_quota_contract.py plays both against
+# each other. The log and the open slots are sorted sets by time, all else is a hash.
+# KEYS: log, open, state. ARGV: operation, argument, now or '', ttl, constants, then requests and microseconds
+# of each limit. Numbers travel as text: Lua's `tostring` would round them to 14 digits.
+_SCRIPT = """
+local LOG, OPEN, STATE = KEYS[1], KEYS[2], KEYS[3]
+local operation, argument, ttl = ARGV[1], ARGV[2], tonumber(ARGV[4])
+local MARGIN, QUIET, FLOOR = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local SLACK, STEP, FULL = {ARGV[8], ARGV[9]}, {ARGV[10], ARGV[11]}, {ARGV[12], ARGV[13]}
+local now = tonumber(ARGV[3])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local limits, depth, longest = {}, 1, 0
+for i = 14, #ARGV, 2 do
+  local limit = {requests = tonumber(ARGV[i]), seconds = tonumber(ARGV[i + 1])}
+  limit.span = limit.seconds + math.min(MARGIN, math.floor(limit.seconds / 200))
+  limit.even = math.floor(limit.seconds / limit.requests)
+  limits[#limits + 1] = limit
+  depth = math.max(depth, limit.requests)
+  longest = math.max(longest, limit.seconds)
+end
+
+local function text(number) return string.format('%.0f', number) end
+local function get(field) return tonumber(redis.call('HGET', STATE, field) or '0') end
+local function set(field, number) redis.call('HSET', STATE, field, text(number)) end
+local function answer(time)
+  redis.call('ZADD', LOG, text(time), text(redis.call('HINCRBY', STATE, 'serial', 1)))
+end
+
+-- settle
+depth = math.max(depth, get('depth'))
+set('depth', depth)
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', LOG, '(' .. text(now), '+inf')) do
+  redis.call('ZADD', LOG, text(now), member)
+end
+for _, field in ipairs({'granted_at', 'refused_at'}) do
+  if get(field) > now then set(field, now) end
+end
+local expired = redis.call('ZRANGEBYSCORE', OPEN, '-inf', text(now), 'WITHSCORES')
+for i = 1, #expired, 2 do
+  answer(tonumber(expired[i + 1]))
+  redis.call('ZREM', OPEN, expired[i])
+end
+for _, token in ipairs(redis.call('ZRANGEBYSCORE', OPEN, '(' .. text(now + ttl), '+inf')) do
+  redis.call('ZADD', OPEN, text(now + ttl), token)
+end
+if get('interval') > 0 and now >= get('refused_at') + QUIET then set('interval', 0) end
+
+local n_open = redis.call('ZCARD', OPEN)
+local function nth(n)  -- when the n-th last answer came; a slot that is out is answered now at the earliest
+  if n <= n_open then return now end
+  local found = redis.call('ZRANGE', LOG, n_open - n, n_open - n, 'WITHSCORES')
+  return tonumber(found[2] or '-1')
+end
+
+local reply = {}
+if operation == 'Reserve' then
+  local free_at = now
+  if not redis.call('ZSCORE', OPEN, argument) then
+    free_at = math.max(get('refused_at') + get('hold_for'), get('granted_at') + get('interval'))
+    for _, limit in ipairs(limits) do
+      local time = nth(limit.requests)
+      if time >= 0 then free_at = math.max(free_at, time + limit.span) end
+    end
+    if free_at <= now then
+      redis.call('ZADD', OPEN, text(now + ttl), argument)
+      set('granted_at', now)
+    end
+  end
+  reply = {text(math.max(0, free_at - now))}
+elseif operation == 'Stamp' then
+  redis.call('ZREM', OPEN, argument)
+  answer(now)
+elseif operation == 'Release' then
+  redis.call('ZREM', OPEN, argument)
+elseif operation == 'Hold' then
+  local refused_at, hold_for, interval = get('refused_at'), get('hold_for'), get('interval')
+  local asked, wait = tonumber(argument), limits[1].seconds
+  if interval == 0 or get('granted_at') > refused_at then
+    if now < refused_at + 2 * hold_for then wait = math.max(wait, math.min(2 * hold_for, longest)) end
+    local slowest, blamed = 0, limits[1]
+    for _, limit in ipairs(limits) do
+      local enough = math.ceil(limit.requests * FULL[1] / FULL[2])
+      local time = nth(enough)
+      local is_full = time >= 0 and time > now - limit.span
+      if is_full and (asked == 0 or limit.even <= asked) then blamed = limit end
+      slowest = math.max(slowest, limit.even)
+    end
+    interval = math.max(math.floor(blamed.even * SLACK[1] / SLACK[2]), math.floor(interval * STEP[1] / STEP[2]))
+    interval = math.min(interval, FLOOR * slowest)
+  end
+  if asked > 0 then wait = asked + limits[1].even end
+  set('hold_for', math.max(wait, refused_at + hold_for - now))
+  set('refused_at', now)
+  set('interval', interval)
+end
+
+redis.call('ZREMRANGEBYRANK', LOG, 0, -depth - 1)
+for _, key in ipairs(KEYS) do
+  local ttl_ms = math.ceil((longest + QUIET + ttl) / 1000)
+  if redis.call('PTTL', key) < ttl_ms then redis.call('PEXPIRE', key, text(ttl_ms)) end
+end
+return reply
+"""
+
+_READ = """
+local time = redis.call('TIME')
+return {string.format('%.0f', time[1] * 1000000 + time[2]), redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'),
+        redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[3])}
+"""
+
+_CONSTANTS = (MARGIN, QUIET, FLOOR, *SLACK, *STEP, *FULL)
+
+
+class RedisStore:
+    """Keeps a key's use in Redis 5 or newer; each operation is one script, which Redis runs alone.
+
+    :param url: such as ``redis://:password@host:6379/0``, or ``rediss://`` with TLS.
+    :param name: names the key without telling it; part of the keys in Redis.
+    :param own_clock: go by the caller's clock instead of Redis'; for tests.
+    :raises MeisaInputError: if the URL cannot be read, or Redis' client is not installed.
+    """
+
+    def __init__(self, url: str, name: str, *, own_clock: bool = False) -> None:
+        self._redis = _import_redis()
+        try:
+            client = self._redis.Redis.from_url(
+                url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, decode_responses=True
+            )
+        except (ValueError, TypeError):
+            # Without its cause, which may quote the URL and its password.
+            raise MeisaInputError(
+                "The Redis URL in quota_store cannot be read: write redis://:password@host:6379/0."
+            ) from None
+        self._operate, self._read = client.register_script(_SCRIPT), client.register_script(_READ)
+        # The braces keep the three keys on one node of a Redis cluster.
+        self._keys = [f"meisa:quota:{{{name}}}:{part}" for part in ("log", "open", "state")]
+        self._own_clock = own_clock
+
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Slot | Wait | None:
+        """Carry out an operation in Redis.
+
+        :raises MeisaUnreachableError: if Redis cannot be reached or refuses.
+        """
+        argument = operation.wait if isinstance(operation, Hold) else operation.token
+        now = micros(clock()) if self._own_clock else ""
+        limits = [number for limit in operation.limits for number in (limit.requests, micros(limit.seconds))]
+        name = type(operation).__name__
+        reply = self._call(self._operate, [name, argument, now, operation.ttl, *_CONSTANTS, *limits])
+        if not reply or isinstance(operation, Hold):
+            return None
+        wait = int(reply[0])
+        return Wait(wait / MICRO) if wait else Slot(operation.token)
+
+    def read(self, clock: Callable[[], float]) -> tuple[State, int]:
+        """Return the state and Redis' time in microseconds.
+
+        :raises MeisaUnreachableError: if Redis cannot be reached or refuses.
+        """
+        now, times, slots, fields = self._call(self._read, [])
+        return _state_of(times, slots, fields), micros(clock()) if self._own_clock else int(now)
+
+    def _call(self, script: Callable[..., Any], arguments: list[object]) -> Any:
+        try:
+            return script(self._keys, arguments)
+        except self._redis.exceptions.RedisError as error:
+            # Only the kind of error is told: its text may quote the URL.
+            raise MeisaUnreachableError(
+                f"The Redis of quota_store cannot be used ({type(error).__name__}). Nothing was sent. "
+                "See whether it runs, and whether host and password are right."
+            ) from None
+
+
+def _import_redis() -> ModuleType:
+    try:
+        import redis
+    except ImportError as error:
+        raise MeisaInputError(
+            "quota_store names Redis, whose client is not installed: pip install 'airflow-provider-meisa[redis]'."
+        ) from error
+    return redis
+
+
+def _state_of(times: list[str], slots: list[str], fields: list[str]) -> State:
+    known = dict(zip(fields[::2], map(int, fields[1::2]), strict=True))
+    known.pop("serial", None)
+    return State(
+        log=tuple(map(int, times[1::2])),
+        open=tuple(zip(slots[::2], map(int, slots[1::2]), strict=True)),
+        **known,
+    )

@@ -1,0 +1,1 @@
+"""Many records in one task: batches, checkpoint, outcomes, what is reported."""

@@ -1,0 +1,177 @@
+"""How far an enrollment has come: what a later try needs to go on exactly there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Verdict
+from airflow_provider_meisa.bulk.batching import Batch
+
+VERSION = 1
+
+_REASON_IN_CHECKPOINT = 40
+_ATTENTION_IN_CHECKPOINT = 4
+_MOST_BYTES = 1000
+_NUMBERS = (
+    "next_batch",
+    "requests",
+    "repeats",
+    "rate_limited",
+    "stalled",
+    "max_tries",
+    "possibly_twice",
+    "possibly_by_this_run",
+)
+_LISTS = ("in_flight", "unsent", "resent")
+_TIMES = ("waited", "started_at", "resend_at")
+# What 0.1.0 did not write, one after the other.
+_ADDED = {"max_tries": 0, "resend_at": 0.0, "resent": [], "possibly_twice": 0, "possibly_by_this_run": 0}
+_LONG = 1e12  # seconds: longer than any run, and later than any begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How far an enrollment has come. Under 1 KB as JSON, and without an address in clear.
+
+    :param next_batch: number of the first batch that was not taken from the audience yet.
+    :param fingerprint: hash of all addresses of the batches before it.
+    :param in_flight: those among them that were sent, or may have been, and whose answer is not noted.
+    :param unsent: those among them that were surely not sent.
+    :param resend_at: when those in flight may be sent again, in seconds since the epoch; 0 where that is not known,
+        because some were on their way.
+    :param resent: those in flight that this try of Airflow's has sent again.
+    :param counts: verdicts of all others among them.
+    :param possibly_twice: and ``possibly_by_this_run``: how many of them have that reason (`outcomes.DOUBTS`).
+    :param attention: a few of those that need a person's attention, with masked addresses.
+    :param requests: and ``repeats``, ``rate_limited``, ``waited``: what it took so far (`Traffic`).
+    :param started_at: when the first try began, in seconds since the epoch.
+    :param stalled: how many stretches in a row could send nothing, because the rate limits left too little room.
+    :param resumed: whether a later try has gone on from an earlier one.
+    :param complete: whether every address has its verdict.
+    :param max_tries: Airflow's number of that name when it became complete. Clearing the task raises it; a retry of
+        a task that was interrupted afterwards finds the same.
+    """
+
+    next_batch: int = 0
+    fingerprint: str = ""
+    in_flight: tuple[int, ...] = ()
+    unsent: tuple[int, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    attention: tuple[Mapping[str, str], ...] = ()
+    requests: int = 0
+    repeats: int = 0
+    rate_limited: int = 0
+    waited: float = 0.0
+    started_at: float = 0.0
+    stalled: int = 0
+    resumed: bool = False
+    complete: bool = False
+    max_tries: int = 0
+    resend_at: float = 0.0
+    resent: tuple[int, ...] = ()
+    possibly_twice: int = 0
+    possibly_by_this_run: int = 0
+
+    @property
+    def doubts(self) -> dict[str, int]:
+        """How many addresses have each of the reasons `outcomes.DOUBTS`."""
+        return {TWICE: self.possibly_twice, BY_US: self.possibly_by_this_run}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        attention = [
+            {**entry, "reason": entry["reason"][:_REASON_IN_CHECKPOINT]}
+            for entry in self.attention[:_ATTENTION_IN_CHECKPOINT]
+        ]
+        written = {
+            "version": VERSION,
+            **values,
+            "in_flight": list(self.in_flight),
+            "unsent": list(self.unsent),
+            "resent": list(self.resent),
+            "resend_at": math.ceil(self.resend_at),
+            "counts": {verdict: count for verdict, count in self.counts.items() if count},
+            "attention": attention,
+            "waited": round(self.waited, 1),
+        }
+        while attention and len(json.dumps(written)) > _MOST_BYTES:
+            attention.pop()
+        return written
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read it back.
+
+        :raises MeisaInputError: if it is not one that this version has written.
+        """
+        names = {each.name for each in fields(cls)}
+        value = {**_ADDED, **value} if isinstance(value, dict) else value
+        if not isinstance(value, dict) or set(value) != {"version", *names} or not _is_written_by_us(value):
+            raise MeisaInputError(
+                "The checkpoint of an earlier try was written by another version of this provider, or by something "
+                "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
+                "(Airflow before 3.3: the Variable whose name begins with meisa__)."
+            )
+        parts = {name: value[name] for name in names}
+        for name in (*_LISTS, "attention"):
+            parts[name] = tuple(parts[name])
+        return cls(**parts)
+
+
+def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | None = None) -> float:
+    """Say in how many seconds what an earlier try has in doubt may be sent again.
+
+    When it was sent is not known if that try was killed: then it is counted from now on, as where a clock was set back.
+
+    :param resend_after: see `Settings.resend_after`.
+    :param now: seconds since the epoch.
+    """
+    now = time.time() if now is None else now
+    return max(0.0, min(start.resend_at or math.inf, now + resend_after) - now)
+
+
+def chained(fingerprint: str, batch: Batch) -> str:
+    """Go on with a fingerprint by one batch: its addresses, and how many were set aside beside them."""
+    text = "\n".join((fingerprint, str(len(batch.set_aside)), *batch.addresses))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _is_written_by_us(value: Mapping[str, Any]) -> bool:
+    """Say whether each field holds what `Checkpoint.as_json` writes there."""
+    numbers = [value[name] for name in _NUMBERS]
+    times = [value[name] for name in _TIMES]
+    lists = [value[name] for name in _LISTS]
+    counts, attention = value["counts"], value["attention"]
+    return (
+        value["version"] == VERSION
+        and isinstance(value["fingerprint"], str)
+        and all(map(_is_count, numbers))
+        and all(type(time) in (int, float) and 0 <= time < _LONG for time in times)
+        and all(type(value[name]) is bool for name in ("resumed", "complete"))
+        and all(isinstance(listed, list) and all(map(_is_count, listed)) for listed in lists)
+        and isinstance(counts, dict)
+        and set(counts) <= set(Verdict)
+        and all(map(_is_count, counts.values()))
+        and isinstance(attention, list)
+        and all(map(_is_attention, attention))
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_attention(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and set(entry) == {"address", "verdict", "reason"}
+        and all(isinstance(text, str) for text in entry.values())
+    )

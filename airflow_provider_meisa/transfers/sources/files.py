@@ -1,0 +1,164 @@
+"""The addresses of a file, as a stream: CSV, JSON Lines, one address a line, Parquet; gzip on the fly."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.columns import address_column
+from airflow_provider_meisa.transfers.sources.delimited import check_dialect, read_delimited
+from airflow_provider_meisa.transfers.sources.json_records import read_json
+from airflow_provider_meisa.transfers.sources.reading import Reading
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.outcome_file import Location
+    from airflow_provider_meisa.transfers.sources.delimited import Quoting
+    from airflow_provider_meisa.transfers.sources.reading import FileFormat
+
+_BY_SUFFIX: dict[str, FileFormat] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".txt": "lines",
+    ".parquet": "parquet",
+}
+_FORMATS = tuple(dict.fromkeys(_BY_SUFFIX.values()))
+_PARQUET_CHUNK = 4_096
+_TEXTS = ("string", "large_string", "string_view", "null")
+_BYTES = ("binary", "large_binary", "binary_view")
+_DELIMITER = re.compile(r"[,;\t]")
+_TWO_ADDRESSES = re.compile(r"\S@\S+\s+\S+@\S")
+
+
+def read_addresses(
+    place: Location,
+    *,
+    file_format: str | None,
+    column: str | int | None,
+    encoding: str,
+    delimiter: str | None = None,
+    quoting: Quoting | None = None,
+) -> Iterator[object]:
+    """Read the addresses of a file in its order.
+
+    :param place: the file; a name that ends in ``.gz`` is decompressed.
+    :param file_format: ``csv``, ``tsv``, ``jsonl``, ``lines`` or ``parquet``; ``None``: by the name's suffix.
+    :param column: see `FileToMeisaOperator`, as the others.
+    :param encoding: of text.
+    :param delimiter: between the cells of CSV and TSV.
+    :param quoting: whether quotes enclose them.
+    :raises MeisaInputError: if the format, the column or a line cannot be used.
+    :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
+    """
+    found = _format_of(place.name, file_format)
+    check_dialect(found, delimiter, quoting)
+    reading = Reading(place, found, column, encoding)
+
+    def read(file: Any) -> Iterator[object]:
+        if found in ("csv", "tsv"):
+            return read_delimited(file, reading, delimiter=delimiter, quoting=quoting)
+        return {"jsonl": read_json, "lines": _read_lines, "parquet": _read_parquet}[found](file, reading)
+
+    with reading.failures(), place.open("rb") as file:
+        if place.name.endswith(".gz"):
+            with gzip.open(file) as unpacked:
+                yield from read(unpacked)
+        else:
+            yield from read(file)
+
+
+def _format_of(name: str, chosen: str | None) -> FileFormat:
+    suffix = "." + name.removesuffix(".gz").rpartition(".")[2].lower()
+    found = chosen or _BY_SUFFIX.get(suffix)
+    for known in _FORMATS:
+        if found == known:
+            return known
+    raise MeisaInputError(
+        f"format must be one of: {', '.join(_FORMATS)}. Without it, path must end in one of: "
+        f"{', '.join(_BY_SUFFIX)}, or one of these and .gz."
+    )
+
+
+def _read_lines(file: Any, reading: Reading) -> Iterator[object]:
+    is_first = True
+    for number, line in enumerate(reading.text(file), 1):
+        reading.line = number
+        address = line.strip()
+        if not address:
+            continue
+        has_cells = _DELIMITER.search(address) is not None
+        # Within an address a pipe is allowed, but hardly in the first of a list.
+        if is_first and (has_cells or "|" in address):
+            _refuse_cells(reading)
+        if "@" in address and (has_cells or _TWO_ADDRESSES.search(address)):
+            _refuse_cells(reading)
+        is_first = False
+        yield address
+
+
+def _refuse_cells(reading: Reading) -> None:
+    reading.malformed(
+        "more than an address stands in it; write one address a line, or set format to 'csv' and name its "
+        "email_column"
+    )
+
+
+def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise MeisaInputError("To read Parquet, install airflow-provider-meisa[parquet].") from error
+    reading.unit = "row"
+    try:
+        table = ParquetFile(file)
+        names = table.schema_arrow.names
+        index = address_column(names, reading.column, source=reading.name)
+        are_bytes = _are_bytes(table.schema_arrow.types[index], reading)
+        for batch in table.iter_batches(batch_size=_PARQUET_CHUNK, columns=[names[index]]):
+            # Of a name with a dot, its first part brings other columns along.
+            values = batch.column(_place_of(index, names, batch.schema.names)).to_pylist()
+            yield from _decoded(values, reading) if are_bytes else values
+            reading.line += len(values)
+    except ArrowException as error:
+        # Arrow's own text is left out: it may hold what it could not read.
+        raise MeisaInputError(
+            f"{reading.name} is no Parquet file, or damaged: {type(error).__name__}."
+        ) from None
+
+
+def _are_bytes(kind: Any, reading: Reading) -> bool:
+    """Say whether a column's values are bytes and not text.
+
+    :raises MeisaInputError: if they are neither; the message leaves out the names of fields in the type.
+    """
+    from pyarrow import DictionaryType
+
+    name = str(kind.value_type if isinstance(kind, DictionaryType) else kind)
+    if name in _TEXTS:
+        return False
+    if name in _BYTES or name.startswith("fixed_size_binary["):
+        return True
+    raise MeisaInputError(
+        f"{reading.name}: the column for email_column is of type {name.partition('<')[0]}, not text. Set "
+        "email_column to a column of text, or write the addresses into one: flatten structs and lists, one address a "
+        "row."
+    )
+
+
+def _place_of(index: int, names: list[str], read: list[str]) -> int:
+    """Find a column among those that were read, also where several have its name."""
+    places = [place for place, name in enumerate(read) if name == names[index]]
+    return places[names[:index].count(names[index])]
+
+
+def _decoded(values: list[bytes | None], reading: Reading) -> Iterator[str | None]:
+    for number, value in enumerate(values, reading.line + 1):
+        try:
+            yield None if value is None else value.decode()
+        except UnicodeDecodeError:
+            reading.malformed("bytes that are not text in UTF-8", line=number)

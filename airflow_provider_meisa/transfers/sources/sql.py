@@ -1,0 +1,171 @@
+"""One column of a query's result, as a stream: at no time are all rows in memory."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.bulk.columns import address_column, shown_name
+from airflow_provider_meisa.bulk.input_shapes import is_plain, text_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+_CHUNK = 2_000
+# These drivers fetch the whole result at once unless asked for a cursor that does not.
+_NAMED_CURSOR = ("psycopg", "psycopg2")
+_UNBUFFERED_CURSOR = ("MySQLdb", "pymysql")
+_ABOUT_ROWS = ("DataError", "IntegrityError")
+_QUOTED = re.compile(r"'[^']*'?")
+
+
+def database_hook(conn_id: str) -> DbApiHook:
+    """Return the hook of a database's Airflow Connection.
+
+    :raises MeisaInputError: if it is no database, or what reads databases is not installed.
+    """
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    with _extra():
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+    connection = BaseHook.get_connection(conn_id)
+    hook = connection.get_hook()
+    if not isinstance(hook, DbApiHook):
+        raise MeisaInputError(
+            f"The connection {conn_id} is of type {connection.conn_type}, which is no database that SQL can be sent to."
+        )
+    return hook
+
+
+def one_statement(sql: object) -> str:
+    """Return the only statement of a text, without the semicolon that some databases refuse.
+
+    :raises MeisaInputError: if it is no text, or holds no statement or several.
+    """
+    with _extra():
+        import sqlparse
+
+    if not isinstance(sql, str):
+        raise MeisaInputError(f"sql is of type {type(sql).__name__}; give one statement as a string.")
+    statements = [
+        text for text in sqlparse.split(sqlparse.format(sql, strip_comments=True)) if text.strip("; \n")
+    ]
+    if len(statements) != 1:
+        raise MeisaInputError(f"sql holds {len(statements)} statements; give one that returns rows.")
+    return sql.strip().rstrip(";")
+
+
+def read_column(
+    hook: DbApiHook, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None, column: str | int | None
+) -> Iterator[str | None]:
+    """Run a query and return the values of one column, in the order the database gives them.
+
+    Nothing that the statement changes is kept: the connection is closed without a commit.
+
+    :param hook: the database.
+    :param sql: one statement that returns rows.
+    :param parameters: values for its placeholders, in the driver's own style.
+    :param column: a name, or a number from 0; ``None`` for the only column, else the one named ``email``.
+    :raises MeisaInputError: if there is no such column, it holds something else than text, or the statement returns
+        no rows.
+    :raises MeisaUnreachableError: if the database cannot be asked or refuses; without the content of a row.
+    """
+    with _failures("The database cannot be reached"):
+        connection = hook.get_conn()
+    with closing(connection):
+        with _failures("The query failed"):
+            cursor = _streaming_cursor(connection)
+            cursor.arraysize = _CHUNK
+            cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+        rows = _fetch(cursor)
+        index, key = _key(cursor.description, rows, column)
+        name, count = str(cursor.description[index][0]), 0
+        while rows:
+            yield from _texts([row[key] for row in rows], name, count)
+            count += len(rows)
+            rows = _fetch(cursor)
+
+
+def _streaming_cursor(connection: Any) -> Any:
+    drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
+    if drivers.intersection(_NAMED_CURSOR):
+        return connection.cursor(name=f"meisa_{uuid.uuid4().hex}")
+    for driver in drivers.intersection(_UNBUFFERED_CURSOR):
+        return connection.cursor(importlib.import_module(f"{driver}.cursors").SSCursor)
+    return connection.cursor()
+
+
+def _fetch(cursor: Any) -> Sequence[Any]:
+    with _failures("The query failed while its rows were read", about_rows=True):
+        rows: Sequence[Any] = cursor.fetchmany(_CHUNK)
+        return rows
+
+
+def _texts(values: list[object], name: str, before: int) -> Iterator[str | None]:
+    """Read one column of some rows.
+
+    :param before: how many rows came before them.
+    """
+    if is_plain(values):
+        yield from values  # type: ignore[misc]  # texts or None: see above
+        return
+    for number, value in enumerate(values, start=before + 1):
+        yield text_of(value, partial(_place, name, number))
+
+
+def _place(name: str, number: int) -> str:
+    return f"The query's column {shown_name(name)}, row {number:,}"
+
+
+def _key(
+    description: Sequence[Sequence[Any]] | None, rows: Sequence[Any], column: str | int | None
+) -> tuple[int, Any]:
+    """Find the column of the address, and by what to take it out of a row.
+
+    psycopg2 knows the columns only after the first rows.
+    """
+    if not description:
+        raise MeisaInputError("The statement returns no rows; sql must be a query.")
+    names = [str(entry[0]) for entry in description]
+    index = address_column(names, column, source="The query's result")
+    # With the extra "cursor" of its connection, PostgreSQL gives dictionaries.
+    return index, names[index] if rows and isinstance(rows[0], Mapping) else index
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise MeisaInputError(
+            "To read databases, install airflow-provider-meisa[sql] and the provider of yours."
+        ) from error
+
+
+@contextmanager
+def _failures(what: str, *, about_rows: bool = False) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (every driver has errors of its own)
+        # No "from error": the driver's text may hold what is in a row, and the log would print it.
+        raise MeisaUnreachableError(f"{what}: {_in_short(error, about_rows=about_rows)}") from None
+
+
+def _in_short(error: Exception, *, about_rows: bool) -> str:
+    """Say what a driver said, without literals; of an error about rows only its kind and code."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if code is None and error.args and isinstance(error.args[0], int):
+        code = error.args[0]
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    kind = kinds[0] if code is None else f"{kinds[0]} ({code})"
+    if about_rows or any(name in kinds for name in _ABOUT_ROWS):
+        return f"{kind}. What the database says of it is not shown, since it may hold a row's content."
+    lines = str(error).strip().splitlines() or [""]
+    return f"{kind}: {scrub(_QUOTED.sub('…', lines[0]))}"
