@@ -23,7 +23,9 @@ default_role = "py:obj"
 python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 # The description of a parameter lists its choices.
-autodoc_type_aliases = dict.fromkeys(("FileFormat", "OnAmbiguous", "OnChangedAudience", "OnNo"), "str")
+autodoc_type_aliases = dict.fromkeys(
+    ("FileFormat", "OnAmbiguous", "OnChangedAudience", "OnMissing", "OnNo"), "str"
+)
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 add_module_names = False

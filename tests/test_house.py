@@ -21,7 +21,7 @@ RINGS = {
     "links": {"api", "hooks"},
     "assets": set(),
     "operators": {"api", "assets", "hooks", "links", "triggers"},
-    "sensors": {"api", "hooks", "links", "triggers"},
+    "sensors": {"api", "hooks", "links", "triggers", "operators"},
     "transfers": {"api", "hooks", "links", "triggers", "operators"},
     "decorators": {"api", "operators", "transfers"},
     "cli": {"api", "hooks", "operators", "transfers"},

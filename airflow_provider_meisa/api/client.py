@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from airflow_provider_meisa.api.checks import check_seconds, check_switch
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
     MeisaBackOffError,
@@ -64,8 +66,10 @@ class MeisaClient:
     :param quota: what keeps calls inside the rate limits; by default the one the settings name.
     :param transport: what carries a call; by default HTTP.
     :param sleep: waits a number of seconds; by default until then or until `stop`.
-    :param max_wait: the longest wait, in seconds, that a call sits out, also an attribute; a longer one is raised as
-        `MeisaRateLimitError`, or after a 503 as `MeisaUnavailableError`, with ``retry_after``.
+    :param max_wait: the longest wait, in seconds or as a ``timedelta``, that a call sits out, also an attribute (in
+        seconds); a longer one is raised as `MeisaRateLimitError`, or after a 503 as `MeisaUnavailableError`, with
+        ``retry_after``.
+    :raises MeisaInputError: if ``max_wait`` is no length of time.
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class MeisaClient:
         quota: Quota | None = None,
         transport: Transport | None = None,
         sleep: Callable[[float], object] | None = None,
-        max_wait: float = MAX_WAIT,
+        max_wait: float | timedelta = MAX_WAIT,
     ) -> None:
         self.settings = settings
         self.quota = quota or Quota(
@@ -87,7 +91,7 @@ class MeisaClient:
         self._transport = transport or Transport(settings)
         self._stop = Stop()
         self._sleep = sleep or self._stop.wait
-        self.max_wait = max_wait
+        self.max_wait = check_seconds("max_wait", max_wait, or_inf=True)
         self._is_unavailable = False
         self._traffic = Traffic()
         self._lock = threading.Lock()
@@ -117,6 +121,7 @@ class MeisaClient:
         :param resend: whether a write that may have been carried out is sent again.
         :raises MeisaError: the failure of the last try.
         """
+        check_switch("resend", resend)
         held = [slot] if slot else []
         doubts: list[MeisaError] = []
 

@@ -32,17 +32,6 @@ def address_column(
     return column_index(names, chosen, source=source, may_be_record=may_be_record)
 
 
-def check_email_column(wanted: object) -> None:
-    """See that ``email_column`` can name a column.
-
-    :raises MeisaInputError: if it is neither a name, nor a number, nor ``None``.
-    """
-    is_name = isinstance(wanted, str) and bool(wanted.strip())
-    is_number = isinstance(wanted, int) and not isinstance(wanted, bool)
-    if wanted is not None and not is_name and not is_number:
-        raise MeisaInputError("email_column must be a column's name, its number from 0, or None.")
-
-
 def column_index(names: Sequence[str], wanted: str | int, *, source: str, may_be_record: bool = False) -> int:
     """Find a column by its name, in another case if need be, or by its number from 0.
 

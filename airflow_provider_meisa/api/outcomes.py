@@ -10,7 +10,6 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.privacy import mask_address
 
 
@@ -167,21 +166,6 @@ def objections(
     if _exceeds(invalid, max_invalid, total):
         found.append(f"{invalid:,} invalid (max_invalid={max_invalid})")
     return found
-
-
-def check_limit(name: str, limit: object) -> None:
-    """See that ``max_failed`` or ``max_invalid`` is usable.
-
-    :raises MeisaInputError: if it is not.
-    """
-    if limit is None:
-        return
-    whole = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
-    share = isinstance(limit, float) and 0 <= limit <= 1
-    if not whole and not share:
-        raise MeisaInputError(
-            f"{name} must be a number of addresses (int, 0 or more), a share of them (float, 0.0 to 1.0) or None."
-        )
 
 
 def _exceeds(count: int, limit: float | None, total: int) -> bool:

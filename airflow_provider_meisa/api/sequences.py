@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from airflow_provider_meisa.api.account import confirm_environment
 from airflow_provider_meisa.api.bulk_reply import BulkReply, read_bulk_reply
+from airflow_provider_meisa.api.checks import check_json_object, check_slug, check_switch, check_text
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.enroll_reply import read_enroll_reply, verdict_of
 from airflow_provider_meisa.api.errors import (
@@ -111,14 +112,16 @@ def enroll(
     :raises MeisaSequenceInactiveError: if the sequence is not active.
     :raises MeisaError: see `errors`.
     """
-    _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe)
+    _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe, resend=resend)
+    check_text("email", email)
+    check_text("trigger_source", trigger_source)
     body: dict[str, object] = {
         "email": email,
         "sequence_slug": sequence_slug,
         "trigger_source": trigger_source,
     }
-    if metadata:
-        body["metadata"] = dict(metadata)
+    if metadata is not None and (plain := check_json_object("metadata", metadata)):
+        body["metadata"] = plain
     if override_unsubscribe:
         body["override_unsubscribe"] = True
     confirm_environment(client)
@@ -161,7 +164,7 @@ def bulk_enroll(
     :raises MeisaError: see `errors`.
     """
     try:
-        _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe)
+        _check_write(client, sequence_slug, override_unsubscribe=override_unsubscribe, resend=resend)
         _check_batch(emails)
         confirm_environment(client)
     except BaseException:
@@ -189,7 +192,8 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
     :raises MeisaUnreadableAnswerError: if the answer has no list of sequences.
     :raises MeisaError: see `errors`.
     """
-    query = {name: value for name, value in (("status", status), ("search", search)) if value}
+    given = {"status": status, "search": search}
+    query = {name: value for name, value in given.items() if check_text(name, value, may_be_empty=True)}
     return [info for page in client.pages(replace(_LIST, query=query)) for info in _sequences(page)]
 
 
@@ -202,6 +206,7 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
     :raises MeisaUnreadableAnswerError: if the answer is no JSON object.
     :raises MeisaError: see `errors`.
     """
+    check_text("email", email)
     body = client.perform(replace(_ENROLLMENTS, query={"email": email})).body
     if not isinstance(body, dict):
         raise MeisaUnreadableAnswerError(f"{_ENROLLMENTS}: the answer is no JSON object.", status=200)
@@ -228,26 +233,6 @@ def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
     if known[slug].status != ACTIVE:
         raise inactive_sequence(known[slug])
     return known[slug]
-
-
-def check_slug(slug: object) -> None:
-    """See that a slug can be one, and can be logged.
-
-    :raises MeisaInputError: if it is no text, is empty, or has white space around it, or line breaks or control
-        characters in it.
-    """
-    if not slug or (isinstance(slug, str) and not slug.strip()):
-        raise MeisaInputError("sequence_slug is empty: copy the slug from the Meisa dashboard.")
-    if not isinstance(slug, str):
-        raise MeisaInputError(f"sequence_slug is of type {type(slug).__name__}; pass a text.")
-    if not slug.isprintable():
-        raise MeisaInputError(
-            "sequence_slug has line breaks or control characters: copy the slug from the Meisa dashboard."
-        )
-    if slug != slug.strip():
-        raise MeisaInputError(
-            "sequence_slug has white space around it: copy the slug from the Meisa dashboard."
-        )
 
 
 def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNotFoundError:
@@ -280,9 +265,13 @@ def _explain(client: MeisaClient, slug: str, error: MeisaRefusedError) -> NoRetu
     raise error
 
 
-def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool) -> None:
+def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool, resend: bool) -> None:
     check_slug(slug)
-    if override_unsubscribe and not client.settings.allow_override_unsubscribe:
+    check_switch("resend", resend)
+    if (
+        check_switch("override_unsubscribe", override_unsubscribe)
+        and not client.settings.allow_override_unsubscribe
+    ):
         raise MeisaInputError(
             "override_unsubscribe would mail people who unsubscribed. To allow it, set the connection's extra "
             "allow_override_unsubscribe to true. Nothing was sent."

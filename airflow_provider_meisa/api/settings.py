@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
+from airflow_provider_meisa.api.checks import check_switch, is_number
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.extras import DEFAULT_TIMEOUT, read_extras
 from airflow_provider_meisa.api.limits import DEFAULT_LIMITS, Limit, parse_limits
@@ -57,7 +58,9 @@ class Settings:
     def __post_init__(self) -> None:
         _check_key(self.api_key)
         _check_base_url(self.base_url, allow_http=self.allow_http)
-        if not 0 < self.timeout <= 3600:  # noqa: PLR2004 - an hour is the bound the message names
+        check_switch("allow_override_unsubscribe", self.allow_override_unsubscribe)
+        check_switch("allow_http", self.allow_http)
+        if not is_number(self.timeout) or not 0 < self.timeout <= 3600:  # noqa: PLR2004 - an hour is the bound the message names
             raise MeisaInputError("timeout must be more than 0 and at most 3600 seconds.")
         if self.environment and self.environment not in ENVIRONMENTS:
             raise MeisaInputError("environment must be 'live', 'test' or empty.")

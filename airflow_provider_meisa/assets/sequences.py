@@ -30,8 +30,12 @@ def meisa_sequence(sequence_slug: str) -> Asset:
 def uri_of(slug: str) -> str:
     """Return the URI of a sequence's asset.
 
-    :raises ValueError: if the slug is empty or a template.
+    :raises ValueError: if the slug is no text, is empty, or a template.
     """
+    given: object = slug
+    if not isinstance(given, str):
+        kind = type(given).__name__
+        raise ValueError(f"The slug is of type {kind}; give one slug as a text.")  # noqa: TRY004 (as the others here)
     if not slug or slug != slug.strip():
         raise ValueError(
             f"The slug {slug!r} is empty or has white space around it: copy it from the Meisa dashboard."

@@ -6,14 +6,18 @@ Every ``airflow`` call loads this module, so it loads nothing but the standard l
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 ABOUT = "Ask Meisa, and enroll files"
 EXIT_STATUS = "Exit status: 0 all is fine, 1 it failed, 2 it cannot be done as asked, 130 Ctrl+C."
 
 _HERE = "airflow_provider_meisa.cli"
+
+_MOST_DIGITS = 10
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +50,56 @@ class Command:
     epilog: str = EXIT_STATUS
 
 
-def share(text: str) -> float | None:
-    """Read the most failures that are fine: a number of addresses, a share of them such as ``0.01``, or ``none``.
+def taken(parameter: str, read: Callable[[str], object] = str) -> Callable[[str], Any]:
+    """Make what reads an argument by the rule that the operators have for a parameter.
 
-    :raises argparse.ArgumentTypeError: if it is none of these.
+    :param parameter: its name in `operators.parameters`.
+    :param read: makes a value of the text, and leaves what it cannot read to the rule.
     """
+
+    def take(text: str) -> Any:
+        from airflow_provider_meisa.operators.parameters import PARAMETERS
+
+        return _checked(lambda: PARAMETERS[parameter](parameter, read(text)))
+
+    take.parameter = parameter  # type: ignore[attr-defined]
+    return take
+
+
+def chosen(name: str, *choices: str) -> Callable[[str], str]:
+    """Make what reads an argument that takes one of a few words."""
+
+    def choose(text: str) -> str:
+        from airflow_provider_meisa.api.checks import check_choice
+
+        return _checked(lambda: check_choice(name, text, choices))
+
+    return choose
+
+
+def limit(text: str) -> object:
+    """Read a number of addresses, a share of them such as ``0.01``, or ``none``."""
     if text.lower() == "none":
         return None
     try:
-        limit = int(text) if text.isdecimal() else float(text)
+        return int(text) if text.isdecimal() else float(text)
     except ValueError:
-        limit = -1
-    if limit < 0 or (isinstance(limit, float) and not limit <= 1):
-        raise argparse.ArgumentTypeError(
-            "give a number of addresses, a share of them from 0.0 to 1.0, or none"
-        )
-    return limit
+        return text
 
 
 def column(text: str) -> str | int:
     """Read what names a column: its name, or its number from 0."""
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else text
+
+
+def _checked(check: Callable[[], Value]) -> Value:
+    """Run a check, and let ``argparse`` say what it has found."""
+    from airflow_provider_meisa.api.errors import MeisaInputError
+
+    try:
+        return check()
+    except MeisaInputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def delimiter(text: str) -> str:
@@ -83,43 +116,59 @@ def _switch(*flags: str, help: str) -> Argument:  # noqa: A002 (argparse's word)
 
 
 _CONNECTION = _argument(
-    "--conn-id", help="the Airflow Connection (default: meisa_default)", default="meisa_default"
+    "--conn-id",
+    help="the Airflow Connection (default: meisa_default)",
+    type=taken("meisa_conn_id"),
+    default="meisa_default",
 )
 _OUTPUT = _argument(
     "-o",
     "--output",
     help="table, json, yaml or plain (default: table)",
     metavar="(table, json, yaml, plain)",
-    choices=("table", "json", "yaml", "plain"),
+    type=chosen("output", "table", "json", "yaml", "plain"),
     default="table",
 )
 _VERBOSE = _switch("-v", "--verbose", help="tell on standard error what is being done")
 _ASKING = (_CONNECTION, _OUTPUT, _VERBOSE)
 _AUDIENCE = (
-    _argument("path", help="a local path, or a URI such as s3://bucket/file.csv", metavar="PATH"),
-    _argument("--sequence", help="slug of an active sequence", required=True, metavar="SLUG"),
+    _argument(
+        "path", help="a local path, or a URI such as s3://bucket/file.csv", type=taken("path"), metavar="PATH"
+    ),
+    _argument(
+        "--sequence",
+        help="slug of an active sequence",
+        type=taken("sequence_slug"),
+        required=True,
+        metavar="SLUG",
+    ),
     _argument(
         "--column",
         help="name of the column, or its number from 0 (default: the only one, or email)",
-        type=column,
+        type=taken("email_column", column),
     ),
     _argument(
         "--format",
         help="csv, tsv, jsonl, lines or parquet (default: the file's name says)",
-        choices=("csv", "tsv", "jsonl", "lines", "parquet"),
+        type=taken("format"),
         metavar="FORMAT",
     ),
-    _argument("--encoding", help="of text, such as cp1252 (default: UTF-8)", default="utf-8-sig"),
+    _argument(
+        "--encoding",
+        help="of text, such as cp1252 (default: UTF-8)",
+        type=taken("encoding"),
+        default="utf-8-sig",
+    ),
     _argument(
         "--delimiter",
         help="between the cells of CSV or TSV, such as ; or \\t (default: what the first line says)",
-        type=delimiter,
+        type=taken("delimiter", delimiter),
         metavar="CHARACTER",
     ),
     _argument(
         "--quoting",
         help="standard, multiline or none: whether quotes enclose cells (default: standard in CSV, none in TSV)",
-        choices=("standard", "multiline", "none"),
+        type=taken("quoting"),
         metavar="QUOTING",
     ),
 )
@@ -155,7 +204,7 @@ COMMANDS = (
             _argument(
                 "--status",
                 help="active or all (default: active)",
-                choices=("active", "all"),
+                type=chosen("status", "active", "all"),
                 default="active",
             ),
             _argument("--search", help="part of a name", default="", metavar="TEXT"),
@@ -196,7 +245,7 @@ COMMANDS = (
             _argument(
                 "--max-failed",
                 help="most failed and unreported addresses: a number, a share such as 0.01, or none (default: 0)",
-                type=share,
+                type=taken("max_failed", limit),
                 default=0,
                 metavar="LIMIT",
             ),
@@ -208,6 +257,7 @@ COMMANDS = (
             _argument(
                 "--outcomes-path",
                 help="write the verdict of each address there: .jsonl or .csv, or one of these and .gz",
+                type=taken("outcomes_path"),
                 metavar="PATH",
             ),
             _switch("--rejects-only", help="leave out of it who was enrolled, before or now, and duplicates"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -73,8 +74,8 @@ class MeisaHook(BaseHook):
     shared with every other process on the host, and are repeated where that is harmless.
 
     :param meisa_conn_id: the Airflow Connection, of type ``meisa``.
-    :param max_wait: the longest wait for the rate limits, in seconds, that a call sits out; by default 120.
-        A longer one is raised at once, for Airflow to try again later.
+    :param max_wait: the longest wait for the rate limits that a call sits out, in seconds or as a ``timedelta``; by
+        default 120 seconds. A longer one is raised at once, for Airflow to try again later.
     :raises AirflowNotFoundException: on first use, if there is no such connection.
     """
 
@@ -83,7 +84,9 @@ class MeisaHook(BaseHook):
     conn_type = "meisa"
     hook_name = "Meisa"
 
-    def __init__(self, meisa_conn_id: str = default_conn_name, *, max_wait: float = 120.0) -> None:
+    def __init__(
+        self, meisa_conn_id: str = default_conn_name, *, max_wait: float | timedelta = 120.0
+    ) -> None:
         super().__init__()
         self.meisa_conn_id = meisa_conn_id
         self.max_wait = max_wait
@@ -95,8 +98,9 @@ class MeisaHook(BaseHook):
         :raises AirflowFailException: if the connection's fields cannot be used; the message names the field.
         """
         if self._client is None:
-            with _readable(self.meisa_conn_id):
-                connection = self.get_connection(self.meisa_conn_id)
+            conn_id = self._checked_conn_id()
+            with _readable(conn_id):
+                connection = self.get_connection(conn_id)
             self._client = self._make_client(connection)
         return self._client
 
@@ -108,11 +112,18 @@ class MeisaHook(BaseHook):
         if self._client is None:
             from asgiref.sync import sync_to_async
 
-            with _readable(self.meisa_conn_id):
-                connection = await get_async_connection(self.meisa_conn_id, hook=self)
+            conn_id = self._checked_conn_id()
+            with _readable(conn_id):
+                connection = await get_async_connection(conn_id, hook=self)
             # It masks the key, which the triggerer of Airflow 3.0 refuses on the event loop.
             self._client = await sync_to_async(self._make_client)(connection)
         return self._client
+
+    def _checked_conn_id(self) -> str:
+        from airflow_provider_meisa.api.checks import check_text
+
+        with airflow_failures():
+            return check_text("meisa_conn_id", self.meisa_conn_id)
 
     def _make_client(self, connection: Connection) -> MeisaClient:
         from airflow_provider_meisa.api.client import MeisaClient

@@ -7,26 +7,26 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_meisa.api.checkpoint import Checkpoint
-from airflow_provider_meisa.api.columns import check_email_column
+from airflow_provider_meisa.api.checks import check_seconds
 from airflow_provider_meisa.api.enrollment import AwaitResend, Done
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Tally, Verdict, check_limit, nothing_valid, objections
+from airflow_provider_meisa.api.outcomes import Tally, Verdict, nothing_valid, objections
 from airflow_provider_meisa.api.quota import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
-from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
-from airflow_provider_meisa.links.meisa import leave_link
+from airflow_provider_meisa.hooks.meisa import airflow_failures
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.batch_log import tell_account
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
 from airflow_provider_meisa.operators.engine import Outset, leg_of
 from airflow_provider_meisa.operators.leg import Leg, account_of, reason_of, spent
 from airflow_provider_meisa.operators.lineage import LineageMixin
+from airflow_provider_meisa.operators.parameters import OnAmbiguous, OnChangedAudience, OnNo
 from airflow_provider_meisa.operators.record import Record
 from airflow_provider_meisa.operators.watch import Watch
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
@@ -36,21 +36,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_meisa.api.client import MeisaClient
 
-OnNo = Literal["success", "skip", "fail"]
-OnAmbiguous = Literal["resend", "fail"]
-OnChangedAudience = Literal["fail", "restart"]
-
 XCOM_KEY = "return_value"
-ON_NO = ("success", "skip", "fail")
-ON_AMBIGUOUS = ("resend", "fail")
-ON_CHANGED_AUDIENCE = ("fail", "restart")
 SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
 
 # From the end of a wait in the triggerer to the work, Airflow takes 1–3.5 s: so much earlier it is woken, and what is
 # left of the wait is slept. From the second wait on it is what the one before has taken.
 _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
-_MOST_IN_FLIGHT = 16
 # What is asked before a batch takes slots too. A stretch that had room for nothing else would be followed by another
 # of its kind: after so many, one waits in its worker until it has sent something.
 _MOST_STALLED = 2
@@ -64,27 +56,38 @@ class AudienceOperator(LineageMixin, MeisaOperator):
     XCom, then fails if too many addresses failed.
 
     :param sequence_slug: an active sequence (templated).
-    :param override_unsubscribe: enroll even the suppressed; needs ``allow_override_unsubscribe`` on the connection.
+    :param override_unsubscribe: enroll even the suppressed (templated); needs ``allow_override_unsubscribe`` on the
+        connection.
     :param max_failed: most failed and unreported addresses: ``int`` a number, ``float`` a share, ``None`` no limit.
     :param max_invalid: most invalid addresses, likewise.
     :param max_contacts: most addresses in all; if there are more, none is sent. It makes the task read its
         source once more beforehand.
-    :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them; needs ``contacts:read``.
-    :param preview: send nothing; return what would be sent and how long it would take.
+    :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them (templated); needs
+        ``contacts:read``.
+    :param preview: send nothing; return what would be sent and how long it would take (templated).
     :param outcomes_path: where the verdict of each address is written (templated): any ``ObjectStoragePath`` that
         ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
-    :param rejects_only: leave out of it ``enrolled``, ``already_enrolled`` and ``duplicate``.
+    :param rejects_only: leave out of it ``enrolled``, ``already_enrolled`` and ``duplicate`` (templated).
     :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
     :param on_nothing_valid: likewise, if there are rows and not one of them is a valid address; a preview, too.
     :param on_ambiguous: when a batch's answer is lost, ``resend`` it or ``fail``.
     :param on_changed_audience: when a retry finds other addresses than the first try had, ``fail`` or ``restart``.
     :param max_in_flight: how many requests are on their way at a time, 1–16.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
-    :param defer_after: shortest wait, in seconds, that is deferred and not slept; at least 10.
+    :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
+        seconds.
     :param meisa_conn_id: the Airflow Connection.
     """
 
-    template_fields: Sequence[str] = ("sequence_slug", "outcomes_path", "meisa_conn_id")
+    template_fields: Sequence[str] = (
+        "sequence_slug",
+        "override_unsubscribe",
+        "skip_suppressed",
+        "preview",
+        "outcomes_path",
+        "rejects_only",
+        "meisa_conn_id",
+    )
 
     email_column: str | int | None = None
     """The column of the addresses, where a subclass has such a parameter."""
@@ -107,7 +110,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         on_changed_audience: OnChangedAudience = "fail",
         max_in_flight: int = 4,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        defer_after: float = 30.0,
+        defer_after: float | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -172,10 +175,10 @@ class AudienceOperator(LineageMixin, MeisaOperator):
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
         with airflow_failures():
-            hook = MeisaHook(self.meisa_conn_id, max_wait=self.longest_wait)
-            leave_link(context, hook, self.sequence_slug)
-            self._check()
+            hook = self.begin(context)
+            self._check_deferral()
             self._client = client = hook.get_conn()
+            client.max_wait = self.longest_wait
             store = store_of(context)
             start = start_of(store, cursor, context["ti"].max_tries)
             if start.stalled >= _MOST_STALLED:
@@ -259,23 +262,10 @@ class AudienceOperator(LineageMixin, MeisaOperator):
     @property
     def longest_wait(self) -> float:
         """The longest wait, in seconds, that is slept and not deferred."""
-        return self.defer_after if self.deferrable else math.inf
+        return check_seconds("defer_after", self.defer_after) if self.deferrable else math.inf
 
-    def _check(self) -> None:
-        """See that the parameters can be used, before anything is asked or sent."""
-        from airflow_provider_meisa.api.sequences import check_slug
-
-        check_slug(self.sequence_slug)
-        check_email_column(self.email_column)
-        self.check_choice("on_empty", ON_NO)
-        self.check_choice("on_nothing_valid", ON_NO)
-        self.check_choice("on_ambiguous", ON_AMBIGUOUS)
-        self.check_choice("on_changed_audience", ON_CHANGED_AUDIENCE)
-        check_limit("max_failed", self.max_failed)
-        check_limit("max_invalid", self.max_invalid)
-        if not 1 <= self.max_in_flight <= _MOST_IN_FLIGHT:
-            raise MeisaInputError(f"max_in_flight must be from 1 to {_MOST_IN_FLIGHT}.")
-        if self.defer_after < SHORTEST_DEFERRAL:
+    def _check_deferral(self) -> None:
+        if check_seconds("defer_after", self.defer_after) < SHORTEST_DEFERRAL:
             raise MeisaInputError(
                 f"defer_after must be at least {SHORTEST_DEFERRAL:g} s: in shorter deferrals Airflow can lose a task."
             )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.hooks.meisa import MeisaHook
-from airflow_provider_meisa.links.meisa import MeisaSequenceLink
+from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.operators.parameters import check_parameters
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 
 class MeisaOperator(BaseOperator):
@@ -24,6 +26,8 @@ class MeisaOperator(BaseOperator):
     operator_extra_links = (MeisaSequenceLink(),)
     ui_color = "#f3e8ff"
 
+    sequence_slug: str
+
     def __init__(self, *, meisa_conn_id: str = MeisaHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.meisa_conn_id = meisa_conn_id
@@ -32,10 +36,13 @@ class MeisaOperator(BaseOperator):
 
             provide_retry_policy(self)
 
-    def check_choice(self, name: str, choices: Sequence[str]) -> None:
-        """See that a parameter is one of the choices.
+    def begin(self, context: Context) -> MeisaHook:
+        """Leave the link to the sequence, check every parameter, and return the hook; nothing is sent or read before.
 
-        :raises MeisaInputError: if it is not.
+        :raises MeisaInputError: if a parameter cannot be used.
         """
-        if getattr(self, name) not in choices:
-            raise MeisaInputError(f"{name} must be one of: {', '.join(choices)}.")
+        check_parameters(self, "meisa_conn_id")
+        hook = MeisaHook(self.meisa_conn_id)
+        leave_link(context, hook, self.sequence_slug)
+        check_parameters(self)
+        return hook

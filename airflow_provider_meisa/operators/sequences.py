@@ -13,21 +13,14 @@ from airflow_provider_meisa.api.input_shapes import AddressReader, addresses_fro
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.privacy import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
-from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.hooks.meisa import airflow_failures
 from airflow_provider_meisa.hooks.metrics import metered
-from airflow_provider_meisa.links.meisa import leave_link
-from airflow_provider_meisa.operators.audience import (
-    ON_AMBIGUOUS,
-    ON_NO,
-    XCOM_KEY,
-    AudienceOperator,
-    OnAmbiguous,
-    OnNo,
-)
+from airflow_provider_meisa.operators.audience import XCOM_KEY, AudienceOperator
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
 from airflow_provider_meisa.operators.leg import RESPONSE_LOST
+from airflow_provider_meisa.operators.parameters import OnAmbiguous, OnNo
 from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
 
 if TYPE_CHECKING:
@@ -45,9 +38,11 @@ class MeisaEnrollOperator(MeisaOperator):
     :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
         called ``email``, because every operator has an ``email``: whom Airflow tells that the task has failed.
     :param sequence_slug: an active sequence (templated).
-    :param metadata: data attached to the enrollment, plain JSON (templated, never shown in the UI).
+    :param metadata: data attached to the enrollment, plain JSON: a dict, or a template that gives the text of an
+        object (templated, never shown in the UI).
     :param trigger_source: label for where the enrollment came from (templated).
-    :param override_unsubscribe: enroll even if suppressed; needs ``allow_override_unsubscribe`` on the connection.
+    :param override_unsubscribe: enroll even if suppressed (templated); needs ``allow_override_unsubscribe`` on the
+        connection.
     :param on_already_enrolled: ``success``, ``skip`` or ``fail``, if the contact is in the sequence already.
     :param on_suppressed: likewise, if the contact has unsubscribed, bounced or complained.
     :param on_ambiguous: when the answer is lost, ``resend`` once and after a while, or ``fail`` without a retry of
@@ -60,6 +55,7 @@ class MeisaEnrollOperator(MeisaOperator):
         "sequence_slug",
         "metadata",
         "trigger_source",
+        "override_unsubscribe",
         "meisa_conn_id",
     )
     contact_email = PrivateField(ADDRESSES)
@@ -99,9 +95,7 @@ class MeisaEnrollOperator(MeisaOperator):
         """
         intent = None
         with airflow_failures(doubt_is_final=self.on_ambiguous == "fail"):
-            hook = MeisaHook(self.meisa_conn_id)
-            leave_link(context, hook, self.sequence_slug)
-            self._check()
+            hook = self.begin(context)
             outcome = check(self._address())
             if not isinstance(outcome, Outcome):
                 self._client = client = hook.get_conn()
@@ -121,14 +115,6 @@ class MeisaEnrollOperator(MeisaOperator):
         self._conclude(outcome)
         tell_outlets(context, self.outlets, self._account(outcome))
         return result
-
-    def _check(self) -> None:
-        from airflow_provider_meisa.api.sequences import check_slug
-
-        check_slug(self.sequence_slug)
-        self.check_choice("on_already_enrolled", ON_NO)
-        self.check_choice("on_suppressed", ON_NO)
-        self.check_choice("on_ambiguous", ON_AMBIGUOUS)
 
     def _address(self) -> str | None:
         """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""

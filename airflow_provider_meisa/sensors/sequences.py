@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -15,10 +15,11 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
+from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
 from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.operators.parameters import OnMissing, check_parameters
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -53,7 +54,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         *,
         sequence_slug: str | list[str],
         status: str = "active",
-        on_missing: Literal["wait", "fail"] = "fail",
+        on_missing: OnMissing = "fail",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         meisa_conn_id: str = MeisaHook.default_conn_name,
         **kwargs: Any,
@@ -73,8 +74,9 @@ class MeisaSequenceSensor(BaseSensorOperator):
         :raises AirflowException: if Meisa cannot be asked.
         """
         with airflow_failures():
+            check_parameters(self, "meisa_conn_id")
             leave_link(context, self._hook, self._only_slug)
-            self._check()
+            check_parameters(self)
         if not self.deferrable:
             return super().execute(context)
         found = self._look_once(context)
@@ -158,19 +160,6 @@ class MeisaSequenceSensor(BaseSensorOperator):
     def _only_slug(self) -> str:
         """The slug, if there is one alone; not yet checked."""
         return self._slugs[0] if len(self._slugs) == 1 else ""
-
-    def _check(self) -> None:
-        from airflow_provider_meisa.api.sequences import check_slug
-
-        if not self._slugs:
-            raise MeisaInputError("sequence_slug must be a slug or a list of slugs, none of them empty.")
-        for slug in self._slugs:
-            check_slug(slug)
-        status: object = self.status
-        if not isinstance(status, str) or not status.strip():
-            raise MeisaInputError("status must be a word such as active.")
-        if self.on_missing not in ("wait", "fail"):
-            raise MeisaInputError("on_missing must be one of: wait, fail.")
 
     def _look_once(self, context: Context) -> PokeReturnValue:
         """Look before deferring, with the same answer to a failure that poking gives."""

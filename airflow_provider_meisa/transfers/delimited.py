@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_meisa.api.columns import DEFAULT_COLUMN, address_column
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.operators.parameters import is_delimiter
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.reading import Reading
 
 Quoting = Literal["standard", "multiline", "none"]
 
-QUOTING = ("standard", "multiline", "none")
 MOST_LINE_BREAKS = 10
 """So many a quoted cell may hold, unless ``quoting`` is ``multiline``: an address block or a note has fewer."""
 
@@ -43,16 +43,10 @@ _CURE_LONG = f"{_CURE}, to 'multiline' if the cell really holds these lines"
 
 
 def check_dialect(file_format: str, delimiter: object, quoting: object) -> None:
-    """See that ``delimiter`` and ``quoting`` can be used, and mean something for a format.
+    """See that ``delimiter`` and ``quoting``, where they are given, mean something for a format.
 
     :raises MeisaInputError: if not.
     """
-    if quoting is not None and quoting not in QUOTING:
-        raise MeisaInputError(f"quoting must be one of: {', '.join(QUOTING)}.")
-    if delimiter is not None and not _is_delimiter(delimiter):
-        raise MeisaInputError(
-            "delimiter must be one character that is no letter, digit, quote or line break, such as ';' or '\\t'."
-        )
     if file_format not in _DEFAULT_DELIMITER and not delimiter is quoting is None:
         raise MeisaInputError(
             f"delimiter and quoting are for the formats csv and tsv, and format is {file_format}: leave them out, or "
@@ -70,7 +64,7 @@ def read_delimited(
     """
     begin, first, lines = _first_line(reading.text(file))
     separator = _SEPARATOR_LINE.fullmatch(first)
-    if separator and _is_delimiter(separator[1]):
+    if separator and is_delimiter(separator[1]):
         delimiter = delimiter or separator[1]
         skipped, first, lines = _first_line(lines)
         begin += skipped
@@ -234,10 +228,6 @@ def _first_line(lines: Iterator[str]) -> tuple[int, str, Iterator[str]]:
         if line.strip(" \r\n"):
             return number, line, lines
     return 0, "", lines
-
-
-def _is_delimiter(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '"\r\n@'
 
 
 def _is_in_quotes(cell: str) -> bool:

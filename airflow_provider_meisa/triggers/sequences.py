@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError
+from airflow_provider_meisa.api.checks import (
+    check_choice,
+    check_seconds,
+    check_slug,
+    check_switch,
+    check_text,
+    found,
+)
+from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.hooks.metrics import metered
 
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 
 READY = "ready"
 ERROR = "error"
+ON_MISSING = ("wait", "fail")
 
 _LONGEST_WAIT = (
     2.0  # seconds that a look waits for the rate limits in a thread, of which the triggerer has few
@@ -54,7 +63,7 @@ class MeisaSequenceTrigger(BaseTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow has not annotated it
         self.meisa_conn_id = meisa_conn_id
-        self.slugs = list(slugs)
+        self.slugs = slugs if isinstance(slugs, str) else list(slugs)  # of a text it would be the letters
         self.status = status
         self.on_missing = on_missing
         self.poll_interval = poll_interval
@@ -76,6 +85,11 @@ class MeisaSequenceTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, wait, look again, until there is something to say."""
+        try:
+            self._check()
+        except MeisaInputError as error:
+            yield TriggerEvent({"status": ERROR, "message": str(error), "final": True})
+            return
         while True:
             pause = self.poll_interval
             try:
@@ -96,6 +110,18 @@ class MeisaSequenceTrigger(BaseTrigger):
                     return
                 self.log.info("Still waiting: %s", state)
             await asyncio.sleep(pause)
+
+    def _check(self) -> None:
+        """See that the arguments can be used: whoever defers a task of their own gives them, not our sensor."""
+        check_text("meisa_conn_id", self.meisa_conn_id)
+        if not self.slugs or not isinstance(self.slugs, list):
+            raise MeisaInputError(f"slugs must be a list of slugs, not {found(self.slugs)}.")
+        for slug in self.slugs:
+            check_slug(slug)
+        check_text("status", self.status)
+        check_choice("on_missing", self.on_missing, ON_MISSING)
+        self.poll_interval = check_seconds("poll_interval", self.poll_interval)
+        check_switch("silent_fail", self.silent_fail)
 
     async def _state(self) -> Readiness:
         from airflow_provider_meisa.api.readiness import readiness

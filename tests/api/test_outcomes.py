@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_meisa.api.checks import check_limit
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import (
     Outcome,
     Tally,
     Verdict,
-    check_limit,
     in_words,
     objections,
     possibly_ours,

@@ -158,7 +158,6 @@ def test_a_key_that_may_not_list_sequences_enrolls_only_without_a_preview(
         ((*INTO, "--override-unsubscribe"), 2, "set the connection's extra allow_override_unsubscribe"),
         ((*INTO, "--conn-id", "nowhere"), 2, "There is no connection 'nowhere'"),
         (("--sequence", "none", "--resume-file", "resume.json"), 1, "No sequence has the slug 'none'"),
-        (("--sequence", ""), 2, "sequence_slug is empty"),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else "",
 )

@@ -32,7 +32,11 @@ def file(tmp_path):
         ("people.csv", "id,mail\n1,p1@example.com\n", "it has: id, mail."),
         ("people.tsv", "id;email\n1;p1@example.com\n", "set delimiter"),
         ("people.txt", "id,email\n1,p1@example.com\n", "set format to 'csv'"),
-        ("people.txt", gzip.compress(b"p1@example.com\n"), "it is gzip. Give it a name that ends in .gz"),
+        (
+            "people.txt",
+            gzip.compress(b"p1@example.com\n", mtime=0),
+            "it is gzip. Give it a name that ends in .gz",
+        ),
         ("people.csv", "<html><body>Sign in</body></html>", "an HTML or XML page"),
         ("people.jsonl", '{"email": 7}\n', "line 1: email_column holds a number, not a text"),
     ],

@@ -75,7 +75,7 @@ def test_the_column_is_found_by_its_name_or_its_number(enroll, warehouse, column
     [
         ("mail", "no column 'mail' for email_column; it has: id, email"),
         (2, "no column 2 for email_column; it has 2"),
-        (-1, "no column -1 for email_column; it has 2"),
+        (-1, "email_column must be a column's name or its number from 0, not -1"),
     ],
 )
 def test_a_missing_column_fails_at_once_and_the_message_helps(

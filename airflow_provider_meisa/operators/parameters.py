@@ -1,0 +1,217 @@
+"""The parameters of all operators, the sensor, the decorator and the commands, and what each may hold.
+
+A check takes the parameter's name and its value, and returns the value as it is used. `check_parameters` runs the
+checks when a task begins: templates are rendered then, and values of `.expand` and other tasks are known. Nothing was
+sent or read by that time.
+"""
+
+from __future__ import annotations
+
+import codecs
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Literal, TypeGuard, get_args
+
+from airflow_provider_meisa.api import checks
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.operators.private import revealed
+
+OnNo = Literal["success", "skip", "fail"]
+OnAmbiguous = Literal["resend", "fail"]
+OnChangedAudience = Literal["fail", "restart"]
+OnMissing = Literal["wait", "fail"]  # as `triggers.sequences.ON_MISSING`
+
+FORMATS = ("csv", "tsv", "jsonl", "lines", "parquet")
+QUOTING = ("standard", "multiline", "none")
+MOST_IN_FLIGHT = 16
+
+Check = Callable[[str, object], Any]
+
+_OURS = "airflow_provider_meisa."
+_RENDERED = {"True": True, "true": True, "False": False, "false": False}
+
+
+def read_later(_name: str, value: object) -> object:
+    """Leave a value as it is: each address in it gets its own verdict, or stops the task, where it is read."""
+    return value
+
+
+def templated_switch(name: str, value: object) -> bool:
+    """Read a switch whose template may have given a text."""
+    if isinstance(value, str) and value.strip() in _RENDERED:
+        return _RENDERED[value.strip()]
+    return checks.check_switch(name, value)
+
+
+def slug(_name: str, value: object) -> str:
+    """Read the slug of one sequence."""
+    return checks.check_slug(value)
+
+
+def slugs(_name: str, value: object) -> str | list[str]:
+    """Read the slug of one sequence, or those of several."""
+    if isinstance(value, str):
+        return checks.check_slug(value)
+    if not value or not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
+        raise MeisaInputError("sequence_slug must be a slug or a list of slugs, none of them empty.")
+    return [checks.check_slug(one) for one in value]
+
+
+def word(name: str, value: object) -> str:
+    """Read a status."""
+    if not isinstance(value, str) or not value.strip():
+        raise MeisaInputError(f"{name} must be a word such as active.")
+    return value
+
+
+def path(name: str, value: object) -> str:
+    """Read a local path or a URI, also from an object that stands for one; where it leads is checked later."""
+    if isinstance(value, os.PathLike) or hasattr(value, "as_uri"):
+        value = str(value)
+    return checks.check_text(name, value, may_be_empty=True)
+
+
+def column(name: str, value: object) -> str | int:
+    """Read what names a column."""
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise MeisaInputError(f"{name} must be a column's name or its number from 0, not {checks.found(value)}.")
+
+
+def delimiter(_name: str, value: object) -> str:
+    """Read the character between two cells."""
+    if is_delimiter(value):
+        return value
+    raise MeisaInputError(
+        "delimiter must be one character that is no letter, digit, quote or line break, such as ';' or '\\t'."
+    )
+
+
+def is_delimiter(value: object) -> TypeGuard[str]:
+    """Say whether a value can stand between two cells."""
+    return isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '"\r\n@'
+
+
+def encoding(name: str, value: object) -> str:
+    """Read the name of an encoding."""
+    text = checks.check_text(name, value)
+    try:
+        codecs.lookup(text)
+    except (LookupError, ValueError):
+        raise MeisaInputError(f"{name} must be one that Python knows, not {checks.found(value)}.") from None
+    return text
+
+
+def json_object(name: str, value: object) -> dict[str, object]:
+    """Read an object of plain JSON, or the text of one, which a template may have given."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise MeisaInputError(
+                f"{name} is {checks.kind_of(value)} that is not JSON. Give a dict with templates in it, or end the "
+                "template with `| tojson`."
+            ) from None
+    return checks.check_json_object(name, value)
+
+
+def driver_values(name: str, value: object) -> object:
+    """Read the values for a query's placeholders: a text is a sequence too, but of letters."""
+    if isinstance(value, Mapping) or (
+        isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+    ):
+        return value
+    raise MeisaInputError(
+        f"{name} must be a list or a dict, not {checks.kind_of(value)}. Put templates into the list, not around it, "
+        "or set render_template_as_native_obj."
+    )
+
+
+def one_of(choices: Sequence[str]) -> Check:
+    """Make the check of a parameter that takes one of a few words."""
+    return partial(checks.check_choice, choices=choices)
+
+
+PARAMETERS: Mapping[str, Check] = MappingProxyType(
+    {
+        # Who is enrolled.
+        "contact_email": read_later,
+        "emails": read_later,
+        "email_column": column,
+        "sql": checks.check_text,
+        "parameters": driver_values,
+        "path": path,
+        "format": one_of(FORMATS),
+        "encoding": encoding,
+        "delimiter": delimiter,
+        "quoting": one_of(QUOTING),
+        # Into what, and with what.
+        "sequence_slug": slug,
+        "MeisaSequenceSensor.sequence_slug": slugs,
+        "metadata": json_object,
+        "trigger_source": checks.check_text,
+        # Through what.
+        "meisa_conn_id": checks.check_text,
+        "conn_id": checks.check_text,
+        "staging_path": path,
+        "outcomes_path": path,
+        # Switches.
+        "override_unsubscribe": templated_switch,
+        "skip_suppressed": templated_switch,
+        "preview": templated_switch,
+        "rejects_only": templated_switch,
+        "deferrable": checks.check_switch,
+        # Numbers and times.
+        "max_contacts": checks.check_count,
+        "max_failed": checks.check_limit,
+        "max_invalid": checks.check_limit,
+        "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),
+        "defer_after": checks.check_seconds,
+        # Words.
+        "on_already_enrolled": one_of(get_args(OnNo)),
+        "on_ambiguous": one_of(get_args(OnAmbiguous)),
+        "on_changed_audience": one_of(get_args(OnChangedAudience)),
+        "on_empty": one_of(get_args(OnNo)),
+        "on_missing": one_of(get_args(OnMissing)),
+        "on_nothing_valid": one_of(get_args(OnNo)),
+        "on_suppressed": one_of(get_args(OnNo)),
+        "status": word,
+    }
+)
+"""The check of each parameter; where a class has a rule of its own, under its name too."""
+
+
+def check_parameters(task: Any, *names: str) -> None:
+    """Check the parameters of a task, and put what they mean in their place.
+
+    A parameter whose default is ``None`` may be ``None``.
+
+    :param names: check only these.
+    :raises MeisaInputError: if one cannot be used; nothing was sent.
+    """
+    for name, check, default in declared(type(task)):
+        value = revealed(getattr(task, name))
+        if (names and name not in names) or check is None or (value is None and default is None):
+            continue
+        if hasattr(value, "iter_references"):
+            raise MeisaInputError(f"{name} is the output of another task, but it is not templated.")
+        checked = check(name, value)
+        if checked is not value:
+            setattr(task, name, checked)
+
+
+def declared(kind: type) -> Iterator[tuple[str, Check | None, object]]:
+    """List the parameters that a class of ours has: the name, its check where there is one, and the default."""
+    for owner in kind.__mro__:
+        if owner.__module__.startswith(_OURS) and "__init__" in vars(owner):
+            for parameter in inspect.signature(vars(owner)["__init__"]).parameters.values():
+                if parameter.kind is parameter.KEYWORD_ONLY:
+                    name = parameter.name
+                    check = PARAMETERS.get(f"{owner.__name__}.{name}") or PARAMETERS.get(name)
+                    yield name, check, parameter.default
