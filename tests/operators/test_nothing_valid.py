@@ -56,7 +56,7 @@ def test_a_limit_on_invalid_addresses_fails_first(bulk, everything_written):
 def test_an_unknown_choice_fails_before_the_first_request(bulk, meisa_sandbox, everything_written):
     assert bulk(["ada@example.com"], on_nothing_valid="succeed").state == "failed"
     assert meisa_sandbox.requests() == []
-    assert "on_nothing_valid must be one of: success, skip, fail." in everything_written()
+    assert "on_nothing_valid must be one of: success, skip, fail" in everything_written()
 
 
 def test_all_that_meisa_calls_invalid_fails(bulk, meisa_sandbox):
