@@ -186,7 +186,7 @@ def runner_of(
 ) -> Any:
     """Make a prepared runner as `AudienceOperator` does; its checkpoint goes nowhere."""
     from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-    from airflow_provider_meisa.bulk.options import RunOptions, Source
+    from airflow_provider_meisa.bulk.options import RunOptions
     from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
     from airflow_provider_meisa.bulk.reporting import RunReporter
     from airflow_provider_meisa.bulk.runner import BulkRunner
@@ -201,7 +201,7 @@ def runner_of(
     runner = BulkRunner(
         client,
         options,
-        Source(lambda: addresses),
+        lambda: addresses,
         start=start or Checkpoint(started_at=time.time()),
         save=lambda _: None,
         outcomes=outcomes or OutcomeWriter(None),

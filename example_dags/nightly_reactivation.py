@@ -1,4 +1,6 @@
-"""Every night: count who would be mailed, let a person approve, enroll them, and look at those who were not.
+"""Every night: plan who would be mailed, let a person approve, enroll them, and look at those who were not.
+
+What was approved is what is sent, less the contacts who have unsubscribed since, although the table has changed.
 
 Each night selects the contacts whose 90th day without a visit fell into its data interval, and no others. Do not
 select everyone who has lapsed: Meisa refuses a contact only while active or paused in the sequence, so a contact who
@@ -80,6 +82,7 @@ def nightly_reactivation() -> None:
     enroll = SqlToMeisaOperator(
         task_id="enroll",
         **AUDIENCE,
+        plan="{{ ti.xcom_pull('preview')['plan'] }}",
         skip_suppressed=True,
         max_contacts=1_000_000,
         max_failed=0.01,

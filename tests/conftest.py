@@ -81,6 +81,14 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         assert "airflow" not in sys.modules, "a unit test has imported Airflow: mark it `airflow`"
 
 
+@pytest.fixture(autouse=True)
+def plans_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the plans of each test apart: many have a task of the same name."""
+    folder = tmp_path_factory.mktemp("plans")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def airflow_database(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Migrate the database of this process's Airflow, or copy one that an earlier run has migrated."""

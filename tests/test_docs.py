@@ -35,7 +35,6 @@ from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, 
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
-from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -396,7 +395,6 @@ def parameters_of(classes: Iterable[type]) -> dict[str, inspect.Parameter]:
 CLASSES = [
     MeisaEnrollOperator,
     AudienceOperator,
-    StagedAudienceOperator,
     MeisaBulkEnrollOperator,
     SqlToMeisaOperator,
     FileToMeisaOperator,

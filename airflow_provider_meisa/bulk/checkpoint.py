@@ -14,7 +14,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Verdict
 from airflow_provider_meisa.bulk.batching import Batch
 
-VERSION = 1
+VERSION = 2
 
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
@@ -31,8 +31,6 @@ _NUMBERS = (
 )
 _LISTS = ("in_flight", "unsent", "resent")
 _TIMES = ("waited", "started_at", "resend_at")
-# What 0.1.0 did not write, one after the other.
-_ADDED = {"max_tries": 0, "resend_at": 0.0, "resent": [], "possibly_twice": 0, "possibly_by_this_run": 0}
 _LONG = 1e12  # seconds: longer than any run, and later than any begins
 
 
@@ -40,7 +38,8 @@ _LONG = 1e12  # seconds: longer than any run, and later than any begins
 class Checkpoint:
     """How far an enrollment has come. Under 1 KB as JSON, and without an address in clear.
 
-    :param next_batch: number of the first batch that was not taken from the audience yet.
+    :param plan: the id of the plan that the batches are read from; empty where there is none.
+    :param next_batch: number of the first batch that was not taken from it yet.
     :param fingerprint: hash of all addresses of the batches before it.
     :param in_flight: those among them that were sent, or may have been, and whose answer is not noted.
     :param unsent: those among them that were surely not sent.
@@ -59,6 +58,7 @@ class Checkpoint:
         a task that was interrupted afterwards finds the same.
     """
 
+    plan: str = ""
     next_batch: int = 0
     fingerprint: str = ""
     in_flight: tuple[int, ...] = ()
@@ -113,7 +113,6 @@ class Checkpoint:
         :raises MeisaInputError: if it is not one that this version has written.
         """
         names = {each.name for each in fields(cls)}
-        value = {**_ADDED, **value} if isinstance(value, dict) else value
         if not isinstance(value, dict) or set(value) != {"version", *names} or not _is_written_by_us(value):
             raise MeisaInputError(
                 "The checkpoint of an earlier try was written by another version of this provider, or by something "
@@ -153,6 +152,7 @@ def _is_written_by_us(value: Mapping[str, Any]) -> bool:
     return (
         value["version"] == VERSION
         and isinstance(value["fingerprint"], str)
+        and isinstance(value["plan"], str)
         and all(map(_is_count, numbers))
         and all(type(time) in (int, float) and 0 <= time < _LONG for time in times)
         and all(type(value[name]) is bool for name in ("resumed", "complete"))

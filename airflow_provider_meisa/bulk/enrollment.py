@@ -116,9 +116,11 @@ class Enrollment:
         self._rate_refusals = 0
         self._stopped_by: MeisaError | None = None
 
-    def catch_up(self) -> None:
-        """Read what earlier tries have taken, and see that it is what it was.
+    def catch_up(self, pending: Iterable[Batch] | None = None) -> None:
+        """Take back what earlier tries have taken, and not settled.
 
+        :param pending: these batches, where they are known to be the same. Else all batches are read from the first
+            one on, to see that they are what they were.
         :raises MeisaAudienceChangedError: if it is not; nothing was sent by this try.
         :raises MeisaInputError: if a batch may have been carried out and is not to be sent again; likewise.
         """
@@ -126,12 +128,11 @@ class Enrollment:
         now = self._clock()
         first = now + seconds_until_resend(self._from, self._resend_after or 0.0, now)
         self._resend_at = dict.fromkeys(self._doubtful, first)
-        again = {*self._from.in_flight, *self._from.unsent}
-        while self._next < self._from.next_batch and (batch := self._take()):
-            if batch.number not in again:
-                del self._waiting[batch.number]
-        if self._stopped_by is not None:
-            raise self._stopped_by
+        if pending is None:
+            self._read_up()
+        else:
+            self._waiting = {batch.number: without(batch, self._suppressed) for batch in pending}
+            self._next, self._fingerprint = self._from.next_batch, self._from.fingerprint
         if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
             raise MeisaAudienceChangedError(
                 "The addresses are not those that an earlier try of this task has begun to send: the query, the file "
@@ -147,6 +148,14 @@ class Enrollment:
         # Meanwhile all addresses of a batch may have become known to be suppressed.
         for batch in [batch for batch in self._waiting.values() if not batch.addresses]:
             self._settle(batch, [])
+
+    def _read_up(self) -> None:
+        again = {*self._from.in_flight, *self._from.unsent}
+        while self._next < self._from.next_batch and (batch := self._take()):
+            if batch.number not in again:
+                del self._waiting[batch.number]
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
     def step(self) -> Send | Wait | Collect | Done:
         """Say what to do next."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.api.endpoints import account, sequences
 from airflow_provider_meisa.api.errors import MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Tally, Verdict
-from airflow_provider_meisa.bulk.batching import batches, without
+from airflow_provider_meisa.bulk.batching import without
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.preflight import suppressed
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def preview(
     client: MeisaClient,
     sequence_slug: str,
-    source: Iterable[object],
+    batches: Iterable[Batch],
     *,
     meisa_conn_id: str = "",
     override_unsubscribe: bool = False,
@@ -47,7 +47,7 @@ def preview(
     sequences.check_active(client, sequence_slug)
     known = _suppressed(client)
     count = _Count(known or (), override_unsubscribe)
-    for batch in batches(source):
+    for batch in batches:
         if _is_left(batch, start or Checkpoint()):
             count.add(batch)
     found = None if known is None else count.suppressed

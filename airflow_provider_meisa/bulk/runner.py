@@ -9,26 +9,28 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError
+from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError, MeisaInputError
 from airflow_provider_meisa.api.outcomes import Tally, summary
 from airflow_provider_meisa.api.rate_limit.limiter import Slot, Wait
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
 from airflow_provider_meisa.bulk.enrollment import Collect, Done, Enrollment, Send
+from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
 from airflow_provider_meisa.bulk.preflight import check_before, suppressed
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, reason_to_wait
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.bulk.options import RunOptions, Source
+    from airflow_provider_meisa.bulk.batching import Batch
+    from airflow_provider_meisa.bulk.options import RunOptions
     from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
     from airflow_provider_meisa.bulk.reporting import RunReporter
 
@@ -46,7 +48,8 @@ class BulkRunner:
     Use it as a context manager: what ends the run early is then reported, too.
 
     :param client: of the run's connection; its ``max_wait`` is set here.
-    :param source: where the addresses come from.
+    :param source: reads the addresses, in the same order at each call; a stream need not fit into memory.
+    :param plans: where the plan is kept. Without one the source is read again by each try.
     :param start: where the run has come to before.
     :param save: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
     :param outcomes: writes the outcome of each address.
@@ -58,8 +61,9 @@ class BulkRunner:
         self,
         client: MeisaClient,
         options: RunOptions,
-        source: Source,
+        source: Callable[[], Iterable[object]],
         *,
+        plans: PlanStore | None = None,
         start: Checkpoint,
         save: Callable[[Mapping[str, Any]], None],
         outcomes: OutcomeWriter,
@@ -69,6 +73,8 @@ class BulkRunner:
         self.options = options
         self.start = start
         self._source = source
+        self._plans = plans
+        self._is_same_plan = False
         self._save = save
         self._outcomes = outcomes
         self._reporter = reporter
@@ -93,39 +99,100 @@ class BulkRunner:
     # Prepare.
 
     def prepare(self) -> None:
-        """Read the source, and catch up with where the run has come to. Nothing is sent.
+        """Plan what is to be sent, or take up the plan of an earlier try. Nothing is sent.
 
-        :raises MeisaAudienceChangedError: if the source gives other addresses, and ``on_changed_audience`` is ``fail``.
+        :raises MeisaAudienceChangedError: if the plan is lost, the source gives other addresses, and
+            ``on_changed_audience`` is ``fail``.
         :raises MeisaError: if Meisa cannot be asked who unsubscribed, or the source cannot be read.
         """
         # First of all: what cannot be read stops the task before its first request, and leaves no part of a file.
-        source = self._source.read()
+        plan = self.plan()
         self._outcomes.begin(first_batch=self.start.next_batch)
         self._suppressed = suppressed(self.client) if self.options.skip_suppressed else ()
-        self._reporter.total = len(source) if isinstance(source, Sized) else None
         try:
-            self._engine = self._caught_up(source)
-        except MeisaAudienceChangedError:
+            self._engine = self._caught_up(plan)
+        except MeisaAudienceChangedError as error:
             if self.options.on_changed_audience != "restart":
-                raise
+                raise self._lost(error) from error
             log.warning("The addresses are not those of the earlier try: all of them are sent (again).")
             self._restart()
-            self._engine = self._caught_up(self._source.read())
+            self._engine = self._caught_up(plan)
 
-    def _caught_up(self, source: Iterable[object]) -> Enrollment:
-        self._is_checked = not self.options.check_first or bool(self.start.next_batch)
+    def plan(self) -> Plan | None:
+        """Return the plan of an earlier try, or else read the source once and plan; ``None`` if no plan is kept.
+
+        :raises MeisaInputError: if there are too many addresses; or if an approved plan is gone, or is for another
+            sequence.
+        """
+        if self._plans is None:
+            return None
+        plan = self._plans.load(self.options.plan or self.start.plan)
+        self._is_same_plan = plan is not None and plan.id == self.start.plan
+        if self.options.plan and (plan is None or plan.sequence_slug != self.options.sequence_slug):
+            raise MeisaInputError(
+                f"The approved plan {self._plans.note} is gone, or it is for another sequence. Nothing was sent. Clear "
+                "the preview, and set staging_path to a folder that all workers see."
+            )
+        if plan is None:
+            plan = self._new_plan(self._plans)
+        elif self._is_same_plan:
+            log.info(
+                "The plan of the earlier try has %s rows: the source is not read again", f"{plan.total:,}"
+            )
+        most = self.options.max_contacts
+        if most is not None and plan.total > most:
+            raise too_many(most)
+        self.start = replace(self.start, plan=plan.id)
+        self._reporter.total = plan.total
+        return plan
+
+    def _new_plan(self, plans: PlanStore) -> Plan:
+        rows = batches(self._source(), self.options.batch_size)
+        plan = plans.write(self.options.sequence_slug, rows, most=self.options.max_contacts)
+        log.info("Planned: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
+        return plan
+
+    def _caught_up(self, plan: Plan | None) -> Enrollment:
+        start = self.start
+        self._is_checked = not self.options.check_first or bool(start.next_batch)
+        is_same = plan is not None and self._is_same_plan and bool(start.next_batch)
         engine = Enrollment(
-            batches(source, self.options.batch_size),
+            self._batches(plan, first=start.next_batch if is_same else 0),
             self._reserve,
-            checkpoint=self.start,
+            checkpoint=start,
             record=self._outcomes.write,
             max_in_flight=self.options.max_in_flight,
             resend=self.options.on_ambiguous == "resend",
             resend_after=self.client.settings.resend_after,
             suppressed=self._suppressed,
         )
-        engine.catch_up()
+        engine.catch_up(self._pending(plan) if is_same else None)
         return engine
+
+    def _batches(self, plan: Plan | None, first: int) -> Iterator[Batch]:
+        if plan is None or self._plans is None:
+            source = self._source()
+            self._reporter.total = len(source) if isinstance(source, Sized) else None
+            return batches(source, self.options.batch_size)
+        return self._plans.batches(plan, first)
+
+    def _pending(self, plan: Plan | None) -> Iterator[Batch]:
+        """Read the batches that an earlier try has taken, and not settled."""
+        numbers = {*self.start.in_flight, *self.start.unsent}
+        if plan is None or self._plans is None or not numbers:
+            return iter(())
+        taken = self._plans.batches(plan, min(numbers), self.start.next_batch)
+        return (batch for batch in taken if batch.number in numbers)
+
+    def _lost(self, error: MeisaAudienceChangedError) -> MeisaAudienceChangedError:
+        if self._plans is None:
+            return error
+        return MeisaAudienceChangedError(
+            f"The plan of this run, {self._plans.note}, is lost, and the source no longer gives the addresses that an "
+            "earlier try has begun to send. Nothing was sent by this try. Give it the same addresses again, or set "
+            "on_changed_audience='restart' to send all of them; those already in the sequence are then skipped by "
+            "Meisa. To keep plans, set staging_path to a folder that all workers see."
+        )
 
     def _restart(self) -> None:
         """Begin with the first address; what it took so far stays in the account."""
@@ -138,6 +205,7 @@ class BulkRunner:
             waited=start.waited,
             started_at=start.started_at,
             resumed=True,
+            plan=start.plan,
         )
         self._reporter.skip(self.start)
         self._outcomes.begin(first_batch=0)
@@ -191,7 +259,7 @@ class BulkRunner:
     def _reserve(self) -> Slot | Wait:
         """Ask the quota for a slot, once what would stop the run was looked at: the look needs slots too."""
         if not self._is_checked:
-            check_before(self.client, self.options, self._source, self._reporter)
+            check_before(self.client, self.options, self._reporter)
             self._is_checked = True
         return self.client.quota.reserve()
 
@@ -275,6 +343,7 @@ class BulkRunner:
             started_at=self.start.started_at,
             stalled=0 if self.has_answers else self.start.stalled,
             resumed=self.start.resumed,
+            plan=self.start.plan,
             complete=complete,
         )
 
@@ -349,4 +418,9 @@ class BulkRunner:
     def cleanup(self) -> None:
         """Put away what only a later try would need, now that there is none to come."""
         self._outcomes.discard_parts()
-        self._source.cleanup()
+        self.drop_plan()
+
+    def drop_plan(self) -> None:
+        """Remove the plan: what an earlier try has planned, and sent nothing of, may be old."""
+        if self._plans:
+            self._plans.drop()

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words, nothing_valid, objections
 from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.preview import preview as preview_of
 from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
@@ -22,7 +23,7 @@ from airflow_provider_meisa.cli.table import Row, show
 def preview(options: Namespace) -> Status:
     """Say what enrolling a file would send."""
     with client_of(options.conn_id) as client:
-        report = preview_of(client, options.sequence, addresses(options))
+        report = preview_of(client, options.sequence, batches(addresses(options)))
     show([_row(report)], options.output)
     return _status_of_addresses(report["counts"]["invalid"], report["total"])
 
@@ -72,7 +73,11 @@ def _agreed(options: Namespace, settings: Settings, start: Checkpoint) -> bool:
     try:
         with WatchedClient(settings) as client:
             report: dict[str, Any] = preview_of(
-                client, options.sequence, addresses(options), override_unsubscribe=override, start=start
+                client,
+                options.sequence,
+                batches(addresses(options)),
+                override_unsubscribe=override,
+                start=start,
             )
     except MeisaScopeError as error:
         raise MeisaInputError(f"{error} Or say --yes to send without a preview.") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError, MeisaInputError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words
-from airflow_provider_meisa.bulk.options import RunOptions, Source
+from airflow_provider_meisa.bulk.options import RunOptions
 from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 from airflow_provider_meisa.bulk.preflight import check_sequence
 from airflow_provider_meisa.bulk.reporting import RunReporter
@@ -125,7 +125,7 @@ class Run:
         return BulkRunner(
             client,
             options,
-            Source(lambda: _File(self._options, self.total)),
+            lambda: _File(self._options, self.total),
             start=self.start,
             save=save,
             outcomes=self._outcomes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,33 +14,31 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
+from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
-from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
 
 
 # The audience stands first: its `execute` is the one that counts.
-class MeisaEnrollDecoratedOperator(StagedAudienceOperator, DecoratedOperator):
+class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
     """Enroll the contacts that a function returns or yields, however many, and account for each of them.
 
-    The function is called once, before the first request, and what it gives is copied to a file as it comes: see
-    `StagedAudienceOperator`. A later try calls it again only if its source or its arguments have changed.
+    The function is called once a run, before the first request: what it gives is planned as it comes.
 
     :param python_callable: the function: returns or yields addresses, lists of them, rows, records or tables.
     :param op_args: its arguments (templated, never shown in the UI).
     :param op_kwargs: its arguments by name, likewise. It gets parts of the context for which it has parameters.
     :param email_column: the column of the addresses in rows, records and tables: its name, or its number from 0. By
         default the only column, else the one named ``email``, in any case.
-    :param kwargs: the parameters of `StagedAudienceOperator` and `AudienceOperator`, such as ``sequence_slug``.
+    :param kwargs: the parameters of `AudienceOperator`, such as ``sequence_slug``.
     """
 
-    template_fields: Sequence[str] = ("op_args", "op_kwargs", *StagedAudienceOperator.template_fields)
+    template_fields: Sequence[str] = ("op_args", "op_kwargs", *AudienceOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {}
     custom_operator_name = "@task.meisa_enroll"
 
-    source = "function"
     op_args = PrivateField()
     op_kwargs = PrivateField()
 
@@ -50,17 +47,7 @@ class MeisaEnrollDecoratedOperator(StagedAudienceOperator, DecoratedOperator):
         self.email_column = email_column
         follow_references(self, self.op_args, self.op_kwargs)
 
-    def question(self) -> object:
-        """Return the function's source, less the decorator, and its arguments; of what is no JSON only the type."""
-        try:
-            source = self.get_python_source()  # type: ignore[no-untyped-call]  # Airflow has not typed it
-        except (OSError, TypeError):  # made without a file, or no plain function
-            source = ""
-        arguments = [revealed(self.op_args), revealed(self.op_kwargs)]
-        written = json.dumps(arguments, skipkeys=True, default=lambda value: type(value).__name__)
-        return [source, written, self.email_column]
-
-    def ask(self, context: Context) -> Iterator[str | None]:
+    def read(self, context: Context) -> Iterator[str | None]:
         """Call the function, and return the addresses in what it gives.
 
         :raises MeisaInputError: if it gives something else.

@@ -18,8 +18,9 @@ from airflow_provider_meisa.api.outcomes import Verdict, nothing_valid, objectio
 from airflow_provider_meisa.api.rate_limit.limiter import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.bulk.enrollment import AwaitResend
-from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions, Source
+from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions
 from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
+from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.hooks.meisa import airflow_failures
@@ -58,18 +59,23 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         connection.
     :param max_failed: most failed and unreported addresses: ``int`` a number, ``float`` a share, ``None`` no limit.
     :param max_invalid: most invalid addresses, likewise.
-    :param max_contacts: most addresses in all; if there are more, none is sent. It makes the task read its
-        source once more beforehand.
+    :param max_contacts: most addresses in all; if there are more, none is sent.
     :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them (templated); needs
         ``contacts:read``.
-    :param preview: send nothing; return what would be sent and how long it would take (templated).
+    :param preview: send nothing; plan, and return what would be sent and how long it would take (templated).
+    :param plan: the ``plan`` of a preview's report (templated): send what it has planned, less who is to be left out;
+        the source is not read.
+    :param staging_path: the folder for the plan, **which holds addresses in clear**: a local path or an
+        ``ObjectStoragePath`` URI (templated); by default a private one on the worker's own host. Workers on several
+        hosts need one that they share.
     :param outcomes_path: where the verdict of each address is written (templated): any ``ObjectStoragePath`` that
         ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
     :param rejects_only: leave out of it ``enrolled``, ``already_enrolled`` and ``duplicate`` (templated).
     :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
     :param on_nothing_valid: likewise, if there are rows and not one of them is a valid address; a preview, too.
     :param on_ambiguous: when a batch's answer is lost, ``resend`` it or ``fail``.
-    :param on_changed_audience: when a retry finds other addresses than the first try had, ``fail`` or ``restart``.
+    :param on_changed_audience: when the plan is lost and a retry finds other addresses than the first try had, ``fail``
+        or ``restart``.
     :param max_in_flight: how many requests are on their way at a time, 1–16.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
     :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
@@ -82,6 +88,8 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         "override_unsubscribe",
         "skip_suppressed",
         "preview",
+        "plan",
+        "staging_path",
         "outcomes_path",
         "rejects_only",
         "meisa_conn_id",
@@ -100,6 +108,8 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         max_contacts: int | None = None,
         skip_suppressed: bool = False,
         preview: bool = False,
+        plan: str | None = None,
+        staging_path: str | None = None,
         outcomes_path: str | None = None,
         rejects_only: bool = False,
         on_empty: OnNo = "success",
@@ -119,6 +129,8 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         self.max_contacts = max_contacts
         self.skip_suppressed = skip_suppressed
         self.preview = preview
+        self.plan = plan
+        self.staging_path = staging_path
         self.outcomes_path = outcomes_path
         self.rejects_only = rejects_only
         self.on_empty = on_empty
@@ -133,13 +145,12 @@ class AudienceOperator(LineageMixin, MeisaOperator):
 
     @abstractmethod
     def read(self, context: Context) -> Iterable[object]:
-        """Return the addresses, read anew at each call and in the same order; a stream need not fit into memory.
+        """Return the addresses, read anew at each call; a stream need not fit into memory.
+
+        They are read once a run, to plan what is sent; again only if the plan is lost.
 
         :raises MeisaInputError: if there is nothing that could be read.
         """
-
-    def finished(self, context: Context) -> None:
-        """Put away what was kept for a later try: every address has its verdict now."""
 
     def execute(self, context: Context) -> dict[str, object]:
         """Enroll the contacts and return the summary.
@@ -194,7 +205,8 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         return BulkRunner(
             client,
             self._options(),
-            Source(partial(self.read, context), partial(self.finished, context)),
+            partial(self.read, context),
+            plans=self._plans(context["ti"]),
             start=start_of(store, cursor, context["ti"].max_tries),
             save=store.save,
             outcomes=OutcomeWriter(
@@ -203,16 +215,25 @@ class AudienceOperator(LineageMixin, MeisaOperator):
             reporter=reporter,
         )
 
+    def _plans(self, ti: Any) -> PlanStore:
+        if self.plan:
+            path, _ = _path_and_id(self.plan)
+            note = locate(path)
+            return PlanStore(note.parent, note.name.removesuffix(".json"))
+        owner = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        return PlanStore(locate(self.staging_path) if self.staging_path else None, PlanStore.name_of(owner))
+
     def _options(self) -> RunOptions:
         return RunOptions(
             sequence_slug=self.sequence_slug,
             meisa_conn_id=self.meisa_conn_id,
             override_unsubscribe=self.override_unsubscribe,
             skip_suppressed=self.skip_suppressed,
-            max_contacts=self.max_contacts,
+            max_contacts=None if self.preview else self.max_contacts,
             outcomes_path=self.outcomes_path or None,
             on_ambiguous=self.on_ambiguous,
             on_changed_audience=self.on_changed_audience,
+            plan=_path_and_id(self.plan)[1] if self.plan else "",
             max_in_flight=self.max_in_flight,
             longest_wait=self.longest_wait,
         )
@@ -227,8 +248,7 @@ class AudienceOperator(LineageMixin, MeisaOperator):
             if runner.start.complete:
                 return self._end(context, runner, None)
             if is_new_try and not runner.start.next_batch:
-                # What an earlier try has read, and sent nothing of, may be old.
-                self.finished(context)
+                self._drop_old_plan(runner)
             runner.prepare()
             step = runner.run()
         except MeisaBackOffError as error:  # of what is asked before the first batch is sent
@@ -239,6 +259,10 @@ class AudienceOperator(LineageMixin, MeisaOperator):
             stalled = not runner.has_answers and not isinstance(step, AwaitResend)
             return self._deferral(runner, step, runner.checkpoint(), stalled=stalled)
         return self._end(context, runner, step.stopped_by)
+
+    def _drop_old_plan(self, runner: BulkRunner) -> None:
+        if not self.plan:  # else a person has approved it
+            runner.drop_plan()
 
     def _end(self, context: Context, runner: BulkRunner, stopped_by: MeisaError | None) -> dict[str, object]:
         """Leave the summary and the outcomes, and raise what has stopped the run early.
@@ -285,17 +309,18 @@ class AudienceOperator(LineageMixin, MeisaOperator):
     def _preview(self, context: Context, runner: BulkRunner) -> dict[str, Any]:
         from airflow_provider_meisa.bulk.preview import preview
 
-        try:
-            report = preview(
-                runner.client,
-                self.sequence_slug,
-                self.read(context),
-                meisa_conn_id=self.meisa_conn_id,
-                override_unsubscribe=self.override_unsubscribe,
-            )
-        finally:
-            if not runner.start.next_batch:  # else the run goes on with what was read
-                self.finished(context)
+        if not runner.start.next_batch:
+            self._drop_old_plan(runner)
+        plans, plan = self._plans(context["ti"]), runner.plan()
+        report = preview(
+            runner.client,
+            self.sequence_slug,
+            plans.batches(plan) if plan else (),
+            meisa_conn_id=self.meisa_conn_id,
+            override_unsubscribe=self.override_unsubscribe,
+        )
+        if plan:
+            report["plan"] = f"{plans.note}#{plan.id}"
         self.log.info("Preview: nothing was sent. %s", report)
         tell_outlets(context, self.outlets, report)
         context["ti"].xcom_push(key=XCOM_KEY, value=report)
@@ -327,3 +352,14 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 "'attention'. Mend the addresses, or raise the limit."
             )
         self._check_any_valid(counts.get(Verdict.INVALID, 0), account["total"])
+
+
+def _path_and_id(reference: str) -> tuple[str, str]:
+    """Split what a preview's report calls ``plan``.
+
+    :raises MeisaInputError: if it is something else.
+    """
+    path, _, plan_id = reference.rpartition("#")
+    if not path.endswith(".json") or not plan_id:
+        raise MeisaInputError("plan must be what the report of a preview has under 'plan'. Nothing was sent.")
+    return path, plan_id

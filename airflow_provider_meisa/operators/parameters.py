@@ -159,6 +159,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "meisa_conn_id": checks.check_text,
         "conn_id": checks.check_text,
         "staging_path": path,
+        "plan": checks.check_text,
         "outcomes_path": path,
         # Switches.
         "override_unsubscribe": templated_switch,

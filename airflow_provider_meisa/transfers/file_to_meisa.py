@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
 class FileToMeisaOperator(AudienceOperator):
     """Enroll the contacts of a file, however many, and account for each of them.
 
-    The file is streamed, never held in memory: once to check all of it, then to send. It is read again whenever the
-    task resumes: leave it as it is until the run is over. A missing file fails the task in the ordinary way, so that
-    a retry may find it. A line that cannot be read stops the run before anything is sent, and is named by its
-    number; its content is shown nowhere.
+    The file is streamed, never held in memory, and read once a run, before the first request. A missing file fails
+    the task in the ordinary way, so that a retry may find it. A line that cannot be read stops the run before
+    anything is sent, and is named by its number; its content is shown nowhere.
 
     :param path: a local path, or a URI of any store that ``ObjectStoragePath`` reaches (templated). A name that ends
         in ``.gz`` is decompressed on the way.
@@ -66,16 +64,11 @@ class FileToMeisaOperator(AudienceOperator):
         self.conn_id = conn_id
 
     def read(self, context: Context) -> Iterator[object]:
-        """Check the file to its end, then return its addresses in their order.
+        """Return the file's addresses in their order.
 
         :raises MeisaInputError: if the path, the format, the column or a line cannot be used.
         :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
         """
-        # A stray quote or a line of another shape may stand near the end: then nothing is to be sent.
-        deque(self._addresses(), maxlen=0)
-        return self._addresses()
-
-    def _addresses(self) -> Iterator[object]:
         from airflow_provider_meisa.operators.location import locate
         from airflow_provider_meisa.transfers.sources.files import read_addresses
 

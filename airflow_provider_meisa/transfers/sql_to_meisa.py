@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
-from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.common.compat.sdk import Context
 
 
-class SqlToMeisaOperator(StagedAudienceOperator):
+class SqlToMeisaOperator(AudienceOperator):
     """Enroll the contacts that a query finds, however many, and account for each of them.
 
     Works on every connection whose hook is a ``DbApiHook``; needs ``airflow-provider-meisa[sql]``. Rows are streamed:
     with a server-side cursor on PostgreSQL, an unbuffered one on MySQL. The query only reads: nothing that it
     changes is committed.
 
-    Before the first request all rows are copied to a file, so that the database is free again soon, and a retry
-    reads the same addresses in the same order although the table has changed. **The copy holds addresses in
-    clear**: see `StagedAudienceOperator`. A query that was changed, or renders differently, is run again.
+    The rows are read once, before the first request, so that the database is free again soon and a retry sends the
+    same addresses although the table has changed: see ``staging_path``.
 
     :param sql: one query (templated; a name that ends in ``.sql`` is read as a file). Put addresses into
         ``parameters``: the query is shown in the UI.
@@ -33,11 +32,10 @@ class SqlToMeisaOperator(StagedAudienceOperator):
     :param sequence_slug: and the other parameters: see `AudienceOperator`.
     """
 
-    template_fields: Sequence[str] = ("sql", "conn_id", "parameters", *StagedAudienceOperator.template_fields)
+    template_fields: Sequence[str] = ("sql", "conn_id", "parameters", *AudienceOperator.template_fields)
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
 
-    source = "query"
     parameters = PrivateField()
 
     def __init__(
@@ -56,16 +54,7 @@ class SqlToMeisaOperator(StagedAudienceOperator):
         self.parameters = parameters
         follow_references(self, self.parameters)
 
-    def question(self) -> object:
-        """Return the query with all that decides what it finds.
-
-        :raises MeisaInputError: if it is not one statement.
-        """
-        from airflow_provider_meisa.transfers.sources.sql import one_statement
-
-        return [one_statement(self.sql), self.conn_id, self.email_column, revealed(self.parameters)]
-
-    def ask(self, context: Context) -> Iterable[object]:
+    def read(self, context: Context) -> Iterable[object]:
         """Return the column of the addresses, as the database gives it.
 
         :raises MeisaInputError: if the connection is no database, or the query or the column cannot be used.

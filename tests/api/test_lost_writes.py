@@ -320,13 +320,6 @@ def test_doubts_stay_in_the_account_of_a_later_try(now):
     assert +engine(now, kept).tally.doubts == {TWICE: 1}
 
 
-def test_checkpoint_of_the_first_release_is_read(now):
-    written = Checkpoint(next_batch=1, in_flight=(0,)).as_json()
-    for name in ("resend_at", "resent", "possibly_twice", "possibly_by_this_run"):
-        del written[name]
-    assert Checkpoint.from_json(written) == Checkpoint(next_batch=1, in_flight=(0,))
-
-
 # The account.
 
 

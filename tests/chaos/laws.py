@@ -197,6 +197,6 @@ def _nothing_is_left(run):
     if run.tries[-1].ended.how == "killed":
         return
     parts = list((run.folder / "outcomes").glob("*.parts")) if "outcomes_path" in run.arguments else []
-    copies = list((run.folder / "staging").glob("*")) if run.case.operator == "sql" else []
+    copies = list((run.folder / "staging").glob("*"))
     if parts or copies:
         yield f"left behind: {[path.name for path in (*parts, *copies)]}"

@@ -49,6 +49,7 @@ def arguments_of(case, chance, people, folder):
         "skip_suppressed": chance.random() < 0.25,
         "max_contacts": chance.choice((None, None, 10_000)),
         "outcomes_path": str(folder / "outcomes" / f"run{suffix}"),
+        "staging_path": str(folder / "staging"),
         "on_ambiguous": chance.choice(("resend", "resend", "resend", "fail")),
         "max_in_flight": chance.randint(1, 5),
         "deferrable": deferred,
@@ -69,7 +70,7 @@ def _source(case, chance, people, folder):
             database.execute("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
             database.executemany("INSERT INTO contacts (email) VALUES (?)", [(raw,) for raw in raws])
         sql = shape_of(case) if is_shaped else "SELECT email FROM contacts ORDER BY id"
-        return {"sql": sql, "conn_id": "warehouse", "staging_path": str(folder / "staging")}
+        return {"sql": sql, "conn_id": "warehouse"}
     name = chance.choice(("people.csv", "people.csv.gz", "people.jsonl", "people.jsonl.gz", "people.tsv"))
     path = folder / name
     with (gzip.open if name.endswith(".gz") else open)(path, "wt", encoding="utf-8", newline="") as file:

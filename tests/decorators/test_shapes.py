@@ -123,13 +123,3 @@ def test_a_wrong_shape_fails_before_the_first_request(
     assert "What the function returned cannot be enrolled" in written
     assert said in written
     assert "private.example" not in written
-
-
-def test_another_email_column_asks_the_function_again():
-    def question(column):
-        with DAG(f"shapes_{next(numbers)}", schedule=None) as dag:
-            task.meisa_enroll(task_id="task", sequence_slug="onboarding", email_column=column)(frame)()
-        return dag.get_task("task").question()
-
-    assert question(0) != question(1)
-    assert question("mail") == question("mail")

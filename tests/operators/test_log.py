@@ -55,7 +55,8 @@ def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, sa
         "The sequence onboarding is active",
     ]
     assert len(found["Batches"]) == 3
-    plan, end, effort = found[""]
+    planned, plan, end, effort = found[""]
+    assert planned == "Planned: 1,200 of 1,200 rows to send"
     assert re.fullmatch(
         r"Enrolling into onboarding: 1,200 addresses, 3 requests, about \d+ s; requests left: .*", plan
     )
@@ -114,7 +115,7 @@ def test_what_stops_a_run_leaves_its_account_outside_of_the_group(task, said, me
         task(PEOPLE, max_in_flight=1).run()
     found = groups(said())
     assert found["Batches"][1].startswith("Batch 2 was not taken: ")
-    assert found[""][1] == "onboarding: stopped early, 2,600 addresses: 500 enrolled, 2,100 untried"
+    assert found[""][2] == "onboarding: stopped early, 2,600 addresses: 500 enrolled, 2,100 untried"
 
 
 def test_a_process_that_may_not_go_on_closes_the_group(task, said):

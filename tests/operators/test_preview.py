@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -33,6 +34,8 @@ def test_a_preview_counts_and_sends_nothing(task, meisa_sandbox, meisa_connectio
     meisa_connection(extra={"rate_limits": "4/minute"})
     report = task(MIXED, preview=True).run()
     seconds = report.pop("seconds")
+    path, _, plan_id = report.pop("plan").rpartition("#")
+    assert (Path(path).stat().st_mode & 0o777, len(plan_id)) == (0o600, 32)
     assert report == {
         "preview": True,
         "sequence_slug": "onboarding",
@@ -252,7 +255,7 @@ def test_another_audience_that_is_sent_from_its_beginning_has_a_file_of_its_own(
     meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=2, times=1)
     with pytest.raises(AirflowException):
         ours.run()
-    ours.run(emails=PEOPLE[:700][::-1])
+    ours.lose_plan().run(emails=PEOPLE[:700][::-1])
     assert [line["address"] for line in lines(path)] == PEOPLE[:700][::-1]
 
 

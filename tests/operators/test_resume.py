@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from airflow.sdk import DAG
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.rate_limit.limiter import Quota
 from airflow_provider_meisa.bulk import enrollment, runner
+from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
@@ -222,26 +222,32 @@ def test_what_was_not_understood_in_an_answer_is_said_without_an_address(task, m
 # What could not be noted.
 
 
-def people_and_then(number, disturb):
-    """A list that disturbs the place where something is kept once so many addresses were read."""
+@pytest.fixture
+def before_batch(monkeypatch):
+    """Disturb the place where something is kept, once, as a batch is read from the plan."""
 
-    class Disturbing(list):
-        def __iter__(self):
-            yield from PEOPLE[:number]
-            with suppress(FileNotFoundError, ValueError):  # nothing is kept yet when the list is checked
-                disturb()
-            yield from PEOPLE[number:]
+    def at(number, disturb):
+        read, pending = PlanStore.batches, [disturb]
 
-    return Disturbing(PEOPLE)
+        def disturbed(store, plan, *places):
+            for batch in read(store, plan, *places):
+                if batch.number == number and pending:
+                    pending.pop()()
+                yield batch
+
+        monkeypatch.setattr(PlanStore, "batches", disturbed)
+
+    return at
 
 
 @pytest.mark.meisa_sandbox(rate_limits="none", latency_ms=150)
 def test_a_batch_whose_outcomes_could_not_be_written_is_in_the_account_of_the_next_try(
-    task, meisa_sandbox, tmp_path
+    task, meisa_sandbox, tmp_path, before_batch
 ):
     path = tmp_path / "outcomes.jsonl"
     in_the_way = tmp_path / "outcomes.jsonl.parts" / "part-000001.jsonl"
-    ours = task(people_and_then(1100, in_the_way.mkdir), outcomes_path=str(path))
+    ours = task(PEOPLE, outcomes_path=str(path))
+    before_batch(2, in_the_way.mkdir)
     with pytest.raises(AirflowException, match="cannot be written"):
         ours.run()
     in_the_way.rmdir()
@@ -253,7 +259,7 @@ def test_a_batch_whose_outcomes_could_not_be_written_is_in_the_account_of_the_ne
 
 
 def test_a_quota_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
-    task, meisa_sandbox, meisa_connection, tmp_path
+    task, meisa_sandbox, meisa_connection, tmp_path, before_batch
 ):
     meisa_connection(extra={"rate_limits": "100/1s", "quota_store": f"file://{tmp_path}/quota"})
     in_the_way = []
@@ -264,9 +270,8 @@ def test_a_quota_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
         lock.mkdir()
         in_the_way.append(lock)
 
-    ours = task(
-        people_and_then(1400, lock_it_for_good), outcomes_path=str(tmp_path / "outcomes.csv"), max_in_flight=1
-    )
+    ours = task(PEOPLE, outcomes_path=str(tmp_path / "outcomes.csv"), max_in_flight=1)
+    before_batch(2, lock_it_for_good)
     with pytest.raises(AirflowException, match="The quota's folder"):
         ours.run()
     summary = ours.ti.xcoms["return_value"]
@@ -416,7 +421,7 @@ def test_a_retry_that_finds_other_addresses_stops_and_says_what_to_do(task, meis
     with pytest.raises(AirflowException):
         ours.run()
     with pytest.raises(AirflowFailException, match="on_changed_audience='restart'"):
-        ours.run(emails=changed)
+        ours.lose_plan().run(emails=changed)
     assert len(bulk_requests(meisa_sandbox)) == 3
 
 
@@ -425,7 +430,7 @@ def test_a_retry_that_finds_other_addresses_sends_all_of_them_where_that_is_want
     fail_at_batch(meisa_sandbox, 2)
     with pytest.raises(AirflowException):
         ours.run()
-    summary = ours.run(emails=PEOPLE[::-1])
+    summary = ours.lose_plan().run(emails=PEOPLE[::-1])
     assert counts(summary) == {"enrolled": 1600, "already_enrolled": 1000}
     assert summary["resumed"] is True
     assert summary["total"] == 2600
@@ -440,7 +445,7 @@ def test_a_restart_that_must_wait_before_its_first_batch_carries_nothing_of_the_
         ours.run()
     before = len(meisa_sandbox.requests())
     meisa_sandbox.fault("status", status=429, method="GET", times=1, headers={"Retry-After": "1"})
-    summary = ours.run(emails=PEOPLE[::-1], **short_deferrals)
+    summary = ours.lose_plan().run(emails=PEOPLE[::-1], **short_deferrals)
     cursor = ours.deferrals[0].cursor
     assert (cursor["next_batch"], cursor["counts"], cursor["requests"]) == (0, {}, before + 1)
     assert summary["total"] == 2600

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -125,6 +127,12 @@ class Task:
                 return stretch()
             except TaskDeferred as deferred:
                 stretch = self.after(deferred)
+
+    def lose_plan(self) -> Self:
+        """Do what the loss of a worker's disk does."""
+        for file in Path(tempfile.gettempdir()).glob("airflow-provider-meisa-staged-*/*"):
+            file.unlink()
+        return self
 
     def clear(self) -> Self:
         """Do what *Clear* in the UI does: more attempts, and only the XComs are removed."""

@@ -1,7 +1,6 @@
 import json
 import os
 import sys
-import time
 import tracemalloc
 from datetime import timedelta
 from pathlib import Path
@@ -9,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.errors import MeisaUnreachableError
+from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
-from airflow_provider_meisa.transfers.staged_copy import StagedCopy
 from tests.support.people import people
 from tests.support.sent import addresses_sent
 
@@ -248,149 +247,8 @@ def test_a_retry_reads_what_the_first_try_read_although_the_table_has_changed(
     assert [mode for _, mode in staged] == [0o600, 0o600]
     assert staging() == []
     written = everything_written()
-    assert "The query gave 1,200 rows" in written
-    assert "Reading 1,200 rows of the copy" in written
-
-
-def test_a_second_reading_of_a_run_gives_the_same_in_the_same_order(warehouse):
-    warehouse.fill(PEOPLE)
-    assert list(operator().read(context())) == PEOPLE
-    warehouse.fill(reversed(PEOPLE[:7]))
-    assert list(operator().read(context())) == PEOPLE
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"run_id": "other"}, {"dag_id": "other"}, {"task_id": "other"}, {"map_index": 0}],
-    ids=str,
-)
-def test_no_other_run_or_task_reads_the_copy(warehouse, changes):
-    warehouse.fill(PEOPLE)
-    list(operator().read(context()))
-    warehouse.fill(["new@example.com"])
-    assert list(operator().read(context(**changes))) == ["new@example.com"]
-
-
-def test_a_query_that_was_changed_is_run_again_and_the_old_copy_goes(warehouse, staging):
-    warehouse.fill(PEOPLE)
-    list(operator().read(context()))
-    assert list(operator(sql=f"{QUERY} LIMIT 1").read(context())) == PEOPLE[:1]
-    assert sorted(file.suffix for file, _ in staging()) == [".json", ".jsonl"]
-
-
-def test_a_finished_run_leaves_no_copy_and_reads_the_database_again(warehouse, staging):
-    warehouse.fill(PEOPLE)
-    list(operator().read(context()))
-    assert [mode for _, mode in staging()] == [0o600, 0o600]
-    operator().finished(context())
-    assert staging() == []
-    operator().finished(context())
-    warehouse.fill(["new@example.com"])
-    assert list(operator().read(context())) == ["new@example.com"]
-
-
-def test_the_names_of_the_files_tell_nothing(warehouse, staging):
-    warehouse.fill(PEOPLE[:1])
-    list(operator(parameters={}).read(context(run_id="ada@example.com")))
-    assert not any("ada" in file.name or "task" in file.name for file, _ in staging())
-
-
-def test_a_copy_that_was_cut_short_counts_for_nothing(warehouse, staging, monkeypatch):
-    warehouse.fill(PEOPLE[:5])
-
-    def broken():
-        yield from PEOPLE[:3]
-        raise RuntimeError
-
-    copy = StagedCopy(None, ("dag", "run", "task", -1))
-    with pytest.raises(RuntimeError):
-        copy.write([QUERY], broken())
-    assert staging() == []
-    assert list(operator().read(context())) == PEOPLE[:5]
-
-
-@pytest.mark.parametrize(
-    "tampered",
-    [
-        '{"file":',
-        "[]",
-        "[" * 100_000,
-        "{}",
-        '{"query": "q", "rows": "many"}',
-        '{"query": 1, "file": 2, "rows": 3}',
-    ],
-    ids=lambda text: text[:20],
-)
-def test_a_note_that_is_none_of_ours_counts_for_nothing(warehouse, staging, tampered):
-    warehouse.fill(PEOPLE[:5])
-    list(operator().read(context()))
-    note = next(file for file, _ in staging() if file.suffix == ".json")
-    note.write_text(tampered)
-    warehouse.fill(PEOPLE[:2])
-    assert list(operator().read(context())) == PEOPLE[:2]
-    operator().finished(context())
-    assert staging() == []
-
-
-def test_a_note_that_names_a_file_elsewhere_reads_and_removes_nothing_there(warehouse, staging, tmp_path):
-    precious = tmp_path / "precious"
-    precious.write_text('["grace@example.com"]')
-    warehouse.fill(PEOPLE[:5])
-    list(operator().read(context()))
-    note = next(file for file, _ in staging() if file.suffix == ".json")
-    note.write_text(json.dumps({**json.loads(note.read_text()), "file": "../precious"}))
-    assert list(operator().read(context())) == PEOPLE[:5]
-    operator().finished(context())
-    assert precious.exists()
-
-
-def test_values_of_every_type_come_back_as_valid_or_as_invalid_as_they_went(tmp_path):
-    copy = StagedCopy(str(tmp_path / "folder"), ["me"])
-    given = [
-        "ü@example.com",
-        "half \ud800",
-        "line\nbreak",
-        None,
-    ]
-    assert copy.write("q", given) == len(given)
-    found = list(copy.read())
-    assert found == given
-
-
-def test_old_copies_that_nobody_dropped_go_when_a_new_one_is_made(warehouse, staging):
-    warehouse.fill(PEOPLE[:5])
-    list(operator().read(context("old")))
-    list(operator().read(context("recent")))
-    old = [
-        file
-        for file, _ in staging()
-        if file.name.startswith(StagedCopy(None, ("dag", "old", "task", -1))._name)
-    ]
-    for file in old:
-        os.utime(file, (time.time() - 8 * 24 * 3600,) * 2)
-    list(operator().read(context("new")))
-    left = [file for file, _ in staging()]
-    assert len(old) == 2
-    assert len(left) == 4
-    assert not set(old) & set(left)
-
-
-def test_a_default_folder_that_others_may_read_is_refused(warehouse, tmp_path):
-    folder = tmp_path / f"airflow-provider-meisa-staged-{os.geteuid()}"
-    folder.mkdir()
-    folder.chmod(0o755)
-    with pytest.raises(MeisaInputError, match="alone"):
-        list(operator().read(context()))
-    folder.chmod(0o700)
-
-
-def test_a_default_folder_that_is_a_link_is_refused(warehouse, tmp_path):
-    (tmp_path / "elsewhere").mkdir(mode=0o700)
-    folder = tmp_path / f"airflow-provider-meisa-staged-{os.geteuid()}"
-    folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(MeisaInputError, match="alone"):
-        list(operator().read(context()))
-    folder.unlink()
+    assert "Planned: 1,200 of 1,200 rows to send" in written
+    assert "1,200 rows: the source is not read again" in written
 
 
 def test_a_staging_path_that_cannot_be_written_is_named(enroll, warehouse, tmp_path, everything_written):
@@ -403,7 +261,7 @@ def test_a_staging_path_that_cannot_be_written_is_named(enroll, warehouse, tmp_p
 @pytest.mark.parametrize("where", ["{path}/{{{{ ds_nodash }}}}", "file://{path}/staged"])
 def test_the_staging_path_may_be_a_local_folder(enroll, warehouse, tmp_path, staging, monkeypatch, where):
     warehouse.fill(PEOPLE[:5])
-    monkeypatch.setattr(SqlToMeisaOperator, "finished", lambda *args: None)
+    monkeypatch.setattr(BulkRunner, "drop_plan", lambda _: None)
     assert enroll(staging_path=where.format(path=tmp_path / "own")).counts() == {"enrolled": 5}
     assert staging() == []
     files = list((tmp_path / "own").glob("*/*"))
@@ -411,15 +269,16 @@ def test_the_staging_path_may_be_a_local_folder(enroll, warehouse, tmp_path, sta
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_the_staging_path_may_be_in_an_object_store(warehouse, memory_store):
+def test_the_staging_path_may_be_in_an_object_store(enroll, warehouse, memory_store, monkeypatch):
     warehouse.fill(PEOPLE)
-    stored = operator(staging_path="memory://bucket/staged")
-    assert list(stored.read(context())) == PEOPLE
-    warehouse.fill([])
-    assert list(stored.read(context())) == PEOPLE
-    assert len(memory_store.find("/bucket/staged")) == 2
-    stored.finished(context())
-    assert memory_store.find("/bucket/staged") == []
+    stored = "memory://bucket/staged"
+    with monkeypatch.context() as patched:
+        patched.setattr(BulkRunner, "drop_plan", lambda _: None)
+        assert enroll(staging_path=stored).counts() == {"enrolled": 1200}
+    left = memory_store.find("/bucket/staged")
+    assert len(left) == 2
+    assert enroll(staging_path=stored).counts() == {"already_enrolled": 1200}
+    assert memory_store.find("/bucket/staged") == left
 
 
 def test_a_store_that_nothing_installed_reaches_is_refused(

@@ -1,0 +1,249 @@
+"""What a run will send: decided in one pass over the source, and kept in a file until the run is over.
+
+A note, the header, names a file of batches once that is whole: what a crash cut short has no note, and counts for
+nothing. A batch is one line. A later try reads the lines from where the run has come to, not the source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
+from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.bulk.batching import Batch
+from airflow_provider_meisa.bulk.outcome_file import Location, create, remove
+
+VERSION = 1
+
+_KEPT = 7 * 24 * 3600
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MOST_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The header of a plan.
+
+    :param id: tells it from every other plan.
+    :param sequence_slug: the sequence that it was made for.
+    :param file: the name of the file of batches.
+    :param batches: how many lines that file has.
+    :param total: how many rows the source had.
+    :param to_send: how many of them are sent.
+    :param requests: how many requests that takes.
+    :param counts: how many of the others have each verdict.
+    :param reasons: the most frequent ``verdict: reason`` of these, and how often.
+    """
+
+    id: str
+    sequence_slug: str
+    file: str
+    batches: int
+    total: int
+    to_send: int
+    requests: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+class PlanStore:
+    """Keeps the plan of one task, addresses in clear, until `drop`.
+
+    Local files have mode 0600, their folder 0700. Plans that no attempt can need any more go after seven days from
+    the local default folder; a store of yours needs a rule of its own for that.
+
+    :param folder: by default one of this user's own below the system's temporary folder, which other hosts do not see.
+    :param name: of the note, without its suffix: see `name_of`.
+    """
+
+    def __init__(self, folder: Location | None, name: str) -> None:
+        self._is_default = folder is None
+        self._folder: Location = _default_folder() if folder is None else folder
+        self._name = name
+        self.note = self._folder / f"{name}.json"
+
+    @staticmethod
+    def name_of(owner: Iterable[object]) -> str:
+        """Return the name of a plan's files, which tells nothing of whom it is for."""
+        return hashlib.sha256(json.dumps(list(owner), default=repr).encode()).hexdigest()[:32]
+
+    def load(self, plan_id: str) -> Plan | None:
+        """Return the header of the plan with this id, or ``None`` where there is none.
+
+        :raises MeisaInputError: if another version of this provider has written it.
+        :raises MeisaUnreachableError: if it cannot be read.
+        """
+        header = self._read_note()
+        if header.get("id") != plan_id:
+            return None
+        version = header.pop("version")
+        if version != VERSION:
+            raise MeisaInputError(
+                f"The plan {self.note} was written by another version of this provider. Nothing was sent. Remove it, "
+                "and clear the task: it plans again."
+            )
+        return Plan(**header)
+
+    def write(self, sequence_slug: str, batches: Iterable[Batch], *, most: int | None = None) -> Plan:
+        """Plan: read the source to its end, and keep what will be sent.
+
+        :param most: refuse more rows than that (``max_contacts``).
+        :raises MeisaInputError: if there are more; or if others may read the default folder.
+        :raises MeisaUnreachableError: if the folder cannot be written.
+        """
+        old = self._read_note().get("file")
+        plan_id = uuid.uuid4().hex
+        new = f"{self._name}-{plan_id}.jsonl"
+        with self._failures():
+            self._make_folder()
+            file = create(self._folder / new)
+        try:
+            with file:
+                plan = self._fill(file, _header(plan_id, sequence_slug, new), batches, most)
+        except BaseException:
+            with suppress(OSError):
+                remove(self._folder / new)
+            raise
+        with self._failures():
+            with create(self.note) as file:
+                file.write(json.dumps({"version": VERSION, **asdict(plan)}).encode())
+            if old:
+                remove(self._folder / old)
+        return plan
+
+    def batches(self, plan: Plan, first: int = 0, last: int | None = None) -> Iterator[Batch]:
+        """Read batches back, from one number to before another.
+
+        :raises MeisaInputError: if the plan is damaged; a host that lost its power may have cut it short.
+        :raises MeisaUnreachableError: if it cannot be read.
+        """
+        number = -1
+        with self._failures(), (self._folder / plan.file).open("rb") as file:
+            for number, line in enumerate(file):
+                if number == last:
+                    return
+                if number >= first:
+                    yield self._batch_of(line, number)
+        if number + 1 != plan.batches:
+            raise self._damage()
+
+    def drop(self) -> None:
+        """Remove the plan, and what crashes left of it.
+
+        :raises MeisaUnreachableError: if the folder cannot be written.
+        """
+        with self._failures(), suppress(FileNotFoundError):
+            for file in list(self._folder.iterdir()):
+                if file.name.startswith(self._name):
+                    remove(file)
+
+    def _fill(self, file: Any, plan: Plan, batches: Iterable[Batch], most: int | None) -> Plan:
+        lines = total = to_send = requests = 0
+        counts: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for batch in batches:
+            aside = [(outcome.address, outcome.verdict.value, outcome.reason) for outcome in batch.set_aside]
+            lines += 1
+            total += len(batch.addresses) + len(aside)
+            to_send += len(batch.addresses)
+            requests += bool(batch.addresses)
+            counts.update(verdict for _, verdict, _ in aside)
+            reasons.update(f"{verdict}: {reason}" for _, verdict, reason in aside)
+            if most is not None and total > most:
+                raise too_many(most)
+            with self._failures():
+                file.write(json.dumps([batch.addresses, aside]).encode() + b"\n")
+        return replace(
+            plan,
+            batches=lines,
+            total=total,
+            to_send=to_send,
+            requests=requests,
+            counts=dict(counts),
+            reasons=dict(reasons.most_common(_MOST_REASONS)),
+        )
+
+    def _batch_of(self, line: bytes, number: int) -> Batch:
+        try:
+            addresses, aside = json.loads(line)
+            outcomes = [Outcome(address, Verdict(verdict), reason) for address, verdict, reason in aside]
+        except (ValueError, TypeError, RecursionError):
+            raise self._damage() from None
+        if not all(isinstance(address, str) for address in addresses):
+            raise self._damage()
+        return Batch(number, tuple(addresses), tuple(outcomes))
+
+    def _damage(self) -> MeisaInputError:
+        return MeisaInputError(
+            f"The plan is damaged. Remove {self.note}, and clear the task: it reads its source again."
+        )
+
+    def _read_note(self) -> dict[str, Any]:
+        with self._failures():
+            try:
+                with self.note.open("rb") as file:
+                    note = json.loads(file.read())
+            except (FileNotFoundError, ValueError, RecursionError):
+                return {}
+        return note if self._is_ours(note) else {}
+
+    def _is_ours(self, note: object) -> bool:
+        """Say whether a note is whole, and names a file of this plan: that file is read, and removed."""
+        match note:
+            case {"version": int(), "id": str(), "file": str(file), "batches": int(), "total": int()}:
+                return file.startswith(f"{self._name}-") and "/" not in file
+            case _:
+                return False
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._is_default or not isinstance(self._folder, Path):
+            return
+        found = self._folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
+            raise MeisaInputError(
+                f"The folder for plans, {self._folder}, must be this user's alone (mode 0700): remove it, "
+                "or set staging_path."
+            )
+        for file in self._folder.glob("*.json*"):
+            with suppress(FileNotFoundError):
+                if file.stat().st_mtime < time.time() - _KEPT:
+                    file.unlink()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MeisaUnreachableError(
+                f"The plan in {self._folder} cannot be used: {error.strerror or type(error).__name__}. Fix the folder, "
+                "or set staging_path."
+            ) from error
+
+
+def too_many(most: int) -> MeisaInputError:
+    """Make the error of a plan with more rows than ``max_contacts``."""
+    return MeisaInputError(
+        f"There are more than {most:,} addresses (max_contacts). Nothing was sent. Check the source, or raise "
+        "max_contacts."
+    )
+
+
+def _header(plan_id: str, sequence_slug: str, file: str) -> Plan:
+    return Plan(id=plan_id, sequence_slug=sequence_slug, file=file, batches=0, total=0, to_send=0, requests=0)
+
+
+def _default_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"airflow-provider-meisa-staged-{os.geteuid()}"
