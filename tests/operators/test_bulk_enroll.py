@@ -88,10 +88,10 @@ def test_501_addresses_go_in_two_requests_and_1200_in_three(bulk, meisa_sandbox)
 
 
 def test_10000_addresses_are_each_sent_exactly_once(bulk, meisa_sandbox):
-    people = [f"person{number}@example.com" for number in range(10_000)]
-    ran = bulk(people)
+    everyone = people(10_000)
+    ran = bulk(everyone)
     assert ran.counts() == {"enrolled": 10_000}
-    assert sorted(address for batch in batches_sent(meisa_sandbox) for address in batch) == sorted(people)
+    assert sorted(address for batch in batches_sent(meisa_sandbox) for address in batch) == sorted(everyone)
 
 
 @pytest.mark.parametrize(
