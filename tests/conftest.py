@@ -68,12 +68,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Give each test a speed, keep the folders with an Airflow of their own on one worker, and start with those."""
+    """Give each test a speed; run the tests of the system one by one, and first: each takes a core for itself."""
     for item in items:
         if not any(item.get_closest_marker(speed) for speed in SPEEDS):
             item.add_marker(speed_of_folder(item.path))
-        if speed_of_folder(item.path) == "system":
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+        if item.get_closest_marker("system"):
+            item.add_marker(pytest.mark.xdist_group("system"))
     yield
     items.sort(key=lambda item: item.get_closest_marker("system") is None)
 
