@@ -116,10 +116,10 @@ def ours_with_quota_file(took: dict[str, Any], count: int, url: str) -> None:
 
 def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
     """Go the whole path and write the verdict of each address into a file of JSON Lines."""
-    from airflow_provider_meisa.bulk.outcome_file import OutcomeFile
+    from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 
     with tempfile.TemporaryDirectory() as folder:
-        file = OutcomeFile(Path(folder) / "outcomes.jsonl")
+        file = OutcomeWriter(Path(folder) / "outcomes.jsonl")
         file.begin(first_batch=0)
         _enroll(took, people(count), _client(url, "memory"), file)
 
@@ -166,46 +166,49 @@ def _client(url: str, quota_store: str, transport: Any = None) -> Any:
 
 def _enroll(took: dict[str, Any], addresses: Iterable[str], client: Any, file: Any = None) -> None:
     with clocked(took), client:
-        leg = leg_of(client, addresses, record=file.write if file else None)
-        leg.perform()
+        runner = runner_of(client, addresses, outcomes=file)
+        runner.run()
+        account = runner.summary(complete=True)
         if file:
-            file.finish()
+            file.finish(account)
             file.discard_parts()
-    account = leg.account(SLUG, complete=True, outcomes_path=None)
     took |= {"counts": account["counts"], "requests": account["requests"], "waited": account["waited_s"]}
 
 
-def leg_of(
+def runner_of(
     client: Any,
     addresses: Iterable[object],
     *,
     size: int = BATCH,
     start: Any = None,
     longest_wait: float = 0.0,
-    **engine: Any,
+    outcomes: Any = None,
 ) -> Any:
-    """Make a leg as `AudienceOperator` does; its checkpoint goes nowhere."""
-    from airflow_provider_meisa.api.endpoints import sequences
-    from airflow_provider_meisa.bulk.batching import batches
+    """Make a prepared runner as `AudienceOperator` does; its checkpoint goes nowhere."""
     from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-    from airflow_provider_meisa.bulk.enrollment import Enrollment
-    from airflow_provider_meisa.operators.leg import Leg
+    from airflow_provider_meisa.bulk.options import RunOptions, Source
+    from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
+    from airflow_provider_meisa.bulk.reporting import RunReporter
+    from airflow_provider_meisa.bulk.runner import BulkRunner
 
-    start = start or Checkpoint(started_at=time.time())
-    made = Enrollment(
-        batches(addresses, size), client.quota.reserve, checkpoint=start, max_in_flight=THREADS, **engine
-    )
-    made.catch_up()
-    client.max_wait = longest_wait
-    return Leg(
-        client,
-        made,
-        start=start,
-        send=lambda batch, slot: sequences.bulk_enroll(client, batch, SLUG, slot=slot),
-        keep=lambda _: None,
+    options = RunOptions(
+        sequence_slug=SLUG,
         max_in_flight=THREADS,
+        check_first=False,
         longest_wait=longest_wait,
+        batch_size=size,
     )
+    runner = BulkRunner(
+        client,
+        options,
+        Source(lambda: addresses),
+        start=start or Checkpoint(started_at=time.time()),
+        save=lambda _: None,
+        outcomes=outcomes or OutcomeWriter(None),
+        reporter=RunReporter(client),
+    )
+    runner.prepare()
+    return runner
 
 
 # One run.
@@ -257,7 +260,7 @@ def main(what: str, count: str, *url: str) -> None:
 def _import_ours() -> None:
     import airflow_provider_meisa.api.endpoints.sequences
     import airflow_provider_meisa.bulk.outcome_file
-    import airflow_provider_meisa.operators.leg  # noqa: F401
+    import airflow_provider_meisa.bulk.runner  # noqa: F401
 
 
 if __name__ == "__main__":

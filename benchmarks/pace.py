@@ -132,7 +132,7 @@ def real(requests: int, repetitions: int) -> Table:
             rows.append(_row(name, requests, refused, seconds, best, is_ours=way == "paced"))
     return Table(
         f"Pace at {LIMITS}, in real time",
-        "The engine, the leg and the client, up to four requests in flight a process, against the sandbox over "
+        "The runner and the client, up to four requests in flight a process, against the sandbox over "
         f"a socket. {repetitions} repetitions: median and spread. 429s are those that the sandbox's journal has. The "
         "optimum has no latency; of what is above it, the quota's margin is 10 ms a short window, 15 ms a long one.",
         _HEAD,

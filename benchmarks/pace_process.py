@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contenders import SLUG, leg_of, people
+from contenders import SLUG, people, runner_of
 
 
 def paced(url: str, key: str, limits: str, quota_store: str, count: int) -> dict[str, Any]:
-    """Send batches of one address through the engine, the leg and the client."""
+    """Send batches of one address through the runner and the client."""
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limits import parse_limits
     from airflow_provider_meisa.api.settings import Settings
@@ -27,12 +27,12 @@ def paced(url: str, key: str, limits: str, quota_store: str, count: int) -> dict
         api_key=key, base_url=f"{url}/api/v1", limits=parse_limits(limits), quota_store=quota_store
     )
     with MeisaClient(settings) as client:
-        leg = leg_of(client, people(count), size=1, longest_wait=math.inf)
+        runner = runner_of(client, people(count), size=1, longest_wait=math.inf)
         _wait_for_the_word()
         begun = time.time()
-        leg.perform()
+        runner.run()
         ended = time.time()
-    account = leg.account(SLUG, complete=True, outcomes_path=None)
+    account = runner.summary(complete=True)
     return {"begun": begun, "ended": ended, "refused": account["rate_limited"], "done": account["total"]}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_process import SLOTS, Airflow, Slots, airflow
-from contenders import BATCH, SLUG, Answering, leg_of, people
+from contenders import BATCH, Answering, people, runner_of
 from figures import Spread, Table, verdict
 from pace import optimum, simulation
 from sandbox_process import add_key, received, sandbox
@@ -161,7 +161,7 @@ def _use(taken: tuple[float, int], url: str, name: str) -> Use:
 
 
 def planned(count: int) -> Plan:
-    """Play a run out with the real engine and leg, with a clock of its own and without a network."""
+    """Play a run out with the real runner, with a clock of its own and without a network."""
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limiter import Quota, Wait
     from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
@@ -180,18 +180,18 @@ def planned(count: int) -> Plan:
     while True:
         client = MeisaClient(settings, quota=quota, transport=transport, sleep=sleep)
         begun = time.process_time()
-        leg = leg_of(client, people(count), start=start, longest_wait=DEFER_AFTER)
+        runner = runner_of(client, people(count), start=start, longest_wait=DEFER_AFTER)
         reading += time.process_time() - begun
         legs += 1
-        step = leg.perform()
+        step = runner.run()
         if not isinstance(step, Wait):
-            return _complete(leg, count, Plan(legs, reading))
-        start = leg.checkpoint()
+            return _complete(runner, count, Plan(legs, reading))
+        start = runner.checkpoint()
         sleep(step.seconds)
 
 
-def _complete(leg: Any, count: int, plan: Plan) -> Plan:
-    account = leg.account(SLUG, complete=True, outcomes_path=None)
+def _complete(runner: Any, count: int, plan: Plan) -> Plan:
+    account = runner.summary(complete=True)
     if account["counts"]["enrolled"] != count:
         raise SystemExit(f"The simulation lost addresses: {account}")
     return plan
@@ -261,7 +261,7 @@ def _table_computed(uses: Uses, plans: dict[int, Plan]) -> Table:
         f"Slots: {MANY:,} addresses at {LIMITS}, computed",
         "Computed, not measured. What a leg of ours costs is the mean of those above, in brackets with the cheapest "
         "and the dearest of the runs; the number of legs, and the time for finding its place in the audience again, "
-        "come from the real engine and leg, played out in simulated time. The loop holds its slot at least for the "
+        "come from the real runner, played out in simulated time. The loop holds its slot at least for the "
         "best possible time. How often the supervisor holds a slot is chance, and decides over most of the spread: "
         f"one run proves little. {_about_mapped(uses.mapped)}",
         _HEAD,

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+
+log = logging.getLogger("airflow.task.meisa")
 
 FIELDS = ("address", "verdict", "reason", "batch")
 
@@ -31,6 +34,11 @@ _LINE_BREAKS = str.maketrans("\r\n", "  ")
 # https://owasp.org/www-community/attacks/CSV_Injection, and their full-width forms, behind whatever a spreadsheet
 # skips. Apostrophes are skipped too: what has one already gets another, so that taking one off gives the text back.
 _FORMULA = re.compile(r"['\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
+
+_ADVICE = (
+    "did an earlier try write it on another host, or does another task write it too? Give outcomes_path a place that "
+    "all hosts reach, and each task, mapped ones too, one of its own."
+)
 
 _in_json = json.JSONEncoder().encode
 
@@ -170,6 +178,46 @@ class OutcomeFile:
         for number, part in list(self._numbered()):
             if number >= first_batch:
                 remove(part)
+
+
+class OutcomeWriter:
+    """Writes the outcome of each address while a run goes on; nothing if there is no path.
+
+    :param path: where; ``None`` for nowhere.
+    :param rejects_only: leave out the outcomes that need no attention.
+    :raises MeisaInputError: if the path cannot be used.
+    """
+
+    def __init__(self, path: Location | None, *, rejects_only: bool = False) -> None:
+        self._file = None if path is None else OutcomeFile(path, rejects_only=rejects_only)
+
+    def begin(self, first_batch: int) -> None:
+        """Go on from a batch; what an earlier try wrote of it and of later ones is dropped."""
+        if self._file:
+            self._file.begin(first_batch=first_batch)
+
+    @property
+    def write(self) -> Callable[[int, Sequence[Outcome]], None] | None:
+        """What writes the outcomes of one batch, given its number; nothing if there is no file."""
+        return self._file.write if self._file else None
+
+    def finish(self, account: Mapping[str, Any]) -> None:
+        """Join the file, and warn if it has not as many lines as the account has addresses."""
+        if self._file is None:
+            return
+        lines = self._file.finish()
+        if lines != account["total"] and not self._file.rejects_only:
+            log.warning(
+                "The outcomes file has %s lines for %s addresses: %s",
+                f"{lines:,}",
+                account["total"],
+                _ADVICE,
+            )
+
+    def discard_parts(self) -> None:
+        """Remove what a later try would have gone on from."""
+        if self._file:
+            self._file.discard_parts()
 
 
 def _json_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:

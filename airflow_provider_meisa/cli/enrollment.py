@@ -10,12 +10,12 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words, nothing_valid, objections
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.preview import preview as preview_of
 from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
 from airflow_provider_meisa.cli.ending import Status, command
 from airflow_provider_meisa.cli.run import Run, addresses
 from airflow_provider_meisa.cli.sentences import say
 from airflow_provider_meisa.cli.table import Row, show
-from airflow_provider_meisa.operators.preview import preview as preview_of
 
 
 @command

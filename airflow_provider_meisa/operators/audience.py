@@ -6,35 +6,36 @@ import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_meisa.api.checks import check_seconds
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Tally, Verdict, nothing_valid, objections
+from airflow_provider_meisa.api.outcomes import Verdict, nothing_valid, objections
 from airflow_provider_meisa.api.rate_limit.limiter import Wait
 from airflow_provider_meisa.assets.events import tell_outlets
-from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.enrollment import AwaitResend, Done
+from airflow_provider_meisa.bulk.enrollment import AwaitResend
+from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions, Source
+from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
+from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
+from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.hooks.meisa import airflow_failures
+from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
-from airflow_provider_meisa.operators.batch_log import tell_account
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
-from airflow_provider_meisa.operators.engine import Outset, leg_of
-from airflow_provider_meisa.operators.leg import Leg, account_of, reason_of, spent
 from airflow_provider_meisa.operators.lineage import LineageMixin
-from airflow_provider_meisa.operators.parameters import OnAmbiguous, OnChangedAudience, OnNo
-from airflow_provider_meisa.operators.record import Record
-from airflow_provider_meisa.operators.watch import Watch
+from airflow_provider_meisa.operators.location import locate
+from airflow_provider_meisa.operators.parameters import OnNo
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 
 XCOM_KEY = "return_value"
 SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
@@ -43,9 +44,6 @@ SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (
 # left of the wait is slept. From the second wait on it is what the one before has taken.
 _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
-# What is asked before a batch takes slots too. A stretch that had room for nothing else would be followed by another
-# of its kind: after so many, one waits in its worker until it has sent something.
-_MOST_STALLED = 2
 
 
 class AudienceOperator(LineageMixin, MeisaOperator):
@@ -178,84 +176,87 @@ class AudienceOperator(LineageMixin, MeisaOperator):
             hook = self.begin(context)
             self._check_deferral()
             self._client = client = hook.get_conn()
-            client.max_wait = self.longest_wait
-            store = store_of(context)
-            start = start_of(store, cursor, context["ti"].max_tries)
-            if start.stalled >= _MOST_STALLED:
-                client.max_wait = math.inf
-            with self._watch(context, client, start) as watch:
-                outset = Outset(context, client, store, start, watch)
-                record = Record(self.outcomes_path, rejects_only=self.rejects_only)
-                try:
-                    if self.preview:
-                        return self._preview(outset)
-                    if start.complete:
-                        return self._end(outset, record, self._account_again(outset))
-                    if cursor is None and not start.next_batch:
-                        # What an earlier try has read, and sent nothing of, may be old.
-                        self.finished(context)
-                    leg = leg_of(self, outset, record)
-                    step = leg.perform()
-                except MeisaBackOffError as error:  # of what is asked before the first batch is sent
-                    if self.deferrable and error.retry_after:
-                        now = replace(watch.start, **spent(watch.start, client.traffic))
-                        self._defer(Wait(error.retry_after), outset, now, stalled=True)
-                    raise
-                if isinstance(step, Wait):
-                    stalled = not leg.has_answers and not isinstance(step, AwaitResend)
-                    self._defer(step, outset, leg.checkpoint(), stalled=stalled)
-                return self._end(outset, record, self._account_for(leg, step, outset, record))
+            with self._runner(context, client, cursor) as runner:
+                result = self._perform(context, runner, is_new_try=cursor is None)
+            if isinstance(result, MeisaQuotaTrigger):
+                self.defer(trigger=result, method_name="resume")
+            return result
 
-    def _watch(self, context: Context, client: MeisaClient, start: Checkpoint) -> Watch:
-        state = None if self.preview else state_of(context)
-        return Watch(client, start, state, sequence_slug=self.sequence_slug, meisa_conn_id=self.meisa_conn_id)
-
-    def _account_for(self, leg: Leg, step: Done, outset: Outset, record: Record) -> dict[str, object]:
-        """Leave the summary and the outcomes, and raise what has stopped the run early."""
-        self.account = account = leg.account(
-            self.sequence_slug,
-            meisa_conn_id=self.meisa_conn_id,
-            complete=step.stopped_by is None,
-            outcomes_path=self.outcomes_path or None,
+    def _runner(self, context: Context, client: MeisaClient, cursor: dict[str, Any] | None) -> BulkRunner:
+        store = store_of(context)
+        identity = {"sequence_slug": self.sequence_slug, "meisa_conn_id": self.meisa_conn_id}
+        reporter = RunReporter(
+            client,
+            progress=None if self.preview else Progress(state_of(context), identity),
+            metrics=Meter(self.meisa_conn_id, self.sequence_slug),
+            group=group,
         )
-        ti = outset.context["ti"]
-        ti.xcom_push(key=XCOM_KEY, value=account)
-        tell_account(account)
-        record.finish(account)
-        if step.stopped_by is None:
-            ended = replace(leg.checkpoint(complete=True), max_tries=ti.max_tries)
-            outset.store.save(ended.as_json())
-        outset.watch.end(leg.checkpoint(), account)
-        if step.stopped_by is not None:
-            in_doubt = self.on_ambiguous == "fail" and bool(leg.checkpoint().in_flight)
-            with airflow_failures(final=(MeisaError,) if in_doubt else ()):
-                raise step.stopped_by
-        return account
-
-    def _account_again(self, outset: Outset) -> dict[str, object]:
-        """Make the summary once more that a try has left which was interrupted afterwards."""
-        ended = outset.start
-        self.account = account_of(
-            ended,
-            Tally(ended.counts, ended.attention, ended.doubts),
-            self.sequence_slug,
-            outcomes_path=self.outcomes_path or None,
-            meisa_conn_id=self.meisa_conn_id,
+        return BulkRunner(
+            client,
+            self._options(),
+            Source(partial(self.read, context), partial(self.finished, context)),
+            start=start_of(store, cursor, context["ti"].max_tries),
+            save=store.save,
+            outcomes=OutcomeWriter(
+                locate(self.outcomes_path) if self.outcomes_path else None, rejects_only=self.rejects_only
+            ),
+            reporter=reporter,
         )
-        outset.context["ti"].xcom_push(key=XCOM_KEY, value=self.account)
-        tell_account(self.account)
-        outset.watch.end(ended, self.account)
-        return self.account
 
-    def _end(self, outset: Outset, record: Record, account: dict[str, object]) -> dict[str, object]:
-        """Put away what only a later try would need, now that there is none to come, and say what became of it.
+    def _options(self) -> RunOptions:
+        return RunOptions(
+            sequence_slug=self.sequence_slug,
+            meisa_conn_id=self.meisa_conn_id,
+            override_unsubscribe=self.override_unsubscribe,
+            skip_suppressed=self.skip_suppressed,
+            max_contacts=self.max_contacts,
+            outcomes_path=self.outcomes_path or None,
+            on_ambiguous=self.on_ambiguous,
+            on_changed_audience=self.on_changed_audience,
+            max_in_flight=self.max_in_flight,
+            longest_wait=self.longest_wait,
+        )
 
-        A failure in here is harmless: the retry finds that everybody has a verdict, and ends the task.
+    def _perform(
+        self, context: Context, runner: BulkRunner, *, is_new_try: bool
+    ) -> dict[str, object] | MeisaQuotaTrigger:
+        """Run until the summary is there, or a wait is due that is to be deferred."""
+        try:
+            if self.preview:
+                return self._preview(context, runner)
+            if runner.start.complete:
+                return self._end(context, runner, None)
+            if is_new_try and not runner.start.next_batch:
+                # What an earlier try has read, and sent nothing of, may be old.
+                self.finished(context)
+            runner.prepare()
+            step = runner.run()
+        except MeisaBackOffError as error:  # of what is asked before the first batch is sent
+            if self.deferrable and error.retry_after:
+                return self._deferral(runner, Wait(error.retry_after), runner.begun(), stalled=True)
+            raise
+        if isinstance(step, Wait):
+            stalled = not runner.has_answers and not isinstance(step, AwaitResend)
+            return self._deferral(runner, step, runner.checkpoint(), stalled=stalled)
+        return self._end(context, runner, step.stopped_by)
+
+    def _end(self, context: Context, runner: BulkRunner, stopped_by: MeisaError | None) -> dict[str, object]:
+        """Leave the summary and the outcomes, and raise what has stopped the run early.
+
+        A failure after the checkpoint is complete is harmless: the retry finds that everybody has a verdict, and ends
+        the task.
         """
-        record.discard_parts()
-        self.finished(outset.context)
-        tell_outlets(outset.context, self.outlets, account)
-        outset.store.end()
+        ti = context["ti"]
+        self.account = account = runner.summary(complete=stopped_by is None)
+        ti.xcom_push(key=XCOM_KEY, value=account)
+        runner.finish(account, max_tries=ti.max_tries)
+        if stopped_by is not None:
+            in_doubt = self.on_ambiguous == "fail" and bool(runner.checkpoint().in_flight)
+            with airflow_failures(final=(MeisaError,) if in_doubt else ()):
+                raise stopped_by
+        runner.cleanup()
+        tell_outlets(context, self.outlets, account)
+        store_of(context).end()
         self._conclude(account)
         return account
 
@@ -270,31 +271,30 @@ class AudienceOperator(LineageMixin, MeisaOperator):
                 f"defer_after must be at least {SHORTEST_DEFERRAL:g} s: in shorter deferrals Airflow can lose a task."
             )
 
-    def _defer(self, step: Wait, outset: Outset, now: Checkpoint, *, stalled: bool) -> NoReturn:
-        reason = reason_of(step, outset.client)
-        self.log.info("%s for %.0f s: giving the worker slot back.", reason, step.seconds)
+    def _deferral(
+        self, runner: BulkRunner, step: Wait, now: Checkpoint, *, stalled: bool
+    ) -> MeisaQuotaTrigger:
+        self.log.info(
+            "%s for %.0f s: giving the worker slot back.", reason_to_wait(step, runner.client), step.seconds
+        )
         # A wait just above the shortest deferral, less waking early, must not become a shorter one.
         pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)
-        now = replace(now, waited=now.waited + pause, stalled=now.stalled + 1 if stalled else now.stalled)
-        outset.store.save(now.as_json())
-        moment = time.time() + pause
-        outset.watch.tell(now, datetime.fromtimestamp(moment, UTC))
-        self.defer(trigger=MeisaQuotaTrigger(moment=moment, cursor=now.as_json()), method_name="resume")
+        now, moment = runner.pause(now, pause, stalled=stalled)
+        return MeisaQuotaTrigger(moment=moment, cursor=now.as_json())
 
-    def _preview(self, outset: Outset) -> dict[str, Any]:
-        from airflow_provider_meisa.operators.preview import preview
+    def _preview(self, context: Context, runner: BulkRunner) -> dict[str, Any]:
+        from airflow_provider_meisa.bulk.preview import preview
 
-        context, client = outset.context, outset.client
         try:
             report = preview(
-                client,
+                runner.client,
                 self.sequence_slug,
                 self.read(context),
                 meisa_conn_id=self.meisa_conn_id,
                 override_unsubscribe=self.override_unsubscribe,
             )
         finally:
-            if not outset.start.next_batch:  # else the run goes on with what was read
+            if not runner.start.next_batch:  # else the run goes on with what was read
                 self.finished(context)
         self.log.info("Preview: nothing was sent. %s", report)
         tell_outlets(context, self.outlets, report)

@@ -18,11 +18,10 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from airflow_provider_meisa.api import checks
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience
 from airflow_provider_meisa.operators.private import revealed
 
 OnNo = Literal["success", "skip", "fail"]
-OnAmbiguous = Literal["resend", "fail"]
-OnChangedAudience = Literal["fail", "restart"]
 OnMissing = Literal["wait", "fail"]  # as `triggers.sequences.ON_MISSING`
 
 FORMATS = ("csv", "tsv", "jsonl", "lines", "parquet")

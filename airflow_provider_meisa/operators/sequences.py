@@ -13,14 +13,15 @@ from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.bulk.batching import check
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from, is_plain
+from airflow_provider_meisa.bulk.options import OnAmbiguous
+from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
 from airflow_provider_meisa.hooks.meisa import airflow_failures
 from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.operators.audience import XCOM_KEY, AudienceOperator
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
-from airflow_provider_meisa.operators.leg import RESPONSE_LOST
-from airflow_provider_meisa.operators.parameters import OnAmbiguous, OnNo
+from airflow_provider_meisa.operators.parameters import OnNo
 from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
 
 if TYPE_CHECKING:

@@ -204,16 +204,16 @@ def test_a_resume_file_that_can_no_longer_be_written_stops_the_run(
 ):
     resume = tmp_path / "folder" / "resume.json"
     resume.parent.mkdir()
-    from airflow_provider_meisa.cli import run
+    from airflow_provider_meisa.api.endpoints import sequences
 
-    bulk_enroll = run.sequences.bulk_enroll
+    bulk_enroll = sequences.bulk_enroll
 
     def enroll_and_lose_the_folder(*arguments, **options):
         reply = bulk_enroll(*arguments, **options)
         resume.parent.rename(tmp_path / "gone")
         return reply
 
-    mocker.patch.object(run.sequences, "bulk_enroll", enroll_and_lose_the_folder)
+    mocker.patch.object(sequences, "bulk_enroll", enroll_and_lose_the_folder)
     ended = meisa("enroll-file", people(1200), *INTO, "-y", "--resume-file", resume)
     assert ended.status == 1
     assert "resume.json cannot be written: No such file or directory." in ended.err

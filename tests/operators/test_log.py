@@ -7,9 +7,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.bulk.reporting import BatchLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.operators import audience
-from airflow_provider_meisa.operators.batch_log import BatchLog
 from tests.support.clock import Clock
 from tests.support.people import people
 

@@ -9,9 +9,10 @@ from typing import get_args
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_meisa.bulk import runner
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.operators import audience, leg
-from airflow_provider_meisa.operators.progress import KEY, Progress, State
+from airflow_provider_meisa.bulk.reporting import KEY, Progress, State
+from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
 from tests.support.task import FakeTaskState, NoProgressTaskState
@@ -23,7 +24,7 @@ PEOPLE = people(2600)
 @pytest.fixture
 def task(task, mocker):
     """Write the progress whenever it changes."""
-    mocker.patch("airflow_provider_meisa.operators.progress._SECONDS", 0.0)
+    mocker.patch("airflow_provider_meisa.bulk.reporting._SECONDS", 0.0)
     return task
 
 
@@ -134,7 +135,7 @@ def test_a_deferral_says_until_when_it_waits(task, meisa_connection, mocker):
 
 
 def test_a_wait_that_is_slept_says_until_when_too(task, meisa_connection, mocker):
-    mocker.patch.object(leg, "_SHORT", 0.2)
+    mocker.patch.object(runner, "_SHORT", 0.2)
     meisa_connection(extra={"rate_limits": "2/1s"})
     ours = task(PEOPLE[:1100], max_in_flight=1)
     ours.run()

@@ -17,8 +17,8 @@ from airflow.sdk import DAG
 
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.rate_limit.limiter import Quota
-from airflow_provider_meisa.bulk import enrollment
-from airflow_provider_meisa.operators import audience, engine, leg
+from airflow_provider_meisa.bulk import enrollment, runner
+from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 from tests.support.people import people
@@ -318,7 +318,7 @@ def test_a_task_that_only_meets_429s_ends_with_a_summary_and_is_not_deferred_for
     summary = ours.ti.xcoms["return_value"]
     assert summary["complete"] is False
     assert counts(summary) == accounted
-    assert len(ours.deferrals) == audience._MOST_STALLED + answered
+    assert len(ours.deferrals) == runner._MOST_STALLED + answered
 
 
 # What is asked before the first batch.
@@ -389,13 +389,13 @@ async def at_once(trigger):
 
 
 def test_a_limit_met_before_the_first_batch_fails_a_task_that_does_not_defer(task, meisa_sandbox, mocker):
-    mocker.patch.object(engine, "suppressed", side_effect=MeisaRateLimitError("no"))
+    mocker.patch.object(runner, "suppressed", side_effect=MeisaRateLimitError("no"))
     with pytest.raises(AirflowException, match="no"):
         task(PEOPLE[:3], skip_suppressed=True).run()
 
 
 def test_a_task_that_does_not_defer_sleeps_and_says_until_when(task, meisa_connection, caplog, mocker):
-    mocker.patch.object(leg, "_SHORT", 0.5)
+    mocker.patch.object(runner, "_SHORT", 0.5)
     meisa_connection(extra={"rate_limits": "2/1s"})
     with caplog.at_level("INFO", logger="airflow.task.meisa"):
         summary = task(PEOPLE[:1100]).run()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_meisa.operators.progress import KEY
+from airflow_provider_meisa.bulk.reporting import KEY
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 
 if TYPE_CHECKING:

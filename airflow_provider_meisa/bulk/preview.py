@@ -11,7 +11,7 @@ from airflow_provider_meisa.api.errors import MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Tally, Verdict
 from airflow_provider_meisa.bulk.batching import batches, without
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.operators.preflight import suppressed
+from airflow_provider_meisa.bulk.preflight import suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -7,34 +7,30 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaScopeError
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
 from airflow_provider_meisa.bulk.batching import LARGEST_BATCH, key_of, normalise
-from airflow_provider_meisa.operators.log_group import group
+from airflow_provider_meisa.bulk.reporting import requests_left, time_needed
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.operators.audience import AudienceOperator
+    from airflow_provider_meisa.bulk.options import RunOptions, Source
+    from airflow_provider_meisa.bulk.reporting import RunReporter
 
 log = logging.getLogger("airflow.task.meisa")
 
-_FEWEST_MINUTES = 3
 
-
-def check_before(task: AudienceOperator, context: Context, client: MeisaClient, total: int | None) -> None:
+def check_before(client: MeisaClient, options: RunOptions, source: Source, reporter: RunReporter) -> None:
     """Look at what would stop a run, and say what is going to happen.
 
-    :param total: how many addresses there are, where that is known.
     :raises MeisaError: if something stops it.
     """
-    with group("Before sending"):
-        if task.max_contacts is not None:
-            _check_size(task, context, task.max_contacts)
-        check_sequence(client, task.sequence_slug)
-    if task.override_unsubscribe:
+    with reporter.group("Before sending"):
+        if options.max_contacts is not None:
+            _check_size(source, options.max_contacts)
+        check_sequence(client, options.sequence_slug)
+    if options.override_unsubscribe:
         log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
-    tell_plan(client, task.sequence_slug, total)
+    tell_plan(client, options.sequence_slug, reporter.total)
 
 
 def suppressed(client: MeisaClient) -> frozenset[str]:
@@ -49,11 +45,11 @@ def suppressed(client: MeisaClient) -> frozenset[str]:
     return frozenset(key_of(normalise(email)) for email in emails)
 
 
-def _check_size(task: AudienceOperator, context: Context, most: int) -> None:
+def _check_size(source: Source, most: int) -> None:
     try:
-        check_size(task.read(context), most)
+        check_size(source.read(), most)
     except MeisaInputError:
-        task.finished(context)
+        source.cleanup()
         raise
     log.info("There are not more than %s addresses (max_contacts)", f"{most:,}")
 
@@ -97,33 +93,3 @@ def tell_plan(client: MeisaClient, slug: str, total: int | None) -> None:
         )
     left = requests_left(client)
     log.info("Enrolling into %s: %s%s", slug, plan, left and f"; {left}")
-
-
-def requests_left(client: MeisaClient) -> str:
-    """Say how many requests each window of the rate limits has left; nothing if their store does not answer."""
-    try:
-        left = client.quota.remaining()
-    except MeisaError:
-        return ""  # which the next batch will tell
-    return "requests left: " + ", ".join(f"{count} of {limit}" for limit, count in left.items())
-
-
-def time_needed(client: MeisaClient, addresses: int, *, pace: float = 0.0) -> str:
-    """Say how long so many addresses take: as the rate limits make them take, or as the answers do.
-
-    :param pace: the seconds that a batch takes where the rate limits leave room, where that is known.
-    """
-    requests = math.ceil(addresses / LARGEST_BATCH)
-    try:
-        limited = client.quota.estimate(requests) if requests else 0.0
-    except MeisaError:
-        return ""  # the store of the quota does not answer, which the next batch will tell
-    return f", about {_in_words(max(limited, pace * requests))}"
-
-
-def _in_words(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < _FEWEST_MINUTES:
-        return f"{seconds:,.0f} s"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours:,} h {rest} min" if hours else f"{minutes} min"

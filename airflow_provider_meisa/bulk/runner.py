@@ -1,0 +1,352 @@
+"""One run of a bulk task in one process: from a start, a retry or a deferral to the next deferral, or to the end.
+
+From top to bottom: prepare, then run (reserve, write the intent, send from threads, collect, record, write the
+checkpoint) until the run is finished or a wait is due, then finish and clean up.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Sized
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError
+from airflow_provider_meisa.api.outcomes import Tally, summary
+from airflow_provider_meisa.api.rate_limit.limiter import Slot, Wait
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
+from airflow_provider_meisa.bulk.enrollment import Collect, Done, Enrollment, Send
+from airflow_provider_meisa.bulk.preflight import check_before, suppressed
+from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, reason_to_wait
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
+    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.bulk.options import RunOptions, Source
+    from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
+    from airflow_provider_meisa.bulk.reporting import RunReporter
+
+log = logging.getLogger("airflow.task.meisa")
+
+_SHORT = 5.0  # seconds; a shorter wait is not worth a line
+# What is asked before a batch takes slots too. A stretch that had room for nothing else would be followed by another
+# of its kind: after so many, one waits in its worker until it has sent something.
+_MOST_STALLED = 2
+
+
+class BulkRunner:
+    """Enrolls an audience until it is done, or until a wait is due that is too long for a worker.
+
+    Use it as a context manager: what ends the run early is then reported, too.
+
+    :param client: of the run's connection; its ``max_wait`` is set here.
+    :param source: where the addresses come from.
+    :param start: where the run has come to before.
+    :param save: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
+    :param outcomes: writes the outcome of each address.
+    :param reporter: tells how the run goes on.
+    :ivar start: likewise, but without what a restart has dropped.
+    """
+
+    def __init__(
+        self,
+        client: MeisaClient,
+        options: RunOptions,
+        source: Source,
+        *,
+        start: Checkpoint,
+        save: Callable[[Mapping[str, Any]], None],
+        outcomes: OutcomeWriter,
+        reporter: RunReporter,
+    ) -> None:
+        self.client = client
+        self.options = options
+        self.start = start
+        self._source = source
+        self._save = save
+        self._outcomes = outcomes
+        self._reporter = reporter
+        self._engine: Enrollment | None = None
+        self._suppressed: Container[str] = ()
+        self._is_checked = not options.check_first
+        self._in_flight: dict[Future[BulkReply], Send] = {}
+        # To a batch, and other than 429 or 503: one that only met these came no further.
+        self.has_answers = False
+        client.max_wait = math.inf if start.stalled >= _MOST_STALLED else options.longest_wait
+
+    def __enter__(self) -> Self:
+        self._reporter.begin(self.start)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._reporter.stop(self._work())
+
+    # Prepare.
+
+    def prepare(self) -> None:
+        """Read the source, and catch up with where the run has come to. Nothing is sent.
+
+        :raises MeisaAudienceChangedError: if the source gives other addresses, and ``on_changed_audience`` is ``fail``.
+        :raises MeisaError: if Meisa cannot be asked who unsubscribed, or the source cannot be read.
+        """
+        # First of all: what cannot be read stops the task before its first request, and leaves no part of a file.
+        source = self._source.read()
+        self._outcomes.begin(first_batch=self.start.next_batch)
+        self._suppressed = suppressed(self.client) if self.options.skip_suppressed else ()
+        self._reporter.total = len(source) if isinstance(source, Sized) else None
+        try:
+            self._engine = self._caught_up(source)
+        except MeisaAudienceChangedError:
+            if self.options.on_changed_audience != "restart":
+                raise
+            log.warning("The addresses are not those of the earlier try: all of them are sent (again).")
+            self._restart()
+            self._engine = self._caught_up(self._source.read())
+
+    def _caught_up(self, source: Iterable[object]) -> Enrollment:
+        self._is_checked = not self.options.check_first or bool(self.start.next_batch)
+        engine = Enrollment(
+            batches(source, self.options.batch_size),
+            self._reserve,
+            checkpoint=self.start,
+            record=self._outcomes.write,
+            max_in_flight=self.options.max_in_flight,
+            resend=self.options.on_ambiguous == "resend",
+            resend_after=self.client.settings.resend_after,
+            suppressed=self._suppressed,
+        )
+        engine.catch_up()
+        return engine
+
+    def _restart(self) -> None:
+        """Begin with the first address; what it took so far stays in the account."""
+        self._wait_out()
+        start = self.start
+        self.start = Checkpoint(
+            requests=start.requests,
+            repeats=start.repeats,
+            rate_limited=start.rate_limited,
+            waited=start.waited,
+            started_at=start.started_at,
+            resumed=True,
+        )
+        self._reporter.skip(self.start)
+        self._outcomes.begin(first_batch=0)
+
+    def _wait_out(self) -> None:
+        """Wait until Meisa is surely no longer at work on the batches in doubt.
+
+        Some of their addresses are sent again.
+        """
+        if self.start.in_flight:
+            seconds = seconds_until_resend(self.start, self.client.settings.resend_after)
+            log.info("%s for %.0f s", RESPONSE_LOST, seconds)
+            self.client.wait(seconds)
+            self.client.check_not_stopped()
+
+    # Run.
+
+    def run(self) -> Done | Wait:
+        """Send until the run is done, or a wait is due that is longer than the client's ``max_wait``.
+
+        Then nothing is in flight. Whatever ends it early, the answers to what is on its way are taken in and noted.
+
+        :raises MeisaStoppedError: if the client was stopped.
+        :raises MeisaError: what is raised where the first slot is reserved, or where outcomes are recorded.
+        """
+        pool = ThreadPoolExecutor(self.options.max_in_flight, thread_name_prefix="meisa")
+        try:
+            while not isinstance(step := self._next(), Done):
+                if isinstance(step, Send):
+                    self._begin(step, pool)
+                elif self._in_flight:
+                    self._collect(None if isinstance(step, Collect) else step.seconds)
+                elif isinstance(step, Wait):
+                    if step.seconds > self.client.max_wait:
+                        return step
+                    self._sit_out(step)
+        except BaseException:
+            self.client.stop()
+            while self._in_flight:
+                self._collect(None)
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._reporter.close_batches(self.engine.tally.total)
+        return step
+
+    def _next(self) -> Send | Wait | Collect | Done:
+        self.client.check_not_stopped()
+        return self.engine.step()
+
+    def _reserve(self) -> Slot | Wait:
+        """Ask the quota for a slot, once what would stop the run was looked at: the look needs slots too."""
+        if not self._is_checked:
+            check_before(self.client, self.options, self._source, self._reporter)
+            self._is_checked = True
+        return self.client.quota.reserve()
+
+    def _begin(self, step: Send, pool: ThreadPoolExecutor) -> None:
+        """Keep the intent, then send the batch from a thread."""
+        self._save(self.checkpoint().as_json())
+        self._reporter.open_batches(step.batch.number + 1, self.engine.tally.total)
+        if step.is_resend:
+            self.client.count_repeat()
+        self._in_flight[pool.submit(self._send, step.batch.addresses, step.slot)] = step
+
+    def _send(self, addresses: Sequence[str], slot: Slot) -> BulkReply:
+        """Send one batch; called from several threads."""
+        from airflow_provider_meisa.api.endpoints import sequences
+
+        return sequences.bulk_enroll(
+            self.client,
+            addresses,
+            self.options.sequence_slug,
+            override_unsubscribe=self.options.override_unsubscribe,
+            resend=False,  # the engine does, and keeps when
+            slot=slot,
+        )
+
+    def _sit_out(self, step: Wait) -> None:
+        if step.seconds > _SHORT:
+            until = datetime.fromtimestamp(time.time() + step.seconds, UTC)
+            self._reporter.report(self.checkpoint(), until)
+            log.info(
+                "%s for %.0f s: going on at %s",
+                reason_to_wait(step, self.client),
+                step.seconds,
+                f"{until:%H:%M:%S} UTC",
+            )
+        self.client.wait(step.seconds)
+
+    def _collect(self, seconds: float | None) -> None:
+        """Take in the answers that come within this time."""
+        done, _ = wait(self._in_flight, timeout=seconds, return_when=FIRST_COMPLETED)
+        for future in done:
+            self._take_in(self._in_flight.pop(future), future)
+        if self.has_answers:
+            self.client.max_wait = self.options.longest_wait
+        if done:
+            now = self.checkpoint()
+            self._save(now.as_json())
+            self._reporter.report(now)
+
+    def _take_in(self, send: Send, future: Future[BulkReply]) -> None:
+        number = send.batch.number + 1
+        try:
+            reply = future.result()
+        except MeisaError as error:
+            log.warning("Batch %d was not taken: %s", number, error)
+            self.has_answers |= self.engine.refused(send, error)
+            return
+        counts = self.engine.answered(send, reply)
+        self.has_answers = True
+        self._reporter.report_batch(number, counts, self.engine.tally.total)
+        if reply.unread:
+            log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
+
+    # Say how far it has come.
+
+    @property
+    def engine(self) -> Enrollment:
+        """What decides the next step; there once the run is prepared."""
+        if self._engine is None:
+            raise RuntimeError("BulkRunner.prepare() comes first.")
+        return self._engine
+
+    def begun(self) -> Checkpoint:
+        """Return the start, with what was asked since: before the first batch the run has come no further."""
+        return replace(self.start, **self._work())
+
+    def checkpoint(self, *, complete: bool = False) -> Checkpoint:
+        """Say how far the run has come, with this stretch."""
+        return replace(
+            self.engine.checkpoint(),
+            **self._work(),
+            started_at=self.start.started_at,
+            stalled=0 if self.has_answers else self.start.stalled,
+            resumed=self.start.resumed,
+            complete=complete,
+        )
+
+    def summary(self, *, complete: bool) -> dict[str, object]:
+        """Make the summary for XCom: of every address, those included that this try could not send.
+
+        Of a run that an earlier try has completed, it is the same once more.
+        """
+        if self._engine is None:
+            ended = self.start
+            return self._summary(ended, Tally(ended.counts, ended.attention, ended.doubts), complete=complete)
+        return self._summary(
+            self.checkpoint(), self._engine.tally + self._engine.unsettled, complete=complete
+        )
+
+    def _summary(self, now: Checkpoint, tally: Tally, *, complete: bool) -> dict[str, object]:
+        return summary(
+            tally,
+            sequence_slug=self.options.sequence_slug,
+            meisa_conn_id=self.options.meisa_conn_id,
+            complete=complete,
+            requests=now.requests,
+            repeats=now.repeats,
+            rate_limited=now.rate_limited,
+            waited_s=now.waited,
+            elapsed_s=time.time() - now.started_at,
+            resumed=now.resumed,
+            outcomes_path=self.options.outcomes_path,
+        )
+
+    def _work(self) -> dict[str, Any]:
+        """Return the fields of a checkpoint that say what the run has done, with what was done since the start."""
+        start, traffic = self.start, self.client.traffic
+        return {
+            "requests": start.requests + traffic.requests,
+            "repeats": start.repeats + traffic.repeats,
+            "rate_limited": start.rate_limited + traffic.rate_limited,
+            "waited": start.waited + traffic.waited,
+        }
+
+    # Finish.
+
+    def pause(self, now: Checkpoint, seconds: float, *, stalled: bool) -> tuple[Checkpoint, float]:
+        """End the stretch before a wait outside of this process.
+
+        :param now: how far the run has come.
+        :param seconds: how long nothing is done.
+        :param stalled: whether this stretch could send nothing.
+        :return: the checkpoint that the next stretch begins with, and when the wait ends.
+        """
+        now = replace(now, waited=now.waited + seconds, stalled=now.stalled + 1 if stalled else now.stalled)
+        self._save(now.as_json())
+        moment = time.time() + seconds
+        self._reporter.report(now, datetime.fromtimestamp(moment, UTC))
+        return now, moment
+
+    def finish(self, account: Mapping[str, Any], *, max_tries: int = 0) -> None:
+        """Leave the outcomes, the checkpoint and the reports of a run that is over; none of it twice.
+
+        :param account: its summary.
+        :param max_tries: of the task instance; see `Checkpoint`.
+        """
+        self._reporter.report_summary(account)
+        if self._engine is None:  # an earlier try has left the rest
+            self._reporter.end(self.start, account)
+            return
+        self._outcomes.finish(account)
+        if account["complete"]:
+            self._save(replace(self.checkpoint(complete=True), max_tries=max_tries).as_json())
+        self._reporter.end(self.checkpoint(), account)
+
+    def cleanup(self) -> None:
+        """Put away what only a later try would need, now that there is none to come."""
+        self._outcomes.discard_parts()
+        self._source.cleanup()
