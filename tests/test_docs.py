@@ -354,6 +354,7 @@ def test_the_scopes_are_those_the_calls_need(meisa_sandbox, meisa_connection):
         "bulk_enroll": (["ada@example.com"], "onboarding"),
         "list_sequences": (),
         "contact_enrollments": ("ada@example.com",),
+        "upsert_contact": ("ada@example.com",),
         "unsubscribed_emails": (),
         "ping": (),
     }
@@ -631,7 +632,7 @@ def test_every_member_of_the_fixture_that_the_page_names_exists(meisa_sandbox):
 
 def test_the_curl_commands_of_the_sandbox_page_work(meisa_sandbox):
     commands = re.findall(r"^\$ (curl .*)$", read("docs/how-to/sandbox.md"), re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         shown = command.replace("http://127.0.0.1:8765", meisa_sandbox.url).replace(
             "curl", "curl --fail -sS", 1
