@@ -18,6 +18,7 @@ class Call:
     :param query: query parameters.
     :param body: what is sent as JSON, or ``None``.
     :param safe: whether repeating the call changes nothing (a read).
+    :param idempotent: whether a write may be sent again at any time, because it ends in the same state.
     :param max_bytes: the largest answer that is read.
     """
 
@@ -27,6 +28,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, object] | None = field(default=None, repr=False)
     safe: bool = True
+    idempotent: bool = False
     max_bytes: int = MAX_ANSWER_BYTES
 
     def __str__(self) -> str:

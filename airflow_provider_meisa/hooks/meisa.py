@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.endpoints.account import KeyInfo
-    from airflow_provider_meisa.api.endpoints.contacts import Suppressions
+    from airflow_provider_meisa.api.endpoints.contacts import Contact, Suppressions
     from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, SequenceInfo
     from airflow_provider_meisa.api.outcomes import Outcome
     from airflow_provider_meisa.api.settings import Settings
@@ -40,6 +40,7 @@ NEEDED_BY = {
     "sequences:enroll": "every operator that enrolls",
     "sequences:read": "MeisaSequenceSensor, preview, the check that a sequence is active",
     "contacts:read": "skip_suppressed, unsubscribed_emails",
+    "contacts:write": "upsert_contact",
 }
 
 
@@ -227,6 +228,51 @@ class MeisaHook(BaseHook):
 
         with airflow_failures():
             return sequences.contact_enrollments(self.get_conn(), email)
+
+    def upsert_contact(
+        self,
+        email: str,
+        *,
+        external_id: str | None = None,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        display_name: str | None = None,
+        source: str | None = None,
+        custom_fields: Mapping[str, Any] | None = None,
+        tag_names: Sequence[str] | None = None,
+    ) -> Contact:
+        """Create or update one contact: ``POST /contacts/upsert/``.
+
+        Meisa looks for the contact by ``external_id`` first, then by ``email``. What is ``None`` is not sent, and stays
+        as it is. To send the same again is harmless, so a request whose response was lost is sent again.
+
+        :param email: the address; with an ``external_id`` that Meisa knows, it may be a new one.
+        :param external_id: your id of the contact.
+        :param first_name: the first name; may be empty.
+        :param last_name: the last name; may be empty.
+        :param display_name: the name that mails show; may be empty.
+        :param source: where the contact comes from: ``api``, ``import``, ``manual``, ``signup`` or ``initial_sync``.
+            Meisa keeps the first one.
+        :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
+        :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
+        :return: the contact as it is now, with its ``id``, and whether it was ``created``.
+        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowException: for the rest.
+        """
+        from airflow_provider_meisa.api.endpoints import contacts
+
+        with airflow_failures():
+            return contacts.upsert(
+                self.get_conn(),
+                email,
+                external_id=external_id,
+                first_name=first_name,
+                last_name=last_name,
+                display_name=display_name,
+                source=source,
+                custom_fields=custom_fields,
+                tag_names=tag_names,
+            )
 
     def unsubscribed_emails(self) -> Suppressions:
         """Read who must not be mailed: ``GET /contacts/api/unsubscribed-emails/``.

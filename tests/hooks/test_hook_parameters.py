@@ -23,10 +23,21 @@ WRONG = {
     },
     "list_sequences": {"status": [7, None], "search": [True]},
     "contact_enrollments": {"email": [7, ""]},
+    "upsert_contact": {
+        "email": [7, None, ""],
+        "external_id": [42, ""],
+        "first_name": [7, ["Ada"]],
+        "last_name": [7, True],
+        "display_name": [7, {}],
+        "source": ["airflow", 7],
+        "custom_fields": ['{"a": 1}', {"a": {1}}],
+        "tag_names": ["trial", [7], [""]],
+    },
 }
 RIGHT = {
     "enroll": {"email": "unsubscribed@example.com", "sequence_slug": SLUG},
     "bulk_enroll": {"emails": ["unsubscribed@example.com"], "sequence_slug": SLUG},
+    "upsert_contact": {"email": "unsubscribed@example.com"},
 }
 
 
