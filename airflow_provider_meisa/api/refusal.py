@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 _FIELDS = {
     *("email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"),
     *("external_id", "first_name", "last_name", "display_name", "source", "custom_fields", "tag_names"),
+    *("tag_name", "tag_id", "event_name", "properties"),
+    *("trigger_key", "to_email", "variables", "recipient", "idempotency_key"),
 }
-# Fields of the request whose values a refusal may quote, and an error must not; addresses are redacted anyway.
-_PERSONAL = ("external_id", "first_name", "last_name", "display_name", "custom_fields", "tag_names")
+# A refusal may quote what was sent, and an error must not, but for these fields; addresses are redacted anyway.
+_MAY_BE_QUOTED = {
+    *("email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe", "source"),
+    *("status", "search", "limit", "offset"),
+}
 # Parts of a body that repeat the request, or describe the contact or the sequence: their words are not the refusal's.
 _REPEATED = {
     "sequence_slug",
@@ -152,9 +157,11 @@ def _signs(text: bytes, private: re.Pattern[str] | None) -> tuple[tuple[str, ...
 
 
 def _values(call: Call) -> re.Pattern[str] | None:
-    """Make what finds the values of the contact in a response's words, the longest first."""
-    body = call.body or {}
-    values = {str(value) for name in _PERSONAL for value in _leaves(body.get(name))} - {""}
+    """Make what finds the values that were sent in a response's words, the longest first."""
+    sent = [*(call.body or {}).items(), *call.query.items()]
+    values = {
+        str(value) for name, field in sent if name not in _MAY_BE_QUOTED for value in _leaves(field)
+    } - {""}
     spelled = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE) if values else None
 
@@ -174,7 +181,7 @@ def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
         return [] if repeated else [value]
     if value is True:
         return [name]
-    if name in {"metadata", "custom_fields"}:
+    if name in {"metadata", "custom_fields", "properties", "variables"}:
         return []  # words about it may repeat it
     if isinstance(value, dict):
         inner = [] if name in _FOREIGN else [*value.items()]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.endpoints.account import KeyInfo
     from airflow_provider_meisa.api.endpoints.contacts import Contact, Suppressions
     from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, SequenceInfo
+    from airflow_provider_meisa.api.models import Answer
     from airflow_provider_meisa.api.outcomes import Outcome
     from airflow_provider_meisa.api.settings import Settings
 
@@ -162,6 +163,7 @@ class MeisaHook(BaseHook):
         metadata: Mapping[str, Any] | None = None,
         trigger_source: str = "airflow",
         override_unsubscribe: bool = False,
+        resend: bool = True,
     ) -> Outcome:
         """Enroll one contact: ``POST /sequences/enroll/``.
 
@@ -170,6 +172,8 @@ class MeisaHook(BaseHook):
         :param metadata: data attached to the enrollment, plain JSON.
         :param trigger_source: label for where the enrollment came from.
         :param override_unsubscribe: enroll even if suppressed; needs the connection's opt-in.
+        :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
+            enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
         :return: the verdict and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
             or, where the request was only accepted, ``unreported``.
         :raises AirflowFailException: for what a retry cannot mend.
@@ -185,16 +189,24 @@ class MeisaHook(BaseHook):
                 metadata=metadata,
                 trigger_source=trigger_source,
                 override_unsubscribe=override_unsubscribe,
+                resend=resend,
             )
 
     def bulk_enroll(
-        self, emails: Sequence[str], sequence_slug: str, *, override_unsubscribe: bool = False
+        self,
+        emails: Sequence[str],
+        sequence_slug: str,
+        *,
+        override_unsubscribe: bool = False,
+        resend: bool = True,
     ) -> BulkReply:
         """Enroll up to 500 contacts in one call: ``POST /sequences/api/bulk-enroll/``.
 
         :param emails: 1–500 addresses, none twice.
         :param sequence_slug: an active sequence.
         :param override_unsubscribe: enroll even the suppressed; needs the connection's opt-in.
+        :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are
+            then enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
         :return: one outcome for each address, in order, in ``outcomes``.
         :raises AirflowFailException: for what a retry cannot mend.
         :raises AirflowException: for the rest.
@@ -203,7 +215,11 @@ class MeisaHook(BaseHook):
 
         with airflow_failures():
             return sequences.bulk_enroll(
-                self.get_conn(), emails, sequence_slug, override_unsubscribe=override_unsubscribe
+                self.get_conn(),
+                emails,
+                sequence_slug,
+                override_unsubscribe=override_unsubscribe,
+                resend=resend,
             )
 
     def list_sequences(self, *, status: str = "", search: str = "") -> list[SequenceInfo]:
@@ -293,6 +309,40 @@ class MeisaHook(BaseHook):
 
         with airflow_failures():
             return account.ping(self.get_conn())
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        json: Mapping[str, Any] | None = None,
+        query: Mapping[str, str | int] | None = None,
+        *,
+        resend: bool = False,
+    ) -> Answer:
+        """Send a request to an endpoint that has no method here, within the rate limits.
+
+        A ``GET`` is sent again after a lost response or a 5xx; everything is after a 429 or 503, and what never left.
+
+        :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
+        :param path: path below the base URL, such as ``/tags/``, with a slash at its beginning and its end. It is
+            logged, so it may hold no address.
+        :param json: the body, an object of plain JSON; not for ``GET``.
+        :param query: what goes behind the ``?``: texts and whole numbers.
+        :param resend: whether a write may be sent again when its response was lost: once, and after a while. Set it
+            only where Meisa does the same twice without harm.
+        :return: the ``status``, and the parsed JSON in ``body``; ``None`` for an empty one.
+        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowException: for the rest. Airflow's retry sends a write again, too.
+        """
+        from airflow_provider_meisa.api import raw_request
+
+        with airflow_failures():
+            return raw_request.request(self.get_conn(), method, path, json, query, resend=resend)
+
+    def stop(self) -> None:
+        """Send nothing from now on, and end every wait: for the ``on_kill`` of an operator."""
+        if self._client is not None:
+            self._client.stop()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
