@@ -50,11 +50,19 @@ def is_final(error: BaseException) -> bool:
     return isinstance(error, _FINAL)
 
 
+def meisa_error(raised: BaseException | None) -> errors.MeisaError | None:
+    """Return the error of Meisa's that was raised, or that is behind Airflow's exception; ``None`` if there is none."""
+    error = raised.__cause__ if isinstance(raised, AirflowException) else raised
+    return error if isinstance(error, errors.MeisaError) else None
+
+
 @contextmanager
 def airflow_failures(
     final: tuple[type[errors.MeisaError], ...] = (), *, doubt_is_final: bool = False
 ) -> Iterator[None]:
     """Turn Meisa's errors into Airflow's: final ones fail the task at once, others may be retried.
+
+    It also decides again on what a method of the hook has raised.
 
     :param final: errors that are final here, though they are not elsewhere.
     :param doubt_is_final: whether errors are final after which a call may have been carried out.
@@ -63,7 +71,10 @@ def airflow_failures(
     """
     try:
         yield
-    except errors.MeisaError as error:
+    except (errors.MeisaError, AirflowException) as raised:
+        error = meisa_error(raised)
+        if error is None:
+            raise
         if is_final(error) or isinstance(error, final) or (doubt_is_final and error.possibly_done):
             raise AirflowFailException(str(error)) from error
         raise AirflowException(str(error)) from error

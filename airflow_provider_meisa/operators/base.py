@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -36,13 +37,17 @@ class MeisaOperator(BaseOperator):
 
             provide_retry_policy(self)
 
+    @cached_property
+    def hook(self) -> MeisaHook:
+        """The hook of the task's connection, made when it is first asked for; it makes its client once."""
+        return MeisaHook(self.meisa_conn_id)
+
     def begin(self, context: Context) -> MeisaHook:
         """Leave the link to the sequence, check every parameter, and return the hook; nothing is sent or read before.
 
         :raises MeisaInputError: if a parameter cannot be used.
         """
         check_parameters(self, "meisa_conn_id")
-        hook = MeisaHook(self.meisa_conn_id)
-        leave_link(context, hook, self.sequence_slug)
+        leave_link(context, self.hook, self.sequence_slug)
         check_parameters(self)
-        return hook
+        return self.hook
