@@ -31,6 +31,7 @@ from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedO
 from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.operators.audience import AudienceOperator
+from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
@@ -149,6 +150,7 @@ def _public_classes() -> set[str]:
         "decorators.meisa_enroll",
         "hooks.meisa",
         "operators.sequences",
+        "operators.contacts",
         "operators.retry_policy",
         "transfers.file_to_meisa",
         "transfers.sql_to_meisa",
@@ -396,6 +398,7 @@ def parameters_of(classes: Iterable[type]) -> dict[str, inspect.Parameter]:
 
 CLASSES = [
     MeisaEnrollOperator,
+    MeisaUpsertContactOperator,
     AudienceOperator,
     StagedAudienceOperator,
     MeisaBulkEnrollOperator,
@@ -513,6 +516,12 @@ def test_every_field_of_the_checkpoint_is_on_its_page():
 def test_every_field_of_a_single_enrollment_is_on_the_page(run_task):
     (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaEnrollOperator"))
     ran = run_task(MeisaEnrollOperator, contact_email="ada@example.com", sequence_slug="onboarding")
+    assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
+
+
+def test_every_field_of_an_upsert_is_on_the_page(run_task):
+    (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaUpsertContactOperator"))
+    ran = run_task(MeisaUpsertContactOperator, contact_email="ada@example.com")
     assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
 
 

@@ -64,6 +64,7 @@ print(json.dumps(loaded))
 """
 USED_BY_DAG_FILES = [
     "operators.sequences",
+    "operators.contacts",
     "sensors.sequences",
     "hooks.meisa",
     "triggers.quota",

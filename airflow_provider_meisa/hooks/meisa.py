@@ -41,7 +41,7 @@ NEEDED_BY = {
     "sequences:enroll": "every operator that enrolls",
     "sequences:read": "MeisaSequenceSensor, preview, the check that a sequence is active",
     "contacts:read": "skip_suppressed, unsubscribed_emails",
-    "contacts:write": "upsert_contact",
+    "contacts:write": "MeisaUpsertContactOperator, upsert_contact",
 }
 
 

@@ -13,7 +13,9 @@ from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
 from airflow_provider_meisa.operators.parameters import check_parameters
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from collections.abc import Collection
+
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
 
 class MeisaOperator(BaseOperator):
@@ -24,7 +26,7 @@ class MeisaOperator(BaseOperator):
     :param meisa_conn_id: the Airflow Connection (templated).
     """
 
-    operator_extra_links = (MeisaSequenceLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (MeisaSequenceLink(),)
     ui_color = "#f3e8ff"
 
     sequence_slug: str
@@ -45,9 +47,12 @@ class MeisaOperator(BaseOperator):
     def begin(self, context: Context) -> MeisaHook:
         """Leave the link to the sequence, check every parameter, and return the hook; nothing is sent or read before.
 
+        A class without `operator_extra_links` leaves no link.
+
         :raises MeisaInputError: if a parameter cannot be used.
         """
         check_parameters(self, "meisa_conn_id")
-        leave_link(context, self.hook, self.sequence_slug)
+        if self.operator_extra_links:
+            leave_link(context, self.hook, self.sequence_slug)
         check_parameters(self)
         return self.hook
