@@ -146,6 +146,7 @@ def _resolve(dotted: str) -> None:
 
 def _public_classes() -> set[str]:
     modules = [
+        "api",
         "api.errors",
         "decorators.meisa_enroll",
         "hooks.meisa",
