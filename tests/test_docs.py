@@ -37,6 +37,7 @@ from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
 from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
+from tests.support.provider import modules_of_provider
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -145,22 +146,9 @@ def _resolve(dotted: str) -> None:
 
 
 def _public_classes() -> set[str]:
-    modules = [
-        "api",
-        "api.errors",
-        "decorators.meisa_enroll",
-        "hooks.meisa",
-        "operators.sequences",
-        "operators.contacts",
-        "operators.retry_policy",
-        "transfers.file_to_meisa",
-        "transfers.sql_to_meisa",
-        "sensors.sequences",
-        "triggers.quota",
-        "triggers.sequences",
-        "links.meisa",
-    ]
-    found = [importlib.import_module(f"airflow_provider_meisa.{module}") for module in modules]
+    others = ("api", "api.errors", "decorators.meisa_enroll", "operators.retry_policy", "links.meisa")
+    names = [*modules_of_provider(), *(f"airflow_provider_meisa.{module}" for module in others)]
+    found = [importlib.import_module(name) for name in names]
     return {name for module in found for name, _ in inspect.getmembers(module, inspect.isclass)}
 
 
@@ -184,16 +172,7 @@ def test_the_readme_says_where_each_class_is():
 
 def test_the_readme_names_every_module_that_airflow_is_told_of():
     (rows,) = tables(section(read("README.md"), "## What is in it"))
-    info = get_provider_info()
-    modules = {
-        module for kind in ("operators", "sensors", "triggers", "hooks") for module in _modules(info, kind)
-    }
-    modules |= {transfer["python-module"] for transfer in info["transfers"]}
-    assert modules <= {plain(row["Where"]) for row in rows}
-
-
-def _modules(info: dict[str, list[dict[str, list[str]]]], kind: str) -> list[str]:
-    return [module for entry in info[kind] for module in entry["python-modules"]]
+    assert set(modules_of_provider()) <= {plain(row["Where"]) for row in rows}
 
 
 def test_contributing_names_every_room_of_the_house():

@@ -1,6 +1,7 @@
 """Operators for one contact call methods of the hook, which is made once a task."""
 
 import ast
+import importlib
 import inspect
 
 import pytest
@@ -9,12 +10,13 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaKeyError, MeisaServerError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures, meisa_error
-from airflow_provider_meisa.operators import contacts, sequences
 from airflow_provider_meisa.operators.sequences import MeisaEnrollOperator
+from tests.support.provider import modules_of_provider
 
 
-@pytest.mark.parametrize("module", [contacts, sequences], ids=lambda module: module.__name__)
-def test_no_operator_imports_an_endpoint(module):
+@pytest.mark.parametrize("name", modules_of_provider("operators"))
+def test_no_operator_imports_an_endpoint(name):
+    module = importlib.import_module(name)
     imported = [
         (node.module, alias.name)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
