@@ -13,6 +13,7 @@ from airflow.sdk import DAG, ObjectStoragePath, task
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedOperator
+from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.parameters import FORMATS, PARAMETERS, QUOTING, declared
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
@@ -33,6 +34,7 @@ OPERATORS = (
     FileToMeisaOperator,
     MeisaEnrollDecoratedOperator,
     MeisaSequenceSensor,
+    MeisaUpsertContactOperator,
 )
 SWITCHES = ("override_unsubscribe", "preview", "rejects_only", "skip_suppressed", "deferrable")
 NO_SWITCHES = ["no", "0", "", 1, 0, None, "TRUE", "yes", "None", [], ["False"], "off"]
