@@ -280,7 +280,9 @@ def test_json_under_another_name_is_refused(file, name, content):
         read(file(name, content))
 
 
-@pytest.mark.parametrize("inside", [zipped(), tarred(), gzip.compress(b"ada@example.com", mtime=0)])
+@pytest.mark.parametrize(
+    "inside", [zipped(), tarred(), gzip.compress(b"ada@example.com", mtime=0)], ids=["zip", "tar", "gzip"]
+)
 def test_what_gzip_holds_is_looked_at_too(file, inside):
     with pytest.raises(MeisaInputError, match=r"people\.csv\.gz is not CSV: it is"):
         read(file("people.csv.gz", gzip.compress(inside, mtime=0)))
