@@ -34,8 +34,8 @@ from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.staged_audience import StagedAudienceOperator
 from tests.support.provider import modules_of_provider
 
@@ -382,8 +382,8 @@ CLASSES = [
     AudienceOperator,
     StagedAudienceOperator,
     MeisaBulkEnrollOperator,
-    SqlToMeisaOperator,
-    FileToMeisaOperator,
+    SqlToMeisaSequenceOperator,
+    FileToMeisaSequenceOperator,
     MeisaSequenceSensor,
 ]
 

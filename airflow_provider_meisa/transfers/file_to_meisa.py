@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.sources.reading import FileFormat
 
 
-class FileToMeisaOperator(AudienceOperator):
+class FileToMeisaSequenceOperator(AudienceOperator):
     """Enroll the contacts of a file, however many, and account for each of them.
 
     The file is streamed, never held in memory: once to check all of it, then to send. It is read again whenever the

@@ -288,12 +288,12 @@ def test_an_unknown_connection_fails_and_is_named(bulk, everything_written):
 
 
 def test_a_source_that_fails_midway_leaves_an_account_of_what_was_sent(run_task, meisa_sandbox, tmp_path):
-    from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+    from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
     source = tmp_path / "people.csv"
     source.write_text("email\n" + "\n".join(PEOPLE) + "\n")
 
-    class Changing(FileToMeisaOperator):
+    class Changing(FileToMeisaSequenceOperator):
         """A task whose file is changed after it was checked."""
 
         def read(self, context):

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
@@ -44,7 +44,7 @@ def parquet(tmp_path):
 @pytest.fixture
 def enroll(run_task):
     def run(path, **arguments):
-        return run_task(FileToMeisaOperator, path=str(path), sequence_slug="onboarding", **arguments)
+        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
 
     return run
 

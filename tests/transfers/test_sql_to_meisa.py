@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.staged_copy import StagedCopy
 from tests.support.people import people
 from tests.support.sent import addresses_sent
@@ -23,13 +23,15 @@ PEOPLE = people(1200)
 @pytest.fixture
 def enroll(run_task):
     def run(sql=QUERY, conn_id="warehouse", **arguments):
-        return run_task(SqlToMeisaOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments)
+        return run_task(
+            SqlToMeisaSequenceOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments
+        )
 
     return run
 
 
 def operator(**arguments):
-    return SqlToMeisaOperator(
+    return SqlToMeisaSequenceOperator(
         task_id="task", **{"sql": QUERY, "conn_id": "warehouse", "sequence_slug": "onboarding", **arguments}
     )
 
@@ -403,7 +405,7 @@ def test_a_staging_path_that_cannot_be_written_is_named(enroll, warehouse, tmp_p
 @pytest.mark.parametrize("where", ["{path}/{{{{ ds_nodash }}}}", "file://{path}/staged"])
 def test_the_staging_path_may_be_a_local_folder(enroll, warehouse, tmp_path, staging, monkeypatch, where):
     warehouse.fill(PEOPLE[:5])
-    monkeypatch.setattr(SqlToMeisaOperator, "finished", lambda *args: None)
+    monkeypatch.setattr(SqlToMeisaSequenceOperator, "finished", lambda *args: None)
     assert enroll(staging_path=where.format(path=tmp_path / "own")).counts() == {"enrolled": 5}
     assert staging() == []
     files = list((tmp_path / "own").glob("*/*"))
