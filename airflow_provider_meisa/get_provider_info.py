@@ -17,14 +17,14 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-meisa",
         "name": _NAME,
-        "description": "Enroll contacts into `Meisa <https://meisa.io/>`__ lifecycle e-mail sequences.",
+        "description": "Update contacts of `Meisa <https://meisa.io/>`__, and enroll them into e-mail sequences.",
         "integrations": [
             _integration(_NAME, "https://meisa.io/", "service"),
             _integration("SQL", "https://peps.python.org/pep-0249/", "protocol"),
             _integration("File", "https://www.rfc-editor.org/rfc/rfc4180", "protocol"),
         ],
         "hooks": [_modules("hooks.meisa")],
-        "operators": [_modules("operators.sequences")],
+        "operators": [_modules("operators.sequences", "operators.contacts")],
         "sensors": [_modules("sensors.sequences")],
         "triggers": [_modules("triggers.sequences", "triggers.quota")],
         "transfers": [_transfer("SQL", "sql_to_meisa"), _transfer("File", "file_to_meisa")],

@@ -75,9 +75,9 @@ def file() -> Table:
         raise SystemExit(f"Not everybody was enrolled: {took}")
     return Table(
         f"Load: {MANY:,} addresses of one file in one task",
-        f"`FileToMeisaOperator` reads a file of {size:,.0f} MiB, without rate limits, against the server that answers "
-        "at once; the task's state is kept in this process. Memory is the highest resident set (VmHWM) less that "
-        "before the task begins, Airflow being loaded.",
+        f"`FileToMeisaSequenceOperator` reads a file of {size:,.0f} MiB, without rate limits, against the server that "
+        "answers at once; the task's state is kept in this process. Memory is the highest resident set (VmHWM) less "
+        "that before the task begins, Airflow being loaded.",
         ("", "wall s", "CPU s", "requests", "peak MiB", "target"),
         [
             [

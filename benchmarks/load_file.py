@@ -41,14 +41,14 @@ class Instance:
 
 def main(url: str, key: str, path: str) -> None:
     """Measure, and print."""
-    from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+    from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
     extra = {"quota_store": "memory", "rate_limits": NO_LIMIT}
     os.environ["AIRFLOW_CONN_MEISA_DEFAULT"] = json.dumps(
         {"conn_type": "meisa", "host": url, "password": key, "extra": extra}
     )
     logging.disable(logging.INFO)
-    task = FileToMeisaOperator(task_id="enroll", path=path, sequence_slug=SLUG)
+    task = FileToMeisaSequenceOperator(task_id="enroll", path=path, sequence_slug=SLUG)
     took: dict[str, Any] = {}
     before = status_mib("VmHWM")
     with clocked(took):

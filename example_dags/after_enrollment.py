@@ -12,7 +12,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Param, dag, task
 
 from airflow_provider_meisa.assets import meisa_sequence
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
 ONBOARDING = meisa_sequence("onboarding")
 
@@ -28,7 +28,7 @@ ONBOARDING = meisa_sequence("onboarding")
 def enroll_signups() -> None:
     """Enroll the contacts of the run's file into ``onboarding``."""
     # [START outlet]
-    FileToMeisaOperator(
+    FileToMeisaSequenceOperator(
         task_id="enroll",
         path="{{ params.path }}",
         sequence_slug="onboarding",

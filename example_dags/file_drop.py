@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import Param, dag, task
 
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
 
 @dag(
@@ -27,7 +27,7 @@ from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
 def file_drop() -> None:
     """Enroll the contacts of the run's file into ``onboarding``."""
     # [START file]
-    enroll = FileToMeisaOperator(
+    enroll = FileToMeisaSequenceOperator(
         task_id="enroll",
         path="{{ params.path }}",
         email_column="email",

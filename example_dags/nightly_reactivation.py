@@ -25,7 +25,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.timetables.interval import CronDataIntervalTimetable
 
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 
 REJECTS = "{{ params.folder }}/{{ run_id }}.jsonl"
 START = "data_interval_start | default(dag_run.run_after, true) | ds"
@@ -67,7 +67,7 @@ def approval(task_id: str, subject: str) -> BaseOperator:
 def nightly_reactivation() -> None:
     """Enroll the newly lapsed contacts of the connection ``warehouse`` into ``reactivation``."""
     # [START preview]
-    preview = SqlToMeisaOperator(task_id="preview", preview=True, **AUDIENCE)
+    preview = SqlToMeisaSequenceOperator(task_id="preview", preview=True, **AUDIENCE)
     # [END preview]
 
     # [START approval]
@@ -79,7 +79,7 @@ def nightly_reactivation() -> None:
     # [END approval]
 
     # [START sql]
-    enroll = SqlToMeisaOperator(
+    enroll = SqlToMeisaSequenceOperator(
         task_id="enroll",
         **AUDIENCE,
         plan="{{ ti.xcom_pull('preview')['plan'] }}",

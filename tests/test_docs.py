@@ -31,10 +31,12 @@ from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedO
 from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.operators.audience import AudienceOperator
+from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
+from tests.support.provider import modules_of_provider
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -143,20 +145,9 @@ def _resolve(dotted: str) -> None:
 
 
 def _public_classes() -> set[str]:
-    modules = [
-        "api.errors",
-        "decorators.meisa_enroll",
-        "hooks.meisa",
-        "operators.sequences",
-        "operators.retry_policy",
-        "transfers.file_to_meisa",
-        "transfers.sql_to_meisa",
-        "sensors.sequences",
-        "triggers.quota",
-        "triggers.sequences",
-        "links.meisa",
-    ]
-    found = [importlib.import_module(f"airflow_provider_meisa.{module}") for module in modules]
+    others = ("api", "api.errors", "decorators.meisa_enroll", "operators.retry_policy", "links.meisa")
+    names = [*modules_of_provider(), *(f"airflow_provider_meisa.{module}" for module in others)]
+    found = [importlib.import_module(name) for name in names]
     return {name for module in found for name, _ in inspect.getmembers(module, inspect.isclass)}
 
 
@@ -180,16 +171,7 @@ def test_the_readme_says_where_each_class_is():
 
 def test_the_readme_names_every_module_that_airflow_is_told_of():
     (rows,) = tables(section(read("README.md"), "## What is in it"))
-    info = get_provider_info()
-    modules = {
-        module for kind in ("operators", "sensors", "triggers", "hooks") for module in _modules(info, kind)
-    }
-    modules |= {transfer["python-module"] for transfer in info["transfers"]}
-    assert modules <= {plain(row["Where"]) for row in rows}
-
-
-def _modules(info: dict[str, list[dict[str, list[str]]]], kind: str) -> list[str]:
-    return [module for entry in info[kind] for module in entry["python-modules"]]
+    assert set(modules_of_provider()) <= {plain(row["Where"]) for row in rows}
 
 
 def test_contributing_names_every_room_of_the_house():
@@ -353,6 +335,7 @@ def test_the_scopes_are_those_the_calls_need(meisa_sandbox, meisa_connection):
         "bulk_enroll": (["ada@example.com"], "onboarding"),
         "list_sequences": (),
         "contact_enrollments": ("ada@example.com",),
+        "upsert_contact": ("ada@example.com",),
         "unsubscribed_emails": (),
         "ping": (),
     }
@@ -394,10 +377,11 @@ def parameters_of(classes: Iterable[type]) -> dict[str, inspect.Parameter]:
 
 CLASSES = [
     MeisaEnrollOperator,
+    MeisaUpsertContactOperator,
     AudienceOperator,
     MeisaBulkEnrollOperator,
-    SqlToMeisaOperator,
-    FileToMeisaOperator,
+    SqlToMeisaSequenceOperator,
+    FileToMeisaSequenceOperator,
     MeisaSequenceSensor,
 ]
 
@@ -510,6 +494,12 @@ def test_every_field_of_the_checkpoint_is_on_its_page():
 def test_every_field_of_a_single_enrollment_is_on_the_page(run_task):
     (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaEnrollOperator"))
     ran = run_task(MeisaEnrollOperator, contact_email="ada@example.com", sequence_slug="onboarding")
+    assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
+
+
+def test_every_field_of_an_upsert_is_on_the_page(run_task):
+    (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaUpsertContactOperator"))
+    ran = run_task(MeisaUpsertContactOperator, contact_email="ada@example.com")
     assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
 
 
@@ -629,7 +619,7 @@ def test_every_member_of_the_fixture_that_the_page_names_exists(meisa_sandbox):
 
 def test_the_curl_commands_of_the_sandbox_page_work(meisa_sandbox):
     commands = re.findall(r"^\$ (curl .*)$", read("docs/how-to/sandbox.md"), re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         shown = command.replace("http://127.0.0.1:8765", meisa_sandbox.url).replace(
             "curl", "curl --fail -sS", 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_meisa
+from tests.support.provider import modules_of_provider
 
 pytestmark = pytest.mark.xdist_group("house")  # what each module loads is found out once
 
@@ -63,13 +64,7 @@ for name in sys.argv[1:]:
 print(json.dumps(loaded))
 """
 USED_BY_DAG_FILES = [
-    "operators.sequences",
-    "sensors.sequences",
-    "hooks.meisa",
-    "triggers.quota",
-    "triggers.sequences",
-    "transfers.file_to_meisa",
-    "transfers.sql_to_meisa",
+    *(name.removeprefix("airflow_provider_meisa.") for name in modules_of_provider()),
     "links.meisa",
     "assets",
     "decorators.meisa_enroll",

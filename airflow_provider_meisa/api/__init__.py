@@ -1,1 +1,100 @@
 """Meisa in Python: client, endpoints, audience and verdicts. Knows nothing of Airflow."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
+    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.endpoints.account import KeyInfo
+    from airflow_provider_meisa.api.endpoints.contacts import Contact, Suppressions
+    from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, Enrollment, SequenceInfo
+    from airflow_provider_meisa.api.errors import (
+        MeisaAnswerLostError,
+        MeisaAudienceChangedError,
+        MeisaBackOffError,
+        MeisaError,
+        MeisaInputError,
+        MeisaInvalidRequestError,
+        MeisaKeyError,
+        MeisaNoAnswerError,
+        MeisaNotFoundError,
+        MeisaRateLimitError,
+        MeisaRedirectError,
+        MeisaRefusedError,
+        MeisaScopeError,
+        MeisaSequenceInactiveError,
+        MeisaSequenceNotFoundError,
+        MeisaServerError,
+        MeisaStoppedError,
+        MeisaUnavailableError,
+        MeisaUnreachableError,
+        MeisaUnreadableAnswerError,
+    )
+    from airflow_provider_meisa.api.models import Answer
+    from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+    from airflow_provider_meisa.api.settings import Settings
+
+_PLACES = {  # the module of each public name but the errors: it is loaded when the name is asked for
+    "BulkReply": "bulk_enroll_response.reader",
+    "MeisaClient": "client",
+    "KeyInfo": "endpoints.account",
+    "Contact": "endpoints.contacts",
+    "Suppressions": "endpoints.contacts",
+    "ContactEnrollments": "endpoints.sequences",
+    "Enrollment": "endpoints.sequences",
+    "SequenceInfo": "endpoints.sequences",
+    "Answer": "models",
+    "Outcome": "outcomes",
+    "Verdict": "outcomes",
+    "Settings": "settings",
+}
+
+__all__ = [
+    "Answer",
+    "BulkReply",
+    "Contact",
+    "ContactEnrollments",
+    "Enrollment",
+    "KeyInfo",
+    "MeisaAnswerLostError",
+    "MeisaAudienceChangedError",
+    "MeisaBackOffError",
+    "MeisaClient",
+    "MeisaError",
+    "MeisaInputError",
+    "MeisaInvalidRequestError",
+    "MeisaKeyError",
+    "MeisaNoAnswerError",
+    "MeisaNotFoundError",
+    "MeisaRateLimitError",
+    "MeisaRedirectError",
+    "MeisaRefusedError",
+    "MeisaScopeError",
+    "MeisaSequenceInactiveError",
+    "MeisaSequenceNotFoundError",
+    "MeisaServerError",
+    "MeisaStoppedError",
+    "MeisaUnavailableError",
+    "MeisaUnreachableError",
+    "MeisaUnreadableAnswerError",
+    "Outcome",
+    "SequenceInfo",
+    "Settings",
+    "Suppressions",
+    "Verdict",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name (PEP 562)."""
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'errors')}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, and what is loaded."""
+    return sorted({*globals(), *__all__})

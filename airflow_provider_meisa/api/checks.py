@@ -127,6 +127,16 @@ def check_slug(slug: object) -> str:
     return slug
 
 
+def check_texts(name: str, value: object) -> list[str]:
+    """Copy a list of texts, none of them empty.
+
+    :raises MeisaInputError: if it is not a list or a tuple, or one of its items is not such a text.
+    """
+    if not isinstance(value, list | tuple):
+        raise MeisaInputError(f"{name} must be a list of texts, not {kind_of(value)}.")
+    return [check_text(f"{name}[{place}]", item) for place, item in enumerate(value)]
+
+
 def check_json_object(name: str, value: object) -> dict[str, object]:
     """Copy an object of plain JSON, such as ``metadata``; tuples become lists.
 

@@ -112,9 +112,10 @@ class MeisaClient:
     def perform(self, call: Call, *, slot: Slot | None = None, resend: bool = False) -> Answer:
         """Send a call, wait for the quota before and repeat it where that is harmless.
 
-        Repeated are: a call that never left; a read whose answer was lost or that met a 5xx; a call
-        refused with 429 or 503; and, only if ``resend``, a write whose answer was lost or that met 408, 421, 425,
-        502 or 504: once, and not before `Settings.resend_after` has passed, because Meisa may still be at work on it.
+        Repeated are: a call that never left; a read, or an idempotent write, whose answer was lost or that met a 5xx;
+        a call refused with 429 or 503; and, only if ``resend``, another write whose answer was lost or that met 408,
+        421, 425, 502 or 504: once, and not before `Settings.resend_after` has passed, because Meisa may still be at
+        work on it.
         If that is longer than `max_wait`, the failure is raised instead.
 
         :param call: what to send.
@@ -330,13 +331,14 @@ def may_repeat(call: Call, error: BaseException, *, resend: bool, max_wait: floa
         case MeisaBackOffError():
             return (error.retry_after or 0) <= max_wait
         case MeisaAnswerLostError() | MeisaServerError():
-            return call.safe or (resend and may_be_resent(error))
+            return call.safe or call.idempotent or (resend and may_be_resent(error))
         case _:
             return False
 
 
 def _is_lost_write(call: Call, error: BaseException | None) -> bool:
-    return not call.safe and isinstance(error, (MeisaAnswerLostError, MeisaServerError))
+    may_change_twice = not (call.safe or call.idempotent)
+    return may_change_twice and isinstance(error, (MeisaAnswerLostError, MeisaServerError))
 
 
 def _pause(state: RetryCallState) -> float:

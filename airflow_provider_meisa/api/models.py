@@ -12,13 +12,15 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 class Call:
     """What to send to one endpoint, and whether it may be sent twice.
 
-    :param method: ``GET`` or ``POST``.
+    :param method: such as ``GET`` or ``POST``.
     :param path: path below the base URL, with the slash at its end that Meisa's paths have.
     :param scope: the scope the key needs, or ``None``.
     :param query: query parameters.
     :param body: what is sent as JSON, or ``None``.
     :param safe: whether repeating the call changes nothing (a read).
+    :param idempotent: whether a write may be sent again at any time, because it ends in the same state.
     :param max_bytes: the largest answer that is read.
+    :param may_be_empty: whether a response without a body is accepted; its body is ``None`` then.
     """
 
     method: str
@@ -27,7 +29,9 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, object] | None = field(default=None, repr=False)
     safe: bool = True
+    idempotent: bool = False
     max_bytes: int = MAX_ANSWER_BYTES
+    may_be_empty: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

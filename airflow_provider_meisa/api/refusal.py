@@ -7,6 +7,7 @@ import email.utils
 import json
 import re
 import time
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,17 @@ from airflow_provider_meisa.api.redaction import scrub
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.models import Call
 
-_FIELDS = {"email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"}
+_FIELDS = {
+    *("email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe"),
+    *("external_id", "first_name", "last_name", "display_name", "source", "custom_fields", "tag_names"),
+    *("tag_name", "tag_id", "event_name", "properties"),
+    *("trigger_key", "to_email", "variables", "recipient", "idempotency_key"),
+}
+# A refusal may quote what was sent, and an error must not, but for these fields; addresses are redacted anyway.
+_MAY_BE_QUOTED = {
+    *("email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe", "source"),
+    *("status", "search", "limit", "offset"),
+}
 # Parts of a body that repeat the request, or describe the contact or the sequence: their words are not the refusal's.
 _REPEATED = {
     "sequence_slug",
@@ -73,7 +84,7 @@ def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> Me
             )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in UNTIMELY:
         return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.", status=status)
-    fields, texts = _signs(text)
+    fields, texts = _signs(text, _values(call))
     reason = scrub("; ".join(texts))
     # Words on a field may repeat what it holds.
     remarks = (
@@ -133,15 +144,34 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _signs(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Take from a refusal's body the fields it names and its sentences, free of addresses."""
+def _signs(text: bytes, private: re.Pattern[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
         return (), ()
     fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
-    sentences = (piece for text in _strings(body)[:_MOST_TEXTS] for piece in _SENTENCE_END.split(text))
+    said = [private.sub("…", text) if private else text for text in _strings(body)[:_MOST_TEXTS]]
+    sentences = (piece for text in said for piece in _SENTENCE_END.split(text))
     return fields, tuple(filter(None, map(scrub, sentences)))
+
+
+def _values(call: Call) -> re.Pattern[str] | None:
+    """Make what finds the values that were sent in a response's words, the longest first."""
+    sent = [*(call.body or {}).items(), *call.query.items()]
+    values = {
+        str(value) for name, field in sent if name not in _MAY_BE_QUOTED for value in _leaves(field)
+    } - {""}
+    spelled = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE) if values else None
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _leaves(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield value.strip() if isinstance(value, str) else value
 
 
 def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
@@ -151,7 +181,7 @@ def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
         return [] if repeated else [value]
     if value is True:
         return [name]
-    if name == "metadata":
+    if name in {"metadata", "custom_fields", "properties", "variables"}:
         return []  # words about it may repeat it
     if isinstance(value, dict):
         inner = [] if name in _FOREIGN else [*value.items()]

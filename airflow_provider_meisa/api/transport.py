@@ -184,6 +184,8 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
 
 
 def _json(call: Call, status: int, text: bytes) -> object:
+    if call.may_be_empty and not text.strip():
+        return None
     problem = ""
     try:
         return json.loads(text)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.endpoints.account import KeyInfo
-    from airflow_provider_meisa.api.endpoints.contacts import Suppressions
+    from airflow_provider_meisa.api.endpoints.contacts import Contact, Suppressions
     from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, SequenceInfo
+    from airflow_provider_meisa.api.models import Answer
     from airflow_provider_meisa.api.outcomes import Outcome
     from airflow_provider_meisa.api.settings import Settings
 
@@ -40,6 +41,7 @@ NEEDED_BY = {
     "sequences:enroll": "every operator that enrolls",
     "sequences:read": "MeisaSequenceSensor, preview, the check that a sequence is active",
     "contacts:read": "skip_suppressed, unsubscribed_emails",
+    "contacts:write": "MeisaUpsertContactOperator, upsert_contact",
 }
 
 
@@ -48,11 +50,19 @@ def is_final(error: BaseException) -> bool:
     return isinstance(error, _FINAL)
 
 
+def meisa_error(raised: BaseException | None) -> errors.MeisaError | None:
+    """Return the error of Meisa's that was raised, or that is behind Airflow's exception; ``None`` if there is none."""
+    error = raised.__cause__ if isinstance(raised, AirflowException) else raised
+    return error if isinstance(error, errors.MeisaError) else None
+
+
 @contextmanager
 def airflow_failures(
     final: tuple[type[errors.MeisaError], ...] = (), *, doubt_is_final: bool = False
 ) -> Iterator[None]:
     """Turn Meisa's errors into Airflow's: final ones fail the task at once, others may be retried.
+
+    It also decides again on what a method of the hook has raised.
 
     :param final: errors that are final here, though they are not elsewhere.
     :param doubt_is_final: whether errors are final after which a call may have been carried out.
@@ -61,7 +71,10 @@ def airflow_failures(
     """
     try:
         yield
-    except errors.MeisaError as error:
+    except (errors.MeisaError, AirflowException) as raised:
+        error = meisa_error(raised)
+        if error is None:
+            raise
         if is_final(error) or isinstance(error, final) or (doubt_is_final and error.possibly_done):
             raise AirflowFailException(str(error)) from error
         raise AirflowException(str(error)) from error
@@ -161,6 +174,7 @@ class MeisaHook(BaseHook):
         metadata: Mapping[str, Any] | None = None,
         trigger_source: str = "airflow",
         override_unsubscribe: bool = False,
+        resend: bool = True,
     ) -> Outcome:
         """Enroll one contact: ``POST /sequences/enroll/``.
 
@@ -169,6 +183,8 @@ class MeisaHook(BaseHook):
         :param metadata: data attached to the enrollment, plain JSON.
         :param trigger_source: label for where the enrollment came from.
         :param override_unsubscribe: enroll even if suppressed; needs the connection's opt-in.
+        :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
+            enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
         :return: the verdict and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
             or, where the request was only accepted, ``unreported``.
         :raises AirflowFailException: for what a retry cannot mend.
@@ -184,16 +200,24 @@ class MeisaHook(BaseHook):
                 metadata=metadata,
                 trigger_source=trigger_source,
                 override_unsubscribe=override_unsubscribe,
+                resend=resend,
             )
 
     def bulk_enroll(
-        self, emails: Sequence[str], sequence_slug: str, *, override_unsubscribe: bool = False
+        self,
+        emails: Sequence[str],
+        sequence_slug: str,
+        *,
+        override_unsubscribe: bool = False,
+        resend: bool = True,
     ) -> BulkReply:
         """Enroll up to 500 contacts in one call: ``POST /sequences/api/bulk-enroll/``.
 
         :param emails: 1–500 addresses, none twice.
         :param sequence_slug: an active sequence.
         :param override_unsubscribe: enroll even the suppressed; needs the connection's opt-in.
+        :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are
+            then enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
         :return: one outcome for each address, in order, in ``outcomes``.
         :raises AirflowFailException: for what a retry cannot mend.
         :raises AirflowException: for the rest.
@@ -202,7 +226,11 @@ class MeisaHook(BaseHook):
 
         with airflow_failures():
             return sequences.bulk_enroll(
-                self.get_conn(), emails, sequence_slug, override_unsubscribe=override_unsubscribe
+                self.get_conn(),
+                emails,
+                sequence_slug,
+                override_unsubscribe=override_unsubscribe,
+                resend=resend,
             )
 
     def list_sequences(self, *, status: str = "", search: str = "") -> list[SequenceInfo]:
@@ -228,6 +256,51 @@ class MeisaHook(BaseHook):
         with airflow_failures():
             return sequences.contact_enrollments(self.get_conn(), email)
 
+    def upsert_contact(
+        self,
+        email: str,
+        *,
+        external_id: str | None = None,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        display_name: str | None = None,
+        source: str | None = None,
+        custom_fields: Mapping[str, Any] | None = None,
+        tag_names: Sequence[str] | None = None,
+    ) -> Contact:
+        """Create or update one contact: ``POST /contacts/upsert/``.
+
+        Meisa looks for the contact by ``external_id`` first, then by ``email``. What is ``None`` is not sent, and stays
+        as it is. To send the same again is harmless, so a request whose response was lost is sent again.
+
+        :param email: the address; with an ``external_id`` that Meisa knows, it may be a new one.
+        :param external_id: your id of the contact.
+        :param first_name: the first name; may be empty.
+        :param last_name: the last name; may be empty.
+        :param display_name: the name that mails show; may be empty.
+        :param source: where the contact comes from: ``api``, ``import``, ``manual``, ``signup`` or ``initial_sync``.
+            Meisa keeps the first one.
+        :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
+        :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
+        :return: the contact as it is now, with its ``id``, and whether it was ``created``.
+        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowException: for the rest.
+        """
+        from airflow_provider_meisa.api.endpoints import contacts
+
+        with airflow_failures():
+            return contacts.upsert(
+                self.get_conn(),
+                email,
+                external_id=external_id,
+                first_name=first_name,
+                last_name=last_name,
+                display_name=display_name,
+                source=source,
+                custom_fields=custom_fields,
+                tag_names=tag_names,
+            )
+
     def unsubscribed_emails(self) -> Suppressions:
         """Read who must not be mailed: ``GET /contacts/api/unsubscribed-emails/``.
 
@@ -247,6 +320,40 @@ class MeisaHook(BaseHook):
 
         with airflow_failures():
             return account.ping(self.get_conn())
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        json: Mapping[str, Any] | None = None,
+        query: Mapping[str, str | int] | None = None,
+        *,
+        resend: bool = False,
+    ) -> Answer:
+        """Send a request to an endpoint that has no method here, within the rate limits.
+
+        A ``GET`` is sent again after a lost response or a 5xx; everything is after a 429 or 503, and what never left.
+
+        :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
+        :param path: path below the base URL, such as ``/tags/``, with a slash at its beginning and its end. It is
+            logged, so it may hold no address.
+        :param json: the body, an object of plain JSON; not for ``GET``.
+        :param query: what goes behind the ``?``: texts and whole numbers.
+        :param resend: whether a write may be sent again when its response was lost: once, and after a while. Set it
+            only where Meisa does the same twice without harm.
+        :return: the ``status``, and the parsed JSON in ``body``; ``None`` for an empty one.
+        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowException: for the rest. Airflow's retry sends a write again, too.
+        """
+        from airflow_provider_meisa.api import raw_request
+
+        with airflow_failures():
+            return raw_request.request(self.get_conn(), method, path, json, query, resend=resend)
+
+    def stop(self) -> None:
+        """Send nothing from now on, and end every wait: for the ``on_kill`` of an operator."""
+        if self._client is not None:
+            self._client.stop()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

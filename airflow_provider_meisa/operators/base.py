@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -12,7 +13,9 @@ from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
 from airflow_provider_meisa.operators.parameters import check_parameters
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from collections.abc import Collection
+
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
 
 class MeisaOperator(BaseOperator):
@@ -23,7 +26,7 @@ class MeisaOperator(BaseOperator):
     :param meisa_conn_id: the Airflow Connection (templated).
     """
 
-    operator_extra_links = (MeisaSequenceLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (MeisaSequenceLink(),)
     ui_color = "#f3e8ff"
 
     sequence_slug: str
@@ -36,13 +39,20 @@ class MeisaOperator(BaseOperator):
 
             provide_retry_policy(self)
 
+    @cached_property
+    def hook(self) -> MeisaHook:
+        """The hook of the task's connection, made when it is first asked for; it makes its client once."""
+        return MeisaHook(self.meisa_conn_id)
+
     def begin(self, context: Context) -> MeisaHook:
         """Leave the link to the sequence, check every parameter, and return the hook; nothing is sent or read before.
+
+        A class without `operator_extra_links` leaves no link.
 
         :raises MeisaInputError: if a parameter cannot be used.
         """
         check_parameters(self, "meisa_conn_id")
-        hook = MeisaHook(self.meisa_conn_id)
-        leave_link(context, hook, self.sequence_slug)
+        if self.operator_extra_links:
+            leave_link(context, self.hook, self.sequence_slug)
         check_parameters(self)
-        return hook
+        return self.hook

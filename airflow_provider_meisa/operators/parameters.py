@@ -24,6 +24,13 @@ from airflow_provider_meisa.operators.private import revealed
 OnNo = Literal["success", "skip", "fail"]
 OnMissing = Literal["wait", "fail"]  # as `triggers.sequences.ON_MISSING`
 
+SOURCES = (
+    "api",
+    "import",
+    "manual",
+    "signup",
+    "initial_sync",
+)  # as `endpoints.contacts.SOURCES`, which loads requests
 FORMATS = ("csv", "tsv", "jsonl", "lines", "parquet")
 QUOTING = ("standard", "multiline", "none")
 MOST_IN_FLIGHT = 16
@@ -107,6 +114,19 @@ def encoding(name: str, value: object) -> str:
     return text
 
 
+def json_texts(name: str, value: object) -> list[str]:
+    """Read a list of texts, or the JSON text of one, which a template may have given."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise MeisaInputError(
+                f"{name} is {checks.kind_of(value)} that is not JSON. Give a list with templates in it, or end the "
+                "template with `| tojson`."
+            ) from None
+    return checks.check_texts(name, value)
+
+
 def json_object(name: str, value: object) -> dict[str, object]:
     """Read an object of plain JSON, or the text of one, which a template may have given."""
     if isinstance(value, str):
@@ -137,6 +157,8 @@ def one_of(choices: Sequence[str]) -> Check:
     return partial(checks.check_choice, choices=choices)
 
 
+name_of_contact: Check = partial(checks.check_text, may_be_empty=True)
+
 PARAMETERS: Mapping[str, Check] = MappingProxyType(
     {
         # Who is enrolled.
@@ -150,6 +172,14 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "encoding": encoding,
         "delimiter": delimiter,
         "quoting": one_of(QUOTING),
+        # Of the contact itself.
+        "external_id": checks.check_text,
+        "first_name": name_of_contact,
+        "last_name": name_of_contact,
+        "display_name": name_of_contact,
+        "source": one_of(SOURCES),
+        "custom_fields": json_object,
+        "tag_names": json_texts,
         # Into what, and with what.
         "sequence_slug": slug,
         "MeisaSequenceSensor.sequence_slug": slugs,

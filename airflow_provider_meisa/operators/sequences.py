@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
+from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
@@ -15,7 +15,7 @@ from airflow_provider_meisa.bulk.batching import check
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from, is_plain
 from airflow_provider_meisa.bulk.options import OnAmbiguous
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
-from airflow_provider_meisa.hooks.meisa import airflow_failures
+from airflow_provider_meisa.hooks.meisa import airflow_failures, meisa_error
 from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.operators.audience import XCOM_KEY, AudienceOperator
 from airflow_provider_meisa.operators.base import MeisaOperator
@@ -84,7 +84,6 @@ class MeisaEnrollOperator(MeisaOperator):
         self.on_already_enrolled = on_already_enrolled
         self.on_suppressed = on_suppressed
         self.on_ambiguous = on_ambiguous
-        self._client: MeisaClient | None = None
         follow_references(self, self.contact_email, self.metadata)
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -96,10 +95,9 @@ class MeisaEnrollOperator(MeisaOperator):
         """
         intent = None
         with airflow_failures(doubt_is_final=self.on_ambiguous == "fail"):
-            hook = self.begin(context)
+            client = self.begin(context).get_conn()
             outcome = check(self._address())
             if not isinstance(outcome, Outcome):
-                self._client = client = hook.get_conn()
                 subject = (self.sequence_slug, outcome)
                 intent = Intent(store_of(context), subject, client.settings.resend_after)
                 outcome = self._enroll_once(client, outcome, intent)
@@ -128,8 +126,7 @@ class MeisaEnrollOperator(MeisaOperator):
 
     def on_kill(self) -> None:
         """Send nothing from now on, and end every wait."""
-        if self._client is not None:
-            self._client.stop()
+        self.hook.stop()
 
     def _enroll_once(self, client: MeisaClient, address: str, intent: Intent) -> Outcome:
         """Enroll the contact, and keep what a later try must know if the response is lost."""
@@ -137,9 +134,10 @@ class MeisaEnrollOperator(MeisaOperator):
             self._wait_for(client, intent)
             intent.begin()
             try:
-                outcome = self._enroll(client, address, resend=not intent.is_in_doubt)
-            except MeisaError as error:
-                intent.lost() if error.possibly_done else intent.give_up()
+                outcome = self._enroll(address, resend=not intent.is_in_doubt)
+            except AirflowException as raised:
+                error = meisa_error(raised)
+                intent.lost() if error and error.possibly_done else intent.give_up()
                 raise
             meter.addresses({outcome.verdict: 1})
         return possibly_ours(outcome) if intent.is_in_doubt else outcome
@@ -157,11 +155,8 @@ class MeisaEnrollOperator(MeisaOperator):
         client.wait(intent.seconds_left)
         client.check_not_stopped()
 
-    def _enroll(self, client: MeisaClient, address: str, *, resend: bool) -> Outcome:
-        from airflow_provider_meisa.api.endpoints import sequences
-
-        return sequences.enroll(
-            client,
+    def _enroll(self, address: str, *, resend: bool) -> Outcome:
+        return self.hook.enroll(
             address,
             self.sequence_slug,
             metadata=revealed(self.metadata),

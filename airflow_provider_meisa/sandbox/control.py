@@ -102,6 +102,10 @@ def _add_state(router: APIRouter, world: World) -> None:
         world.store.put_sequence(sent.slug, sent.name, sent.status)
         return world.store.sequence(sent.slug) or {}
 
+    @router.get("/contacts")
+    async def list_contacts(environment: str = "live") -> list[dict[str, Any]]:
+        return world.store.contacts(environment)
+
     @router.post("/contacts", status_code=201)
     async def put_contacts(sent: list[NewContact]) -> dict[str, int]:
         for environment in dict.fromkeys(contact.environment for contact in sent):

@@ -38,6 +38,15 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_by_status ON requests (status);
 """
+# Of version 1 as well: an older file gets the table when it is opened.
+PROFILES = """
+CREATE TABLE IF NOT EXISTS profiles (
+    environment TEXT NOT NULL, email TEXT NOT NULL, id TEXT NOT NULL, external_id TEXT,
+    first_name TEXT NOT NULL, last_name TEXT NOT NULL, display_name TEXT NOT NULL, source TEXT NOT NULL,
+    custom_fields TEXT NOT NULL, tags TEXT NOT NULL, created_at REAL NOT NULL, updated_at REAL NOT NULL,
+    PRIMARY KEY (environment, email), UNIQUE (environment, external_id)
+)
+"""
 
 Values = Sequence[Any] | Mapping[str, Any]
 
@@ -70,6 +79,7 @@ class Database:
             self._connection.executescript(
                 f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
             )
+        self._connection.execute(PROFILES)
         # Made by 0.1.0; a server that looks up and then inserts can enroll twice (the fault `late`).
         self._connection.execute("DROP INDEX IF EXISTS one_running_enrollment")
         return bool(found == 0)

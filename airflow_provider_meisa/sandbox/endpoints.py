@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.sandbox import fields
 from airflow_provider_meisa.sandbox.fields import Field
 from airflow_provider_meisa.sandbox.outcomes import ALREADY_ENROLLED, SUPPRESSED, canonical
+from airflow_provider_meisa.sandbox.profiles import NAMES, ConflictError
 from airflow_provider_meisa.sandbox.reply import RefusedError, Reply
 from airflow_provider_meisa.sandbox.shapes import Shape, shaped
 from airflow_provider_meisa.sandbox.store import Enrolling, Key, Store
@@ -142,6 +143,29 @@ def contact_enrollments(call: Call) -> Reply:
     )
 
 
+def upsert_contact(call: Call) -> Reply:
+    """Create or update a contact (documented; statuses inferred, what a conflict is answered with unknown)."""
+    sent = call.fields(
+        Field("email", fields.email),
+        Field("external_id", fields.text, None),
+        *(Field(name, fields.any_text, None) for name in NAMES),
+        Field("source", fields.source, None),
+        Field("custom_fields", fields.dictionary, {}),
+        Field("tag_names", fields.texts, []),
+    )
+    try:
+        profile, is_new = call.store.upsert_contact(call.key.environment, sent)
+    except ConflictError:
+        raise RefusedError(409, {"detail": "Another contact has this email address."}) from None
+    return Reply(201 if is_new else 200, _contact(profile))
+
+
+def _contact(profile: Mapping[str, Any]) -> dict[str, Any]:
+    shown = ("id", "email", "external_id", *NAMES, "source", "custom_fields", "tags", "status")
+    times = {name: iso(profile[name]) for name in ("created_at", "updated_at")}
+    return {**{name: profile[name] for name in shown}, **times}
+
+
 def unsubscribed_emails(call: Call) -> Reply:
     """List who gets no mail: unsubscribed, bounced, complained (documented)."""
     emails = call.store.suppressed_emails(call.key.environment)
@@ -163,5 +187,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     f"{PREFIX}/sequences/api/bulk-enroll/": Endpoint("POST", "sequences:enroll", bulk_enroll),
     f"{PREFIX}/sequences/api/list/": Endpoint("GET", "sequences:read", list_sequences),
     f"{PREFIX}/sequences/api/contact-enrollments/": Endpoint("GET", "sequences:read", contact_enrollments),
+    f"{PREFIX}/contacts/upsert/": Endpoint("POST", "contacts:write", upsert_contact),
     f"{PREFIX}/contacts/api/unsubscribed-emails/": Endpoint("GET", "contacts:read", unsubscribed_emails),
 }

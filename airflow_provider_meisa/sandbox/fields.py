@@ -12,6 +12,7 @@ from airflow_provider_meisa.sandbox.outcomes import INVALID_EMAIL, is_email
 from airflow_provider_meisa.sandbox.reply import RefusedError
 
 LARGEST_BATCH = 500  # documented
+SOURCES = ("api", "import", "manual", "signup", "initial_sync")  # documented
 _SURROGATES = re.compile("[\ud800-\udfff]")
 Check = Callable[[Any], Any]
 
@@ -81,15 +82,34 @@ def _read(sent: Mapping[str, Any], field: Field) -> Any:
     return field.check(sent[field.name])
 
 
-def text(value: Any) -> str:
-    """Check that it is a string with something in it."""
+def any_text(value: Any) -> str:
+    """Check that it is a string, which may be empty."""
     if not isinstance(value, str):
         raise FieldError(["Not a valid string."])
     if found := _SURROGATES.search(value):
         raise FieldError([f"Surrogate characters are not allowed: U+{ord(found[0]):X}."])
-    if not value.strip():
-        raise FieldError(["This field may not be blank."])
     return value.strip()
+
+
+def text(value: Any) -> str:
+    """Check that it is a string with something in it."""
+    if not (found := any_text(value)):
+        raise FieldError(["This field may not be blank."])
+    return found
+
+
+def texts(value: Any) -> list[str]:
+    """Check that it is a list of strings with something in them."""
+    if not isinstance(value, list):
+        raise FieldError([f'Expected a list of items but got type "{type(value).__name__}".'])
+    return [text(item) for item in value]
+
+
+def source(value: Any) -> str:
+    """Check that it is one of the words for where a contact comes from."""
+    if value not in SOURCES:
+        raise FieldError([f'"{value}" is not a valid choice.'])
+    return str(value)
 
 
 def email(value: Any) -> str:

@@ -43,6 +43,13 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     Behaviour("statuses of a sequence other than active", INFERRED),
     Behaviour("an unknown email has contact_exists false, not a 404", DOCUMENTED),
     Behaviour("a contact's sequences are listed under enrollments", INFERRED),
+    Behaviour("upsert looks for the contact by external_id, then by email; both may be new", DOCUMENTED),
+    Behaviour("upsert merges custom_fields, only adds tags, and keeps source and status", DOCUMENTED),
+    Behaviour("upsert answers the full contact: 201 if created, 200 if updated", INFERRED),
+    Behaviour("upsert leaves what was not sent as it is; a name may be empty", INFERRED),
+    Behaviour("an external_id of one contact with the address of another is a 409", UNKNOWN),
+    Behaviour("a new external_id with a known address replaces the one the contact had", UNKNOWN),
+    Behaviour("engagement figures are left out of the contact", UNKNOWN),
     Behaviour(
         "unsubscribed-emails answers as_of, count and emails, bounced and complained included", DOCUMENTED
     ),

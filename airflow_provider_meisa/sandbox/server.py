@@ -196,6 +196,10 @@ class Sandbox:
         """
         self._world.store.put_contacts(statuses, environment)
 
+    def contacts(self, environment: str = "live") -> list[dict[str, Any]]:
+        """Return each contact that was upserted, with all that is known of it."""
+        return self._world.store.contacts(environment)
+
     def seed_enrollments(
         self, slug: str, emails: Iterable[str], status: str = "active", environment: str = "live"
     ) -> None:

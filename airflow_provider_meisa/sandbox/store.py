@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_meisa.sandbox import profiles
 from airflow_provider_meisa.sandbox.outcomes import ENROLLED, Outcome, canonical, judge
 
 if TYPE_CHECKING:
@@ -158,6 +159,19 @@ class Store:
         ]
         with self._database.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO contacts VALUES (?, ?, ?)", rows)
+
+    def upsert_contact(self, environment: str, sent: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Create or update a contact, and return it and whether it is new.
+
+        :raises ConflictError: if the external id is one contact's, and the address another's.
+        """
+        with self._database.transaction() as connection:
+            return profiles.upsert(connection, environment, sent, self.now())
+
+    def contacts(self, environment: str) -> list[dict[str, Any]]:
+        """Return the contacts that were upserted, with all that is known of them."""
+        with self._database.transaction() as connection:
+            return profiles.profiles(connection, environment)
 
     def contact_exists(self, environment: str, email: str) -> bool:
         """Tell whether there is a contact with this address."""

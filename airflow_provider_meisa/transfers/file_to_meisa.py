@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.sources.reading import FileFormat
 
 
-class FileToMeisaOperator(AudienceOperator):
+class FileToMeisaSequenceOperator(AudienceOperator):
     """Enroll the contacts of a file, however many, and account for each of them.
 
     The file is streamed, never held in memory, and read once a run, before the first request. A missing file fails

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class SqlToMeisaOperator(AudienceOperator):
+class SqlToMeisaSequenceOperator(AudienceOperator):
     """Enroll the contacts that a query finds, however many, and account for each of them.
 
     Works on every connection whose hook is a ``DbApiHook``; needs ``airflow-provider-meisa[sql]``. Rows are streamed:

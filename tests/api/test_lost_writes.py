@@ -23,12 +23,13 @@ from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.enrollment import AwaitResend, Collect, Done, Enrollment, Send
+from tests.support.people import people
 from tests.support.raw_server import answer
 
 WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
 READ = Call("GET", "/ping/")
 ADA = "ada@example.org"
-PEOPLE = [f"person{number}@example.org" for number in range(500)]
+PEOPLE = people(500, domain="example.org")
 AFTER = 30.0
 
 
@@ -186,7 +187,7 @@ def now():
 
 def engine(now, checkpoint=None, *, many=6, **more):
     run = Enrollment(
-        batches([f"person{number}@example.org" for number in range(many)], 1),
+        batches(people(many, domain="example.org"), 1),
         lambda: Slot("any"),
         checkpoint=checkpoint,
         clock=now,

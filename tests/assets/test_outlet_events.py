@@ -10,8 +10,8 @@ from airflow_provider_meisa.api.outcomes import Verdict
 from airflow_provider_meisa.assets import meisa_sequence
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.summary import counts
 
 PEOPLE = [*(f"person{number}@example.com" for number in range(1200)), "broken"]
@@ -48,11 +48,13 @@ def bulk():
 
 
 def sql():
-    SqlToMeisaOperator(**MANY, sql="SELECT email FROM contacts", conn_id="warehouse", outlets=[OUTLET])
+    SqlToMeisaSequenceOperator(
+        **MANY, sql="SELECT email FROM contacts", conn_id="warehouse", outlets=[OUTLET]
+    )
 
 
 def file():
-    FileToMeisaOperator(**MANY, path="{{ var.value.people }}", outlets=[OUTLET])
+    FileToMeisaSequenceOperator(**MANY, path="{{ var.value.people }}", outlets=[OUTLET])
 
 
 def decorated():

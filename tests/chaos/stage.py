@@ -14,8 +14,8 @@ from airflow_provider_meisa.api.rate_limit.storage import file as quota_file
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.chaos.cases import BULK, FAULTS, SINGLE
 from tests.chaos.lives import Task
 from tests.chaos.shapes import shape_of
@@ -87,8 +87,8 @@ def task_of(case, arguments, folder):
     """Make the task."""
     operator = {
         "bulk": MeisaBulkEnrollOperator,
-        "sql": SqlToMeisaOperator,
-        "file": FileToMeisaOperator,
+        "sql": SqlToMeisaSequenceOperator,
+        "file": FileToMeisaSequenceOperator,
         "single": MeisaEnrollOperator,
     }[case.operator]
     patches = [

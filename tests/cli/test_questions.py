@@ -8,6 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.utils import yaml
 
 from airflow_provider_meisa.cli.ending import command
+from airflow_provider_meisa.hooks.meisa import NEEDED_BY
 
 
 def rows(ended):
@@ -21,7 +22,7 @@ def test_ping_says_what_the_key_is_and_what_it_may_not_do(meisa, meisa_sandbox, 
     assert ended.status == 0
     (row,) = rows(ended)
     assert (row["environment"], row["scopes"]) == ("test", ["sequences:enroll"])
-    assert row["missing"].keys() == {"sequences:read", "contacts:read"}
+    assert row["missing"].keys() == NEEDED_BY.keys() - {"sequences:enroll"}
     assert "MeisaSequenceSensor" in row["missing"]["sequences:read"]
     assert "sequences:read: MeisaSequenceSensor" in meisa("ping").out
 

@@ -11,8 +11,9 @@ import pytest
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.settings import Settings
 from tests.support.drf_server import DrfServer
+from tests.support.people import people
 
-PEOPLE = [f"person{number}@example.com" for number in range(40)]
+PEOPLE = people(40)
 ENROLL, BULK = "enroll", "bulk-enroll"
 SHORTEST = 0.5  # seconds between a lost response and a resend, which are 10 outside these tests
 
@@ -182,10 +183,10 @@ def test_retry_after_lost_batches_reports_doubt(drf, waits, lose, bulk_enroll, a
 
 
 def test_other_batches_are_enrolled_once(drf, waits, lose, bulk_enroll, assert_agreement):
-    people = [f"person{number}@example.com" for number in range(1300)]
+    everyone = people(1300)
     lose("reset", BULK)
-    report = bulk_enroll(people)
+    report = bulk_enroll(everyone)
     assert report.state == "success"
-    assert drf.enrollments() == Counter(people)
+    assert drf.enrollments() == Counter(everyone)
     assert_agreement(report)
     assert sum("possibly" in line["reason"] for line in report.outcomes) in {300, 500}

@@ -9,9 +9,10 @@ import urllib.request
 import pytest
 
 from tests.support.drf_server import DrfServer
+from tests.support.people import people
 
 ANN = "ann@example.com"
-PEOPLE = [f"person{number}@example.com" for number in range(3)]
+PEOPLE = people(3)
 IN_WORDS = [
     "detail_409",
     "in_sequence",

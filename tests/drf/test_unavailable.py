@@ -11,9 +11,10 @@ import pytest
 
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from tests.support.drf_server import RETRY_AFTER, DrfServer
+from tests.support.people import people
 
 ANN = "ann@example.com"
-PEOPLE = [f"person{number}@example.com" for number in range(700)]
+PEOPLE = people(700)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_batches_keep_to_the_limit_of_the_proxy(
 
 def test_throttle_of_the_service_is_waited_out(drf, bulk_enroll, assert_agreement):
     drf.set(minute_rate="1/s")
-    report = bulk_enroll([f"person{number}@example.com" for number in range(1501)])
+    report = bulk_enroll(people(1501))
     assert report.state == "success"
     assert report.summary["rate_limited"] >= 1
     assert set(drf.enrollments().values()) == {1}

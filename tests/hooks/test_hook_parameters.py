@@ -15,18 +15,39 @@ WRONG = {
         "metadata": ['{"a": 1}', {"a": {1}}],
         "trigger_source": [2024, ""],
         "override_unsubscribe": ["False", "no", 0],
+        "resend": ["no", 1],
     },
     "bulk_enroll": {
         "emails": ["ada@example.com", [7]],
         "sequence_slug": [7, ""],
         "override_unsubscribe": ["False", 1, None],
+        "resend": ["no", None],
     },
     "list_sequences": {"status": [7, None], "search": [True]},
     "contact_enrollments": {"email": [7, ""]},
+    "upsert_contact": {
+        "email": [7, None, ""],
+        "external_id": [42, ""],
+        "first_name": [7, ["Ada"]],
+        "last_name": [7, True],
+        "display_name": [7, {}],
+        "source": ["airflow", 7],
+        "custom_fields": ['{"a": 1}', {"a": {1}}],
+        "tag_names": ["trial", [7], [""]],
+    },
+    "request": {
+        "method": ["get", None],
+        "path": [7, "tags", "https://elsewhere.example/"],
+        "json": ['{"a": 1}', {"a": {1}}],
+        "query": ["a=1", {"a": None}],
+        "resend": ["no", 1],
+    },
 }
 RIGHT = {
     "enroll": {"email": "unsubscribed@example.com", "sequence_slug": SLUG},
     "bulk_enroll": {"emails": ["unsubscribed@example.com"], "sequence_slug": SLUG},
+    "upsert_contact": {"email": "unsubscribed@example.com"},
+    "request": {"method": "POST", "path": "/tags/"},
 }
 
 

@@ -88,10 +88,10 @@ def test_501_addresses_go_in_two_requests_and_1200_in_three(bulk, meisa_sandbox)
 
 
 def test_10000_addresses_are_each_sent_exactly_once(bulk, meisa_sandbox):
-    people = [f"person{number}@example.com" for number in range(10_000)]
-    ran = bulk(people)
+    everyone = people(10_000)
+    ran = bulk(everyone)
     assert ran.counts() == {"enrolled": 10_000}
-    assert sorted(address for batch in batches_sent(meisa_sandbox) for address in batch) == sorted(people)
+    assert sorted(address for batch in batches_sent(meisa_sandbox) for address in batch) == sorted(everyone)
 
 
 @pytest.mark.parametrize(
@@ -288,10 +288,10 @@ def test_an_unknown_connection_fails_and_is_named(bulk, everything_written):
 
 
 def test_source_that_fails_midway_sends_no_one(run_task, meisa_sandbox, tmp_path):
-    from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+    from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
     source = tmp_path / "people.csv"
     source.write_text("email\n" + "\n".join(PEOPLE) + "\none,too,many\n")
-    ran = run_task(FileToMeisaOperator, path=str(source), sequence_slug="onboarding", max_in_flight=1)
+    ran = run_task(FileToMeisaSequenceOperator, path=str(source), sequence_slug="onboarding", max_in_flight=1)
     assert ran.state == "failed"
     assert meisa_sandbox.requests() == []

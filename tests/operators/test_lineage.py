@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_meisa.assets import meisa_sequence
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
 MANY = {"sequence_slug": "onboarding", "emails": [*(f"person{n}@example.com" for n in range(700)), "broken"]}
 
@@ -21,7 +21,7 @@ with DAG("lineage", schedule=None):
     many = MeisaBulkEnrollOperator(task_id="many", **MANY)
     many >> MeisaBulkEnrollOperator(task_id="red", **MANY, max_invalid=0)
     MeisaBulkEnrollOperator(task_id="preview", **MANY, preview=True)
-    FileToMeisaOperator(
+    FileToMeisaSequenceOperator(
         task_id="file", path="people.csv", sequence_slug="reactivation", outlets=[meisa_sequence("reactivation")]
     )
 """

@@ -12,10 +12,11 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Transport
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from tests.support.people import people
 from tests.support.sent import bulk_requests
 from tests.support.task import FakeTaskInstance, FakeTaskState, Task
 
-PEOPLE = [f"person{number}@example.com" for number in range(1100)]
+PEOPLE = people(1100)
 ADA = "ada@example.com"
 BY_US, TWICE = "possibly by this run", "possibly twice"
 AGAIN = {"retries": 1, "retry_delay": timedelta(0)}
@@ -219,8 +220,7 @@ def test_request_that_never_left_leaves_no_doubt(meisa_sandbox, meisa_connection
 
 
 @pytest.fixture
-def closed_url(monkeypatch):
-    monkeypatch.setattr("airflow_provider_meisa.api.client._BACKOFF", lambda _state: 0.0)
+def closed_url(no_backoff):
     return "http://127.0.0.1:9/api/v1"
 
 
@@ -235,8 +235,7 @@ def test_doubt_belongs_to_one_contact_and_sequence(meisa_sandbox, wait_for_late,
     assert single.run(**change)["reason"] == ""
 
 
-def test_lost_ping_is_no_doubt_about_the_batch(meisa_sandbox, meisa_connection, monkeypatch):
-    monkeypatch.setattr("airflow_provider_meisa.api.client._BACKOFF", lambda _state: 0.0)
+def test_lost_ping_is_no_doubt_about_the_batch(meisa_sandbox, meisa_connection, no_backoff):
     meisa_connection(extra={"environment": "live"})
     meisa_sandbox.fault("reset_before", path="ping", times=5)
     task = Task(PEOPLE[:3])

@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
 NOTHING_VALID = {
     "NULLs": [None, None, None],
@@ -68,6 +68,6 @@ def test_all_that_meisa_calls_invalid_fails(bulk, meisa_sandbox):
 def test_a_file_without_a_valid_address_fails(run_task, meisa_sandbox, tmp_path):
     file = tmp_path / "people.csv"
     file.write_text("id,email\n1,Ada\n2,\n")
-    ran = run_task(FileToMeisaOperator, path=str(file), sequence_slug="onboarding")
+    ran = run_task(FileToMeisaSequenceOperator, path=str(file), sequence_slug="onboarding")
     assert ran.state == "failed"
     assert ran.xcom("task")["counts"]["invalid"] == 2

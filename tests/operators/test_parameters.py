@@ -13,13 +13,14 @@ from airflow.sdk import DAG, ObjectStoragePath, task
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedOperator
+from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.parameters import FORMATS, PARAMETERS, QUOTING, declared
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.delimited import Quoting
 from airflow_provider_meisa.transfers.sources.reading import FileFormat
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 
 GONE = "unsubscribed@example.com"
 BULK = {"emails": ["ada@example.com", GONE], "sequence_slug": "onboarding"}
@@ -29,10 +30,11 @@ FILE = {"path": "/no/such/file.csv", "sequence_slug": "onboarding"}
 OPERATORS = (
     MeisaEnrollOperator,
     MeisaBulkEnrollOperator,
-    SqlToMeisaOperator,
-    FileToMeisaOperator,
+    SqlToMeisaSequenceOperator,
+    FileToMeisaSequenceOperator,
     MeisaEnrollDecoratedOperator,
     MeisaSequenceSensor,
+    MeisaUpsertContactOperator,
 )
 SWITCHES = ("override_unsubscribe", "preview", "rejects_only", "skip_suppressed", "deferrable")
 NO_SWITCHES = ["no", "0", "", 1, 0, None, "TRUE", "yes", "None", [], ["False"], "off"]
@@ -58,10 +60,6 @@ def refused(run_task, meisa_sandbox, everything_written):
 @pytest.fixture
 def overriding(meisa_connection):
     meisa_connection(extra={"allow_override_unsubscribe": True})
-
-
-def counts(ran):
-    return {verdict: count for verdict, count in ran.xcom("task")["counts"].items() if count}
 
 
 # One table for all of them.
@@ -126,7 +124,7 @@ def test_a_template_switches_override_on_and_off(run_task, overriding, native, g
         params={"override": given},
         render_template_as_native_obj=native,
     )
-    assert counts(ran) == ({"enrolled": 2} if sent else {"enrolled": 1, "suppressed": 1})
+    assert ran.counts() == ({"enrolled": 2} if sent else {"enrolled": 1, "suppressed": 1})
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -156,7 +154,7 @@ def test_a_template_that_gives_no_bool_is_refused(refused, overriding, native, g
 
 @pytest.mark.parametrize("given", ["False", "false", "{{ 1 == 2 }}"])
 def test_a_preview_that_is_off_sends(run_task, given):
-    assert counts(run_task(MeisaBulkEnrollOperator, **BULK, preview=given))["enrolled"] == 1
+    assert run_task(MeisaBulkEnrollOperator, **BULK, preview=given).counts()["enrolled"] == 1
 
 
 def test_a_preview_that_a_template_switches_on_sends_nothing(run_task, meisa_sandbox):
@@ -220,7 +218,9 @@ def test_a_switch_of_the_decorator_is_checked_before_the_call(run, meisa_sandbox
     assert f"{switch} must be True or False" in everything_written()
 
 
-@pytest.mark.parametrize(("operator", "given"), [(SqlToMeisaOperator, SQL), (FileToMeisaOperator, FILE)])
+@pytest.mark.parametrize(
+    ("operator", "given"), [(SqlToMeisaSequenceOperator, SQL), (FileToMeisaSequenceOperator, FILE)]
+)
 @pytest.mark.parametrize("value", ["no", 2, "{{ none }}"])
 def test_a_source_is_not_read_for_a_wrong_switch(refused, operator, given, value):
     assert "preview must be True or False" in refused(operator, **given, preview=value)
@@ -318,7 +318,7 @@ def test_an_unknown_word_for_one_contact_is_refused(refused, name, value):
     ("value", "hint"), [("cvs", "csv"), ("CSV", "csv"), ("json", "jsonl"), ("parket", "parquet")]
 )
 def test_an_unknown_format_is_refused_with_the_nearest(refused, value, hint):
-    written = refused(FileToMeisaOperator, **FILE, format=value)
+    written = refused(FileToMeisaSequenceOperator, **FILE, format=value)
     assert f"not the text {value!r}. Did you mean {hint!r}?" in written
 
 
@@ -386,25 +386,25 @@ def test_a_connection_that_is_no_text_is_refused(refused, operator, given, value
 @pytest.mark.parametrize(
     ("operator", "given", "name", "value"),
     [
-        (FileToMeisaOperator, FILE, "path", 7),
-        (FileToMeisaOperator, FILE, "path", None),
-        (FileToMeisaOperator, FILE, "path", ["a.csv", "b.csv"]),
-        (FileToMeisaOperator, FILE, "path", b"a.csv"),
-        (FileToMeisaOperator, FILE, "conn_id", 7),
-        (FileToMeisaOperator, FILE, "encoding", 8),
-        (FileToMeisaOperator, FILE, "encoding", None),
-        (FileToMeisaOperator, FILE, "encoding", "utf-9"),
-        (FileToMeisaOperator, FILE, "encoding", "a\0b"),
-        (FileToMeisaOperator, FILE, "email_column", True),
-        (FileToMeisaOperator, FILE, "email_column", -1),
-        (FileToMeisaOperator, FILE, "email_column", ["email"]),
-        (FileToMeisaOperator, FILE, "outcomes_path", 7),
-        (SqlToMeisaOperator, SQL, "conn_id", None),
-        (SqlToMeisaOperator, SQL, "conn_id", 7),
-        (SqlToMeisaOperator, SQL, "email_column", 1.0),
-        (SqlToMeisaOperator, SQL, "email_column", " "),
-        (SqlToMeisaOperator, SQL, "staging_path", {"a": 1}),
-        (SqlToMeisaOperator, SQL, "sql", ["SELECT 1", "SELECT 2"]),
+        (FileToMeisaSequenceOperator, FILE, "path", 7),
+        (FileToMeisaSequenceOperator, FILE, "path", None),
+        (FileToMeisaSequenceOperator, FILE, "path", ["a.csv", "b.csv"]),
+        (FileToMeisaSequenceOperator, FILE, "path", b"a.csv"),
+        (FileToMeisaSequenceOperator, FILE, "conn_id", 7),
+        (FileToMeisaSequenceOperator, FILE, "encoding", 8),
+        (FileToMeisaSequenceOperator, FILE, "encoding", None),
+        (FileToMeisaSequenceOperator, FILE, "encoding", "utf-9"),
+        (FileToMeisaSequenceOperator, FILE, "encoding", "a\0b"),
+        (FileToMeisaSequenceOperator, FILE, "email_column", True),
+        (FileToMeisaSequenceOperator, FILE, "email_column", -1),
+        (FileToMeisaSequenceOperator, FILE, "email_column", ["email"]),
+        (FileToMeisaSequenceOperator, FILE, "outcomes_path", 7),
+        (SqlToMeisaSequenceOperator, SQL, "conn_id", None),
+        (SqlToMeisaSequenceOperator, SQL, "conn_id", 7),
+        (SqlToMeisaSequenceOperator, SQL, "email_column", 1.0),
+        (SqlToMeisaSequenceOperator, SQL, "email_column", " "),
+        (SqlToMeisaSequenceOperator, SQL, "staging_path", {"a": 1}),
+        (SqlToMeisaSequenceOperator, SQL, "sql", ["SELECT 1", "SELECT 2"]),
         (MeisaBulkEnrollOperator, BULK, "outcomes_path", ["a.csv"]),
         (MeisaBulkEnrollOperator, BULK, "outcomes_path", True),
     ],
@@ -419,9 +419,9 @@ def test_a_path_may_be_an_object_that_stands_for_one(run_task, tmp_path, made):
     file, outcomes = tmp_path / "people.csv", tmp_path / "outcomes.jsonl"
     file.write_text("email\nada@example.com\n")
     ran = run_task(
-        FileToMeisaOperator, path=made(file), sequence_slug="onboarding", outcomes_path=made(outcomes)
+        FileToMeisaSequenceOperator, path=made(file), sequence_slug="onboarding", outcomes_path=made(outcomes)
     )
-    assert counts(ran) == {"enrolled": 1}
+    assert ran.counts() == {"enrolled": 1}
     assert ran.xcom("task")["outcomes_path"].endswith(str(outcomes))
     assert len(outcomes.read_text().splitlines()) == 1
 
@@ -491,7 +491,9 @@ def test_metadata_that_is_no_json_object_is_refused(refused, value):
 
 @pytest.mark.parametrize("value", ["ab", "{{ ds }}", '["a"]', 7, {"a"}, b"ab", iter("ab")], ids=shown)
 def test_values_of_a_query_that_are_no_list_are_refused(refused, value):
-    assert "parameters must be a list or a dict" in refused(SqlToMeisaOperator, **SQL, parameters=value)
+    assert "parameters must be a list or a dict" in refused(
+        SqlToMeisaSequenceOperator, **SQL, parameters=value
+    )
 
 
 def test_no_message_shows_what_may_be_an_address(refused):

@@ -13,10 +13,11 @@ from airflow_provider_meisa.operators.retry_policy import MeisaRetryPolicy
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.triggers.sequences import MeisaSequenceTrigger
+from tests.support.people import people
 from tests.support.sent import bulk_requests
 from tests.support.task import Task
 
-PEOPLE = [f"person{number}@example.com" for number in range(1100)]
+PEOPLE = people(1100)
 MAINTENANCE = {"kind": "html", "status": 503, "headers": {"Retry-After": "1"}}
 
 

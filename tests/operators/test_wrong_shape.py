@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.sent import times_enrolled
 
@@ -170,7 +170,7 @@ def test_a_wrong_value_late_in_a_file_stops_before_the_first_request(
 ):
     file = tmp_path / "people.jsonl"
     file.write_text("".join(json.dumps({"email": one}) + "\n" for one in [*PEOPLE[:600], value]))
-    ran = run_task(FileToMeisaOperator, path=str(file), sequence_slug="onboarding")
+    ran = run_task(FileToMeisaSequenceOperator, path=str(file), sequence_slug="onboarding")
     assert ran.state == "failed"
     assert meisa_sandbox.requests() == []
 

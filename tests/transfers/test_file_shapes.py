@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
@@ -44,7 +44,7 @@ def parquet(tmp_path):
 @pytest.fixture
 def enroll(run_task):
     def run(path, **arguments):
-        return run_task(FileToMeisaOperator, path=str(path), sequence_slug="onboarding", **arguments)
+        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
 
     return run
 
@@ -280,7 +280,9 @@ def test_json_under_another_name_is_refused(file, name, content):
         read(file(name, content))
 
 
-@pytest.mark.parametrize("inside", [zipped(), tarred(), gzip.compress(b"ada@example.com", mtime=0)])
+@pytest.mark.parametrize(
+    "inside", [zipped(), tarred(), gzip.compress(b"ada@example.com", mtime=0)], ids=["zip", "tar", "gzip"]
+)
 def test_what_gzip_holds_is_looked_at_too(file, inside):
     with pytest.raises(MeisaInputError, match=r"people\.csv\.gz is not CSV: it is"):
         read(file("people.csv.gz", gzip.compress(inside, mtime=0)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.operators.location import locate
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 from tests.support.sent import addresses_sent
 
@@ -22,7 +22,7 @@ PEOPLE = ["ada@example.com", "grace@example.com", "ünïcode@example.com"]
 @pytest.fixture
 def enroll(run_task):
     def run(path, **arguments):
-        return run_task(FileToMeisaOperator, path=str(path), sequence_slug="onboarding", **arguments)
+        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
 
     return run
 

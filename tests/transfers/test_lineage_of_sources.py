@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_meisa.transfers.sources.lineage import file_dataset
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_file_has_the_name_that_others_give_it(uri, namespace, name):
 
 
 def inputs(**arguments):
-    operator = SqlToMeisaOperator(task_id="task", sequence_slug="onboarding", **arguments)
+    operator = SqlToMeisaSequenceOperator(task_id="task", sequence_slug="onboarding", **arguments)
     found = operator.get_openlineage_facets_on_complete(None)
     return [(dataset.namespace, dataset.name) for dataset in found.inputs]
 

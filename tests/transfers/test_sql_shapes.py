@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.sent import times_enrolled
 
@@ -12,7 +12,9 @@ PEOPLE = people(2500, domain="private.example")
 @pytest.fixture
 def enroll(run_task):
     def run(sql, conn_id="warehouse", **arguments):
-        return run_task(SqlToMeisaOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments)
+        return run_task(
+            SqlToMeisaSequenceOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments
+        )
 
     return run
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_meisa.api.errors import MeisaUnreachableError
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.sent import addresses_sent
 
@@ -22,13 +22,15 @@ PEOPLE = people(1200)
 @pytest.fixture
 def enroll(run_task):
     def run(sql=QUERY, conn_id="warehouse", **arguments):
-        return run_task(SqlToMeisaOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments)
+        return run_task(
+            SqlToMeisaSequenceOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments
+        )
 
     return run
 
 
 def operator(**arguments):
-    return SqlToMeisaOperator(
+    return SqlToMeisaSequenceOperator(
         task_id="task", **{"sql": QUERY, "conn_id": "warehouse", "sequence_slug": "onboarding", **arguments}
     )
 

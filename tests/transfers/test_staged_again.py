@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import DAG
 
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.task import fake_context
 
@@ -24,7 +24,7 @@ def enroll(warehouse, meisa_connection, context):
     """Run one try of the task; each has an operator of its own."""
 
     def run(**arguments):
-        operator = SqlToMeisaOperator(
+        operator = SqlToMeisaSequenceOperator(
             task_id="task",
             sql="SELECT email FROM contacts ORDER BY id",
             conn_id="warehouse",
@@ -122,7 +122,7 @@ def test_a_run_that_is_retried_in_a_real_airflow_enrolls_who_is_in_the_source_th
         warehouse.fill(OTHERS)
 
     with DAG("staged_again", schedule=None) as dag:
-        SqlToMeisaOperator(
+        SqlToMeisaSequenceOperator(
             task_id="task",
             sql="SELECT email FROM contacts ORDER BY id",
             conn_id="warehouse",

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaOperator
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 
 
@@ -29,7 +29,7 @@ def file(tmp_path):
 @pytest.fixture
 def enroll(run_task):
     def run(path, **arguments):
-        return run_task(FileToMeisaOperator, path=str(path), sequence_slug="onboarding", **arguments)
+        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
 
     return run
 
@@ -333,7 +333,7 @@ def test_what_a_writer_quotes_is_read_or_refused(tmp_path, notes):
     assert found == expected or "takes in what looks like other rows" in refusal
 
 
-class Changing(FileToMeisaOperator):
+class Changing(FileToMeisaSequenceOperator):
     """A task whose file is changed after it was checked."""
 
     def read(self, context):

@@ -1,15 +1,56 @@
-"""What Meisa's page *Contacts* offers: who must not be mailed."""
+"""What Meisa's page *Contacts* offers: create and update a contact, and who must not be mailed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
+from airflow_provider_meisa.api.checks import check_choice, check_json_object, check_text, check_texts
 from airflow_provider_meisa.api.client import MeisaClient
+from airflow_provider_meisa.api.endpoints.account import confirm_environment
 from airflow_provider_meisa.api.errors import MeisaUnreadableAnswerError
-from airflow_provider_meisa.api.models import Call
+from airflow_provider_meisa.api.models import Answer, Call
 
+SOURCES = ("api", "import", "manual", "signup", "initial_sync")
+
+_UPSERT = Call("POST", "/contacts/upsert/", scope="contacts:write", safe=False, idempotent=True)
 _PATH = "/contacts/api/unsubscribed-emails/"
 _MAX_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact as Meisa has it after an upsert; ``repr`` shows its id and status only.
+
+    Only ``id`` is certain to be there: what the response lacks is empty.
+
+    :param id: Meisa's id of the contact.
+    :param created: whether Meisa has created the contact (201), rather than updated it (200).
+    :param email: the address, as Meisa spells it.
+    :param external_id: your id of the contact.
+    :param first_name: the first name.
+    :param last_name: the last name.
+    :param display_name: the name that mails show.
+    :param custom_fields: all custom fields, those that were not sent among them.
+    :param tags: the names of all tags.
+    :param status: such as ``active`` or ``unsubscribed``; which words exist is not documented.
+    :param created_at: when the contact was created, as Meisa writes it.
+    :param updated_at: when it was last updated.
+    """
+
+    id: str
+    created: bool
+    email: str = field(default="", repr=False)
+    external_id: str = field(default="", repr=False)
+    first_name: str = field(default="", repr=False)
+    last_name: str = field(default="", repr=False)
+    display_name: str = field(default="", repr=False)
+    custom_fields: Mapping[str, object] = field(default_factory=dict, repr=False)
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    status: str = ""
+    created_at: str = field(default="", repr=False)
+    updated_at: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +63,87 @@ class Suppressions:
 
     as_of: str
     emails: tuple[str, ...] = field(repr=False)
+
+
+def upsert(
+    client: MeisaClient,
+    email: str,
+    *,
+    external_id: str | None = None,
+    first_name: str | None = None,
+    last_name: str | None = None,
+    display_name: str | None = None,
+    source: str | None = None,
+    custom_fields: Mapping[str, object] | None = None,
+    tag_names: Sequence[str] | None = None,
+) -> Contact:
+    """Create or update one contact: ``POST /contacts/upsert/`` (Meisa's page *Contacts*).
+
+    Meisa looks for the contact by ``external_id`` first, then by ``email``. What is ``None`` is not sent, and stays as
+    it is. To send the same again is harmless, so a request whose response was lost is sent again.
+
+    :param email: the address; with an ``external_id`` that Meisa knows, it may be a new one.
+    :param external_id: your id of the contact.
+    :param first_name: the first name; may be empty.
+    :param last_name: the last name; may be empty.
+    :param display_name: the name that mails show; may be empty.
+    :param source: where the contact comes from: ``api``, ``import``, ``manual``, ``signup`` or ``initial_sync``. Meisa
+        keeps the first one.
+    :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
+    :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
+    :return: the contact as it is now.
+    :raises MeisaUnreadableAnswerError: if the response has no ``id``.
+    :raises MeisaError: see `errors`.
+    """
+    names = {"first_name": first_name, "last_name": last_name, "display_name": display_name}
+    body: dict[str, object] = {"email": check_text("email", email)}
+    if external_id is not None:
+        body["external_id"] = check_text("external_id", external_id)
+    for name, value in names.items():
+        if value is not None:
+            body[name] = check_text(name, value, may_be_empty=True)
+    if source is not None:
+        body["source"] = check_choice("source", source, SOURCES)
+    if custom_fields is not None and (plain := check_json_object("custom_fields", custom_fields)):
+        body["custom_fields"] = plain
+    if tag_names is not None and (tags := check_texts("tag_names", tag_names)):
+        body["tag_names"] = tags
+    confirm_environment(client)
+    return _contact(client.perform(replace(_UPSERT, body=body)))
+
+
+def _contact(answer: Answer) -> Contact:
+    """Read the response to an upsert; which fields it has beside ``id`` does not matter."""
+    body = answer.body if isinstance(answer.body, dict) else {}
+    found = body.get("id")
+    if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
+        raise MeisaUnreadableAnswerError(
+            f"{_UPSERT}: the response ({answer.status}) has no id of the contact. Check that the base URL in the "
+            "connection's host field is Meisa's API. To send the contact again is harmless.",
+            status=answer.status,
+        )
+    custom_fields, tags = body.get("custom_fields"), body.get("tags")
+    texts = ("email", "external_id", "first_name", "last_name", "display_name", "status", "created_at")
+    return Contact(
+        id=str(found).strip(),
+        created=answer.status == HTTPStatus.CREATED,
+        custom_fields=custom_fields if isinstance(custom_fields, dict) else {},
+        tags=tuple(_tag_names(tags)) if isinstance(tags, list) else (),
+        updated_at=_text(body.get("updated_at")),
+        **{name: _text(body.get(name)) for name in texts},
+    )
+
+
+def _tag_names(tags: Sequence[object]) -> Iterator[str]:
+    """Read the names of tags, which are objects as documented, or texts."""
+    for tag in tags:
+        name = tag.get("name") if isinstance(tag, dict) else tag
+        if isinstance(name, str):
+            yield name
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def unsubscribed_emails(client: MeisaClient) -> Suppressions:

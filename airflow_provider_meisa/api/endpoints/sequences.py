@@ -268,6 +268,14 @@ def _explain(client: MeisaClient, slug: str, error: MeisaRefusedError) -> NoRetu
 def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool, resend: bool) -> None:
     check_slug(slug)
     check_switch("resend", resend)
+    check_override(client, override_unsubscribe=override_unsubscribe)
+
+
+def check_override(client: MeisaClient, *, override_unsubscribe: bool) -> None:
+    """See that the connection allows to mail people who unsubscribed, where that is asked for.
+
+    :raises MeisaInputError: if it does not.
+    """
     if (
         check_switch("override_unsubscribe", override_unsubscribe)
         and not client.settings.allow_override_unsubscribe

@@ -60,7 +60,7 @@ def read_delimited(
     """Read CSV or TSV.
 
     :param delimiter: between cells; ``None``: what ``sep=`` or the first line says, in TSV a tab.
-    :param quoting: whether quotes enclose cells, see `FileToMeisaOperator`; ``None``: in CSV, not in TSV.
+    :param quoting: whether quotes enclose cells, see `FileToMeisaSequenceOperator`; ``None``: in CSV, not in TSV.
     """
     begin, first, lines = _first_line(reading.text(file))
     separator = _SEPARATOR_LINE.fullmatch(first)

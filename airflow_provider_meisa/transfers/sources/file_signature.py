@@ -34,7 +34,7 @@ _SIGNATURES = (
     (b"ORC", "ORC", f"{_EXPORT} or Parquet"),
     (b"ARROW1", "an Arrow or Feather file", f"{_EXPORT} or Parquet"),
     (b"\x89HDF\r\n\x1a\n", "HDF5", f"{_EXPORT} or Parquet"),
-    (b"SQLite format 3\x00", "a SQLite database", "Read it with SqlToMeisaOperator"),
+    (b"SQLite format 3\x00", "a SQLite database", "Read it with SqlToMeisaSequenceOperator"),
     (b"\x80\x04\x95", "a Python pickle", f"{_EXPORT} or Parquet"),
     (b"\x80\x05\x95", "a Python pickle", f"{_EXPORT} or Parquet"),
 )

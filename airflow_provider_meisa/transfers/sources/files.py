@@ -47,7 +47,7 @@ def read_addresses(
 
     :param place: the file; a name that ends in ``.gz`` is decompressed.
     :param file_format: ``csv``, ``tsv``, ``jsonl``, ``lines`` or ``parquet``; ``None``: by the name's suffix.
-    :param column: see `FileToMeisaOperator`, as the others.
+    :param column: see `FileToMeisaSequenceOperator`, as the others.
     :param encoding: of text.
     :param delimiter: between the cells of CSV and TSV.
     :param quoting: whether quotes enclose them.

@@ -1,0 +1,111 @@
+"""What is known of a contact beyond address and status: made and changed by upserts."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.sandbox.outcomes import canonical
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+NAMES = ("first_name", "last_name", "display_name")
+DEFAULT_SOURCE = "api"
+_TAGS = uuid.UUID("6f1c3e0a-6f43-4f3e-9d0f-3a1a52d0c0de")  # any fixed one: the same name has the same id
+
+_SELECT = (
+    "SELECT profiles.*, contacts.status FROM contacts LEFT JOIN profiles USING (environment, email) "
+    "WHERE contacts.environment = ?"
+)
+_REPLACE = "INSERT OR REPLACE INTO profiles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class ConflictError(ValueError):
+    """The external id is one contact's, and the address another's."""
+
+
+def upsert(
+    connection: sqlite3.Connection, environment: str, sent: Mapping[str, Any], now: float
+) -> tuple[dict[str, Any], bool]:
+    """Create or update a contact, and return it and whether it is new.
+
+    :raises ConflictError: if it would have to be two contacts.
+    """
+    email = canonical(sent["email"])
+    of_id = _profile_of_id(connection, environment, sent["external_id"])
+    is_known = _exists(connection, environment, email)
+    if of_id and of_id["email"] != email:
+        if is_known:
+            raise ConflictError
+        _move(connection, environment, of_id["email"], email)
+    elif not is_known:
+        connection.execute("INSERT INTO contacts VALUES (?, ?, 'subscribed')", (environment, email))
+    before = _profile(connection, environment, email)
+    connection.execute(_REPLACE, _merged(environment, email, before, sent, now))
+    [profile] = profiles(connection, environment, email)
+    return profile, not (is_known or of_id)
+
+
+def profiles(connection: sqlite3.Connection, environment: str, email: str = "") -> list[dict[str, Any]]:
+    """Return the contacts that were upserted, or the one with this address, in the order of their creation."""
+    rows = connection.execute(
+        f"{_SELECT} AND profiles.id IS NOT NULL AND profiles.email = coalesce(?, profiles.email) "
+        "ORDER BY created_at, profiles.email",
+        (environment, email or None),
+    )
+    return [_read(dict(row)) for row in rows]
+
+
+def _read(row: Mapping[str, Any]) -> dict[str, Any]:
+    tags = [{"id": str(uuid.uuid5(_TAGS, name)), "name": name} for name in json.loads(row["tags"])]
+    return {**row, "custom_fields": json.loads(row["custom_fields"]), "tags": tags}
+
+
+def _profile_of_id(
+    connection: sqlite3.Connection, environment: str, external_id: str | None
+) -> dict[str, Any] | None:
+    query = "SELECT * FROM profiles WHERE environment = ? AND external_id = ?"
+    return next((dict(row) for row in connection.execute(query, (environment, external_id))), None)
+
+
+def _profile(connection: sqlite3.Connection, environment: str, email: str) -> dict[str, Any]:
+    query = "SELECT * FROM profiles WHERE environment = ? AND email = ?"
+    return next((dict(row) for row in connection.execute(query, (environment, email))), {})
+
+
+def _exists(connection: sqlite3.Connection, environment: str, email: str) -> bool:
+    query = "SELECT 1 FROM contacts WHERE environment = ? AND email = ?"
+    return connection.execute(query, (environment, email)).fetchone() is not None
+
+
+def _move(connection: sqlite3.Connection, environment: str, old: str, new: str) -> None:
+    """Give a contact another address; status and enrollments stay with the contact."""
+    for table in ("contacts", "profiles", "enrollments"):
+        connection.execute(
+            f"UPDATE {table} SET email = ? WHERE environment = ? AND email = ?",  # noqa: S608 (three names)
+            (new, environment, old),
+        )
+
+
+def _merged(
+    environment: str, email: str, before: Mapping[str, Any], sent: Mapping[str, Any], now: float
+) -> tuple[Any, ...]:
+    """Make the row: what was not sent stays, custom fields are merged, tags and the first source are kept."""
+    custom_fields = {**json.loads(before.get("custom_fields", "{}")), **sent["custom_fields"]}
+    tags = dict.fromkeys([*json.loads(before.get("tags", "[]")), *sent["tag_names"]])
+    kept = (before.get(name, "") if sent[name] is None else sent[name] for name in NAMES)
+    return (
+        environment,
+        email,
+        before.get("id") or str(uuid.uuid4()),
+        sent["external_id"] or before.get("external_id"),
+        *kept,
+        before.get("source") or sent["source"] or DEFAULT_SOURCE,
+        json.dumps(custom_fields),
+        json.dumps(list(tags)),
+        before.get("created_at") or now,
+        now,
+    )
