@@ -15,7 +15,7 @@ from tests.support.airflow_process import load_example
 @pytest.fixture
 def warehouse(tmp_path, monkeypatch):
     path = tmp_path / "warehouse.sqlite"
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path, check_same_thread=False)  # the thread of a person changes it, too
     connection.execute(
         "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT, last_seen_days INTEGER, last_seen_on DATE)"
     )
@@ -28,6 +28,11 @@ def warehouse(tmp_path, monkeypatch):
         )
         connection.commit()
 
+    def remove(address):
+        connection.execute("DELETE FROM contacts WHERE email = ?", (address,))
+        connection.commit()
+
+    fill.remove = remove
     yield fill
     connection.close()
 
@@ -154,9 +159,14 @@ def night(example, warehouse, meisa_sandbox, tmp_path):
     )
     after_midnight = datetime(2026, 3, 5, tzinfo=UTC)
 
-    def run_night(answer, folder=tmp_path, logical_date=after_midnight):
+    def run_night(answer, folder=tmp_path, logical_date=after_midnight, before_the_answer=lambda: None):
         before = len(meisa_sandbox.enrollments("reactivation"))
-        with Person(answer, look=lambda: len(meisa_sandbox.enrollments("reactivation"))) as person:
+
+        def look():
+            before_the_answer()
+            return len(meisa_sandbox.enrollments("reactivation"))
+
+        with Person(answer, look=look) as person:
             ran = example("nightly_reactivation", run_conf={"folder": str(folder)}, logical_date=logical_date)
         assert person.seen in (None, before)
         return ran
@@ -174,6 +184,21 @@ def test_at_night_people_are_mailed_once_a_person_has_approved(night, meisa_sand
     assert len(meisa_sandbox.enrollments("reactivation")) == 2
     assert ran.xcom("rejects") == REJECTS
     assert state_of_the_run(ran) == "success"
+
+
+@pytest.mark.timeout(60)
+def test_approved_contacts_are_sent_although_the_table_has_changed(night, warehouse, meisa_sandbox):
+    """Between the preview and the answer a row comes and one goes, and an approved contact unsubscribes."""
+
+    def change():
+        warehouse.remove("ada@example.com")
+        warehouse("late@example.com", seen_on=date(2026, 3, 4) - timedelta(days=90))
+        meisa_sandbox.put_contacts({"grace@example.com": "unsubscribed"})
+
+    ran = night("Approve", before_the_answer=change)
+    assert ran.xcom("preview")["to_send"] == 2
+    assert [row["email"] for row in meisa_sandbox.enrollments("reactivation")] == ["ada@example.com"]
+    assert ran.xcom("enroll")["counts"]["suppressed"] == 2
 
 
 @pytest.mark.timeout(60)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "security.md"
 PROGRAMS = sorted(
     path
-    for folder in ("airflow_provider_meisa", "example_dags", "dev")
+    for folder in ("airflow_provider_meisa", "example_dags", "dev/scripts")
     for path in (ROOT / folder).rglob("*.py")
 )
 FORGED = "onboarding\n[2026-11-23 03:00:00] INFO - forged\r\x1b[31m\u2028red\x00"
