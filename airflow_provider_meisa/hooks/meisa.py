@@ -62,7 +62,7 @@ def airflow_failures(
 ) -> Iterator[None]:
     """Turn Meisa's errors into Airflow's: final ones fail the task at once, others may be retried.
 
-    It also decides again on what a method of the hook has raised.
+    It also decides again on what a method of the hook has raised, unless that is final already.
 
     :param final: errors that are final here, though they are not elsewhere.
     :param doubt_is_final: whether errors are final after which a call may have been carried out.
@@ -71,6 +71,8 @@ def airflow_failures(
     """
     try:
         yield
+    except AirflowFailException:
+        raise  # what is final stays so
     except (errors.MeisaError, AirflowException) as raised:
         error = meisa_error(raised)
         if error is None:

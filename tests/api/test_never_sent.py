@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from contextlib import suppress
 
 import pytest
 
@@ -64,6 +65,10 @@ def speak(content):
     def play(connection, _over):
         connection.recv(65536)
         connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionError):
+            while connection.recv(65536):  # closed with something unread, the connection would be reset
+                pass
 
     return play
 
