@@ -132,6 +132,16 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_meisa.api.client._BACKOFF", lambda _state: 0.0)
 
 
+@pytest.fixture
+def short_deferrals(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Let a task be deferred for a fraction of a second; return the arguments that defer it."""
+    from airflow_provider_meisa.operators import audience
+
+    monkeypatch.setattr(audience, "SHORTEST_DEFERRAL", 0.1)
+    monkeypatch.setattr(audience, "_WAKE_EARLY", 0.1)
+    return {"deferrable": True, "defer_after": 0.3}
+
+
 _numbers = itertools.count()
 
 

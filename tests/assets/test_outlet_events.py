@@ -110,15 +110,12 @@ def test_the_event_of_one_contact_has_the_form_of_that_of_many(events_of):
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
 def test_the_event_has_the_counts_of_the_whole_run_although_the_task_was_deferred(
-    events_of, meisa_connection, mocker
+    events_of, meisa_connection, mocker, short_deferrals
 ):
-    mocker.patch.object(audience, "SHORTEST_DEFERRAL", 0.1)
-    mocker.patch.object(audience, "_WAKE_EARLY", 0.1)
     deferred = mocker.spy(audience.AudienceOperator, "resume")
     meisa_connection(extra={"rate_limits": "2/2s"})
-    waiting = {"deferrable": True, "defer_after": 0.3}
     _, [(_, extra)] = events_of(
-        lambda: MeisaBulkEnrollOperator(**MANY, emails=PEOPLE, outlets=[OUTLET], **waiting)
+        lambda: MeisaBulkEnrollOperator(**MANY, emails=PEOPLE, outlets=[OUTLET], **short_deferrals)
     )
     assert deferred.call_count >= 1
     assert counts(extra) == {"enrolled": 1200, "invalid": 1}

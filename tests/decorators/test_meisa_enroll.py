@@ -201,15 +201,13 @@ def counted(calls, given):
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
 def test_the_function_is_called_once_however_often_the_task_is_deferred(
-    enroll, meisa_sandbox, meisa_connection, mocker, tmp_path, staging
+    enroll, meisa_sandbox, meisa_connection, mocker, short_deferrals, tmp_path, staging
 ):
-    mocker.patch.object(audience, "SHORTEST_DEFERRAL", 0.1)
-    mocker.patch.object(audience, "_WAKE_EARLY", 0.1)
     deferred = mocker.spy(audience.AudienceOperator, "resume")
     meisa_connection(extra={"rate_limits": "2/2s"})
     calls, given = tmp_path / "calls", tmp_path / "given"
     given.write_text(" ".join(PEOPLE))
-    ran = enroll(counted(calls, given), deferrable=True, defer_after=0.3)
+    ran = enroll(counted(calls, given), **short_deferrals)
     assert ran.counts() == {"enrolled": 1200}
     assert deferred.call_count >= 1
     assert calls.read_text() == "called\n"

@@ -12,7 +12,6 @@ from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsL
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
-from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.triggers import sequences as triggers
@@ -98,11 +97,9 @@ def test_an_audience_is_counted_by_verdict_beside_the_requests(bulk, statsd, mei
 
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
-def test_nothing_counts_twice_after_deferrals(bulk, statsd, meisa_sandbox, meisa_connection, mocker):
-    mocker.patch.object(audience, "SHORTEST_DEFERRAL", 0.1)
-    mocker.patch.object(audience, "_WAKE_EARLY", 0.1)
+def test_nothing_counts_twice_after_deferrals(bulk, statsd, meisa_sandbox, meisa_connection, short_deferrals):
     meisa_connection(extra={"rate_limits": "2/2s"})
-    summary = bulk(deferrable=True, defer_after=0.3).xcom("task")
+    summary = bulk(**short_deferrals).xcom("task")
     sums = statsd.sums()
     assert sums["meisa.addresses"] == 1600
     assert sums["meisa.requests"] == len(meisa_sandbox.requests()) == summary["requests"]

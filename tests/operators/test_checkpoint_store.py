@@ -132,11 +132,11 @@ def test_a_task_that_has_kept_nothing_ends_well(bulk, in_variables):
 
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
-def test_deferrals_go_on_from_the_variable(bulk, meisa_sandbox, meisa_connection, in_variables, mocker):
-    mocker.patch.object(audience, "SHORTEST_DEFERRAL", 0.1)
-    mocker.patch.object(audience, "_WAKE_EARLY", 0.1)
+def test_deferrals_go_on_from_the_variable(
+    bulk, meisa_sandbox, meisa_connection, in_variables, short_deferrals
+):
     meisa_connection(extra={"rate_limits": "2/2s"})
-    ran = bulk(deferrable=True, defer_after=0.3)
+    ran = bulk(**short_deferrals)
     assert ran.xcom("task")["counts"]["enrolled"] == 1600
     assert sum(len(request["addresses"]) for request in bulk_requests(meisa_sandbox)) == 1600
     assert len(in_variables) >= 2

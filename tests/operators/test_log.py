@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_meisa.api.outcomes import Verdict
 from airflow_provider_meisa.bulk.reporting import BatchLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook
-from airflow_provider_meisa.operators import audience
 from tests.support.clock import Clock
 from tests.support.people import people
 
@@ -90,11 +89,11 @@ def test_people_who_have_unsubscribed_are_warned_of_outside_of_any_group(task, s
 
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
-def test_a_deferral_closes_the_group_and_the_next_leg_opens_another(task, said, meisa_connection, mocker):
-    mocker.patch.object(audience, "SHORTEST_DEFERRAL", 0.1)
-    mocker.patch.object(audience, "_WAKE_EARLY", 0.1)
+def test_a_deferral_closes_the_group_and_the_next_leg_opens_another(
+    task, said, meisa_connection, short_deferrals
+):
     meisa_connection(extra={"rate_limits": "2/2s"})
-    ours = task(PEOPLE[:1600], deferrable=True, defer_after=0.3)
+    ours = task(PEOPLE[:1600], **short_deferrals)
     ours.run()
     assert ours.deferrals
     found = groups(said())

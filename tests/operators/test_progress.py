@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_meisa.bulk import runner
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.reporting import KEY, Progress, State
-from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
 from tests.support.task import FakeTaskState, NoProgressTaskState
@@ -119,11 +118,9 @@ def test_a_task_that_is_red_because_of_its_addresses_was_complete(task):
 
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
-def test_a_deferral_says_until_when_it_waits(task, meisa_connection, mocker):
-    mocker.patch.object(audience, "SHORTEST_DEFERRAL", 0.1)
-    mocker.patch.object(audience, "_WAKE_EARLY", 0.1)
+def test_a_deferral_says_until_when_it_waits(task, meisa_connection, short_deferrals):
     meisa_connection(extra={"rate_limits": "2/2s"})
-    ours = task(PEOPLE[:1600], deferrable=True, defer_after=0.3)
+    ours = task(PEOPLE[:1600], **short_deferrals)
     ours.run()
     waits = [written for written in ours.state.progress if written["state"] == "waiting"]
     assert len(waits) == len(ours.deferrals) >= 2
