@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
 WORKERS ?= 4
+SEED ?= 1
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 SOURCES := airflow_provider_meisa example_dags dev tests docs benchmarks
 
@@ -28,7 +29,7 @@ times: .venv/ready  ## Run the tests at each speed, and write how long each took
 
 coverage: .venv/ready  ## Run all three, and check that together they cover 95 % of lines and branches
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadgroup; status=$$?; \
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadgroup --randomly-seed=$(SEED); status=$$?; \
 	$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report || status=1; exit $$status
 
 ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a throw-away home

@@ -65,7 +65,11 @@ def scene(browser):
     to_onboarding = {"sequence_slug": "onboarding"}
     of = {
         "nightly": (1200, {**to_onboarding, "outcomes_path": outcomes}),
-        "slow": (5000, {**to_onboarding, "meisa_conn_id": "meisa_slow", "max_in_flight": 1}),
+        # Into a sequence of its own: it runs before or after the tests that count the others.
+        "slow": (
+            5000,
+            {"sequence_slug": "reactivation", "meisa_conn_id": "meisa_slow", "max_in_flight": 1},
+        ),
         "misspelled": (10, {"sequence_slug": "onbording"}),
         "unrelated": (0, {}),
     }
