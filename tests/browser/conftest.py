@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -102,7 +103,17 @@ def _connection(sandbox, limits, home):
 @pytest.fixture
 def visit(scene, browser):
     """Open a page of Airflow's UI as a user; at the end of the test, see that it has complained of nothing."""
-    complaints = []
+    complaints, pending = [], set()
+
+    def finish(sent):
+        pending.discard(sent)
+
+    def finish_requests(page):
+        """Wait until nothing is asked of the plugin, or what is would come in during the next test."""
+        deadline = time.monotonic() + 20
+        while pending and time.monotonic() < deadline:
+            page.wait_for_timeout(20)
+
     with ExitStack() as stack:
 
         def open_page(path, user="admin", theme="light", width=1280):
@@ -116,6 +127,10 @@ def visit(scene, browser):
             page.set_default_timeout(30_000)
             page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("request", lambda sent: "/meisa/" in sent.url and pending.add(sent))
+            page.on("requestfinished", finish)
+            page.on("requestfailed", finish)
+            stack.callback(finish_requests, page)
             page.goto(scene.airflow.url + path)
             return page
 

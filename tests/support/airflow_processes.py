@@ -145,7 +145,11 @@ class AirflowAtWork:
         self._ask("PATCH", path, json={"new_state": "failed"}).raise_for_status()
 
     def clear(self, dag_id: str, run_id: str) -> None:
-        """Clear the task, as a person does in the UI: it runs again."""
+        """Clear the task, as a person does in the UI, once its run has ended: it runs again.
+
+        While the scheduler is still closing the run, Airflow may close it over the task that was cleared.
+        """
+        wait_until(lambda: self._run_state(dag_id, run_id) in _ENDED, f"the run of {dag_id} has ended")
         wish = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": ["task"]}
         self._ask("POST", f"dags/{dag_id}/clearTaskInstances", json=wish).raise_for_status()
 
@@ -155,6 +159,12 @@ class AirflowAtWork:
         response.raise_for_status()
         pool: dict[str, Any] = response.json()
         return pool
+
+    def _run_state(self, dag_id: str, run_id: str) -> str:
+        response = self._ask("GET", f"dags/{dag_id}/dagRuns/{run_id}")
+        response.raise_for_status()
+        state: str = response.json()["state"]
+        return state
 
     def _ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
         return self._session.request(method, f"{self.url}/api/v2/{path}", timeout=20, **arguments)
