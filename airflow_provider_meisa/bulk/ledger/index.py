@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 from airflow_provider_meisa.bulk.ledger.entry import Entry, unpack
@@ -16,6 +17,7 @@ _RANGE = 1 << 14
 """About how many entries are merged at once, in a dict."""
 _HASHES_A_SLOT = 3
 """The fan-out has a slot for 2 to the power of this many hashes, or up to half as many."""
+_SLOTS_AT_ONCE = 64
 _FEWEST_RECENT = 1 << 16
 _RECENT_SHARE = 64
 
@@ -74,8 +76,7 @@ class Index:
         hashes = columns[0]
         bits = max(1, len(hashes).bit_length() - _HASHES_A_SLOT)
         self._shift = 64 - bits
-        self._begins = array("I", (bisect_left(hashes, slot << self._shift) for slot in range(1 << bits)))
-        self._begins.append(len(hashes))
+        self._begins = _fan_out(hashes, bits)
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -100,6 +101,21 @@ class Index:
             else 0
             for each in record_hashes
         ]
+
+
+def _fan_out(hashes: array[int], bits: int) -> array[int]:
+    """Return where the hashes of each slot begin: those with the same highest bits; and the end."""
+    shift, slots, begin = 64 - bits, 1 << bits, 0
+    begins = array("I")
+    for slot in range(0, slots, _SLOTS_AT_ONCE):
+        # Within few hashes a bisection is short: this takes two thirds of the time of one after the other.
+        behind = min(slot + _SLOTS_AT_ONCE, slots)
+        end = bisect_left(hashes, behind << shift, begin)
+        firsts = range(slot << shift, behind << shift, 1 << shift)
+        begins.extend(map(bisect_left, repeat(hashes), firsts, repeat(begin), repeat(end)))
+        begin = end
+    begins.append(len(hashes))
+    return begins
 
 
 class GrowingIndex:
