@@ -32,7 +32,8 @@ class LedgerWriter:
 
     Where a repeat is ambiguous, `put` the intents of a batch before its request, and `add` its results after it: they
     are written with the next intents. Where it is harmless, `add` results, and `put` the next intents when it `is_due`.
-    Before a stop or a deferral, `withdraw` the intents whose requests certainly did nothing. Its methods may be called by several threads.
+    Before a stop or a deferral, `withdraw` the intents whose requests certainly did nothing. Its methods may be called
+    by several threads.
 
     :param run: names the run over all its attempts and deferrals, such as DAG, task, run id and map index.
     :param repeat: decides what `withdraw` leaves.
