@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import growth
+import ledger
 import load
 import pace
 import slots
@@ -29,7 +30,14 @@ def main(*, full: bool) -> None:
     """Measure everything, one after the other, and write the report."""
     begun = time.monotonic()
     parts = [_ABOUT, machine() + "\n"]
-    subjects = (lambda **_: speed.tables(), growth.tables, load.tables, pace.tables, slots.tables)
+    subjects = (
+        lambda **_: speed.tables(),
+        growth.tables,
+        ledger.tables,
+        load.tables,
+        pace.tables,
+        slots.tables,
+    )
     for subject in subjects:
         for table in subject(full=full):
             print(table.markdown(), flush=True)
