@@ -1,0 +1,67 @@
+"""JSON that outlives a process: what was not written by this version is refused, and shows no address."""
+
+import math
+import traceback
+
+import pytest
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+
+ADDRESS = "ada@example.com"
+ENTRY = {"address": "a***@***.com", "verdict": "failed", "reason": "refused"}
+WHOLE = Checkpoint(plan="p", next_batch=3, in_flight=(2,), counts={"failed": 1}, attention=(ENTRY,)).as_json()
+
+
+def shown(error):
+    return "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "2"},
+        {"version": None},
+        {"plan": 7},
+        {"fingerprint": None},
+        {"next_batch": -1},
+        {"next_batch": 1.0},
+        {"next_batch": "3"},
+        {"next_batch": True},
+        {"requests": math.nan},
+        {"waited": math.nan},
+        {"waited": math.inf},
+        {"waited": 10**400},
+        {"started_at": -0.5},
+        {"resend_at": 1e12},
+        {"resend_at": False},
+        {"resumed": 1},
+        {"complete": "no"},
+        {"in_flight": {}},
+        {"in_flight": [2, -2]},
+        {"unsent": [[0]]},
+        {"resent": "0"},
+        {"counts": []},
+        {"counts": {"failed": -1}},
+        {"counts": {"failed": 1.5}},
+        {"counts": {ADDRESS: 1}},
+        {"attention": {}},
+        {"attention": [ADDRESS]},
+        {"attention": [{**ENTRY, "reason": 1}]},
+        {"attention": [{**ENTRY, "row": ADDRESS}]},
+        {"attention": [{"address": ADDRESS}]},
+        {ADDRESS: ADDRESS},
+    ],
+    ids=repr,
+)
+def test_checkpoint_with_one_wrong_value_is_refused(change):
+    assert Checkpoint.from_json(WHOLE).as_json() == WHOLE
+    with pytest.raises(MeisaInputError, match="another version of this provider") as caught:
+        Checkpoint.from_json({**WHOLE, **change})
+    assert ADDRESS not in shown(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_checkpoint_without_one_field_is_refused(name):
+    with pytest.raises(MeisaInputError, match="Nothing was sent"):
+        Checkpoint.from_json({field: value for field, value in WHOLE.items() if field != name})
