@@ -1,12 +1,15 @@
 """JSON that outlives a process: what was not written by this version is refused, and shows no address."""
 
+import json
 import math
 import traceback
 
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.plan import PlanStore
 
 ADDRESS = "ada@example.com"
 ENTRY = {"address": "a***@***.com", "verdict": "failed", "reason": "refused"}
@@ -65,3 +68,43 @@ def test_checkpoint_with_one_wrong_value_is_refused(change):
 def test_checkpoint_without_one_field_is_refused(name):
     with pytest.raises(MeisaInputError, match="Nothing was sent"):
         Checkpoint.from_json({field: value for field, value in WHOLE.items() if field != name})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "1"},
+        {"id": 7},
+        {"file": None},
+        {"sequence_slug": 3},
+        {"batches": -1},
+        {"batches": "1"},
+        {"total": None},
+        {"to_send": 1.5},
+        {"requests": True},
+        {"counts": [ADDRESS]},
+        {"counts": {"invalid": -1}},
+        {"reasons": {"invalid: no @": ADDRESS}},
+        {ADDRESS: ADDRESS},
+    ],
+    ids=repr,
+)
+def test_plan_with_one_wrong_value_counts_for_nothing(tmp_path, change):
+    store = PlanStore(tmp_path, "name")
+    plan = store.write("onboarding", batches([ADDRESS, "broken"]))
+    store.note.write_text(json.dumps({**json.loads(store.note.read_text()), **change}))
+    assert store.load(plan.id) is None
+    again = store.write("onboarding", batches([ADDRESS]))
+    assert store.load(again.id) == again
+
+
+@pytest.mark.parametrize(
+    "name", ["version", "id", "file", "sequence_slug", "batches", "total", "to_send", "counts", "reasons"]
+)
+def test_plan_without_one_field_counts_for_nothing(tmp_path, name):
+    store = PlanStore(tmp_path, "name")
+    plan = store.write("onboarding", batches([ADDRESS]))
+    note = json.loads(store.note.read_text())
+    del note[name]
+    store.note.write_text(json.dumps(note))
+    assert store.load(plan.id) is None
