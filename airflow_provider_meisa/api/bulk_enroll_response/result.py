@@ -113,7 +113,7 @@ def cached_reader(under: Mention) -> Callable[[Mapping[str, object]], Mention]:
     known: dict[tuple[tuple[str, object], ...], Mention] = {}
 
     def read(result: Mapping[str, object]) -> Mention:
-        telling = tuple(field for field in result.items() if _tells(field[0]))
+        telling = tuple([field for field in result.items() if _tells(field[0])])
         try:
             if telling not in known:
                 known[telling] = read_result(result, under)
