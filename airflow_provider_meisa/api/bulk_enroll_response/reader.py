@@ -180,8 +180,10 @@ def _conclude(reading: _Reading, mentions: Collection[Mention]) -> list[tuple[Ve
 def _names_more_than_it_counts(reading: _Reading, mentions: Iterable[Mention]) -> Mention | None:
     """Say so where more addresses are named as enrolled than are counted: which of them are is not known."""
     figures = [figure for _, figure in reading.counts.get(Said.ENROLLED, ())]
+    if not figures:
+        return None
     named = sum(settle(mention.said) is Said.ENROLLED for mention in mentions)
-    if not figures or named <= max(figures):
+    if named <= max(figures):
         return None
     return Mention(Said.LISTED, f"the response lists {named} enrolled but counts {max(figures)}")
 

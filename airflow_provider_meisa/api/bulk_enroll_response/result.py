@@ -115,11 +115,12 @@ def cached_reader(under: Mention) -> Callable[[Mapping[str, object]], Mention]:
     def read(result: Mapping[str, object]) -> Mention:
         telling = tuple([field for field in result.items() if _tells(field[0])])
         try:
-            if telling not in known:
-                known[telling] = read_result(result, under)
+            mention = known.get(telling)
         except TypeError:  # a list or an object among them cannot be looked up
             return read_result(result, under)
-        return known[telling]
+        if mention is None:
+            mention = known[telling] = read_result(result, under)
+        return mention
 
     return read
 
