@@ -63,8 +63,6 @@ def normalise(text: str) -> str:
     """
     # str.strip, because a subclass (jinja2's Markup) would return itself.
     address = str.strip(text, EDGES)
-    if address.islower():
-        return address
     local, at, domain = address.rpartition("@")
     return local + at + domain.lower()
 

@@ -7,6 +7,7 @@ import traceback
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.rate_limit.state import LONGEST, State, from_json, to_json
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.plan import PlanStore
@@ -108,3 +109,43 @@ def test_plan_without_one_field_counts_for_nothing(tmp_path, name):
     del note[name]
     store.note.write_text(json.dumps(note))
     assert store.load(plan.id) is None
+
+
+USED = to_json(State(log=(1, 2), open=(("a", 3),), granted_at=4, refused_at=5, hold_for=6, interval=7))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"log": [1, "2"]},
+        {"log": [-1]},
+        {"log": None},
+        {"open": [["a"]]},
+        {"open": [[1, 3]]},
+        {"open": [["a", 3.5]]},
+        {"granted_at": True},
+        {"refused_at": 5.5},
+        {"hold_for": LONGEST + 1},
+        {"interval": -1},
+        {"depth": 0},
+        {"colour": "blue"},
+    ],
+    ids=repr,
+)
+def test_state_of_a_key_with_one_wrong_value_is_refused(change):
+    assert to_json(from_json(json.loads(json.dumps(USED)))) == USED
+    with pytest.raises(ValueError, match="not a state"):
+        from_json(json.loads(json.dumps({**USED, **change})))
+
+
+@pytest.mark.parametrize("name", sorted(USED))
+def test_state_of_a_key_without_one_field_is_refused(name):
+    with pytest.raises(ValueError, match="not a state"):
+        from_json({field: value for field, value in USED.items() if field != name})
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [], [["version", 1]]], ids=repr)
+def test_state_of_a_key_that_is_not_an_object_is_refused(value):
+    with pytest.raises(ValueError, match="not a state"):
+        from_json(value)
