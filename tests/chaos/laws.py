@@ -6,11 +6,11 @@ import json
 import re
 from collections import Counter
 
-from airflow_provider_meisa.bulk.batching import batches
 from tests.chaos.cases import BULK, FAULTS, INSTEAD, SINGLE
 from tests.chaos.crowd import DOMAIN, Truth, of
 from tests.chaos.runs import is_over
 from tests.chaos.stage import KEY
+from tests.support.jobs import enroll_batches
 
 OURS = "possibly by this run"
 TWICE = "possibly twice"
@@ -160,7 +160,7 @@ def _in_doubt(run):
     """Collect the addresses of batches that were on their way when a process ended or lost its task."""
     checkpoints = [each.before for each in run.tries] + [kept for kept, _ in run.orphans]
     numbers = {number for checkpoint in checkpoints if checkpoint for number in checkpoint["in_flight"]}
-    cut = batches(person.raw for person in run.people)
+    cut = enroll_batches(person.raw for person in run.people)
     return {address for batch in cut if batch.number in numbers for address in batch.addresses}
 
 
