@@ -9,21 +9,25 @@ Two spellings that differ only in case are one address.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeGuard
 
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.bulk.input_shapes import EDGES, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 _LONGEST_SHOWN = 320
+_CHUNK = 500
 
 # RFC 5321 §4.5.3.1.1 (64) and §4.5.3.1.3 less the brackets (254); RFC 1035 §2.3.4 (63).
 _LONGEST, _LONGEST_LOCAL, _LONGEST_LABEL = 254, 64, 63
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]++"
 _LABEL = r"[a-z0-9][a-z0-9-]{0,62}+(?<!-)"
-_PLAIN = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)++(?![0-9]+\Z){_LABEL}")
+_ADDRESS = rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)++(?![0-9]+(?:\n|\Z)){_LABEL}"
+_PLAIN = re.compile(_ADDRESS)
+_ALL_PLAIN = re.compile(rf"(?:{_ADDRESS}\n)++")
 _NOT_IN_LOCAL = re.compile(r"[()<>\[\]:;,\\\"]")
 _NOT_IN_DOMAIN = re.compile(r"[\x00-\x2c/:-@\[-`{-\x7f]")
 
@@ -64,6 +68,31 @@ def check(raw: object) -> str | Outcome:
         return address
     fault = fault_of(address)
     return address if fault is None else Outcome(_shown(address), Verdict.INVALID, fault)
+
+
+def check_all(values: Iterable[object]) -> Iterator[str | Outcome]:
+    """Read the values of a source as `check` does, a few hundred at a time.
+
+    :raises MeisaInputError: see `check`; what comes before such a value is given first.
+    """
+    rest = iter(values)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield from chunk if _are_plain(chunk) else map(check, chunk)
+
+
+def _are_plain(values: list[object]) -> TypeGuard[list[str]]:
+    """Return whether all values are addresses as they should be: most of a warehouse's are.
+
+    One search over all of them costs a third of one search each.
+    """
+    if set(map(type, values)) != {str}:
+        return False
+    text = "\n".join(values) + "\n"  # type: ignore[arg-type]  # all are str: see above
+    return (
+        text.count("\n") == len(values)
+        and max(map(len, values)) <= _LONGEST  # type: ignore[arg-type]
+        and _ALL_PLAIN.fullmatch(text) is not None
+    )
 
 
 def _shown(address: str) -> str:

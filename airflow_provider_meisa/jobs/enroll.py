@@ -14,7 +14,7 @@ from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestErr
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.bulk.input_shapes import readable
 from airflow_provider_meisa.bulk.job import BadItems, Exclusion
-from airflow_provider_meisa.jobs.addresses import check, key_of, normalise
+from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -69,7 +69,7 @@ class EnrollJob:
         :raises MeisaInputError: if the source is not a list of addresses; and while reading, for a value that is not
             text.
         """
-        return map(check, readable(source))
+        return check_all(readable(source))
 
     def record_id(self, item: str) -> str:
         """Return the address in lower case."""

@@ -187,6 +187,36 @@ def test_a_subclass_of_str_becomes_a_plain_string():
     assert type(check(Markup("a@b.example"))) is str
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "a@b.example\nc@d.example",
+        "a@b.example\n",
+        "A@b.example",
+        b"a@b.example",
+        None,
+        "x" * 64 + "@" + "b.example" + ".example" * 24,
+        "a@b.1",
+        "a@" + "b" * 64 + ".example",
+    ],
+)
+def test_odd_value_among_plain_addresses_is_read_as_alone(odd):
+    (batch,) = batches([*people(3), odd, "z@b.example"])
+    found = check(odd)
+    aside = (found,) if isinstance(found, Outcome) else ()
+    kept = () if aside else (found,)
+    assert batch.addresses == (*people(3), *kept, "z@b.example")
+    assert batch.set_aside == aside
+
+
+def test_subclass_of_str_among_plain_addresses_becomes_plain():
+    class Marked(str):
+        __slots__ = ()
+
+    (batch,) = batches([*people(3), Marked("a@b.example")])
+    assert {type(address) for address in batch.addresses} == {str}
+
+
 def test_501_addresses_are_a_full_batch_and_one():
     assert [len(batch.items) for batch in enroll_batches(people(501))] == [500, 1]
 
