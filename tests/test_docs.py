@@ -440,7 +440,9 @@ def sample_summary() -> dict[str, object]:
     tally.add([outcomes.Outcome("ada@example.com", outcomes.Verdict.FAILED, "refused")])
     return outcomes.summary(
         tally,
-        sequence_slug="onboarding",
+        job="enroll",
+        identity={"sequence_slug": "onboarding"},
+        statuses=outcomes.ENROLL_STATUSES,
         complete=True,
         requests=1,
         repeats=0,
@@ -459,7 +461,7 @@ def test_the_example_of_a_summary_has_its_form_and_adds_up():
     (code,) = fences(section(read("docs/reference/xcom.md"), "## Summary"), "json")
     shown = json.loads(code)
     assert flattened(shown) == flattened(sample_summary())
-    assert list(shown["counts"]) == [verdict.value for verdict in outcomes.Verdict]
+    assert list(shown["counts"]) == [verdict.value for verdict in outcomes.ENROLL_STATUSES]
     assert sum(shown["counts"].values()) == shown["total"]
 
 
@@ -510,7 +512,7 @@ def test_every_field_of_a_sequence_is_on_the_page():
 
 def test_every_verdict_is_on_its_page_in_its_order():
     (rows,) = tables(read("docs/reference/verdicts.md"))
-    assert [plain(row["Verdict"]) for row in rows] == [verdict.value for verdict in outcomes.Verdict]
+    assert [plain(row["Verdict"]) for row in rows] == [verdict.value for verdict in outcomes.ENROLL_STATUSES]
 
 
 def error_classes() -> set[type[errors.MeisaError]]:

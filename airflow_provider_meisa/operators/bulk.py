@@ -191,8 +191,8 @@ class BulkOperator(MeisaOperator):
         identity = {**job.identity, "meisa_conn_id": self.meisa_conn_id}
         reporter = RunReporter(
             client,
-            batch_size=job.batch_size,
-            progress=None if self.preview else Progress(state_of(context), identity),
+            job,
+            progress=None if self.preview else Progress(state_of(context), identity, job.statuses),
             metrics=Meter(self.meisa_conn_id, job.identity.get("sequence_slug", "")),
             group=group,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
+from airflow_provider_meisa.api.outcomes import BY_US, ENROLL_STATUSES, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.assets.sequences import meisa_sequence
@@ -173,7 +173,7 @@ class MeisaEnrollOperator(MeisaOperator):
             "sequence_slug": self.sequence_slug,
             "meisa_conn_id": self.meisa_conn_id,
             "total": 1,
-            "counts": {verdict.value: int(verdict is outcome.verdict) for verdict in Verdict},
+            "counts": {verdict.value: int(verdict is outcome.verdict) for verdict in ENROLL_STATUSES},
             "complete": True,
         }
 
