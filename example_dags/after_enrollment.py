@@ -14,7 +14,9 @@ from airflow.providers.common.compat.sdk import Param, dag, task
 from airflow_provider_meisa.assets import meisa_sequence
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
+# [START asset]
 ONBOARDING = meisa_sequence("onboarding")
+# [END asset]
 
 
 @dag(

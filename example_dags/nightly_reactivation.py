@@ -28,6 +28,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 
 REJECTS = "{{ params.folder }}/{{ run_id }}.jsonl"
+# [START audience]
 START = "data_interval_start | default(dag_run.run_after, true) | ds"
 END = "data_interval_end | default(dag_run.run_after, true) | ds"
 AUDIENCE: dict[str, Any] = {
@@ -39,6 +40,7 @@ AUDIENCE: dict[str, Any] = {
         "behind_last": f"{{{{ macros.ds_add({END}, -90) }}}}",
     },
 }
+# [END audience]
 
 
 def approval(task_id: str, subject: str) -> BaseOperator:

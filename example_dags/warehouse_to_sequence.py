@@ -15,7 +15,9 @@ from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 
+# [START sequence]
 SEQUENCE = "reactivation"
+# [END sequence]
 
 
 @dag(

@@ -1,0 +1,64 @@
+"""A Sphinx extension that writes ``llms.txt`` beside the built pages, and the source of each page as ``PAGE.md``.
+
+The file follows https://llmstxt.org: a title, a summary, and under each caption of the side bar a link to every page
+with its first sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+NAME = "llms.txt"
+
+
+def write(app: Any, exception: Exception | None) -> None:
+    """Write the file and the sources, if the pages were built."""
+    if exception or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    for page in sorted(app.env.found_docs):
+        target = out / f"{page}.md"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(app.env.doc2path(page), target)
+    (out / NAME).write_text("\n".join(_lines(Path(app.srcdir))) + "\n", encoding="utf-8")
+
+
+def _lines(docs: Path) -> Iterator[str]:
+    index = (docs / "index.md").read_text(encoding="utf-8")
+    title, summary = _title(index), _summary(index)
+    yield from (f"# {title}", "", f"> {summary}")
+    for caption, pages in _groups(index):
+        yield from ("", f"## {caption}", "")
+        for page in pages:
+            text = (docs / f"{page}.md").read_text(encoding="utf-8")
+            if "{include}" in text:  # the changelog, which lies beside the pages
+                text = (docs.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+            yield f"- [{_title(text)}]({page}.md): {_summary(text)}"
+
+
+def _groups(index: str) -> Iterator[tuple[str, list[str]]]:
+    """Return the captions of the side bar and their pages."""
+    pattern = r"^```\{toctree\}\n:caption: ([^\n]+)\n:hidden:\n\n(.*?)^```$"
+    for caption, pages in re.findall(pattern, index, re.MULTILINE | re.DOTALL):
+        yield caption, pages.split()
+
+
+def _title(text: str) -> str:
+    return re.findall(r"^# (.+)$", text, re.MULTILINE)[0]
+
+
+def _summary(text: str) -> str:
+    """Return the first sentence of a page as plain text."""
+    body = text.partition("# ")[2].partition("\n")[2]
+    first = next(line for line in body.splitlines() if re.match(r"[A-Z`\[*]", line))
+    return re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", first)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Tell Sphinx when to write."""
+    app.connect("build-finished", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
