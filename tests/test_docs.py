@@ -691,7 +691,7 @@ def test_the_picture_of_the_quota_is_what_its_script_draws(tmp_path):
     drawn = tmp_path / "quota.svg"
     subprocess.run([sys.executable, DOCS / "_scripts" / "plot_quota.py", drawn], check=True)
     assert drawn.read_text(encoding="utf-8") == read("docs/_static/quota.svg")
-    assert "no answer of 429" in read("docs/_static/quota.svg")
+    assert "no response with 429" in read("docs/_static/quota.svg")
 
 
 # Sandbox and tutorial
