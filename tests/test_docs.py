@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import dataclasses
 import importlib
 import inspect
@@ -134,6 +135,47 @@ def test_python_is_quoted_or_run_by_a_test(path):
     if fences(own, "python") or "{code-block} python" in own:
         assert str(path.relative_to(ROOT)) in RUN_BY_A_TEST
     assert "literalinclude" not in text
+
+
+WITHOUT_A_DAG = {"cli.md", "distributed.md", "install.md", "page.md", "sandbox.md"}
+HOW_TOS = sorted(page for page in (DOCS / "how-to").glob("*.md") if page.name not in WITHOUT_A_DAG)
+
+every_how_to = pytest.mark.parametrize("page", HOW_TOS, ids=lambda page: page.stem)
+
+
+@every_how_to
+def test_how_to_ends_with_a_whole_dag(page):
+    *_, last = fences(page.read_text(encoding="utf-8"), "python")
+    whole = [
+        runpy.run_path(str(DOCS / "_scripts" / "quote.py"))["code"](file, []) for file in DAGS.glob("*.py")
+    ]
+    assert last in whole or f"docs/how-to/{page.name}" in RUN_BY_A_TEST
+    assert "dag(" in last.lower()
+
+
+@every_how_to
+def test_code_of_a_how_to_stands_on_its_own(page):
+    """Every name is imported or set on the page: by its block, or by another that the reader sees."""
+    blocks = [ast.parse(code) for code in fences(page.read_text(encoding="utf-8"), "python")]
+    known = {name for block in blocks for name in _names_set(block)} | set(dir(builtins)) | {"__doc__"}
+    for block in blocks:
+        imported = {alias.asname or alias.name for node in _imports(block) for alias in node.names}
+        used = {node.id for node in ast.walk(block) if isinstance(node, ast.Name)}
+        assert used <= known | imported
+
+
+def _imports(block: ast.Module) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(block) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def _names_set(block: ast.Module) -> Iterable[str]:
+    for node in ast.walk(block):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
 
 
 def test_quotes_are_written_where_a_page_asks(tmp_path):
