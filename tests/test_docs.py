@@ -105,7 +105,7 @@ def test_every_link_to_a_file_leads_to_one(path):
 
 
 @every_text
-def test_every_python_block_compiles_and_what_it_imports_of_ours_exists(path):
+def test_python_blocks_compile_and_import_what_exists(path):
     for code in fences(path.read_text(encoding="utf-8"), "python"):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_meisa"):
@@ -337,7 +337,7 @@ def test_every_extra_that_is_installed_exists(path):
         assert set(named.split(",")) <= known, named
 
 
-def test_the_command_of_the_page_on_installing_leaves_one_line_of_constraints_out(tmp_path):
+def test_install_command_removes_one_line_of_constraints(tmp_path):
     (command,) = re.findall(r"^\$ (grep .*)$", read("docs/how-to/install.md"), re.MULTILINE)
     pins = "apache-airflow==3.1.8\napache-airflow-providers-common-compat==1.13.0\nrequests==2.32.5\n"
     (tmp_path / "constraints-3.11.txt").write_text(pins)
@@ -346,12 +346,12 @@ def test_the_command_of_the_page_on_installing_leaves_one_line_of_constraints_ou
     assert (tmp_path / "constraints.txt").read_text() == left
 
 
-def test_the_page_on_installing_names_the_version_that_we_need_of_that_package():
+def test_install_page_names_the_version_of_common_compat():
     (needed,) = re.findall(r'"apache-airflow-providers-common-compat>=([\d.]+)"', read("pyproject.toml"))
     assert f"version {needed} or later" in read("docs/how-to/install.md")
 
 
-def test_what_the_page_copies_into_an_image_is_all_that_the_package_is_made_of(tmp_path):
+def test_dockerfile_copies_the_whole_package(tmp_path):
     (dockerfile,) = fences(read("docs/how-to/install.md"), "dockerfile")
     for sources, target in re.findall(r"^COPY (.+) /opt/meisa/(\S*)$", dockerfile, re.MULTILINE):
         for source in sources.split():
@@ -370,7 +370,7 @@ def test_what_the_page_copies_into_an_image_is_all_that_the_package_is_made_of(t
 # Pictures
 
 
-def test_every_picture_is_small_is_shown_and_comes_from_the_script():
+def test_pictures_are_small_shown_and_scripted():
     shots = re.findall(r'^    Shot\(\s*"(\w+)"', read("docs/_scripts/screenshots.py"), re.MULTILINE)
     pictures = {path.stem: path for path in (DOCS / "_static" / "screenshots").iterdir()}
     assert pictures.keys() == set(shots)
@@ -415,7 +415,7 @@ def test_the_table_of_standard_fields_is_that_of_the_form():
     assert {plain(row["Field"]): row["In the form"] for row in rows} == behaviour["relabeling"]
 
 
-def test_the_json_and_the_uri_of_the_page_are_the_same_connection(settings_of):
+def test_json_and_uri_are_the_same_connection(settings_of):
     text = section(read("docs/connection.md"), "## As an environment variable")
     (spelled,) = fences(text, "json")
     uri, least, sandbox = (code.strip() for code in fences(text, "text"))
@@ -527,7 +527,7 @@ def docstrings(class_: type) -> str:
 
 
 @pytest.mark.parametrize("class_", [*CLASSES, MeisaEnrollDecoratedOperator])
-def test_every_class_of_a_dag_author_has_its_place_in_the_reference(class_):
+def test_every_class_has_its_parameters_on_a_page(class_):
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     (table,) = re.findall(
         rf"<!-- parameters: {class_.__module__}.{class_.__name__} -->\n(.*?)<!-- end -->", pages, re.DOTALL
@@ -576,12 +576,12 @@ def sample_summary() -> dict[str, object]:
     )
 
 
-def test_every_field_of_the_summary_is_on_the_page_in_its_order():
+def test_summary_fields_are_on_the_page_in_order():
     (rows,) = tables(section(read("docs/reference/xcom.md"), "## Summary"))
     assert [plain(row["Field"]) for row in rows] == flattened(sample_summary())
 
 
-def test_the_example_of_a_summary_has_its_form_and_adds_up():
+def test_example_summary_has_its_form_and_adds_up():
     (code,) = fences(section(read("docs/reference/xcom.md"), "## Summary"), "json")
     shown = json.loads(code)
     assert flattened(shown) == flattened(sample_summary())
@@ -589,7 +589,7 @@ def test_the_example_of_a_summary_has_its_form_and_adds_up():
     assert sum(shown["counts"].values()) == shown["total"]
 
 
-def test_every_field_of_a_preview_is_on_the_page_and_in_the_example(run_task):
+def test_preview_fields_are_on_the_page_and_in_the_example(run_task):
     ran = run_task(
         MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="onboarding", preview=True
     )
@@ -603,7 +603,7 @@ def test_every_field_of_a_preview_is_on_the_page_and_in_the_example(run_task):
     assert sum(shown["counts"].values()) + shown["to_send"] == shown["total"]
 
 
-def test_every_field_of_a_line_of_the_outcomes_file_is_on_the_page_and_in_the_example(run_task, tmp_path):
+def test_outcomes_file_fields_are_on_the_page_and_in_the_example(run_task, tmp_path):
     path = tmp_path / "outcomes.jsonl"
     run_task(MeisaBulkEnrollOperator, emails=["a@b.org"], sequence_slug="onboarding", outcomes_path=str(path))
     rows, _ = tables(section(read("docs/how-to/outcomes.md"), "## Fields"))
@@ -645,7 +645,7 @@ def error_classes() -> set[type[errors.MeisaError]]:
     }
 
 
-def test_the_tree_of_errors_on_the_page_is_that_of_the_module():
+def test_tree_of_errors_is_that_of_the_module():
     (tree,) = fences(read("docs/reference/errors.md"), "text")
     drawn = {(match.start(), match[0]) for match in re.finditer(r"Meisa\w+", tree)}
     assert [name for _, name in sorted(drawn)] == re.findall(
@@ -712,7 +712,7 @@ def test_the_loop_that_the_page_on_moving_begins_with_enrolls(run, meisa_sandbox
 # What is sent again
 
 
-def test_the_table_of_what_is_sent_again_leaves_no_case_out():
+def test_table_of_what_is_sent_again_is_complete():
     (rows,) = tables(read("docs/resume.md"))
     cases = [re.match(r"\*\*(.+?)\*\*", row["What happened"])[1] for row in rows]
     assert list(dict.fromkeys(cases)) == [

@@ -7,7 +7,6 @@ with its first sentence.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,27 @@ def write(app: Any, exception: Exception | None) -> None:
     for page in sorted(app.env.found_docs):
         target = out / f"{page}.md"
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(app.env.doc2path(page), target)
+        target.write_text(_text(Path(app.srcdir), page), encoding="utf-8")
     (out / NAME).write_text("\n".join(_lines(Path(app.srcdir))) + "\n", encoding="utf-8")
 
 
 def _lines(docs: Path) -> Iterator[str]:
-    index = (docs / "index.md").read_text(encoding="utf-8")
+    index = _text(docs, "index")
     title, summary = _title(index), _summary(index)
     yield from (f"# {title}", "", f"> {summary}")
     for caption, pages in _groups(index):
         yield from ("", f"## {caption}", "")
         for page in pages:
-            text = (docs / f"{page}.md").read_text(encoding="utf-8")
-            if "{include}" in text:  # the changelog, which lies beside the pages
-                text = (docs.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+            text = _text(docs, page)
             yield f"- [{_title(text)}]({page}.md): {_summary(text)}"
+
+
+def _text(docs: Path, page: str) -> str:
+    """Return the source of a page; of the changelog, which is outside of the folder, what the page includes."""
+    file = docs / f"{page}.md"
+    text = file.read_text(encoding="utf-8")
+    included = re.fullmatch(r"```\{include\} (.+)\n```\n", text)
+    return (file.parent / included[1]).read_text(encoding="utf-8") if included else text
 
 
 def _groups(index: str) -> Iterator[tuple[str, list[str]]]:
