@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
 
 _FIRST_SLOTS = 1 << 12
 
@@ -48,28 +47,6 @@ class AddressSet:
         if self._count > self._limit:
             self._grow()
         return True
-
-    def add_all(self, keys: Sequence[str]) -> frozenset[int]:
-        """Remember keys; name the places of those that are not new.
-
-        The same as `add` for each of them, at half the time.
-        """
-        while self._count + len(keys) > self._limit:
-            self._grow()
-        table, mask = self._table, self._mask
-        again = []
-        for place, number in enumerate(map(hash, keys)):
-            mark = number or 1
-            slot = mark & mask
-            while found := table[slot]:
-                if found == mark:
-                    again.append(place)
-                    break
-                slot = (slot + 1) & mask
-            else:
-                table[slot] = mark
-        self._count += len(keys) - len(again)
-        return frozenset(again)
 
     def _lay(self, slots: int) -> None:
         self._table = array("q", (0,)) * slots

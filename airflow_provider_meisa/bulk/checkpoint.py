@@ -8,7 +8,10 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+import msgspec
+from msgspec import Meta
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Verdict
@@ -19,19 +22,12 @@ VERSION = 2
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
 _MOST_BYTES = 1000
-_NUMBERS = (
-    "next_batch",
-    "requests",
-    "repeats",
-    "rate_limited",
-    "stalled",
-    "max_tries",
-    "possibly_twice",
-    "possibly_by_this_run",
-)
-_LISTS = ("in_flight", "unsent", "resent")
-_TIMES = ("waited", "started_at", "resend_at")
-_LONG = 1e12  # seconds: longer than any run, and later than any begins
+_ATTENTION = {"address", "verdict", "reason"}
+
+Count = Annotated[int, Meta(ge=0)]
+"""A whole number, not negative."""
+Seconds = Annotated[float, Meta(ge=0, lt=1e12)]
+"""A duration or a moment since the epoch; a trillion is longer than any run takes, and later than any begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +55,25 @@ class Checkpoint:
     """
 
     plan: str = ""
-    next_batch: int = 0
+    next_batch: Count = 0
     fingerprint: str = ""
-    in_flight: tuple[int, ...] = ()
-    unsent: tuple[int, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    in_flight: tuple[Count, ...] = ()
+    unsent: tuple[Count, ...] = ()
+    counts: Mapping[str, Count] = field(default_factory=dict)
     attention: tuple[Mapping[str, str], ...] = ()
-    requests: int = 0
-    repeats: int = 0
-    rate_limited: int = 0
-    waited: float = 0.0
-    started_at: float = 0.0
-    stalled: int = 0
+    requests: Count = 0
+    repeats: Count = 0
+    rate_limited: Count = 0
+    waited: Seconds = 0.0
+    started_at: Seconds = 0.0
+    stalled: Count = 0
     resumed: bool = False
     complete: bool = False
-    max_tries: int = 0
-    resend_at: float = 0.0
-    resent: tuple[int, ...] = ()
-    possibly_twice: int = 0
-    possibly_by_this_run: int = 0
+    max_tries: Count = 0
+    resend_at: Seconds = 0.0
+    resent: tuple[Count, ...] = ()
+    possibly_twice: Count = 0
+    possibly_by_this_run: Count = 0
 
     @property
     def doubts(self) -> dict[str, int]:
@@ -112,17 +108,13 @@ class Checkpoint:
 
         :raises MeisaInputError: if it is not one that this version has written.
         """
-        names = {each.name for each in fields(cls)}
-        if not isinstance(value, dict) or set(value) != {"version", *names} or not _is_written_by_us(value):
-            raise MeisaInputError(
-                "The checkpoint of an earlier try was written by another version of this provider, or by something "
-                "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
-                "(Airflow before 3.3: the Variable whose name begins with meisa__)."
-            )
-        parts = {name: value[name] for name in names}
-        for name in (*_LISTS, "attention"):
-            parts[name] = tuple(parts[name])
-        return cls(**parts)
+        try:
+            checkpoint = msgspec.convert(value, cls)
+        except msgspec.ValidationError:
+            raise _foreign() from None
+        if not _is_whole(checkpoint, value):
+            raise _foreign()
+        return checkpoint
 
 
 def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | None = None) -> float:
@@ -143,35 +135,19 @@ def chained(fingerprint: str, batch: Batch) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _is_written_by_us(value: Mapping[str, Any]) -> bool:
-    """Say whether each field holds what `Checkpoint.as_json` writes there."""
-    numbers = [value[name] for name in _NUMBERS]
-    times = [value[name] for name in _TIMES]
-    lists = [value[name] for name in _LISTS]
-    counts, attention = value["counts"], value["attention"]
+def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:
+    """Return whether JSON that a checkpoint was read from is of this version, with each field and no other."""
     return (
-        value["version"] == VERSION
-        and isinstance(value["fingerprint"], str)
-        and isinstance(value["plan"], str)
-        and all(map(_is_count, numbers))
-        and all(type(time) in (int, float) and 0 <= time < _LONG for time in times)
-        and all(type(value[name]) is bool for name in ("resumed", "complete"))
-        and all(isinstance(listed, list) and all(map(_is_count, listed)) for listed in lists)
-        and isinstance(counts, dict)
-        and set(counts) <= set(Verdict)
-        and all(map(_is_count, counts.values()))
-        and isinstance(attention, list)
-        and all(map(_is_attention, attention))
+        set(value) == {"version", *(each.name for each in fields(checkpoint))}
+        and value["version"] == VERSION
+        and set(checkpoint.counts) <= set(Verdict)
+        and all(set(entry) == _ATTENTION for entry in checkpoint.attention)
     )
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_attention(entry: object) -> bool:
-    return (
-        isinstance(entry, dict)
-        and set(entry) == {"address", "verdict", "reason"}
-        and all(isinstance(text, str) for text in entry.values())
+def _foreign() -> MeisaInputError:
+    return MeisaInputError(
+        "The checkpoint of an earlier try was written by another version of this provider, or by something "
+        "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
+        "(Airflow before 3.3: the Variable whose name begins with meisa__)."
     )

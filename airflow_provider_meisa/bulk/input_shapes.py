@@ -10,7 +10,6 @@ import ast
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from numbers import Real
 from typing import Any
 
@@ -25,7 +24,6 @@ Text = str | None
 EDGES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200c\u200d\u2060\ufeff"
 """White space and invisible characters, which fall off both ends of a text."""
 
-_CHUNK = 1_000
 _DEEPEST = 8
 _MOST_COLUMNS = 20
 _FEWEST_LISTS = 2
@@ -72,11 +70,6 @@ def readable(source: object) -> Iterable[object]:
     if not isinstance(source, Iterable) and not _is_table(source):
         raise MeisaInputError(f"emails is of type {type(source).__name__}; pass a list of addresses.")
     return source  # type: ignore[return-value]  # a table need not be iterable, AddressReader reads it all the same
-
-
-def is_plain(values: Iterable[object]) -> bool:
-    """Return whether all values are texts or ``None``, and so need no reading."""
-    return set(map(type, values)) <= _PLAIN
 
 
 def text_of(value: object, where: Callable[[], str]) -> Text:
@@ -130,23 +123,13 @@ class AddressReader:
 
     def _items(self, values: Iterable[object], depth: int) -> Iterator[Text]:
         """Read the items of a list, of any shape."""
-        for chunk in _chunks(values):
-            if is_plain(chunk):
-                self._rows += len(chunk)
-                yield from chunk  # type: ignore[misc]  # texts or None: see above
-            else:
-                for value in chunk:
-                    yield from self._item(value, depth)
+        for value in values:
+            yield from self._item(value, depth)
 
     def _texts(self, values: Iterable[object], column: object = None) -> Iterator[Text]:
         """Read the values of a column, or of a list that holds texts."""
-        for chunk in _chunks(values):
-            if is_plain(chunk):
-                self._rows += len(chunk)
-                yield from chunk  # type: ignore[misc]  # texts or None: see above
-            else:
-                for value in chunk:
-                    yield self._text(value, column)
+        for value in values:
+            yield self._text(value, column)
 
     def _item(self, value: Any, depth: int) -> Iterator[Text]:
         if _is_text(value) or value is None:
@@ -309,12 +292,6 @@ def _can_iterate(values: Iterable[object]) -> bool:
     except TypeError:
         return False
     return not _is_text(values)
-
-
-def _chunks(values: Iterable[object]) -> Iterator[list[object]]:
-    stream = iter(values)
-    while chunk := list(islice(stream, _CHUNK)):
-        yield chunk
 
 
 def _decoded(value: bytes, where: Callable[[], str]) -> str:

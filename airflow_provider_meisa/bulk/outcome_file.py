@@ -22,15 +22,16 @@ from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 
 log = logging.getLogger("airflow.task.meisa")
 
+VERSION = 1
+"""Of the lines. A part of another version has ``v`` and its version before its number: ``part-v2-000007.jsonl``."""
 FIELDS = ("address", "verdict", "reason", "batch")
 
 _ACCEPTED = frozenset({Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.DUPLICATE})
 _ANEW = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-_PART = re.compile(r"part-([0-9]{6,})\.")
+_PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})\.")
 _HEADER = (",".join(FIELDS) + "\n").encode()
 # Level 6 makes 6 % less of 500 made-up addresses, in half as much time again.
 _GZIP_LEVEL = 1
-_LINE_BREAKS = str.maketrans("\r\n", "  ")
 # https://owasp.org/www-community/attacks/CSV_Injection, and their full-width forms, behind whatever a spreadsheet
 # skips. Apostrophes are skipped too: what has one already gets another, so that taking one off gives the text back.
 _FORMULA = re.compile(r"['\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
@@ -105,11 +106,18 @@ class OutcomeFile:
         """Make ready for parts: those of earlier tries stay, but for those of batches that are cut anew.
 
         :param first_batch: the first batch that the run has yet to take from its audience; 0 for a fresh run.
+        :raises MeisaInputError: if another version of this provider has written those that stay.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
         with _reachable(self.path):
             self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._remove_parts(first_batch)
+            versions = {version for version, _, _ in self._numbered()}
+        if versions - {VERSION}:
+            raise MeisaInputError(
+                f"The parts in {self._parts} were written by another version of this provider. Nothing was sent. To "
+                "continue without the outcomes in them, remove that folder and clear the task."
+            )
 
     def write(self, batch_number: int, outcomes: Iterable[Outcome]) -> None:
         """Write the outcomes of a batch, in place of what was written of it before.
@@ -145,7 +153,7 @@ class OutcomeFile:
         with _reachable(self.path):
             with create(whole) as file:
                 file.write(self._packed(_HEADER if self._is_csv else b""))
-                for _, part in sorted(self._numbered(), key=lambda numbered: numbered[0]):
+                for _, _, part in sorted(self._numbered(), key=lambda numbered: numbered[1]):
                     with part.open("rb") as source:
                         content = source.read()
                     file.write(content)
@@ -168,14 +176,15 @@ class OutcomeFile:
     def _packed(self, content: bytes) -> bytes:
         return gzip.compress(content, _GZIP_LEVEL, mtime=0) if self._compressed else content
 
-    def _numbered(self) -> Iterator[tuple[int, Location]]:
+    def _numbered(self) -> Iterator[tuple[int, int, Location]]:
+        """Find the parts: the version of each, its number, and where it is."""
         with suppress(FileNotFoundError):
             for part in self._parts.iterdir():
                 if (found := _PART.match(part.name)) and part.name.endswith(self._suffix):
-                    yield int(found[1]), part
+                    yield int(found[1] or 1), int(found[2]), part
 
     def _remove_parts(self, first_batch: int) -> None:
-        for number, part in list(self._numbered()):
+        for _, number, part in list(self._numbered()):
             if number >= first_batch:
                 remove(part)
 
@@ -221,37 +230,24 @@ class OutcomeWriter:
 
 
 def _json_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:
-    def ending(verdict: Verdict, reason: str) -> str:
-        return f', "verdict": "{verdict.value}", "reason": {_in_json(reason)}, "batch": {batch}}}\n'
-
-    ends = _Endings(ending)
-    return [f'{{"address": {_in_json(o.address)}{ends[o.verdict, o.reason]}' for o in outcomes]
+    return [
+        f'{{"address": {_in_json(outcome.address)}, "verdict": "{outcome.verdict}", '
+        f'"reason": {_in_json(outcome.reason)}, "batch": {batch}}}\n'
+        for outcome in outcomes
+    ]
 
 
 def _csv_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:
-    def ending(verdict: Verdict, reason: str) -> str:
-        return f",{verdict.value},{_in_csv(reason)},{batch}\n"
-
-    ends = _Endings(ending)
-    return [_in_csv(o.address) + ends[o.verdict, o.reason] for o in outcomes]
-
-
-class _Endings(dict[tuple[Verdict, str], str]):
-    """The rest of a line behind the address: a batch has few of them, so each is spelled once."""
-
-    def __init__(self, spell: Callable[[Verdict, str], str]) -> None:
-        super().__init__()
-        self._spell = spell
-
-    def __missing__(self, key: tuple[Verdict, str]) -> str:
-        self[key] = ending = self._spell(*key)
-        return ending
+    return [
+        f"{_in_csv(outcome.address)},{outcome.verdict},{_in_csv(outcome.reason)},{batch}\n"
+        for outcome in outcomes
+    ]
 
 
 def _in_csv(text: str) -> str:
     """Quote a field, always: a comma-free field may still be cut by a spreadsheet that expects semicolons."""
-    text = text.translate(_LINE_BREAKS) if "\n" in text or "\r" in text else text
-    if not text[:1].isalnum() and _FORMULA.match(text):
+    text = text.replace("\r", " ").replace("\n", " ")
+    if _FORMULA.match(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"'
 

@@ -13,10 +13,8 @@ from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.preview import preview as preview_of
 from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
-from airflow_provider_meisa.cli.ending import Status, command
+from airflow_provider_meisa.cli.output import Row, Status, command, say, show
 from airflow_provider_meisa.cli.run import Run, addresses
-from airflow_provider_meisa.cli.sentences import say
-from airflow_provider_meisa.cli.table import Row, show
 
 
 @command

@@ -16,9 +16,8 @@ from airflow_provider_meisa.bulk.preflight import check_sequence
 from airflow_provider_meisa.bulk.reporting import RunReporter
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.cli.connection import WatchedClient
+from airflow_provider_meisa.cli.output import Screen, say
 from airflow_provider_meisa.cli.resume_file import ResumeFile
-from airflow_provider_meisa.cli.screen import Screen
-from airflow_provider_meisa.cli.sentences import say
 from airflow_provider_meisa.operators.location import locate
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 

@@ -12,7 +12,7 @@ from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibl
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.bulk.batching import check
-from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from, is_plain
+from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.bulk.options import OnAmbiguous
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
 from airflow_provider_meisa.hooks.meisa import airflow_failures, meisa_error
@@ -219,9 +219,6 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
         :raises MeisaInputError: if something in ``emails`` is not an address, nor holds one that can be found.
         """
-        given = revealed(self.emails)
-        if isinstance(given, list) and is_plain(given):
-            return given
-        addresses = list(AddressReader(self.email_column).read(addresses_from(given)))
+        addresses = list(AddressReader(self.email_column).read(addresses_from(revealed(self.emails))))
         self.emails = addresses
         return addresses

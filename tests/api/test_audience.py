@@ -192,25 +192,6 @@ def test_a_subclass_of_str_becomes_a_plain_string():
     assert type(check(Markup("a@b.example"))) is str
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        "a@b.example\nc@d.example",
-        "a@b.example\n",
-        "x" * 64 + "@" + "b.example" + ".example" * 24,
-        "a@b.1",
-        "a@" + "b" * 64 + ".example",
-    ],
-)
-def test_among_plain_addresses_an_odd_one_is_told_as_by_itself(odd):
-    (batch,) = batches([*people(3), odd, "z@b.example"])
-    found = check(odd)
-    aside = (found,) if isinstance(found, Outcome) else ()
-    kept = () if aside else (found,)
-    assert batch.addresses == (*people(3), *kept, "z@b.example")
-    assert batch.set_aside == aside
-
-
 def test_501_addresses_are_a_full_batch_and_one():
     assert [len(batch.addresses) for batch in batches(people(501))] == [500, 1]
 
@@ -326,23 +307,6 @@ def test_an_address_set_is_a_set(keys):
         assert ours.add(key) == (key not in theirs)
         theirs.add(key)
     assert len(ours) == len(theirs)
-
-
-@given(st.lists(st.lists(near_addresses, max_size=20)))
-def test_an_address_set_that_takes_many_at_a_time_is_the_same(lists):
-    one_by_one, at_once = AddressSet(), AddressSet()
-    for keys in lists:
-        again = at_once.add_all(keys)
-        assert again == {place for place, key in enumerate(keys) if not one_by_one.add(key)}
-        assert len(at_once) == len(one_by_one)
-
-
-def test_an_address_set_that_takes_many_at_a_time_grows_and_tells_hashes_that_share_a_slot_apart():
-    seen = AddressSet()
-    keys = [Colliding(i << 20) for i in range(50)]
-    assert not seen.add_all(people(10_000) + keys)
-    assert seen.add_all([*keys, "new@example.com"]) == set(range(50))
-    assert len(seen) == 10_051
 
 
 def test_an_address_set_grows_and_forgets_nothing():

@@ -289,6 +289,19 @@ def test_local_files_are_for_their_owner_alone(file, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_parts_of_another_version_are_refused_until_removed(file, path):
+    file.write(0, people(0))
+    parts = path.parent / f"{path.name}.parts"
+    (part,) = parts.iterdir()
+    other = part.rename(parts / part.name.replace("part-", "part-v2-"))
+    with pytest.raises(MeisaInputError, match="another version of this provider") as caught:
+        OutcomeFile(path).begin(first_batch=1)
+    assert str(parts) in str(caught.value)
+    assert other.exists()
+    OutcomeFile(path).begin(first_batch=0)
+    assert list(parts.iterdir()) == []
+
+
 def test_files_of_others_in_the_folder_of_parts_are_left_alone(file, path):
     other = path.parent / f"{path.name}.parts" / "notes.txt"
     other.write_text("mine")
