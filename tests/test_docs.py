@@ -34,6 +34,7 @@ from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedO
 from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.operators.audience import AudienceOperator
+from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
@@ -496,6 +497,7 @@ def parameters_of(classes: Iterable[type]) -> dict[str, inspect.Parameter]:
 CLASSES = [
     MeisaEnrollOperator,
     MeisaUpsertContactOperator,
+    BulkOperator,
     AudienceOperator,
     MeisaBulkEnrollOperator,
     SqlToMeisaSequenceOperator,

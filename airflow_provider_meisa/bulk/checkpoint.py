@@ -7,8 +7,8 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import msgspec
 from msgspec import Meta
@@ -17,7 +17,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Verdict
 from airflow_provider_meisa.bulk.batching import Batch
 
-VERSION = 2
+VERSION = 3
 
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
@@ -29,10 +29,28 @@ Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0, lt=1e12)]
 """A duration or a moment since the epoch; a trillion is longer than any run takes, and later than any begins."""
 
+PieceState = Literal["unsent", "in_flight", "resent"]
+
+
+class Piece(NamedTuple):
+    """A part of a batch that was split because some of its items are bad; it has no outcomes yet.
+
+    :param number: of the batch.
+    :param start: the place of its first item in the batch.
+    :param stop: the place behind its last item.
+    :param state: ``unsent``; ``in_flight``, if its request may have been carried out; or ``resent``, if that was sent
+        again by this try of Airflow's.
+    """
+
+    number: Count
+    start: Count
+    stop: Count
+    state: PieceState
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far an enrollment has come. Under 1 KB as JSON, and without an address in clear.
+    """How far an enrollment has come. Under 1 KB as JSON, but for the pieces, and without an address in clear.
 
     :param plan: the id of the plan that the batches are read from; empty where there is none.
     :param next_batch: number of the first batch that was not taken from it yet.
@@ -42,6 +60,7 @@ class Checkpoint:
     :param resend_at: when those in flight may be sent again, in seconds since the epoch; 0 where that is not known,
         because some were on their way.
     :param resent: those in flight that this try of Airflow's has sent again.
+    :param pieces: what is left of batches that were split.
     :param counts: verdicts of all others among them.
     :param possibly_twice: and ``possibly_by_this_run``: how many of them have that reason (`outcomes.DOUBTS`).
     :param attention: a few of those that need a person's attention, with masked addresses.
@@ -59,6 +78,7 @@ class Checkpoint:
     fingerprint: str = ""
     in_flight: tuple[Count, ...] = ()
     unsent: tuple[Count, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     counts: Mapping[str, Count] = field(default_factory=dict)
     attention: tuple[Mapping[str, str], ...] = ()
     requests: Count = 0
@@ -80,6 +100,18 @@ class Checkpoint:
         """How many addresses have each of the reasons `outcomes.DOUBTS`."""
         return {TWICE: self.possibly_twice, BY_US: self.possibly_by_this_run}
 
+    @property
+    def pending(self) -> frozenset[int]:
+        """The numbers of all batches that were taken from the plan and have no outcomes yet, or not for all items."""
+        return frozenset({*self.in_flight, *self.unsent, *(piece.number for piece in self.pieces)})
+
+    def for_next_try(self) -> Self:
+        """Return where a later try of Airflow's goes on: it may send again what this one has sent again."""
+        pieces = (
+            piece if piece.state == "unsent" else piece._replace(state="in_flight") for piece in self.pieces
+        )
+        return replace(self, resumed=True, resent=(), pieces=tuple(pieces))
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -92,13 +124,15 @@ class Checkpoint:
             **values,
             "in_flight": list(self.in_flight),
             "unsent": list(self.unsent),
+            "pieces": [list(piece) for piece in self.pieces],
             "resent": list(self.resent),
             "resend_at": math.ceil(self.resend_at),
             "counts": {verdict: count for verdict, count in self.counts.items() if count},
             "attention": attention,
             "waited": round(self.waited, 1),
         }
-        while attention and len(json.dumps(written)) > _MOST_BYTES:
+        most = _MOST_BYTES + len(json.dumps(written["pieces"]))
+        while attention and len(json.dumps(written)) > most:
             attention.pop()
         return written
 
@@ -130,9 +164,9 @@ def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | No
 
 
 def chained(fingerprint: str, batch: Batch) -> str:
-    """Go on with a fingerprint by one batch: its addresses, and how many were set aside beside them."""
-    text = "\n".join((fingerprint, str(len(batch.set_aside)), *batch.addresses))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    """Go on with a fingerprint by one batch: its items, and how many rows were set aside beside them."""
+    text = json.dumps((fingerprint, len(batch.set_aside), batch.items), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -28,7 +28,10 @@ from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.checkpoint import Count
 from airflow_provider_meisa.bulk.outcome_file import Location, create, remove
 
-VERSION = 1
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.job import Job
+
+VERSION = 2
 
 _KEPT = 7 * 24 * 3600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -42,7 +45,8 @@ class Plan:
     """The header of a plan.
 
     :param id: tells it from every other plan.
-    :param sequence_slug: the sequence that it was made for.
+    :param job: the name of the job that it was made for.
+    :param identity: what that job was for, such as the sequence.
     :param file: the name of the file of batches.
     :param batches: how many lines that file has.
     :param total: how many rows the source had.
@@ -53,7 +57,8 @@ class Plan:
     """
 
     id: str
-    sequence_slug: str
+    job: str
+    identity: Mapping[str, str]
     file: str
     batches: Count
     total: Count
@@ -110,9 +115,10 @@ class PlanStore:
         plan = _decoded(content, Plan)
         return plan if plan and _as_json(plan) == msgspec.json.decode(content) else None
 
-    def write(self, sequence_slug: str, batches: Iterable[Batch], *, most: int | None = None) -> Plan:
+    def write(self, job: Job, batches: Iterable[Batch], *, most: int | None = None) -> Plan:
         """Plan: read the source to its end, and keep what will be sent.
 
+        :param batches: the items of the job.
         :param most: refuse more rows than that (``max_contacts``).
         :raises MeisaInputError: if there are more; or if others may read the default folder.
         :raises MeisaUnreachableError: if the folder cannot be written.
@@ -125,7 +131,7 @@ class PlanStore:
             file = create(self._folder / new)
         try:
             with file:
-                plan = self._fill(file, _header(plan_id, sequence_slug, new), batches, most)
+                plan = self._fill(file, _header(plan_id, job, new), batches, most)
         except BaseException:
             with suppress(OSError):
                 remove(self._folder / new)
@@ -170,15 +176,15 @@ class PlanStore:
         for batch in batches:
             aside = [(outcome.address, outcome.verdict.value, outcome.reason) for outcome in batch.set_aside]
             lines += 1
-            total += len(batch.addresses) + len(aside)
-            to_send += len(batch.addresses)
-            requests += bool(batch.addresses)
+            total += len(batch.items) + len(aside)
+            to_send += len(batch.items)
+            requests += bool(batch.items)
             counts.update(verdict for _, verdict, _ in aside)
             reasons.update(f"{verdict}: {reason}" for _, verdict, reason in aside)
             if most is not None and total > most:
                 raise too_many(most)
             with self._failures():
-                file.write(json.dumps([batch.addresses, aside]).encode() + b"\n")
+                file.write(json.dumps([batch.items, aside]).encode() + b"\n")
         return replace(
             plan,
             batches=lines,
@@ -191,13 +197,13 @@ class PlanStore:
 
     def _batch_of(self, line: bytes, number: int) -> Batch:
         try:
-            addresses, aside = json.loads(line)
+            items, aside = json.loads(line)
             outcomes = [Outcome(address, Verdict(verdict), reason) for address, verdict, reason in aside]
         except (ValueError, TypeError, RecursionError):
             raise self._damage() from None
-        if not all(isinstance(address, str) for address in addresses):
+        if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
             raise self._damage()
-        return Batch(number, tuple(addresses), tuple(outcomes))
+        return Batch(number, tuple(items), tuple(outcomes))
 
     def _damage(self) -> MeisaInputError:
         return MeisaInputError(
@@ -261,8 +267,17 @@ def _decoded(content: bytes, kind: type[_Read]) -> _Read | None:
         return None
 
 
-def _header(plan_id: str, sequence_slug: str, file: str) -> Plan:
-    return Plan(id=plan_id, sequence_slug=sequence_slug, file=file, batches=0, total=0, to_send=0, requests=0)
+def _header(plan_id: str, job: Job, file: str) -> Plan:
+    return Plan(
+        id=plan_id,
+        job=job.name,
+        identity=dict(job.identity),
+        file=file,
+        batches=0,
+        total=0,
+        to_send=0,
+        requests=0,
+    )
 
 
 def _default_folder() -> Path:

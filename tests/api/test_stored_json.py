@@ -8,9 +8,9 @@ import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.rate_limit.state import LONGEST, State, from_json, to_json
-from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.plan import PlanStore
+from tests.support.jobs import ENROLL, enroll_batches
 
 ADDRESS = "ada@example.com"
 ENTRY = {"address": "a***@***.com", "verdict": "failed", "reason": "refused"}
@@ -77,7 +77,9 @@ def test_checkpoint_without_one_field_is_refused(name):
         {"version": "1"},
         {"id": 7},
         {"file": None},
-        {"sequence_slug": 3},
+        {"job": 3},
+        {"identity": {"sequence_slug": 3}},
+        {"identity": "onboarding"},
         {"batches": -1},
         {"batches": "1"},
         {"total": None},
@@ -92,19 +94,19 @@ def test_checkpoint_without_one_field_is_refused(name):
 )
 def test_plan_with_one_wrong_value_counts_for_nothing(tmp_path, change):
     store = PlanStore(tmp_path, "name")
-    plan = store.write("onboarding", batches([ADDRESS, "broken"]))
+    plan = store.write(ENROLL, enroll_batches([ADDRESS, "broken"]))
     store.note.write_text(json.dumps({**json.loads(store.note.read_text()), **change}))
     assert store.load(plan.id) is None
-    again = store.write("onboarding", batches([ADDRESS]))
+    again = store.write(ENROLL, enroll_batches([ADDRESS]))
     assert store.load(again.id) == again
 
 
 @pytest.mark.parametrize(
-    "name", ["version", "id", "file", "sequence_slug", "batches", "total", "to_send", "counts", "reasons"]
+    "name", ["version", "id", "file", "job", "identity", "batches", "total", "to_send", "counts", "reasons"]
 )
 def test_plan_without_one_field_counts_for_nothing(tmp_path, name):
     store = PlanStore(tmp_path, "name")
-    plan = store.write("onboarding", batches([ADDRESS]))
+    plan = store.write(ENROLL, enroll_batches([ADDRESS]))
     note = json.loads(store.note.read_text())
     del note[name]
     store.note.write_text(json.dumps(note))

@@ -1,4 +1,4 @@
-"""A set that remembers ten million addresses in 128 MiB."""
+"""A set that remembers ten million record ids in 128 MiB."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from array import array
 _FIRST_SLOTS = 1 << 12
 
 
-class AddressSet:
-    """Which addresses were seen, by 64-bit hash in an open-addressing table of machine words.
+class RecordIds:
+    """Which record ids were seen, by 64-bit hash in an open-addressing table of machine words.
 
-    A ``set`` of ten million addresses takes more than a gigabyte. Here it is 16 MiB for one million and
+    A ``set`` of ten million record ids takes more than a gigabyte. Here it is 16 MiB for one million and
     128 MiB for ten (192 MiB while the table grows), and no address is kept.
 
     Two different addresses with the same hash would make the second a *duplicate*. Python's keyed SipHash
