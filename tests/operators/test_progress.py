@@ -17,7 +17,7 @@ from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
 from tests.support.task import FakeTaskState, NoProgressTaskState
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "progress.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 PEOPLE = people(2600)
 
 
