@@ -15,7 +15,8 @@ from numbers import Real
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.bulk.columns import address_column, column_index, shown_name
+from airflow_provider_meisa.bulk.column_names import shown_name
+from airflow_provider_meisa.bulk.columns import address_column, column_index
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -194,7 +195,7 @@ class AddressReader:
         shown = [str(name) for name in names]
         if not shown and not len(table):
             return
-        index = address_column(shown, self._wanted, source=self._name)
+        index = address_column(shown, self._wanted, source=self._name, may_be_record=True)
         values = self._values(_column_of(table, index, names[index]), of=table)
         yield from self._texts(values, names[index])
 
@@ -224,7 +225,7 @@ class AddressReader:
         """Find the key of the address; a later record that lacks it has no address."""
         shown = [str(name) for name in names]
         if self._first_key is None:
-            index = address_column(shown, self._wanted, source=self._where())
+            index = address_column(shown, self._wanted, source=self._where(), may_be_record=True)
             self._first_key = shown[index]
             return names[index]
         if isinstance(self._wanted, int):
@@ -239,8 +240,11 @@ class AddressReader:
         return text
 
     def _where(self, column: object = None) -> str:
-        place = "" if column is None else f", column {shown_name(str(column))}"
+        place = "" if column is None else f", column {self._shown(str(column))}"
         return f"{self._name}, row {self._rows + 1:,}{place}"
+
+    def _shown(self, name: str) -> str:
+        return name if name == self._wanted else shown_name(name, may_be_record=True)
 
     def _values(self, column: Any, *, of: object = None) -> Iterable[object]:
         """Return the values of an array or a column as Python's own, and another iterable as it is.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.redaction import scrub
-from airflow_provider_meisa.bulk.columns import address_column, shown_name
+from airflow_provider_meisa.bulk.column_names import shown_name
+from airflow_provider_meisa.bulk.columns import address_column
 from airflow_provider_meisa.bulk.input_shapes import is_plain, text_of
 
 if TYPE_CHECKING:
