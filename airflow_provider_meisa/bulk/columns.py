@@ -34,22 +34,26 @@ def column_index(names: Sequence[str], wanted: str | int, *, source: str, may_be
     :raises MeisaInputError: if there is no such column, or more than one; names those that exist.
     """
     if isinstance(wanted, int):
-        found = [wanted] if 0 <= wanted < len(names) else []
-    else:
-        found = [index for index, name in enumerate(names) if name == wanted] or [
-            index for index, name in enumerate(names) if name.strip().lower() == wanted.strip().lower()
-        ]
-    if len(found) == 1:
-        return found[0]
-    if isinstance(wanted, int):
+        if 0 <= wanted < len(names):
+            return wanted
         # Not the names: where columns have numbers, the first line may be a record.
         raise MeisaInputError(
             f"{source} has no column {wanted} for email_column; it has {len(names)}, from 0."
         )
+    found = columns_named(names, wanted)
+    if len(found) == 1:
+        return found[0]
     fault = f"{len(found)} columns" if found else "no column"
     raise MeisaInputError(
         f"{source} has {fault} {wanted!r} for email_column; {found_names(names, may_be_record=may_be_record)}."
     )
+
+
+def columns_named(names: Sequence[str], wanted: str) -> list[int]:
+    """Return the places of the columns with a name, else of those with that name in another case."""
+    return [place for place, name in enumerate(names) if name == wanted] or [
+        place for place, name in enumerate(names) if name.strip().lower() == wanted.strip().lower()
+    ]
 
 
 def _is_value(name: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.column_names import shown_name
-from airflow_provider_meisa.bulk.columns import address_column, column_index
+from airflow_provider_meisa.bulk.columns import address_column, column_index, columns_named
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -116,7 +116,7 @@ class AddressReader:
         self._rows = 0
         self._pages = 0
         self._lists = _Lists()
-        self._keys: dict[tuple[object, ...], object] = {}
+        self._places: dict[tuple[object, ...], int | None] = {}
         self._first_key: str | None = None
 
     def read(self, source: Iterable[object]) -> Iterator[Text]:
@@ -153,9 +153,11 @@ class AddressReader:
         if _is_text(value) or value is None:
             yield self._text(value)
         elif isinstance(value, Mapping):
-            yield self._field(tuple(value), value)
+            names = tuple(value)
+            yield self._field(names, lambda place: value[names[place]])
         elif names := _fields_of(value):
-            yield self._field(names, dict(zip(names, value, strict=False)))
+            # By its place, for names may occur twice.
+            yield self._field(names, tuple(value).__getitem__)
         elif _is_table(value):
             yield from self._table(value)
         elif _is_row(value):
@@ -211,28 +213,28 @@ class AddressReader:
             )
         return self._text(row[0])
 
-    def _field(self, names: tuple[object, ...], record: Mapping[Any, object]) -> Text:
+    def _field(self, names: tuple[object, ...], value_at: Callable[[int], object]) -> Text:
         """Read a record; the columns of the first decide for all."""
-        if names not in self._keys:
-            self._keys[names] = self._key(names)
-        key = self._keys[names]
-        if key is None:
+        if names not in self._places:
+            self._places[names] = self._place(names)
+        place = self._places[names]
+        if place is None:
             self._rows += 1
             return None
-        return self._text(record[key], key)
+        return self._text(value_at(place), names[place])
 
-    def _key(self, names: tuple[object, ...]) -> object:
-        """Find the key of the address; a later record that lacks it has no address."""
+    def _place(self, names: tuple[object, ...]) -> int | None:
+        """Find the column of the address; a later record that lacks it has no address."""
         shown = [str(name) for name in names]
         if self._first_key is None:
-            index = address_column(shown, self._wanted, source=self._where(), may_be_record=True)
-            self._first_key = shown[index]
-            return names[index]
+            place = address_column(shown, self._wanted, source=self._where(), may_be_record=True)
+            self._first_key = shown[place]
+            return place
         if isinstance(self._wanted, int):
-            return names[column_index(shown, self._wanted, source=self._where())]
-        alike = [name for name in names if str(name).strip().lower() == self._first_key.strip().lower()]
-        exact = [name for name in alike if str(name) == self._first_key]
-        return next(iter(exact or alike), None)
+            return column_index(shown, self._wanted, source=self._where())
+        if not columns_named(shown, self._first_key):
+            return None
+        return column_index(shown, self._first_key, source=self._where(), may_be_record=True)
 
     def _text(self, value: object, column: object = None) -> Text:
         text = text_of(value, lambda: self._where(column))

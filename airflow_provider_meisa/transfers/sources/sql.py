@@ -136,8 +136,15 @@ def _key(
         raise MeisaInputError("The statement returns no rows; sql must be a query.")
     names = [str(entry[0]) for entry in description]
     index = address_column(names, column, source="The query's result")
-    # With the extra "cursor" of its connection, PostgreSQL gives dictionaries.
-    return index, names[index] if rows and isinstance(rows[0], Mapping) else index
+    if not (rows and isinstance(rows[0], Mapping)):
+        return index, index
+    # With the extra "cursor" of its connection, PostgreSQL gives dictionaries, which hold each name once.
+    if (columns := names.count(names[index])) > 1:
+        raise MeisaInputError(
+            f"The query's result has {columns} columns of the name of column {index}, and the connection's cursor "
+            "gives rows as dictionaries, which keep one of them. Give the columns different names with AS."
+        )
+    return index, names[index]
 
 
 @contextmanager
