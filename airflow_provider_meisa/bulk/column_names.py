@@ -76,7 +76,7 @@ def _has_usual_words(name: str) -> bool:
     if not _SHAPE.fullmatch(name):
         return False
     words = [word.casefold() for word in _WORD.findall(name)]
-    if words and words[-1].isdecimal() and len(words[-1]) == 1:
+    if words and words[-1].isdecimal() and len(words[-1]) < _LONGEST_INDEX:
         words.pop()  # such as address2
     return not _USUAL_NOUNS.isdisjoint(words) and _USUAL_WORDS.issuperset(words)
 

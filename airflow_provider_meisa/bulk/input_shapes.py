@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.column_names import shown_name
-from airflow_provider_meisa.bulk.columns import address_column, column_index, columns_named
+from airflow_provider_meisa.bulk.columns import RecordColumn, address_column, column_index
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -117,7 +117,8 @@ class AddressReader:
         self._pages = 0
         self._lists = _Lists()
         self._places: dict[tuple[object, ...], int | None] = {}
-        self._first_key: str | None = None
+        self._records = RecordColumn(None if isinstance(email_column, int) else email_column)
+        self._has_records = False
 
     def read(self, source: Iterable[object]) -> Iterator[Text]:
         """Return the addresses one by one.
@@ -126,6 +127,7 @@ class AddressReader:
         """
         yield from self._table(source) if _is_table(source) else self._items(self._values(source), 0)
         self._lists.check(self._name)
+        self._records.end(self._name)
         if self._pages:
             log.info("%s: %s lists read as one of %s rows", self._name, f"{self._pages:,}", f"{self._rows:,}")
 
@@ -136,6 +138,7 @@ class AddressReader:
                 self._rows += len(chunk)
                 yield from chunk  # type: ignore[misc]  # texts or None: see above
             else:
+                self._look_at(chunk)
                 for value in chunk:
                     yield from self._item(value, depth)
 
@@ -148,6 +151,13 @@ class AddressReader:
             else:
                 for value in chunk:
                     yield self._text(value, column)
+
+    def _look_at(self, values: Iterable[object]) -> None:
+        """Look at the first records for the names in them."""
+        if not self._has_records and any(map(_names_in, values)):
+            self._has_records = True
+            shown = ([str(name) for name in _names_in(value)] for value in values)
+            self._records.begin(shown, self._where())
 
     def _item(self, value: Any, depth: int) -> Iterator[Text]:
         if _is_text(value) or value is None:
@@ -224,17 +234,11 @@ class AddressReader:
         return self._text(value_at(place), names[place])
 
     def _place(self, names: tuple[object, ...]) -> int | None:
-        """Find the column of the address; a later record that lacks it has no address."""
+        """Find the column of the address; a record that lacks it has no address."""
         shown = [str(name) for name in names]
-        if self._first_key is None:
-            place = address_column(shown, self._wanted, source=self._where(), may_be_record=True)
-            self._first_key = shown[place]
-            return place
         if isinstance(self._wanted, int):
             return column_index(shown, self._wanted, source=self._where())
-        if not columns_named(shown, self._first_key):
-            return None
-        return column_index(shown, self._first_key, source=self._where(), may_be_record=True)
+        return self._records.place(shown, self._where)
 
     def _text(self, value: object, column: object = None) -> Text:
         text = text_of(value, lambda: self._where(column))
@@ -371,6 +375,13 @@ def _column_of(table: Any, index: int, name: object) -> Any:
         return table[name]
     except (TypeError, KeyError, ValueError):
         return None
+
+
+def _names_in(value: Any) -> tuple[object, ...]:
+    """Return the names in a record; none for anything else."""
+    if _is_text(value):
+        return ()
+    return tuple(value) if isinstance(value, Mapping) else _fields_of(value)
 
 
 def _fields_of(value: Any) -> tuple[object, ...]:
