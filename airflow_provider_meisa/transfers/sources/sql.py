@@ -51,16 +51,28 @@ def one_statement(sql: object) -> str:
     :raises MeisaInputError: if it is no text, or holds no statement or several.
     """
     with _extra():
-        import sqlparse
+        import sqlparse  # its parser gives up on long or deep queries, its splitter does not
 
     if not isinstance(sql, str):
         raise MeisaInputError(f"sql is of type {type(sql).__name__}; give one statement as a string.")
-    statements = [
-        text for text in sqlparse.split(sqlparse.format(sql, strip_comments=True)) if text.strip("; \n")
-    ]
+    statements = list(filter(None, map(_without_semicolons, sqlparse.split(sql))))
     if len(statements) != 1:
         raise MeisaInputError(f"sql holds {len(statements)} statements; give one that returns rows.")
-    return sql.strip().rstrip(";")
+    return statements[0]
+
+
+def _without_semicolons(statement: str) -> str:
+    """Cut a statement off at the first semicolon behind it; nothing is left if it is only comments."""
+    from sqlparse import lexer, tokens
+
+    def is_telling(kind: Any, word: str) -> bool:
+        return word != ";" and kind not in tokens.Comment and kind not in tokens.Whitespace
+
+    words = list(lexer.tokenize(statement))  # type: ignore[no-untyped-call]  # sqlparse leaves it out
+    end = max((place for place, word in enumerate(words, 1) if is_telling(*word)), default=0)
+    behind = [word for _, word in words[end:]]
+    kept = behind.index(";") if ";" in behind else len(behind)
+    return "".join(word for _, word in words[: end + kept]) if end else ""
 
 
 def read_column(
