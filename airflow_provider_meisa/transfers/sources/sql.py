@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.redaction import scrub
 from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.bulk.columns import address_column
 from airflow_provider_meisa.bulk.input_shapes import is_plain, text_of
+from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -23,8 +22,6 @@ _CHUNK = 2_000
 # These drivers fetch the whole result at once unless asked for a cursor that does not.
 _NAMED_CURSOR = ("psycopg", "psycopg2")
 _UNBUFFERED_CURSOR = ("MySQLdb", "pymysql")
-_ABOUT_ROWS = ("DataError", "IntegrityError")
-_QUOTED = re.compile(r"'[^']*'?")
 
 
 def database_hook(conn_id: str) -> DbApiHook:
@@ -93,9 +90,10 @@ def read_column(
     with _failures("The database cannot be reached"):
         connection = hook.get_conn()
     with closing(connection):
-        with _failures("The query failed"):
+        with _failures("The query failed", sql):
             cursor = _streaming_cursor(connection)
-            cursor.arraysize = _CHUNK
+            with suppress(Exception):  # a wish: some cursors lack it, or do not let it be set
+                cursor.arraysize = _CHUNK
             cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
         rows = _fetch(cursor)
         index, key = _key(cursor.description, rows, column)
@@ -170,22 +168,9 @@ def _extra() -> Iterator[None]:
 
 
 @contextmanager
-def _failures(what: str, *, about_rows: bool = False) -> Iterator[None]:
+def _failures(what: str, sql: str = "", *, about_rows: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 (every driver has errors of its own)
         # No "from error": the driver's text may hold what is in a row, and the log would print it.
-        raise MeisaUnreachableError(f"{what}: {_in_short(error, about_rows=about_rows)}") from None
-
-
-def _in_short(error: Exception, *, about_rows: bool) -> str:
-    """Say what a driver said, without literals; of an error about rows only its kind and code."""
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if code is None and error.args and isinstance(error.args[0], int):
-        code = error.args[0]
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    kind = kinds[0] if code is None else f"{kinds[0]} ({code})"
-    if about_rows or any(name in kinds for name in _ABOUT_ROWS):
-        return f"{kind}. What the database says of it is not shown, since it may hold a row's content."
-    lines = str(error).strip().splitlines() or [""]
-    return f"{kind}: {scrub(_QUOTED.sub('…', lines[0]))}"
+        raise MeisaUnreachableError(f"{what}: {error_in_short(error, sql, about_rows=about_rows)}") from None
