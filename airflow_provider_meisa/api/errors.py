@@ -29,6 +29,8 @@ never an address or a key.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class MeisaError(Exception):
     """Anything that went wrong while talking to Meisa."""
@@ -110,6 +112,7 @@ class MeisaInvalidRequestError(MeisaRefusedError):
     :param reason: what the answer said, with addresses and keys taken out.
     :param fields: the request's fields that the answer names.
     :param texts: each sentence of the reason, none of them cut short.
+    :param places: of a bulk request, the places of the addresses that the answer names, each with a reason.
     """
 
     def __init__(
@@ -120,11 +123,13 @@ class MeisaInvalidRequestError(MeisaRefusedError):
         reason: str = "",
         fields: tuple[str, ...] = (),
         texts: tuple[str, ...] = (),
+        places: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__(message, status=status)
         self.reason = reason
         self.fields = fields
         self.texts = texts
+        self.places = dict(places or {})
 
 
 class MeisaBackOffError(MeisaRefusedError):

@@ -180,7 +180,8 @@ def _exceeds(count: int, limit: float | None, total: int) -> bool:
 def summary(
     tally: Tally,
     *,
-    sequence_slug: str,
+    job: str,
+    identity: Mapping[str, str],
     meisa_conn_id: str = "",
     complete: bool,
     requests: int,
@@ -193,12 +194,15 @@ def summary(
 ) -> dict[str, object]:
     """Make the account that goes to XCom: plain JSON, under 4 KB, no address in clear.
 
-    :return: ``sequence_slug, meisa_conn_id, total, counts{verdict: n}, possibly_twice, possibly_by_this_run, complete,
-        requests, repeats, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
+    :param job: the name of the job.
+    :param identity: what the job was for, such as ``{"sequence_slug": …}``.
+    :return: ``job``, the identity, ``meisa_conn_id, total, counts{verdict: n}, possibly_twice, possibly_by_this_run,
+        complete, requests, repeats, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
         attention[{address (masked), verdict, reason}], attention_truncated``.
     """
     account: dict[str, object] = {
-        "sequence_slug": sequence_slug,
+        "job": job,
+        **identity,
         "meisa_conn_id": meisa_conn_id,
         "total": tally.total,
         "counts": {verdict.value: tally.counts[verdict] for verdict in Verdict},

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from airflow_provider_meisa.api.bulk_enroll_response.bad_addresses import bad_addresses
 from airflow_provider_meisa.api.errors import (
     MeisaInvalidRequestError,
     MeisaKeyError,
@@ -96,7 +97,15 @@ def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> Me
         reason=reason,
         fields=fields,
         texts=texts,
+        places=_places(call, text),
     )
+
+
+def _places(call: Call, text: bytes) -> dict[int, str]:
+    """Find which addresses of a bulk request a refusal names."""
+    emails = (call.body or {}).get("emails")
+    body = _json(text)
+    return bad_addresses(body, emails) if isinstance(emails, list) and body is not None else {}
 
 
 def seconds_of(retry_after: str | None, now: float) -> float | None:
@@ -119,7 +128,7 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
 
 
 def _forbidden(call: Call, text: bytes) -> MeisaScopeError:
-    if not _is_json(text):
+    if _json(text) is None:
         return MeisaScopeError(
             f"{call}: forbidden (403), and the answer is not Meisa's: it is no JSON. Ask whoever runs the firewall "
             "or proxy on the way to let the call pass."
@@ -136,20 +145,17 @@ def _scope_advice(call: Call) -> str:
     )
 
 
-def _is_json(text: bytes) -> bool:
+def _json(text: bytes) -> object:
+    """Return the JSON of a body; ``None`` if it is none."""
     try:
-        json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
 
 
 def _signs(text: bytes, private: re.Pattern[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return (), ()
+    body = _json(text)
     fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
     said = [private.sub("…", text) if private else text for text in _strings(body)[:_MOST_TEXTS]]
     sentences = (piece for text in said for piece in _SENTENCE_END.split(text))

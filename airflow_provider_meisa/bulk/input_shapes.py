@@ -26,8 +26,8 @@ Text = str | None
 EDGES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200c\u200d\u2060\ufeff"
 """White space and invisible characters, which fall off both ends of a text."""
 
-_CHUNK = 1_000
 _DEEPEST = 8
+_LOOKED_AT = 1_000
 _MOST_COLUMNS = 20
 _FEWEST_LISTS = 2
 _PLAIN = {str, type(None)}
@@ -73,11 +73,6 @@ def readable(source: object) -> Iterable[object]:
     if not isinstance(source, Iterable) and not _is_table(source):
         raise MeisaInputError(f"emails is of type {type(source).__name__}; pass a list of addresses.")
     return source  # type: ignore[return-value]  # a table need not be iterable, AddressReader reads it all the same
-
-
-def is_plain(values: Iterable[object]) -> bool:
-    """Return whether all values are texts or ``None``, and so need no reading."""
-    return set(map(type, values)) <= _PLAIN
 
 
 def text_of(value: object, where: Callable[[], str]) -> Text:
@@ -133,31 +128,25 @@ class AddressReader:
 
     def _items(self, values: Iterable[object], depth: int) -> Iterator[Text]:
         """Read the items of a list, of any shape."""
-        for chunk in _chunks(values):
-            if is_plain(chunk):
-                self._rows += len(chunk)
-                yield from chunk  # type: ignore[misc]  # texts or None: see above
-            else:
-                self._look_at(chunk)
-                for value in chunk:
-                    yield from self._item(value, depth)
+        for value in self._looked_at(values):
+            yield from self._item(value, depth)
 
     def _texts(self, values: Iterable[object], column: object = None) -> Iterator[Text]:
         """Read the values of a column, or of a list that holds texts."""
-        for chunk in _chunks(values):
-            if is_plain(chunk):
-                self._rows += len(chunk)
-                yield from chunk  # type: ignore[misc]  # texts or None: see above
-            else:
-                for value in chunk:
-                    yield self._text(value, column)
+        for value in values:
+            yield self._text(value, column)
 
-    def _look_at(self, values: Iterable[object]) -> None:
-        """Look at the first records for the names in them."""
-        if not self._has_records and any(map(_names_in, values)):
+    def _looked_at(self, values: Iterable[object]) -> Iterator[object]:
+        """Let values through; at the first record, look at the names in those behind it."""
+        stream = iter(values)
+        for value in stream:
+            if self._has_records or not _names_in(value):
+                yield value
+                continue
             self._has_records = True
-            shown = ([str(name) for name in _names_in(value)] for value in values)
-            self._records.begin(shown, self._where())
+            ahead = [value, *islice(stream, _LOOKED_AT - 1)]
+            self._records.begin(([str(name) for name in _names_in(one)] for one in ahead), self._where())
+            yield from ahead
 
     def _item(self, value: Any, depth: int) -> Iterator[Text]:
         if _is_text(value) or value is None:
@@ -319,12 +308,6 @@ def _can_iterate(values: Iterable[object]) -> bool:
     except TypeError:
         return False
     return not _is_text(values)
-
-
-def _chunks(values: Iterable[object]) -> Iterator[list[object]]:
-    stream = iter(values)
-    while chunk := list(islice(stream, _CHUNK)):
-        yield chunk
 
 
 def _decoded(value: bytes, where: Callable[[], str]) -> str:

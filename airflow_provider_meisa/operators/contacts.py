@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.redaction import mask_address
-from airflow_provider_meisa.bulk.batching import check
 from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.hooks.meisa import airflow_failures
 from airflow_provider_meisa.hooks.metrics import metered
+from airflow_provider_meisa.jobs.addresses import check
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
 

@@ -11,14 +11,16 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.events import tell_outlets
-from airflow_provider_meisa.bulk.batching import check
-from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from, is_plain
+from airflow_provider_meisa.assets.sequences import meisa_sequence
+from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.bulk.options import OnAmbiguous
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
 from airflow_provider_meisa.hooks.meisa import airflow_failures, meisa_error
 from airflow_provider_meisa.hooks.metrics import metered
-from airflow_provider_meisa.operators.audience import XCOM_KEY, AudienceOperator
+from airflow_provider_meisa.jobs.addresses import check
+from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.base import MeisaOperator
+from airflow_provider_meisa.operators.bulk import XCOM_KEY
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
 from airflow_provider_meisa.operators.parameters import OnNo
@@ -112,7 +114,7 @@ class MeisaEnrollOperator(MeisaOperator):
         if intent:
             intent.end()
         self._conclude(outcome)
-        tell_outlets(context, self.outlets, self._account(outcome))
+        tell_outlets(context, self.outlets, self._account(outcome), meisa_sequence(self.sequence_slug))
         return result
 
     def _address(self) -> str | None:
@@ -219,9 +221,6 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
         :raises MeisaInputError: if something in ``emails`` is not an address, nor holds one that can be found.
         """
-        given = revealed(self.emails)
-        if isinstance(given, list) and is_plain(given):
-            return given
-        addresses = list(AddressReader(self.email_column).read(addresses_from(given)))
+        addresses = list(AddressReader(self.email_column).read(addresses_from(revealed(self.emails))))
         self.emails = addresses
         return addresses

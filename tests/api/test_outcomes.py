@@ -21,7 +21,8 @@ from airflow_provider_meisa.api.outcomes import (
 from airflow_provider_meisa.api.redaction import scrub
 
 FIGURES = {
-    "sequence_slug": "onboarding",
+    "job": "enroll",
+    "identity": {"sequence_slug": "onboarding"},
     "complete": True,
     "requests": 3,
     "repeats": 1,
@@ -150,6 +151,7 @@ def test_the_summary_has_the_fields_of_the_contract():
     assert summary(
         tally, **FIGURES, meisa_conn_id="meisa_eu", outcomes_path="s3://bucket/outcomes.jsonl"
     ) == {
+        "job": "enroll",
         "sequence_slug": "onboarding",
         "meisa_conn_id": "meisa_eu",
         "total": 4,
@@ -178,7 +180,7 @@ found = st.builds(Outcome, addresses, st.sampled_from(Verdict), st.text(max_size
 def test_the_summary_is_small_plain_json_whatever_is_in_it(all_outcomes, slug, path):
     tally = Tally()
     tally.add(all_outcomes)
-    figures = {**FIGURES, "sequence_slug": slug, "outcomes_path": path}
+    figures = {**FIGURES, "identity": {"sequence_slug": slug}, "outcomes_path": path}
     account = summary(tally, **figures)
     text = json.dumps(account, allow_nan=False)
     assert len(text) < 4096

@@ -6,11 +6,12 @@ import json
 import re
 from collections import Counter
 
-from airflow_provider_meisa.bulk.batching import batches
 from tests.chaos.cases import BULK, FAULTS, INSTEAD, SINGLE
 from tests.chaos.crowd import DOMAIN, Truth, of
 from tests.chaos.runs import is_over
 from tests.chaos.stage import KEY
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from tests.support.jobs import enroll_batches
 
 OURS = "possibly by this run"
 TWICE = "possibly twice"
@@ -159,9 +160,12 @@ def _nobody_is_enrolled_twice(run):
 def _in_doubt(run):
     """Collect the addresses of batches that were on their way when a process ended or lost its task."""
     checkpoints = [each.before for each in run.tries] + [kept for kept, _ in run.orphans]
-    numbers = {number for checkpoint in checkpoints if checkpoint for number in checkpoint["in_flight"]}
-    cut = batches(person.raw for person in run.people)
-    return {address for batch in cut if batch.number in numbers for address in batch.addresses}
+    found = [Checkpoint.from_json(checkpoint) for checkpoint in checkpoints if checkpoint]
+    numbers = {number for checkpoint in found for number in checkpoint.in_flight}
+    pieces = [piece for checkpoint in found for piece in checkpoint.pieces if piece.state != "unsent"]
+    cut = {batch.number: batch for batch in enroll_batches(person.raw for person in run.people)}
+    whole = {address for number in numbers if number in cut for address in cut[number].items}
+    return whole.union(*(cut[piece.number].piece(piece.start, piece.stop).items for piece in pieces))
 
 
 def _limits_are_kept(run):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.bulk.columns import address_column
-from airflow_provider_meisa.bulk.input_shapes import is_plain, text_of
+from airflow_provider_meisa.bulk.input_shapes import text_of
 from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
 
 if TYPE_CHECKING:
@@ -124,9 +124,6 @@ def _texts(values: list[object], name: str, before: int) -> Iterator[str | None]
 
     :param before: how many rows came before them.
     """
-    if is_plain(values):
-        yield from values  # type: ignore[misc]  # texts or None: see above
-        return
     for number, value in enumerate(values, start=before + 1):
         yield text_of(value, partial(_place, name, number))
 
