@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.operators.audience import AudienceOperator
+from airflow_provider_meisa.operators.location import PathField
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
@@ -22,7 +24,8 @@ class FileToMeisaSequenceOperator(AudienceOperator):
     the task in the ordinary way, so that a retry may find it. A line that cannot be read stops the run before
     anything is sent, and is named by its number; its content is shown nowhere.
 
-    :param path: a local path, or a URI of any store that ``ObjectStoragePath`` reaches (templated). Gzip is
+    :param path: a local path or a URI of any store that ``ObjectStoragePath`` reaches, as text or as such an object
+        (templated). Gzip is
         decompressed on the way, whatever the name.
     :param format: ``csv``, ``tsv``, ``jsonl``, ``lines`` (one address a line) or ``parquet`` (needs
         ``airflow-provider-meisa[parquet]``). By default the name's suffix says: ``.csv``, ``.tsv``, ``.jsonl``,
@@ -43,10 +46,12 @@ class FileToMeisaSequenceOperator(AudienceOperator):
 
     template_fields: Sequence[str] = ("path", "conn_id", *AudienceOperator.template_fields)
 
+    path = PathField()
+
     def __init__(
         self,
         *,
-        path: str,
+        path: str | os.PathLike[str],
         format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
         email_column: str | int | None = None,
         encoding: str = "utf-8-sig",
