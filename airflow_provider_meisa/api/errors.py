@@ -11,8 +11,8 @@
     │   ├── MeisaUnreachableError      the request never left: try again
     │   └── MeisaAnswerLostError       it may have been carried out: check before sending again
     ├── MeisaRefusedError          the answer was no
-    │   ├── MeisaKeyError              401: the key
-    │   ├── MeisaScopeError            403: a scope the key lacks
+    │   ├── MeisaKeyError              401, or a 403 that says so: the key
+    │   ├── MeisaScopeError            403: what the key may not do, such as for lack of a scope
     │   ├── MeisaNotFoundError         404: the path
     │   │   └── MeisaSequenceNotFoundError     the slug
     │   ├── MeisaSequenceInactiveError the sequence must be activated in the dashboard
@@ -25,8 +25,8 @@
     ├── MeisaStoppedError          the task was told to stop; nothing was sent
     └── MeisaUnreadableAnswerError the answer cannot be read: a proxy, or another service
 
-A message carries method, path, status and what to do, for a 400, 409 or 422 that names no field also what Meisa said;
-never an address or a key.
+A message carries method, path, status, what to do and what Meisa said; never an address, a key or what was sent of a
+contact.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ class MeisaRefusedError(MeisaError):
 
 
 class MeisaKeyError(MeisaRefusedError):
-    """401: the API key is missing, mistyped or revoked."""
+    """401, or a 403 that says so: the API key is missing, mistyped or revoked."""
 
 
 class MeisaScopeError(MeisaRefusedError):
-    """403: the API key lacks the scope this call needs.
+    """403: the API key may not do this.
 
-    :param scope: the missing scope, such as ``sequences:enroll``.
+    :param scope: the missing scope, such as ``sequences:enroll``; ``None`` where Meisa does not say that one is.
     """
 
     def __init__(self, message: str, *, status: int = 403, scope: str | None = None) -> None:

@@ -189,7 +189,7 @@ class OutcomeFile:
 
     def _numbered(self) -> Iterator[tuple[int, tuple[int, int], Location]]:
         """Find the parts: the version of each, its number and place, and where it is."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             for part in self._parts.iterdir():
                 if (found := _PART.match(part.name)) and part.name.endswith(self._suffix):
                     yield int(found[1] or 1), (int(found[2]), int(found[3] or 0)), part

@@ -164,7 +164,8 @@ class PlanStore:
 
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
-        with self._failures(), suppress(FileNotFoundError):
+        # Of a folder that is not there yet, an object store says that it is no folder.
+        with self._failures(), suppress(FileNotFoundError, NotADirectoryError):
             for file in list(self._folder.iterdir()):
                 if file.name.startswith(self._name):
                     remove(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from airflow_provider_meisa.hooks.meisa import airflow_failures
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
-from airflow_provider_meisa.operators.location import locate
+from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.parameters import OnNo
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
@@ -88,6 +89,9 @@ class BulkOperator(MeisaOperator):
 
     account: Mapping[str, Any] | None = None
 
+    staging_path = PathField()
+    outcomes_path = PathField()
+
     def __init__(
         self,
         *,
@@ -96,8 +100,8 @@ class BulkOperator(MeisaOperator):
         max_contacts: int | None = None,
         preview: bool = False,
         plan: str | None = None,
-        staging_path: str | None = None,
-        outcomes_path: str | None = None,
+        staging_path: str | os.PathLike[str] | None = None,
+        outcomes_path: str | os.PathLike[str] | None = None,
         rejects_only: bool = False,
         on_empty: OnNo = "success",
         on_nothing_valid: OnNo = "fail",
