@@ -27,6 +27,7 @@ SPEEDS = ("unit", "airflow", "system")
 SPEED_OF_FOLDER = {
     "api": "unit",
     "bulk": "unit",
+    "jobs": "unit",
     "sandbox": "unit",
     "browser": "system",
     "distributed": "system",
@@ -136,10 +137,10 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_deferrals(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Let a task be deferred for a fraction of a second; return the arguments that defer it."""
-    from airflow_provider_meisa.operators import audience
+    from airflow_provider_meisa.operators import bulk
 
-    monkeypatch.setattr(audience, "SHORTEST_DEFERRAL", 0.1)
-    monkeypatch.setattr(audience, "_WAKE_EARLY", 0.1)
+    monkeypatch.setattr(bulk, "SHORTEST_DEFERRAL", 0.1)
+    monkeypatch.setattr(bulk, "_WAKE_EARLY", 0.1)
     return {"deferrable": True, "defer_after": 0.3}
 
 

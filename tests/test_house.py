@@ -39,7 +39,7 @@ def imports_of(path):
     "path", [path for path in rooms() if room_of(path) != "sandbox"], ids=lambda path: path.stem
 )
 def test_no_room_needs_more_than_the_core_install(path):
-    allowed = {"airflow", "airflow_provider_meisa", "asgiref"} | set(sys.stdlib_module_names)
+    allowed = {"airflow", "airflow_provider_meisa", "asgiref", "msgspec"} | set(sys.stdlib_module_names)
     foreign = {name.split(".")[0] for name in imports_of(path)} - allowed
     optional = {"flask_appbuilder", "wtforms", "pyarrow", "sqlparse"}
     # rich is what Airflow's own commands are drawn with; its own pages are made with FastAPI and SQLAlchemy

@@ -249,6 +249,8 @@ class MeisaClient:
         self.quota.stamp(slot)
         self.quota.hold(error.retry_after)
         self._count(rate_limited=int(isinstance(error, MeisaRateLimitError)))
+        if (error.retry_after or 0) > self.max_wait:
+            log.warning("%s", error)  # whoever waits longer need not log the error again
 
     def _acquire(self, call: Call) -> Slot:
         while isinstance(decision := self.quota.reserve(), Wait):
@@ -282,8 +284,12 @@ class MeisaClient:
     def _note_repeat(self, state: RetryCallState) -> None:
         self._count(repeats=1)
         error = state.outcome.exception() if state.outcome else None
+        attempt = state.attempt_number + 1
+        if isinstance(error, MeisaBackOffError):  # how long, the rate limits say next
+            log.warning("%s Try %d of %d follows when the key may send again.", error, attempt, TRIES)
+            return
         pause = state.next_action.sleep if state.next_action else 0.0
-        log.warning("%s Try %d of %d follows in %.1f s.", error, state.attempt_number + 1, TRIES, pause)
+        log.warning("%s Try %d of %d follows in %.1f s.", error, attempt, TRIES, pause)
 
     def _count(
         self, *, requests: int = 0, repeats: int = 0, rate_limited: int = 0, waited: float = 0.0

@@ -11,8 +11,8 @@
     │   ├── MeisaUnreachableError      the request never left: try again
     │   └── MeisaAnswerLostError       it may have been carried out: check before sending again
     ├── MeisaRefusedError          the answer was no
-    │   ├── MeisaKeyError              401: the key
-    │   ├── MeisaScopeError            403: a scope the key lacks
+    │   ├── MeisaKeyError              401, or a 403 that says so: the key
+    │   ├── MeisaScopeError            403: what the key may not do, such as for lack of a scope
     │   ├── MeisaNotFoundError         404: the path
     │   │   └── MeisaSequenceNotFoundError     the slug
     │   ├── MeisaSequenceInactiveError the sequence must be activated in the dashboard
@@ -25,11 +25,16 @@
     ├── MeisaStoppedError          the task was told to stop; nothing was sent
     └── MeisaUnreadableAnswerError the answer cannot be read: a proxy, or another service
 
-A message carries method, path, status and what to do, for a 400, 409 or 422 that names no field also what Meisa said;
-never an address or a key.
+A message carries method, path, status, what to do and what Meisa said; never an address, a key or what was sent of a
+contact.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MeisaError(Exception):
@@ -88,13 +93,13 @@ class MeisaRefusedError(MeisaError):
 
 
 class MeisaKeyError(MeisaRefusedError):
-    """401: the API key is missing, mistyped or revoked."""
+    """401, or a 403 that says so: the API key is missing, mistyped or revoked."""
 
 
 class MeisaScopeError(MeisaRefusedError):
-    """403: the API key lacks the scope this call needs.
+    """403: the API key may not do this.
 
-    :param scope: the missing scope, such as ``sequences:enroll``.
+    :param scope: the missing scope, such as ``sequences:enroll``; ``None`` where Meisa does not say that one is.
     """
 
     def __init__(self, message: str, *, status: int = 403, scope: str | None = None) -> None:
@@ -120,6 +125,7 @@ class MeisaInvalidRequestError(MeisaRefusedError):
     :param reason: what the answer said, with addresses and keys taken out.
     :param fields: the request's fields that the answer names.
     :param texts: each sentence of the reason, none of them cut short.
+    :param places: of a bulk request, the places of the addresses that the answer names, each with a reason.
     """
 
     def __init__(
@@ -130,11 +136,13 @@ class MeisaInvalidRequestError(MeisaRefusedError):
         reason: str = "",
         fields: tuple[str, ...] = (),
         texts: tuple[str, ...] = (),
+        places: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__(message, status=status)
         self.reason = reason
         self.fields = fields
         self.texts = texts
+        self.places = dict(places or {})
 
 
 class MeisaBackOffError(MeisaRefusedError):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from airflow_provider_meisa.api.bulk_enroll_response.bad_addresses import bad_addresses
 from airflow_provider_meisa.api.errors import (
     MeisaInvalidRequestError,
     MeisaKeyError,
@@ -32,11 +33,23 @@ _FIELDS = {
     *("tag_name", "tag_id", "event_name", "properties"),
     *("trigger_key", "to_email", "variables", "recipient", "idempotency_key"),
 }
+
+
+def _words(spellings: str) -> re.Pattern[str]:
+    """Make what finds words, also those that underscores join."""
+    return re.compile(rf"(?<![^\W_])(?:{spellings})(?![^\W_])", re.IGNORECASE)
+
+
 # A refusal may quote what was sent, and an error must not, but for these fields; addresses are redacted anyway.
 _MAY_BE_QUOTED = {
     *("email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe", "source"),
     *("status", "search", "limit", "offset"),
 }
+# In a message even less: what the DAG says, nothing of a contact; and of these fields, what is wrong with them.
+_MAY_BE_SHOWN = _MAY_BE_QUOTED - {"metadata", "search"}
+_MAY_BE_SAID = _MAY_BE_QUOTED - {"metadata"}
+_ABOUT_A_SCOPE = _words("scopes?|permissions?|permitted|privileges?|insufficient")
+_ABOUT_THE_KEY = _words("keys?|apikey|tokens?|credentials?|authenticat\\w+")
 # Parts of a body that repeat the request, or describe the contact or the sequence: their words are not the refusal's.
 _REPEATED = {
     "sequence_slug",
@@ -57,46 +70,69 @@ UNTIMELY = {408, 421, 425}
 
 
 def refusal(call: Call, status: int, text: bytes, retry_after: str | None) -> MeisaRefusedError:  # noqa: PLR0911 - a table
-    """Make the error for an answer of 400 or more."""
+    """Make the error for an answer of 400 or more; its message ends in what Meisa said."""
+    said = _said(call, text)
     match status:
         case HTTPStatus.UNAUTHORIZED:
-            return MeisaKeyError(
-                f"{call}: Meisa does not accept the API key (401). Check the connection's password field.",
-                status=status,
-            )
+            return _wrong_key(call, status, said)
         case HTTPStatus.FORBIDDEN:
-            return _forbidden(call, text)
+            return _forbidden(call, text, said)
         case HTTPStatus.NOT_FOUND:
             return MeisaNotFoundError(
-                f"{call}: not found (404). Check the base URL in the connection's host field and what was asked for.",
+                f"{call}: not found (404). Check the base URL in the connection's host field and what was asked for."
+                f"{said}",
                 status=status,
             )
         case HTTPStatus.TOO_MANY_REQUESTS:
             return MeisaRateLimitError(
-                f"{call}: the key's rate limit is used up (429).",
+                f"{call}: the key's rate limit is used up (429).{said}",
                 retry_after=seconds_of(retry_after, time.time()),
             )
         case HTTPStatus.SERVICE_UNAVAILABLE:
             return MeisaUnavailableError(
                 f"{call}: Meisa is unavailable (503): it is under maintenance or overloaded, or a proxy limits "
-                "requests. The request was not carried out. Try again later.",
+                f"requests. The request was not carried out. Try again later.{said}",
                 retry_after=seconds_of(retry_after, time.time()),
             )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in UNTIMELY:
-        return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.", status=status)
-    fields, texts = _signs(text, _values(call))
-    reason = scrub("; ".join(texts))
-    # Words on a field may repeat what it holds.
-    remarks = (
-        f" Fields it names: {', '.join(fields)}." if fields else f" Meisa said: {reason}" if reason else ""
-    )
+        return MeisaServerError(f"{call}: Meisa failed ({status}). Try again later.{said}", status=status)
+    fields, texts = _signs(_json(text), _values(call, _MAY_BE_QUOTED))
+    named = f" Fields it names: {', '.join(fields)}." if fields else ""
     return MeisaInvalidRequestError(
-        f"{call}: Meisa does not accept the request ({status}).{remarks}",
+        f"{call}: {_fault(call, status)}{named}{said}",
         status=status,
-        reason=reason,
+        reason=scrub("; ".join(texts)),
         fields=fields,
         texts=texts,
+        places=_places(call, text),
     )
+
+
+def _said(call: Call, text: bytes) -> str:
+    """Return what Meisa said, as the end of a message; not of fields that hold something of a contact."""
+    body = _json(text)
+    if isinstance(body, dict):
+        body = {name: words for name, words in body.items() if name not in _FIELDS or name in _MAY_BE_SAID}
+    _, texts = _signs(body, _values(call, _MAY_BE_SHOWN))
+    reason = scrub("; ".join(texts))
+    return f" Meisa said: {reason}" if reason else ""
+
+
+def _fault(call: Call, status: int) -> str:
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        size = len(json.dumps(call.body)) if call.body else 0
+        return (
+            f"the request is too large (413): it has {size:,} bytes. Raise the limit of the proxy on the way, such as "
+            "client_max_body_size of nginx, or send less in one request."
+        )
+    return f"Meisa does not accept the request ({status})."
+
+
+def _places(call: Call, text: bytes) -> dict[int, str]:
+    """Find which addresses of a bulk request a refusal names."""
+    emails = (call.body or {}).get("emails")
+    body = _json(text)
+    return bad_addresses(body, emails) if isinstance(emails, list) and body is not None else {}
 
 
 def seconds_of(retry_after: str | None, now: float) -> float | None:
@@ -118,13 +154,28 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
         return None
 
 
-def _forbidden(call: Call, text: bytes) -> MeisaScopeError:
-    if not _is_json(text):
+def _wrong_key(call: Call, status: int, said: str) -> MeisaKeyError:
+    return MeisaKeyError(
+        f"{call}: Meisa does not accept the API key ({status}). Check the connection's password field.{said}",
+        status=status,
+    )
+
+
+def _forbidden(call: Call, text: bytes, said: str) -> MeisaRefusedError:
+    """Make the error for a 403: a scope is missing only if Meisa says so; some servers say of a wrong key, too."""
+    if _json(text) is None:
         return MeisaScopeError(
             f"{call}: forbidden (403), and the answer is not Meisa's: it is no JSON. Ask whoever runs the firewall "
             "or proxy on the way to let the call pass."
         )
-    return MeisaScopeError(f"{call}: {_scope_advice(call)}", scope=call.scope)
+    if _ABOUT_A_SCOPE.search(said):
+        return MeisaScopeError(f"{call}: {_scope_advice(call)}{said}", scope=call.scope)
+    if _ABOUT_THE_KEY.search(said):
+        return _wrong_key(call, HTTPStatus.FORBIDDEN, said)
+    needed = f" It needs the scope {call.scope}." if call.scope else ""
+    return MeisaScopeError(
+        f"{call}: Meisa forbids this (403).{needed} Check the key in the Meisa dashboard.{said}"
+    )
 
 
 def _scope_advice(call: Call) -> str:
@@ -136,32 +187,26 @@ def _scope_advice(call: Call) -> str:
     )
 
 
-def _is_json(text: bytes) -> bool:
+def _json(text: bytes) -> object:
+    """Return the JSON of a body; ``None`` if it is none."""
     try:
-        json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
 
 
-def _signs(text: bytes, private: re.Pattern[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _signs(body: object, private: re.Pattern[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return (), ()
     fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
     said = [private.sub("…", text) if private else text for text in _strings(body)[:_MOST_TEXTS]]
     sentences = (piece for text in said for piece in _SENTENCE_END.split(text))
     return fields, tuple(filter(None, map(scrub, sentences)))
 
 
-def _values(call: Call) -> re.Pattern[str] | None:
+def _values(call: Call, quotable: set[str]) -> re.Pattern[str] | None:
     """Make what finds the values that were sent in a response's words, the longest first."""
     sent = [*(call.body or {}).items(), *call.query.items()]
-    values = {
-        str(value) for name, field in sent if name not in _MAY_BE_QUOTED for value in _leaves(field)
-    } - {""}
+    values = {str(value) for name, field in sent if name not in quotable for value in _leaves(field)} - {""}
     spelled = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE) if values else None
 

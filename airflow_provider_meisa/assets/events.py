@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.assets.sequences import SCHEME, meisa_sequence, uri_of
+from airflow_provider_meisa.assets.sequences import SCHEME
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Asset
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -14,24 +17,23 @@ log = logging.getLogger("airflow.task.meisa")
 _NOT_TOLD = ("attention", "attention_truncated")
 
 
-def tell_outlets(context: Any, outlets: Iterable[Any], account: Mapping[str, Any]) -> None:
+def tell_outlets(context: Any, outlets: Iterable[Any], account: Mapping[str, Any], asset: Asset) -> None:
     """Put the account of a run into the events that Airflow makes for the task's outlets once it succeeds.
 
-    An alias gets an event of the sequence's asset; before Airflow 3.2 without the counts. Call it in the last leg:
+    An alias gets an event of the asset; before Airflow 3.2 without the counts. Call it in the last leg:
     what is put into an event does not survive a deferral (tried on Airflow 3.3).
 
     :param outlets: of the task; those that have nothing to do with Meisa stay as they are.
     :param account: the summary, or what a preview has found.
+    :param asset: what the task has updated.
     """
     from airflow.providers.common.compat.sdk import AssetAlias
 
     extra = {name: value for name, value in account.items() if name not in _NOT_TOLD}
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
-            context["outlet_events"][outlet].add(
-                meisa_sequence(extra["sequence_slug"]), extra=_for_alias(extra)
-            )
-        elif (uri := getattr(outlet, "uri", "")) == uri_of(extra["sequence_slug"]):
+            context["outlet_events"][outlet].add(asset, extra=_for_alias(extra))
+        elif (uri := getattr(outlet, "uri", "")) == asset.uri:
             context["outlet_events"][outlet].extra.update(extra)
         elif uri.startswith(f"{SCHEME}://"):
             log.warning("The outlet %s is not the sequence that was filled: its event has no counts.", uri)

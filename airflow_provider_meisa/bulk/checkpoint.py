@@ -7,36 +7,50 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import msgspec
+from msgspec import Meta
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Verdict
 from airflow_provider_meisa.bulk.batching import Batch
 
-VERSION = 2
+VERSION = 3
 
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
 _MOST_BYTES = 1000
-_NUMBERS = (
-    "next_batch",
-    "requests",
-    "repeats",
-    "rate_limited",
-    "stalled",
-    "max_tries",
-    "possibly_twice",
-    "possibly_by_this_run",
-)
-_LISTS = ("in_flight", "unsent", "resent")
-_TIMES = ("waited", "started_at", "resend_at")
-_LONG = 1e12  # seconds: longer than any run, and later than any begins
+_ATTENTION = {"address", "verdict", "reason"}
+
+Count = Annotated[int, Meta(ge=0)]
+"""A whole number, not negative."""
+Seconds = Annotated[float, Meta(ge=0, lt=1e12)]
+"""A duration or a moment since the epoch; a trillion is longer than any run takes, and later than any begins."""
+
+PieceState = Literal["unsent", "in_flight", "resent"]
+
+
+class Piece(NamedTuple):
+    """A part of a batch that was split because some of its items are bad; it has no outcomes yet.
+
+    :param number: of the batch.
+    :param start: the place of its first item in the batch.
+    :param stop: the place behind its last item.
+    :param state: ``unsent``; ``in_flight``, if its request may have been carried out; or ``resent``, if that was sent
+        again by this try of Airflow's.
+    """
+
+    number: Count
+    start: Count
+    stop: Count
+    state: PieceState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far an enrollment has come. Under 1 KB as JSON, and without an address in clear.
+    """How far an enrollment has come. Under 1 KB as JSON, but for the pieces, and without an address in clear.
 
     :param plan: the id of the plan that the batches are read from; empty where there is none.
     :param next_batch: number of the first batch that was not taken from it yet.
@@ -46,6 +60,7 @@ class Checkpoint:
     :param resend_at: when those in flight may be sent again, in seconds since the epoch; 0 where that is not known,
         because some were on their way.
     :param resent: those in flight that this try of Airflow's has sent again.
+    :param pieces: what is left of batches that were split.
     :param counts: verdicts of all others among them.
     :param possibly_twice: and ``possibly_by_this_run``: how many of them have that reason (`outcomes.DOUBTS`).
     :param attention: a few of those that need a person's attention, with masked addresses.
@@ -59,30 +74,43 @@ class Checkpoint:
     """
 
     plan: str = ""
-    next_batch: int = 0
+    next_batch: Count = 0
     fingerprint: str = ""
-    in_flight: tuple[int, ...] = ()
-    unsent: tuple[int, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    in_flight: tuple[Count, ...] = ()
+    unsent: tuple[Count, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    counts: Mapping[str, Count] = field(default_factory=dict)
     attention: tuple[Mapping[str, str], ...] = ()
-    requests: int = 0
-    repeats: int = 0
-    rate_limited: int = 0
-    waited: float = 0.0
-    started_at: float = 0.0
-    stalled: int = 0
+    requests: Count = 0
+    repeats: Count = 0
+    rate_limited: Count = 0
+    waited: Seconds = 0.0
+    started_at: Seconds = 0.0
+    stalled: Count = 0
     resumed: bool = False
     complete: bool = False
-    max_tries: int = 0
-    resend_at: float = 0.0
-    resent: tuple[int, ...] = ()
-    possibly_twice: int = 0
-    possibly_by_this_run: int = 0
+    max_tries: Count = 0
+    resend_at: Seconds = 0.0
+    resent: tuple[Count, ...] = ()
+    possibly_twice: Count = 0
+    possibly_by_this_run: Count = 0
 
     @property
     def doubts(self) -> dict[str, int]:
         """How many addresses have each of the reasons `outcomes.DOUBTS`."""
         return {TWICE: self.possibly_twice, BY_US: self.possibly_by_this_run}
+
+    @property
+    def pending(self) -> frozenset[int]:
+        """The numbers of all batches that were taken from the plan and have no outcomes yet, or not for all items."""
+        return frozenset({*self.in_flight, *self.unsent, *(piece.number for piece in self.pieces)})
+
+    def for_next_try(self) -> Self:
+        """Return where a later try of Airflow's goes on: it may send again what this one has sent again."""
+        pieces = (
+            piece if piece.state == "unsent" else piece._replace(state="in_flight") for piece in self.pieces
+        )
+        return replace(self, resumed=True, resent=(), pieces=tuple(pieces))
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -96,13 +124,15 @@ class Checkpoint:
             **values,
             "in_flight": list(self.in_flight),
             "unsent": list(self.unsent),
+            "pieces": [list(piece) for piece in self.pieces],
             "resent": list(self.resent),
             "resend_at": math.ceil(self.resend_at),
             "counts": {verdict: count for verdict, count in self.counts.items() if count},
             "attention": attention,
             "waited": round(self.waited, 1),
         }
-        while attention and len(json.dumps(written)) > _MOST_BYTES:
+        most = _MOST_BYTES + len(json.dumps(written["pieces"]))
+        while attention and len(json.dumps(written)) > most:
             attention.pop()
         return written
 
@@ -112,17 +142,13 @@ class Checkpoint:
 
         :raises MeisaInputError: if it is not one that this version has written.
         """
-        names = {each.name for each in fields(cls)}
-        if not isinstance(value, dict) or set(value) != {"version", *names} or not _is_written_by_us(value):
-            raise MeisaInputError(
-                "The checkpoint of an earlier try was written by another version of this provider, or by something "
-                "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
-                "(Airflow before 3.3: the Variable whose name begins with meisa__)."
-            )
-        parts = {name: value[name] for name in names}
-        for name in (*_LISTS, "attention"):
-            parts[name] = tuple(parts[name])
-        return cls(**parts)
+        try:
+            checkpoint = msgspec.convert(value, cls)
+        except msgspec.ValidationError:
+            raise _foreign() from None
+        if not _is_whole(checkpoint, value):
+            raise _foreign()
+        return checkpoint
 
 
 def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | None = None) -> float:
@@ -138,40 +164,24 @@ def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | No
 
 
 def chained(fingerprint: str, batch: Batch) -> str:
-    """Go on with a fingerprint by one batch: its addresses, and how many were set aside beside them."""
-    text = "\n".join((fingerprint, str(len(batch.set_aside)), *batch.addresses))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    """Go on with a fingerprint by one batch: its items, and how many rows were set aside beside them."""
+    text = json.dumps((fingerprint, len(batch.set_aside), batch.items), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _is_written_by_us(value: Mapping[str, Any]) -> bool:
-    """Say whether each field holds what `Checkpoint.as_json` writes there."""
-    numbers = [value[name] for name in _NUMBERS]
-    times = [value[name] for name in _TIMES]
-    lists = [value[name] for name in _LISTS]
-    counts, attention = value["counts"], value["attention"]
+def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:
+    """Return whether JSON that a checkpoint was read from is of this version, with each field and no other."""
     return (
-        value["version"] == VERSION
-        and isinstance(value["fingerprint"], str)
-        and isinstance(value["plan"], str)
-        and all(map(_is_count, numbers))
-        and all(type(time) in (int, float) and 0 <= time < _LONG for time in times)
-        and all(type(value[name]) is bool for name in ("resumed", "complete"))
-        and all(isinstance(listed, list) and all(map(_is_count, listed)) for listed in lists)
-        and isinstance(counts, dict)
-        and set(counts) <= set(Verdict)
-        and all(map(_is_count, counts.values()))
-        and isinstance(attention, list)
-        and all(map(_is_attention, attention))
+        set(value) == {"version", *(each.name for each in fields(checkpoint))}
+        and value["version"] == VERSION
+        and set(checkpoint.counts) <= set(Verdict)
+        and all(set(entry) == _ATTENTION for entry in checkpoint.attention)
     )
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_attention(entry: object) -> bool:
-    return (
-        isinstance(entry, dict)
-        and set(entry) == {"address", "verdict", "reason"}
-        and all(isinstance(text, str) for text in entry.values())
+def _foreign() -> MeisaInputError:
+    return MeisaInputError(
+        "The checkpoint of an earlier try was written by another version of this provider, or by something "
+        "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
+        "(Airflow before 3.3: the Variable whose name begins with meisa__)."
     )

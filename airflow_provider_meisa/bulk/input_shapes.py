@@ -15,7 +15,8 @@ from numbers import Real
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.bulk.columns import address_column, column_index, shown_name
+from airflow_provider_meisa.bulk.column_names import shown_name
+from airflow_provider_meisa.bulk.columns import RecordColumn, address_column, column_index
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -25,8 +26,8 @@ Text = str | None
 EDGES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200c\u200d\u2060\ufeff"
 """White space and invisible characters, which fall off both ends of a text."""
 
-_CHUNK = 1_000
 _DEEPEST = 8
+_LOOKED_AT = 1_000
 _MOST_COLUMNS = 20
 _FEWEST_LISTS = 2
 _PLAIN = {str, type(None)}
@@ -74,11 +75,6 @@ def readable(source: object) -> Iterable[object]:
     return source  # type: ignore[return-value]  # a table need not be iterable, AddressReader reads it all the same
 
 
-def is_plain(values: Iterable[object]) -> bool:
-    """Return whether all values are texts or ``None``, and so need no reading."""
-    return set(map(type, values)) <= _PLAIN
-
-
 def text_of(value: object, where: Callable[[], str]) -> Text:
     """Read one value: text as it is, UTF-8 bytes as text, a missing value as ``None``.
 
@@ -115,8 +111,9 @@ class AddressReader:
         self._rows = 0
         self._pages = 0
         self._lists = _Lists()
-        self._keys: dict[tuple[object, ...], object] = {}
-        self._first_key: str | None = None
+        self._places: dict[tuple[object, ...], int | None] = {}
+        self._records = RecordColumn(None if isinstance(email_column, int) else email_column)
+        self._has_records = False
 
     def read(self, source: Iterable[object]) -> Iterator[Text]:
         """Return the addresses one by one.
@@ -125,36 +122,41 @@ class AddressReader:
         """
         yield from self._table(source) if _is_table(source) else self._items(self._values(source), 0)
         self._lists.check(self._name)
+        self._records.end(self._name)
         if self._pages:
             log.info("%s: %s lists read as one of %s rows", self._name, f"{self._pages:,}", f"{self._rows:,}")
 
     def _items(self, values: Iterable[object], depth: int) -> Iterator[Text]:
         """Read the items of a list, of any shape."""
-        for chunk in _chunks(values):
-            if is_plain(chunk):
-                self._rows += len(chunk)
-                yield from chunk  # type: ignore[misc]  # texts or None: see above
-            else:
-                for value in chunk:
-                    yield from self._item(value, depth)
+        for value in self._looked_at(values):
+            yield from self._item(value, depth)
 
     def _texts(self, values: Iterable[object], column: object = None) -> Iterator[Text]:
         """Read the values of a column, or of a list that holds texts."""
-        for chunk in _chunks(values):
-            if is_plain(chunk):
-                self._rows += len(chunk)
-                yield from chunk  # type: ignore[misc]  # texts or None: see above
-            else:
-                for value in chunk:
-                    yield self._text(value, column)
+        for value in values:
+            yield self._text(value, column)
+
+    def _looked_at(self, values: Iterable[object]) -> Iterator[object]:
+        """Let values through; at the first record, look at the names in those behind it."""
+        stream = iter(values)
+        for value in stream:
+            if self._has_records or not _names_in(value):
+                yield value
+                continue
+            self._has_records = True
+            ahead = [value, *islice(stream, _LOOKED_AT - 1)]
+            self._records.begin(([str(name) for name in _names_in(one)] for one in ahead), self._where())
+            yield from ahead
 
     def _item(self, value: Any, depth: int) -> Iterator[Text]:
         if _is_text(value) or value is None:
             yield self._text(value)
         elif isinstance(value, Mapping):
-            yield self._field(tuple(value), value)
+            names = tuple(value)
+            yield self._field(names, lambda place: value[names[place]])
         elif names := _fields_of(value):
-            yield self._field(names, dict(zip(names, value, strict=False)))
+            # By its place, for names may occur twice.
+            yield self._field(names, tuple(value).__getitem__)
         elif _is_table(value):
             yield from self._table(value)
         elif _is_row(value):
@@ -194,7 +196,7 @@ class AddressReader:
         shown = [str(name) for name in names]
         if not shown and not len(table):
             return
-        index = address_column(shown, self._wanted, source=self._name)
+        index = address_column(shown, self._wanted, source=self._name, may_be_record=True)
         values = self._values(_column_of(table, index, names[index]), of=table)
         yield from self._texts(values, names[index])
 
@@ -210,28 +212,22 @@ class AddressReader:
             )
         return self._text(row[0])
 
-    def _field(self, names: tuple[object, ...], record: Mapping[Any, object]) -> Text:
+    def _field(self, names: tuple[object, ...], value_at: Callable[[int], object]) -> Text:
         """Read a record; the columns of the first decide for all."""
-        if names not in self._keys:
-            self._keys[names] = self._key(names)
-        key = self._keys[names]
-        if key is None:
+        if names not in self._places:
+            self._places[names] = self._place(names)
+        place = self._places[names]
+        if place is None:
             self._rows += 1
             return None
-        return self._text(record[key], key)
+        return self._text(value_at(place), names[place])
 
-    def _key(self, names: tuple[object, ...]) -> object:
-        """Find the key of the address; a later record that lacks it has no address."""
+    def _place(self, names: tuple[object, ...]) -> int | None:
+        """Find the column of the address; a record that lacks it has no address."""
         shown = [str(name) for name in names]
-        if self._first_key is None:
-            index = address_column(shown, self._wanted, source=self._where())
-            self._first_key = shown[index]
-            return names[index]
         if isinstance(self._wanted, int):
-            return names[column_index(shown, self._wanted, source=self._where())]
-        alike = [name for name in names if str(name).strip().lower() == self._first_key.strip().lower()]
-        exact = [name for name in alike if str(name) == self._first_key]
-        return next(iter(exact or alike), None)
+            return column_index(shown, self._wanted, source=self._where())
+        return self._records.place(shown, self._where)
 
     def _text(self, value: object, column: object = None) -> Text:
         text = text_of(value, lambda: self._where(column))
@@ -239,8 +235,11 @@ class AddressReader:
         return text
 
     def _where(self, column: object = None) -> str:
-        place = "" if column is None else f", column {shown_name(str(column))}"
+        place = "" if column is None else f", column {self._shown(str(column))}"
         return f"{self._name}, row {self._rows + 1:,}{place}"
+
+    def _shown(self, name: str) -> str:
+        return name if name == self._wanted else shown_name(name, may_be_record=True)
 
     def _values(self, column: Any, *, of: object = None) -> Iterable[object]:
         """Return the values of an array or a column as Python's own, and another iterable as it is.
@@ -311,12 +310,6 @@ def _can_iterate(values: Iterable[object]) -> bool:
     return not _is_text(values)
 
 
-def _chunks(values: Iterable[object]) -> Iterator[list[object]]:
-    stream = iter(values)
-    while chunk := list(islice(stream, _CHUNK)):
-        yield chunk
-
-
 def _decoded(value: bytes, where: Callable[[], str]) -> str:
     try:
         return value.decode()
@@ -365,6 +358,13 @@ def _column_of(table: Any, index: int, name: object) -> Any:
         return table[name]
     except (TypeError, KeyError, ValueError):
         return None
+
+
+def _names_in(value: Any) -> tuple[object, ...]:
+    """Return the names in a record; none for anything else."""
+    if _is_text(value):
+        return ()
+    return tuple(value) if isinstance(value, Mapping) else _fields_of(value)
 
 
 def _fields_of(value: Any) -> tuple[object, ...]:

@@ -6,26 +6,21 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from airflow_provider_meisa.bulk.batching import LARGEST_BATCH
-
 OnAmbiguous = Literal["resend", "fail"]
 OnChangedAudience = Literal["fail", "restart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of one bulk run; those that are parameters of `AudienceOperator` mean the same there.
+    """The options of one bulk run, whatever its job; those that are parameters of `BulkOperator` mean the same there.
 
     :param plan: the id of an approved plan; empty for one of the run's own.
     :param check_first: check what would stop the run before the first batch is sent.
     :param longest_wait: the longest wait, in seconds, that the run sits out; a longer one ends the stretch.
-    :param batch_size: addresses a request.
+    :param batch_size: items a request; by default as many as the job allows.
     """
 
-    sequence_slug: str
     meisa_conn_id: str = ""
-    override_unsubscribe: bool = False
-    skip_suppressed: bool = False
     max_contacts: int | None = None
     outcomes_path: str | None = None
     on_ambiguous: OnAmbiguous = "resend"
@@ -34,4 +29,4 @@ class RunOptions:
     max_in_flight: int = 4
     check_first: bool = True
     longest_wait: float = math.inf
-    batch_size: int = LARGEST_BATCH
+    batch_size: int | None = None

@@ -2,7 +2,8 @@
 
 Object stores cannot append to a file. So each batch is a part of its own in the folder ``<name>.parts`` beside
 the file, named by the batch's number: a batch that is repeated overwrites its part, and no address stands
-twice. At the end the parts are joined in the order of the batches, and removed when the run is noted as complete.
+twice. A piece of a batch that was split is a part of its own, whose name also has the place where the piece starts.
+At the end the parts are joined in their order, and removed when the run is noted as complete.
 """
 
 from __future__ import annotations
@@ -10,27 +11,35 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import math
 import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.batching import Batch
+    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+
 log = logging.getLogger("airflow.task.meisa")
 
+VERSION = 1
+"""Of the lines. A part of another version has ``v`` and its version before its number: ``part-v2-000007.jsonl``."""
 FIELDS = ("address", "verdict", "reason", "batch")
 
-_ACCEPTED = frozenset({Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.DUPLICATE})
+_ACCEPTED = frozenset(
+    {Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.CREATED, Verdict.UPDATED, Verdict.DUPLICATE}
+)
 _ANEW = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-_PART = re.compile(r"part-([0-9]{6,})\.")
+_PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})(?:-([0-9]{6,}))?\.")
 _HEADER = (",".join(FIELDS) + "\n").encode()
 # Level 6 makes 6 % less of 500 made-up addresses, in half as much time again.
 _GZIP_LEVEL = 1
-_LINE_BREAKS = str.maketrans("\r\n", "  ")
 # https://owasp.org/www-community/attacks/CSV_Injection, and their full-width forms, behind whatever a spreadsheet
 # skips. Apostrophes are skipped too: what has one already gets another, so that taking one off gives the text back.
 _FORMULA = re.compile(r"['\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
@@ -101,28 +110,38 @@ class OutcomeFile:
         self._suffix = path.name[len(stem.rpartition(".")[0]) :]
         self._parts = path.parent / f"{path.name}.parts"
 
-    def begin(self, *, first_batch: int) -> None:
-        """Make ready for parts: those of earlier tries stay, but for those of batches that are cut anew.
+    def begin(self, *, first_batch: int, pending: Sequence[tuple[int, int, float]] = ()) -> None:
+        """Make ready for parts: those of earlier tries stay, but for those of what is yet to be sent.
 
-        :param first_batch: the first batch that the run has yet to take from its audience; 0 for a fresh run.
+        :param first_batch: the first batch that the run has yet to take from its plan; 0 for a fresh run.
+        :param pending: what it has taken and not settled: the number of a batch, and from which place of it to before
+            which.
+        :raises MeisaInputError: if another version of this provider has written those that stay.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
         with _reachable(self.path):
             self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._remove_parts(first_batch)
+            self._remove_parts(first_batch, pending)
+            versions = {version for version, _, _ in self._numbered()}
+        if versions - {VERSION}:
+            raise MeisaInputError(
+                f"The parts in {self._parts} were written by another version of this provider. Nothing was sent. To "
+                "continue without the outcomes in them, remove that folder and clear the task."
+            )
 
-    def write(self, batch_number: int, outcomes: Iterable[Outcome]) -> None:
-        """Write the outcomes of a batch, in place of what was written of it before.
+    def write(self, batch: Batch, outcomes: Iterable[Outcome]) -> None:
+        """Write the outcomes of a batch or a piece of one, in place of what was written of it before.
 
         Call it before the batch is noted as done: a part that a crash cut short is then written again.
 
-        :param batch_number: counts every batch of the audience from 0.
         :raises MeisaUnreachableError: if the part cannot be written.
         """
-        part = self._parts / f"part-{batch_number:06d}{self._suffix}"
+        number, start = batch.key
+        place = f"-{start:06d}" if start else ""
+        part = self._parts / f"part-{number:06d}{place}{self._suffix}"
         if self.rejects_only:
             outcomes = (outcome for outcome in outcomes if outcome.verdict not in _ACCEPTED)
-        lines = (_csv_lines if self._is_csv else _json_lines)(outcomes, batch_number)
+        lines = (_csv_lines if self._is_csv else _json_lines)(outcomes, number)
         with _reachable(self.path):
             if lines:
                 with create(part) as file:
@@ -145,7 +164,7 @@ class OutcomeFile:
         with _reachable(self.path):
             with create(whole) as file:
                 file.write(self._packed(_HEADER if self._is_csv else b""))
-                for _, part in sorted(self._numbered(), key=lambda numbered: numbered[0]):
+                for _, _, part in sorted(self._numbered(), key=lambda numbered: numbered[1]):
                     with part.open("rb") as source:
                         content = source.read()
                     file.write(content)
@@ -168,15 +187,17 @@ class OutcomeFile:
     def _packed(self, content: bytes) -> bytes:
         return gzip.compress(content, _GZIP_LEVEL, mtime=0) if self._compressed else content
 
-    def _numbered(self) -> Iterator[tuple[int, Location]]:
-        with suppress(FileNotFoundError):
+    def _numbered(self) -> Iterator[tuple[int, tuple[int, int], Location]]:
+        """Find the parts: the version of each, its number and place, and where it is."""
+        with suppress(FileNotFoundError, NotADirectoryError):
             for part in self._parts.iterdir():
                 if (found := _PART.match(part.name)) and part.name.endswith(self._suffix):
-                    yield int(found[1]), part
+                    yield int(found[1] or 1), (int(found[2]), int(found[3] or 0)), part
 
-    def _remove_parts(self, first_batch: int) -> None:
-        for number, part in list(self._numbered()):
-            if number >= first_batch:
+    def _remove_parts(self, first_batch: int, pending: Sequence[tuple[int, int, float]] = ()) -> None:
+        for _, (number, place), part in list(self._numbered()):
+            is_pending = any(number == batch and start <= place < stop for batch, start, stop in pending)
+            if number >= first_batch or is_pending:
                 remove(part)
 
 
@@ -191,14 +212,16 @@ class OutcomeWriter:
     def __init__(self, path: Location | None, *, rejects_only: bool = False) -> None:
         self._file = None if path is None else OutcomeFile(path, rejects_only=rejects_only)
 
-    def begin(self, first_batch: int) -> None:
-        """Go on from a batch; what an earlier try wrote of it and of later ones is dropped."""
+    def begin(self, start: Checkpoint) -> None:
+        """Continue from a checkpoint; what an earlier try wrote of what is yet to be sent is dropped."""
         if self._file:
-            self._file.begin(first_batch=first_batch)
+            whole = [(number, 0, math.inf) for number in (*start.in_flight, *start.unsent)]
+            pieces = [(piece.number, piece.start, float(piece.stop)) for piece in start.pieces]
+            self._file.begin(first_batch=start.next_batch, pending=[*whole, *pieces])
 
     @property
-    def write(self) -> Callable[[int, Sequence[Outcome]], None] | None:
-        """What writes the outcomes of one batch, given its number; nothing if there is no file."""
+    def write(self) -> Callable[[Batch, Sequence[Outcome]], None] | None:
+        """What writes the outcomes of one batch; nothing if there is no file."""
         return self._file.write if self._file else None
 
     def finish(self, account: Mapping[str, Any]) -> None:
@@ -221,37 +244,24 @@ class OutcomeWriter:
 
 
 def _json_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:
-    def ending(verdict: Verdict, reason: str) -> str:
-        return f', "verdict": "{verdict.value}", "reason": {_in_json(reason)}, "batch": {batch}}}\n'
-
-    ends = _Endings(ending)
-    return [f'{{"address": {_in_json(o.address)}{ends[o.verdict, o.reason]}' for o in outcomes]
+    return [
+        f'{{"address": {_in_json(outcome.address)}, "verdict": "{outcome.verdict}", '
+        f'"reason": {_in_json(outcome.reason)}, "batch": {batch}}}\n'
+        for outcome in outcomes
+    ]
 
 
 def _csv_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:
-    def ending(verdict: Verdict, reason: str) -> str:
-        return f",{verdict.value},{_in_csv(reason)},{batch}\n"
-
-    ends = _Endings(ending)
-    return [_in_csv(o.address) + ends[o.verdict, o.reason] for o in outcomes]
-
-
-class _Endings(dict[tuple[Verdict, str], str]):
-    """The rest of a line behind the address: a batch has few of them, so each is spelled once."""
-
-    def __init__(self, spell: Callable[[Verdict, str], str]) -> None:
-        super().__init__()
-        self._spell = spell
-
-    def __missing__(self, key: tuple[Verdict, str]) -> str:
-        self[key] = ending = self._spell(*key)
-        return ending
+    return [
+        f"{_in_csv(outcome.address)},{outcome.verdict},{_in_csv(outcome.reason)},{batch}\n"
+        for outcome in outcomes
+    ]
 
 
 def _in_csv(text: str) -> str:
     """Quote a field, always: a comma-free field may still be cut by a spreadsheet that expects semicolons."""
-    text = text.translate(_LINE_BREAKS) if "\n" in text or "\r" in text else text
-    if not text[:1].isalnum() and _FORMULA.match(text):
+    text = text.replace("\r", " ").replace("\n", " ")
+    if _FORMULA.match(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"'
 

@@ -18,18 +18,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.bulk.batching import Batch
+from airflow_provider_meisa.bulk.checkpoint import Count
 from airflow_provider_meisa.bulk.outcome_file import Location, create, remove
 
-VERSION = 1
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.job import Job
+
+VERSION = 2
 
 _KEPT = 7 * 24 * 3600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MOST_REASONS = 20
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,8 @@ class Plan:
     """The header of a plan.
 
     :param id: tells it from every other plan.
-    :param sequence_slug: the sequence that it was made for.
+    :param job: the name of the job that it was made for.
+    :param identity: what that job was for, such as the sequence.
     :param file: the name of the file of batches.
     :param batches: how many lines that file has.
     :param total: how many rows the source had.
@@ -48,14 +57,23 @@ class Plan:
     """
 
     id: str
-    sequence_slug: str
+    job: str
+    identity: Mapping[str, str]
     file: str
-    batches: int
-    total: int
-    to_send: int
-    requests: int
-    counts: Mapping[str, int] = field(default_factory=dict)
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    batches: Count
+    total: Count
+    to_send: Count
+    requests: Count
+    counts: Mapping[str, Count] = field(default_factory=dict)
+    reasons: Mapping[str, Count] = field(default_factory=dict)
+
+
+class _Note(msgspec.Struct):
+    """What the note of each version says."""
+
+    version: int
+    id: str
+    file: str
 
 
 class PlanStore:
@@ -85,25 +103,27 @@ class PlanStore:
         :raises MeisaInputError: if another version of this provider has written it.
         :raises MeisaUnreachableError: if it cannot be read.
         """
-        header = self._read_note()
-        if header.get("id") != plan_id:
+        content = self._read_note()
+        note = self._note_of(content)
+        if note is None or note.id != plan_id:
             return None
-        version = header.pop("version")
-        if version != VERSION:
+        if note.version != VERSION:
             raise MeisaInputError(
                 f"The plan {self.note} was written by another version of this provider. Nothing was sent. Remove it, "
                 "and clear the task: it plans again."
             )
-        return Plan(**header)
+        plan = _decoded(content, Plan)
+        return plan if plan and _as_json(plan) == msgspec.json.decode(content) else None
 
-    def write(self, sequence_slug: str, batches: Iterable[Batch], *, most: int | None = None) -> Plan:
+    def write(self, job: Job, batches: Iterable[Batch], *, most: int | None = None) -> Plan:
         """Plan: read the source to its end, and keep what will be sent.
 
+        :param batches: the items of the job.
         :param most: refuse more rows than that (``max_contacts``).
         :raises MeisaInputError: if there are more; or if others may read the default folder.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
-        old = self._read_note().get("file")
+        old = self._note_of(self._read_note())
         plan_id = uuid.uuid4().hex
         new = f"{self._name}-{plan_id}.jsonl"
         with self._failures():
@@ -111,16 +131,16 @@ class PlanStore:
             file = create(self._folder / new)
         try:
             with file:
-                plan = self._fill(file, _header(plan_id, sequence_slug, new), batches, most)
+                plan = self._fill(file, _header(plan_id, job, new), batches, most)
         except BaseException:
             with suppress(OSError):
                 remove(self._folder / new)
             raise
         with self._failures():
             with create(self.note) as file:
-                file.write(json.dumps({"version": VERSION, **asdict(plan)}).encode())
+                file.write(json.dumps(_as_json(plan)).encode())
             if old:
-                remove(self._folder / old)
+                remove(self._folder / old.file)
         return plan
 
     def batches(self, plan: Plan, first: int = 0, last: int | None = None) -> Iterator[Batch]:
@@ -144,7 +164,8 @@ class PlanStore:
 
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
-        with self._failures(), suppress(FileNotFoundError):
+        # Of a folder that is not there yet, an object store says that it is no folder.
+        with self._failures(), suppress(FileNotFoundError, NotADirectoryError):
             for file in list(self._folder.iterdir()):
                 if file.name.startswith(self._name):
                     remove(file)
@@ -156,15 +177,15 @@ class PlanStore:
         for batch in batches:
             aside = [(outcome.address, outcome.verdict.value, outcome.reason) for outcome in batch.set_aside]
             lines += 1
-            total += len(batch.addresses) + len(aside)
-            to_send += len(batch.addresses)
-            requests += bool(batch.addresses)
+            total += len(batch.items) + len(aside)
+            to_send += len(batch.items)
+            requests += bool(batch.items)
             counts.update(verdict for _, verdict, _ in aside)
             reasons.update(f"{verdict}: {reason}" for _, verdict, reason in aside)
             if most is not None and total > most:
                 raise too_many(most)
             with self._failures():
-                file.write(json.dumps([batch.addresses, aside]).encode() + b"\n")
+                file.write(json.dumps([batch.items, aside]).encode() + b"\n")
         return replace(
             plan,
             batches=lines,
@@ -177,35 +198,30 @@ class PlanStore:
 
     def _batch_of(self, line: bytes, number: int) -> Batch:
         try:
-            addresses, aside = json.loads(line)
+            items, aside = json.loads(line)
             outcomes = [Outcome(address, Verdict(verdict), reason) for address, verdict, reason in aside]
         except (ValueError, TypeError, RecursionError):
             raise self._damage() from None
-        if not all(isinstance(address, str) for address in addresses):
+        if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
             raise self._damage()
-        return Batch(number, tuple(addresses), tuple(outcomes))
+        return Batch(number, tuple(items), tuple(outcomes))
 
     def _damage(self) -> MeisaInputError:
         return MeisaInputError(
             f"The plan is damaged. Remove {self.note}, and clear the task: it reads its source again."
         )
 
-    def _read_note(self) -> dict[str, Any]:
-        with self._failures():
-            try:
-                with self.note.open("rb") as file:
-                    note = json.loads(file.read())
-            except (FileNotFoundError, ValueError, RecursionError):
-                return {}
-        return note if self._is_ours(note) else {}
+    def _read_note(self) -> bytes:
+        content = b""
+        with self._failures(), suppress(FileNotFoundError), self.note.open("rb") as file:
+            content = file.read()
+        return content
 
-    def _is_ours(self, note: object) -> bool:
-        """Say whether a note is whole, and names a file of this plan: that file is read, and removed."""
-        match note:
-            case {"version": int(), "id": str(), "file": str(file), "batches": int(), "total": int()}:
-                return file.startswith(f"{self._name}-") and "/" not in file
-            case _:
-                return False
+    def _note_of(self, content: bytes) -> _Note | None:
+        """Read a note if it is whole, and names a file of this plan: that file is read, and removed."""
+        note = _decoded(content, _Note)
+        is_ours = note and note.file.startswith(f"{self._name}-") and "/" not in note.file
+        return note if is_ours else None
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -241,8 +257,28 @@ def too_many(most: int) -> MeisaInputError:
     )
 
 
-def _header(plan_id: str, sequence_slug: str, file: str) -> Plan:
-    return Plan(id=plan_id, sequence_slug=sequence_slug, file=file, batches=0, total=0, to_send=0, requests=0)
+def _as_json(plan: Plan) -> dict[str, Any]:
+    return {"version": VERSION, **asdict(plan)}
+
+
+def _decoded(content: bytes, kind: type[_Read]) -> _Read | None:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _header(plan_id: str, job: Job, file: str) -> Plan:
+    return Plan(
+        id=plan_id,
+        job=job.name,
+        identity=dict(job.identity),
+        file=file,
+        batches=0,
+        total=0,
+        to_send=0,
+        requests=0,
+    )
 
 
 def _default_folder() -> Path:

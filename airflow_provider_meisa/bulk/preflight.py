@@ -1,4 +1,4 @@
-"""What is looked at before the first batch is sent."""
+"""What is checked and logged before the first batch is sent."""
 
 from __future__ import annotations
 
@@ -6,67 +6,30 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.errors import MeisaScopeError
-from airflow_provider_meisa.bulk.batching import LARGEST_BATCH, key_of, normalise
 from airflow_provider_meisa.bulk.reporting import requests_left, time_needed
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.bulk.job import Job
     from airflow_provider_meisa.bulk.options import RunOptions
     from airflow_provider_meisa.bulk.reporting import RunReporter
 
 log = logging.getLogger("airflow.task.meisa")
 
 
-def check_before(client: MeisaClient, options: RunOptions, reporter: RunReporter) -> None:
-    """Look at what would stop a run, and say what is going to happen.
+def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: RunReporter) -> None:
+    """Check what would stop a run, and log what is going to happen.
 
     :raises MeisaError: if something stops it.
     """
     with reporter.group("Before sending"):
         if options.max_contacts is not None:
             log.info("There are not more than %s addresses (max_contacts)", f"{options.max_contacts:,}")
-        check_sequence(client, options.sequence_slug)
-    if options.override_unsubscribe:
-        log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
-    tell_plan(client, options.sequence_slug, reporter.total)
-
-
-def suppressed(client: MeisaClient) -> frozenset[str]:
-    """Ask who unsubscribed, and return their keys (`audience.key_of`).
-
-    :raises MeisaError: see `airflow_provider_meisa.api.endpoints.contacts.unsubscribed_emails`.
-    """
-    from airflow_provider_meisa.api.endpoints import contacts
-
-    emails = contacts.unsubscribed_emails(client).emails
-    log.info("Meisa's list of unsubscribed addresses has %s entries", f"{len(emails):,}")
-    return frozenset(key_of(normalise(email)) for email in emails)
-
-
-def check_sequence(client: MeisaClient, slug: str) -> None:
-    """See that the sequence takes contacts, where the key may ask.
-
-    :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
-    """
-    from airflow_provider_meisa.api.endpoints import sequences
-
-    try:
-        found = sequences.check_active(client, slug)
-        log.info("The sequence %s is %s", found.slug, found.status)
-    except MeisaScopeError:
-        log.info("The key lacks sequences:read: whether the sequence is active shows with the first batch.")
-
-
-def tell_plan(client: MeisaClient, slug: str, total: int | None) -> None:
-    """Say in one line what is going to happen.
-
-    :param total: how many addresses there are, where that is known.
-    """
+        job.check(client)
+    job.warn()
     plan = "addresses of a stream"
-    if total is not None:
-        plan = (
-            f"{total:,} addresses, {math.ceil(total / LARGEST_BATCH):,} requests{time_needed(client, total)}"
-        )
+    if reporter.total is not None:
+        requests = math.ceil(reporter.total / job.batch_size)
+        plan = f"{reporter.total:,} addresses, {requests:,} requests{time_needed(client, requests)}"
     left = requests_left(client)
-    log.info("Enrolling into %s: %s%s", slug, plan, left and f"; {left}")
+    log.info("Sending to %s: %s%s", job.title, plan, left and f"; {left}")

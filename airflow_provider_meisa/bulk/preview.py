@@ -6,61 +6,57 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.endpoints import account, sequences
-from airflow_provider_meisa.api.errors import MeisaScopeError
+from airflow_provider_meisa.api.endpoints import account
 from airflow_provider_meisa.api.outcomes import Tally, Verdict
-from airflow_provider_meisa.bulk.batching import without
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.preflight import suppressed
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.bulk.batching import Batch
+    from airflow_provider_meisa.bulk.job import Exclusion, Job
 
 
 def preview(
     client: MeisaClient,
-    sequence_slug: str,
+    job: Job,
     batches: Iterable[Batch],
     *,
     meisa_conn_id: str = "",
-    override_unsubscribe: bool = False,
     start: Checkpoint | None = None,
 ) -> dict[str, Any]:
-    """Say what an enrollment would send, and how long it would take.
+    """Say what a run would send, and how long it would take.
 
-    Asks ``/ping/``, the list of sequences and, where the key has ``contacts:read``, who unsubscribed.
+    Asks ``/ping/``, what the job checks and, where the key may ask, which items would be left out.
 
     :param meisa_conn_id: only stands in the report.
-    :param override_unsubscribe: whether the suppressed would be sent, too; the report then says how many they are.
     :param start: where an earlier try has come to: only what it has left is counted.
-    :return: ``{"preview": True, "sequence_slug", "meisa_conn_id", "environment", "total", "counts": {"duplicate",
-        "invalid", "suppressed" (None if the key may not ask)}, "to_send", "requests", "seconds" (for the requests)}``;
-        with ``override_unsubscribe`` also ``"to_send_suppressed"`` (None if the key may not ask).
-    :raises MeisaSequenceNotFoundError: if no sequence has this slug.
-    :raises MeisaSequenceInactiveError: if it takes no contacts.
-    :raises MeisaError: see `airflow_provider_meisa.api.errors`.
+    :return: ``{"preview": True, "job", what the job is for, "meisa_conn_id", "environment", "total", "counts":
+        {"duplicate", "invalid", "suppressed" (None if the key may not ask)}, "to_send", "requests", "seconds" (for the
+        requests)}``; where the suppressed are sent also ``"to_send_suppressed"`` (None if the key may not ask).
+    :raises MeisaError: see `airflow_provider_meisa.api.errors`, and what the job's check raises.
     """
     key = account.ping(client)
-    sequences.check_active(client, sequence_slug)
-    known = _suppressed(client)
-    count = _Count(known or (), override_unsubscribe)
+    job.check(client, for_preview=True)
+    exclusion = job.exclusion(client, for_preview=True)
+    count = _Count(exclusion, sends_excluded=job.sends_excluded)
     for batch in batches:
-        if _is_left(batch, start or Checkpoint()):
+        if (
+            batch.number >= (start or Checkpoint()).next_batch
+            or batch.number in (start or Checkpoint()).pending
+        ):
             count.add(batch)
-    found = None if known is None else count.suppressed
-    counts = {verdict.value: count.aside.counts[verdict] for verdict in (Verdict.DUPLICATE, Verdict.INVALID)}
+    found = None if exclusion is None else count.excluded
+    counts = {verdict.value: count.unsent.counts[verdict] for verdict in (Verdict.DUPLICATE, Verdict.INVALID)}
     return {
         "preview": True,
-        "sequence_slug": sequence_slug,
+        "job": job.name,
+        **job.identity,
         "meisa_conn_id": meisa_conn_id,
         "environment": key.environment,
-        "total": count.aside.total + count.to_send,
-        "counts": {**counts, "suppressed": 0 if override_unsubscribe else found},
+        "total": count.unsent.total + count.to_send,
+        "counts": {**counts, "suppressed": 0 if job.sends_excluded else found},
         "to_send": count.to_send,
-        **({"to_send_suppressed": found} if override_unsubscribe else {}),
+        **({"to_send_suppressed": found} if job.sends_excluded else {}),
         "requests": count.requests,
         "seconds": round(client.quota.estimate(count.requests), 1) if count.requests else 0.0,
     }
@@ -70,33 +66,22 @@ def preview(
 class _Count:
     """Counts batches as they would be sent.
 
-    :param known: keys of the suppressed, where they are known.
-    :param override_unsubscribe: whether they would be sent, too.
+    :param exclusion: tells which items are to be left out, where that is known.
+    :param sends_excluded: whether they would be sent all the same.
     """
 
-    known: Container[str]
-    override_unsubscribe: bool
-    aside: Tally = field(default_factory=Tally)
+    exclusion: Exclusion | None
+    sends_excluded: bool
+    unsent: Tally = field(default_factory=Tally)
     to_send: int = 0
-    suppressed: int = 0
+    excluded: int = 0
     requests: int = 0
 
     def add(self, batch: Batch) -> None:
         """Count one more batch."""
-        less = without(batch, self.known)
-        self.suppressed += len(batch.addresses) - len(less.addresses)
-        sent = batch if self.override_unsubscribe else less
-        self.aside.add(sent.set_aside)
-        self.to_send += len(sent.addresses)
-        self.requests += bool(sent.addresses)
-
-
-def _is_left(batch: Batch, start: Checkpoint) -> bool:
-    return batch.number >= start.next_batch or batch.number in (*start.unsent, *start.in_flight)
-
-
-def _suppressed(client: MeisaClient) -> frozenset[str] | None:
-    try:
-        return suppressed(client)
-    except MeisaScopeError:
-        return None
+        less = batch.without(self.exclusion) if self.exclusion else batch
+        self.excluded += len(batch.items) - len(less.items)
+        sent = batch if self.sends_excluded else less
+        self.unsent.add(sent.unsent)
+        self.to_send += len(sent.items)
+        self.requests += bool(sent.items)

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_meisa.api.errors import MeisaError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words
-from airflow_provider_meisa.bulk.batching import LARGEST_BATCH
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.enrollment import AwaitResend
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limiter import Wait
+    from airflow_provider_meisa.bulk.job import Job
 
 KEY = "meisa_progress"
 RESPONSE_LOST = "Meisa may still be at work on a request whose response was lost, which is not sent again"
@@ -53,6 +53,7 @@ class RunReporter:
     """Reports one stretch of a run: its batches in the log, and the whole of it to progress and metrics.
 
     :param client: counts the requests, and knows how many are left.
+    :param job: what is done.
     :param progress: where the progress is written, if anywhere.
     :param metrics: counts for a monitoring system, if there is one.
     :param group: folds lines of the log under a title.
@@ -62,6 +63,7 @@ class RunReporter:
     def __init__(
         self,
         client: MeisaClient,
+        job: Job,
         *,
         progress: Progress | None = None,
         metrics: Metrics | None = None,
@@ -70,6 +72,7 @@ class RunReporter:
         self.total: int | None = None
         self.group = group
         self._client = client
+        self._job = job
         self._progress = progress
         self._metrics = metrics
         self._batches: BatchLog | None = None
@@ -95,7 +98,7 @@ class RunReporter:
         """
         if self._batches is None:
             self._open.enter_context(self.group("Batches" if first == 1 else f"Batches from {first:,} on"))
-            self._batches = BatchLog(self._client, self.total)
+            self._batches = BatchLog(self._client, self._job.batch_size, self.total)
             self._batches.begin(done)
 
     def report_batch(self, number: int, counts: Mapping[Verdict, int], done: int) -> None:
@@ -126,7 +129,7 @@ class RunReporter:
         early = "" if account["complete"] else "stopped early, "
         log.info(
             "%s: %s%s addresses: %s",
-            account["sequence_slug"],
+            self._job.title,
             early,
             f"{account['total']:,}",
             in_words(counts),
@@ -189,14 +192,20 @@ class BatchLog:
     when nothing was said for 15 s.
 
     :param client: knows how many requests are left, and how long was waited for them.
+    :param batch_size: how many records go into one request.
     :param total: how many addresses there are in all, where that is known.
     :param clock: a time in seconds.
     """
 
     def __init__(
-        self, client: MeisaClient, total: int | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        client: MeisaClient,
+        batch_size: int,
+        total: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
+        self._batch_size = batch_size
         self._total = total
         self._clock = clock
         self._answers = 0
@@ -248,7 +257,8 @@ class BatchLog:
     def _progress(self, done: int) -> str:
         if not self._total:
             return f"{done:,} addresses done"
-        to_go = time_needed(self._client, self._total - done, pace=self._pace())
+        requests = math.ceil((self._total - done) / self._batch_size)
+        to_go = time_needed(self._client, requests, pace=self._pace())
         return f"{done:,} of {self._total:,} addresses done ({done / self._total:.0%}){to_go} to go"
 
     def _pace(self) -> float:
@@ -264,12 +274,18 @@ class Progress:
 
     :param store: the task's state; ``None`` where Airflow has none.
     :param identity: what the task is at: ``sequence_slug`` and ``meisa_conn_id``.
+    :param statuses: what can become of a row.
     :param clock: a time in seconds.
     """
 
     def __init__(
-        self, store: Any, identity: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+        self,
+        store: Any,
+        identity: Mapping[str, str],
+        statuses: Sequence[Verdict],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._statuses = statuses
         self._store = store
         self._identity = dict(identity)
         self._clock = clock
@@ -299,7 +315,7 @@ class Progress:
             "state": state,
             "done": sum(now.counts.values()),
             "total": total,
-            "counts": {verdict.value: counts.get(verdict.value, 0) for verdict in Verdict},
+            "counts": {verdict.value: counts.get(verdict.value, 0) for verdict in self._statuses},
             "requests": now.requests,
             "rate_limited": now.rate_limited,
             "waiting_until": until.isoformat(timespec="seconds") if until else None,
@@ -334,12 +350,11 @@ def requests_left(client: MeisaClient) -> str:
     return "requests left: " + ", ".join(f"{count} of {limit}" for limit, count in left.items())
 
 
-def time_needed(client: MeisaClient, addresses: int, *, pace: float = 0.0) -> str:
-    """Say how long so many addresses take: as the rate limits make them take, or as the answers do.
+def time_needed(client: MeisaClient, requests: int, *, pace: float = 0.0) -> str:
+    """Say how long so many requests take: as the rate limits make them take, or as the answers do.
 
     :param pace: the seconds that a batch takes where the rate limits leave room, where that is known.
     """
-    requests = math.ceil(addresses / LARGEST_BATCH)
     try:
         limited = client.quota.estimate(requests) if requests else 0.0
     except MeisaError:

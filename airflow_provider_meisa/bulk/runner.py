@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,19 +23,21 @@ from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
 from airflow_provider_meisa.bulk.enrollment import Collect, Done, Enrollment, Send
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
-from airflow_provider_meisa.bulk.preflight import check_before, suppressed
+from airflow_provider_meisa.bulk.preflight import check_before
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, reason_to_wait
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.outcomes import Outcome
     from airflow_provider_meisa.bulk.batching import Batch
+    from airflow_provider_meisa.bulk.job import Exclusion, Item, Job
     from airflow_provider_meisa.bulk.options import RunOptions
     from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
     from airflow_provider_meisa.bulk.reporting import RunReporter
 
 log = logging.getLogger("airflow.task.meisa")
 
+_SAVE_EVERY = 5.0  # seconds; a write takes 14 ms
 _SHORT = 5.0  # seconds; a shorter wait is not worth a line
 # What is asked before a batch takes slots too. A stretch that had room for nothing else would be followed by another
 # of its kind: after so many, one waits in its worker until it has sent something.
@@ -43,16 +45,17 @@ _MOST_STALLED = 2
 
 
 class BulkRunner:
-    """Enrolls an audience until it is done, or until a wait is due that is too long for a worker.
+    """Does a job until it is done, or until a wait is due that is too long for a worker.
 
     Use it as a context manager: what ends the run early is then reported, too.
 
     :param client: of the run's connection; its ``max_wait`` is set here.
-    :param source: reads the addresses, in the same order at each call; a stream need not fit into memory.
+    :param job: what is done with the records.
+    :param source: reads the rows, in the same order at each call; a stream need not fit into memory.
     :param plans: where the plan is kept. Without one the source is read again by each try.
     :param start: where the run has come to before.
     :param save: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
-    :param outcomes: writes the outcome of each address.
+    :param outcomes: writes the outcome of each row.
     :param reporter: tells how the run goes on.
     :ivar start: likewise, but without what a restart has dropped.
     """
@@ -60,6 +63,7 @@ class BulkRunner:
     def __init__(
         self,
         client: MeisaClient,
+        job: Job,
         options: RunOptions,
         source: Callable[[], Iterable[object]],
         *,
@@ -70,6 +74,7 @@ class BulkRunner:
         reporter: RunReporter,
     ) -> None:
         self.client = client
+        self.job = job
         self.options = options
         self.start = start
         self._source = source
@@ -79,9 +84,10 @@ class BulkRunner:
         self._outcomes = outcomes
         self._reporter = reporter
         self._engine: Enrollment | None = None
-        self._suppressed: Container[str] = ()
+        self._exclusion: Exclusion | None = None
+        self._saved_at = 0.0
         self._is_checked = not options.check_first
-        self._in_flight: dict[Future[BulkReply], Send] = {}
+        self._in_flight: dict[Future[Sequence[Outcome]], Send] = {}
         # To a batch, and other than 429 or 503: one that only met these came no further.
         self.has_answers = False
         client.max_wait = math.inf if start.stalled >= _MOST_STALLED else options.longest_wait
@@ -107,8 +113,8 @@ class BulkRunner:
         """
         # First of all: what cannot be read stops the task before its first request, and leaves no part of a file.
         plan = self.plan()
-        self._outcomes.begin(first_batch=self.start.next_batch)
-        self._suppressed = suppressed(self.client) if self.options.skip_suppressed else ()
+        self._outcomes.begin(self.start)
+        self._exclusion = self.job.exclusion(self.client)
         try:
             self._engine = self._caught_up(plan)
         except MeisaAudienceChangedError as error:
@@ -128,7 +134,7 @@ class BulkRunner:
             return None
         plan = self._plans.load(self.options.plan or self.start.plan)
         self._is_same_plan = plan is not None and plan.id == self.start.plan
-        if self.options.plan and (plan is None or plan.sequence_slug != self.options.sequence_slug):
+        if self.options.plan and (plan is None or not self._is_for_job(plan)):
             raise MeisaInputError(
                 f"The approved plan {self._plans.note} is gone, or it is for another sequence. Nothing was sent. Clear "
                 "the preview, and set staging_path to a folder that all workers see."
@@ -146,9 +152,12 @@ class BulkRunner:
         self._reporter.total = plan.total
         return plan
 
+    def _is_for_job(self, plan: Plan) -> bool:
+        return (plan.job, plan.identity) == (self.job.name, self.job.identity)
+
     def _new_plan(self, plans: PlanStore) -> Plan:
-        rows = batches(self._source(), self.options.batch_size)
-        plan = plans.write(self.options.sequence_slug, rows, most=self.options.max_contacts)
+        found = batches(self.job, self._source(), self.options.batch_size)
+        plan = plans.write(self.job, found, most=self.options.max_contacts)
         log.info("Planned: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
 
@@ -157,6 +166,7 @@ class BulkRunner:
         self._is_checked = not self.options.check_first or bool(start.next_batch)
         is_same = plan is not None and self._is_same_plan and bool(start.next_batch)
         engine = Enrollment(
+            self.job,
             self._batches(plan, first=start.next_batch if is_same else 0),
             self._reserve,
             checkpoint=start,
@@ -164,7 +174,7 @@ class BulkRunner:
             max_in_flight=self.options.max_in_flight,
             resend=self.options.on_ambiguous == "resend",
             resend_after=self.client.settings.resend_after,
-            suppressed=self._suppressed,
+            exclusion=self._exclusion,
         )
         engine.catch_up(self._pending(plan) if is_same else None)
         return engine
@@ -173,12 +183,12 @@ class BulkRunner:
         if plan is None or self._plans is None:
             source = self._source()
             self._reporter.total = len(source) if isinstance(source, Sized) else None
-            return batches(source, self.options.batch_size)
+            return batches(self.job, source, self.options.batch_size)
         return self._plans.batches(plan, first)
 
     def _pending(self, plan: Plan | None) -> Iterator[Batch]:
         """Read the batches that an earlier try has taken, and not settled."""
-        numbers = {*self.start.in_flight, *self.start.unsent}
+        numbers = self.start.pending
         if plan is None or self._plans is None or not numbers:
             return iter(())
         taken = self._plans.batches(plan, min(numbers), self.start.next_batch)
@@ -208,7 +218,7 @@ class BulkRunner:
             plan=start.plan,
         )
         self._reporter.skip(self.start)
-        self._outcomes.begin(first_batch=0)
+        self._outcomes.begin(self.start)
 
     def _wait_out(self) -> None:
         """Wait until Meisa is surely no longer at work on the batches in doubt.
@@ -259,30 +269,27 @@ class BulkRunner:
     def _reserve(self) -> Slot | Wait:
         """Ask the quota for a slot, once what would stop the run was looked at: the look needs slots too."""
         if not self._is_checked:
-            check_before(self.client, self.options, self._reporter)
+            check_before(self.client, self.job, self.options, self._reporter)
             self._is_checked = True
         return self.client.quota.reserve()
 
     def _begin(self, step: Send, pool: ThreadPoolExecutor) -> None:
         """Keep the intent, then send the batch from a thread."""
-        self._save(self.checkpoint().as_json())
+        self._keep(self.checkpoint())
         self._reporter.open_batches(step.batch.number + 1, self.engine.tally.total)
         if step.is_resend:
             self.client.count_repeat()
-        self._in_flight[pool.submit(self._send, step.batch.addresses, step.slot)] = step
+        self._in_flight[pool.submit(self._send, step.batch.items, step.slot)] = step
 
-    def _send(self, addresses: Sequence[str], slot: Slot) -> BulkReply:
+    def _send(self, items: Sequence[Item], slot: Slot) -> Sequence[Outcome]:
         """Send one batch; called from several threads."""
-        from airflow_provider_meisa.api.endpoints import sequences
+        return self.job.send(self.client, items, slot)
 
-        return sequences.bulk_enroll(
-            self.client,
-            addresses,
-            self.options.sequence_slug,
-            override_unsubscribe=self.options.override_unsubscribe,
-            resend=False,  # the engine does, and keeps when
-            slot=slot,
-        )
+    def _keep(self, now: Checkpoint) -> None:
+        """Save a checkpoint: each one before a request that must not be repeated, else one every few seconds."""
+        if self.job.repeat == "ambiguous" or time.monotonic() - self._saved_at > _SAVE_EVERY:
+            self._save(now.as_json())
+            self._saved_at = time.monotonic()
 
     def _sit_out(self, step: Wait) -> None:
         if step.seconds > _SHORT:
@@ -305,22 +312,20 @@ class BulkRunner:
             self.client.max_wait = self.options.longest_wait
         if done:
             now = self.checkpoint()
-            self._save(now.as_json())
+            self._keep(now)
             self._reporter.report(now)
 
-    def _take_in(self, send: Send, future: Future[BulkReply]) -> None:
+    def _take_in(self, send: Send, future: Future[Sequence[Outcome]]) -> None:
         number = send.batch.number + 1
         try:
-            reply = future.result()
+            outcomes = future.result()
         except MeisaError as error:
             log.warning("Batch %d was not taken: %s", number, error)
             self.has_answers |= self.engine.refused(send, error)
             return
-        counts = self.engine.answered(send, reply)
+        counts = self.engine.answered(send, outcomes)
         self.has_answers = True
         self._reporter.report_batch(number, counts, self.engine.tally.total)
-        if reply.unread:
-            log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
 
     # Say how far it has come.
 
@@ -362,7 +367,9 @@ class BulkRunner:
     def _summary(self, now: Checkpoint, tally: Tally, *, complete: bool) -> dict[str, object]:
         return summary(
             tally,
-            sequence_slug=self.options.sequence_slug,
+            job=self.job.name,
+            identity=self.job.identity,
+            statuses=self.job.statuses,
             meisa_conn_id=self.options.meisa_conn_id,
             complete=complete,
             requests=now.requests,

@@ -15,7 +15,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.models import Answer, Call
 from airflow_provider_meisa.api.rate_limit.limiter import Slot
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.cli.sentences import say, say_wait
+from airflow_provider_meisa.cli.output import say, say_wait
 from airflow_provider_meisa.hooks.meisa import MeisaHook, warn_of_unknown_extras
 
 log = logging.getLogger(__name__)

@@ -10,20 +10,19 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import Verdict, in_words, nothing_valid, objections
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.batching import batches
-from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.preview import preview as preview_of
 from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
-from airflow_provider_meisa.cli.ending import Status, command
+from airflow_provider_meisa.cli.output import Row, Status, command, say, show
 from airflow_provider_meisa.cli.run import Run, addresses
-from airflow_provider_meisa.cli.sentences import say
-from airflow_provider_meisa.cli.table import Row, show
+from airflow_provider_meisa.jobs.enroll import EnrollJob
 
 
 @command
 def preview(options: Namespace) -> Status:
     """Say what enrolling a file would send."""
     with client_of(options.conn_id) as client:
-        report = preview_of(client, options.sequence, batches(addresses(options)))
+        job = EnrollJob(options.sequence)
+        report = preview_of(client, job, batches(job, addresses(options)))
     show([_row(report)], options.output)
     return _status_of_addresses(report["counts"]["invalid"], report["total"])
 
@@ -41,7 +40,7 @@ def enroll_file(options: Namespace) -> Status:
     run = Run(options)
     if run.start.next_batch:
         say(f"Going on after {sum(run.start.counts.values()):,} of {run.total:,} addresses.")
-    if not options.yes and not _agreed(options, settings, run.start):
+    if not options.yes and not _agreed(run, options, settings):
         say("Nothing was sent.")
         return Status.FAILED
     summary, stopped_by = run.perform(settings)
@@ -67,21 +66,15 @@ def _row(report: dict[str, Any]) -> Row:
     return {**{name: report[name] for name in columns}, **report["counts"]}
 
 
-def _agreed(options: Namespace, settings: Settings, start: Checkpoint) -> bool:
+def _agreed(run: Run, options: Namespace, settings: Settings) -> bool:
     """Show what would be sent, and ask a person."""
-    override = options.override_unsubscribe
     try:
         with WatchedClient(settings) as client:
-            report: dict[str, Any] = preview_of(
-                client,
-                options.sequence,
-                batches(addresses(options)),
-                override_unsubscribe=override,
-                start=start,
-            )
+            found = batches(run.job, addresses(options))
+            report: dict[str, Any] = preview_of(client, run.job, found, start=run.start)
     except MeisaScopeError as error:
         raise MeisaInputError(f"{error} Or say --yes to send without a preview.") from error
-    say(_plan(report, which="remaining addresses" if start.next_batch else "addresses"))
+    say(_plan(report, which="remaining addresses" if run.start.next_batch else "addresses"))
     sys.stderr.write("Enroll them? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

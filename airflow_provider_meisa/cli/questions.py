@@ -14,9 +14,7 @@ from airflow_provider_meisa.api.rate_limit.limits import Limit
 from airflow_provider_meisa.api.rate_limit.storage.stores import store_for
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.cli.connection import client_of, settings_of
-from airflow_provider_meisa.cli.ending import Status, command
-from airflow_provider_meisa.cli.sentences import say
-from airflow_provider_meisa.cli.table import Row, show
+from airflow_provider_meisa.cli.output import Row, Status, command, say, show
 from airflow_provider_meisa.hooks.meisa import NEEDED_BY
 
 

@@ -9,9 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.outcome_file import create
+
+
+class _Kept(msgspec.Struct, forbid_unknown_fields=True):
+    """What the file holds."""
+
+    run: dict[str, str]
+    checkpoint: dict[str, Any]
 
 
 class ResumeFile:
@@ -67,19 +76,14 @@ class ResumeFile:
 
     def _read(self, text: str) -> Checkpoint:
         try:
-            kept = json.loads(text)
-            run, checkpoint = kept["run"], Checkpoint.from_json(kept["checkpoint"])
-        except (
-            KeyError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ):  # of which the checkpoint's own error is one
+            kept = msgspec.json.decode(text, type=_Kept)
+            checkpoint = Checkpoint.from_json(kept.checkpoint)
+        except (msgspec.DecodeError, RecursionError, MeisaInputError):
             raise MeisaInputError(
                 f"{self._path} was not written by this version of this command. Nothing was sent. Name another "
                 "--resume-file, or remove it to begin anew."
             ) from None
-        if run != self._run:
+        if kept.run != self._run:
             raise MeisaInputError(
                 f"{self._path} is of another run: of another sequence or another connection. Nothing was sent. Name "
                 "another --resume-file, or remove it to begin anew."

@@ -12,13 +12,12 @@ from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaEr
 from airflow_provider_meisa.api.outcomes import Verdict, in_words
 from airflow_provider_meisa.bulk.options import RunOptions
 from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
-from airflow_provider_meisa.bulk.preflight import check_sequence
 from airflow_provider_meisa.bulk.reporting import RunReporter
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.cli.connection import WatchedClient
+from airflow_provider_meisa.cli.output import Screen, say
 from airflow_provider_meisa.cli.resume_file import ResumeFile
-from airflow_provider_meisa.cli.screen import Screen
-from airflow_provider_meisa.cli.sentences import say
+from airflow_provider_meisa.jobs.enroll import EnrollJob
 from airflow_provider_meisa.operators.location import locate
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 
@@ -67,6 +66,11 @@ class Run:
 
     def __init__(self, options: Namespace) -> None:
         self._options = options
+        self.job = EnrollJob(
+            options.sequence,
+            override_unsubscribe=options.override_unsubscribe,
+            skip_suppressed=options.skip_suppressed,
+        )
         self.total = sum(1 for _ in addresses(options))
         self._kept = ResumeFile(
             options.resume_file, {"sequence_slug": options.sequence, "meisa_conn_id": options.conn_id}
@@ -115,26 +119,24 @@ class Run:
             screen.advance(sum(checkpoint["counts"].values()))
 
         options = RunOptions(
-            sequence_slug=self._options.sequence,
             meisa_conn_id=self._options.conn_id,
-            override_unsubscribe=self._options.override_unsubscribe,
-            skip_suppressed=self._options.skip_suppressed,
             outcomes_path=self._options.outcomes_path,
             check_first=False,  # the preview did, or `_prepare` does
         )
         return BulkRunner(
             client,
+            self.job,
             options,
             lambda: _File(self._options, self.total),
             start=self.start,
             save=save,
             outcomes=self._outcomes,
-            reporter=RunReporter(client),
+            reporter=RunReporter(client, self.job),
         )
 
     def _prepare(self, runner: BulkRunner) -> None:
         if self._options.yes and not self.start.next_batch:  # else it was checked, by the preview or earlier
-            check_sequence(runner.client, self._options.sequence)
+            self.job.check(runner.client)
         try:
             runner.prepare()
         except MeisaAudienceChangedError as error:

@@ -1,98 +1,38 @@
-"""What every task shares that enrolls an audience: resume, perform, account for each address, decide on red."""
+"""What all tasks share that enroll many contacts into a sequence."""
 
 from __future__ import annotations
 
-import math
-import time
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
-
-from airflow_provider_meisa.api.checks import check_seconds
-from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Verdict, nothing_valid, objections
-from airflow_provider_meisa.api.rate_limit.limiter import Wait
-from airflow_provider_meisa.assets.events import tell_outlets
-from airflow_provider_meisa.bulk.enrollment import AwaitResend
-from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions
-from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
-from airflow_provider_meisa.bulk.plan import PlanStore
-from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
-from airflow_provider_meisa.bulk.runner import BulkRunner
-from airflow_provider_meisa.hooks.meisa import airflow_failures
-from airflow_provider_meisa.hooks.metrics import Meter
-from airflow_provider_meisa.operators.base import MeisaOperator
-from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
+from airflow_provider_meisa.assets.sequences import meisa_sequence
+from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.lineage import LineageMixin
-from airflow_provider_meisa.operators.location import locate
-from airflow_provider_meisa.operators.parameters import OnNo
-from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Asset
 
-    from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-
-XCOM_KEY = "return_value"
-SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
-
-# From the end of a wait in the triggerer to the work, Airflow takes 1–3.5 s: so much earlier it is woken, and what is
-# left of the wait is slept. From the second wait on it is what the one before has taken.
-_WAKE_EARLY = 3.0
-_MOST_EARLY = 5.0
+    from airflow_provider_meisa.jobs.enroll import EnrollJob
 
 
-class AudienceOperator(LineageMixin, MeisaOperator):
+class AudienceOperator(LineageMixin, BulkOperator):
     """Enroll an audience into a sequence, 500 addresses a request; a subclass says where the addresses come from.
 
-    Addresses are trimmed, checked and freed of duplicates first. The task keeps inside the key's rate limits; a
-    long wait frees its worker slot. After a crash it goes on where it was. It pushes the summary of verdicts to
-    XCom, then fails if too many addresses failed.
+    Addresses are trimmed, checked and freed of duplicates first.
 
     :param sequence_slug: an active sequence (templated).
     :param override_unsubscribe: enroll even the suppressed (templated); needs ``allow_override_unsubscribe`` on the
         connection.
-    :param max_failed: most failed and unreported addresses: ``int`` a number, ``float`` a share, ``None`` no limit.
-    :param max_invalid: most invalid addresses, likewise.
-    :param max_contacts: most addresses in all; if there are more, none is sent.
     :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them (templated); needs
         ``contacts:read``.
-    :param preview: send nothing; plan, and return what would be sent and how long it would take (templated).
-    :param plan: the ``plan`` of a preview's report (templated): send what it has planned, less who is to be left out;
-        the source is not read.
-    :param staging_path: the folder for the plan, **which holds addresses in clear**: a local path or an
-        ``ObjectStoragePath`` URI (templated); by default a private one on the worker's own host. Workers on several
-        hosts need one that they share.
-    :param outcomes_path: where the verdict of each address is written (templated): any ``ObjectStoragePath`` that
-        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
-    :param rejects_only: leave out of it ``enrolled``, ``already_enrolled`` and ``duplicate`` (templated).
-    :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
-    :param on_nothing_valid: likewise, if there are rows and not one of them is a valid address; a preview, too.
-    :param on_ambiguous: when a batch's answer is lost, ``resend`` it or ``fail``.
-    :param on_changed_audience: when the plan is lost and a retry finds other addresses than the first try had, ``fail``
-        or ``restart``.
-    :param max_in_flight: how many requests are on their way at a time, 1–16.
-    :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
-    :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
-        seconds.
-    :param meisa_conn_id: the Airflow Connection.
+    :param kwargs: the parameters of `BulkOperator`, and those of every operator.
     """
 
     template_fields: Sequence[str] = (
         "sequence_slug",
         "override_unsubscribe",
         "skip_suppressed",
-        "preview",
-        "plan",
-        "staging_path",
-        "outcomes_path",
-        "rejects_only",
-        "meisa_conn_id",
+        *BulkOperator.template_fields,
     )
 
     email_column: str | int | None = None
@@ -103,263 +43,24 @@ class AudienceOperator(LineageMixin, MeisaOperator):
         *,
         sequence_slug: str,
         override_unsubscribe: bool = False,
-        max_failed: float | None = 0,
-        max_invalid: float | None = None,
-        max_contacts: int | None = None,
         skip_suppressed: bool = False,
-        preview: bool = False,
-        plan: str | None = None,
-        staging_path: str | None = None,
-        outcomes_path: str | None = None,
-        rejects_only: bool = False,
-        on_empty: OnNo = "success",
-        on_nothing_valid: OnNo = "fail",
-        on_ambiguous: OnAmbiguous = "resend",
-        on_changed_audience: OnChangedAudience = "fail",
-        max_in_flight: int = 4,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        defer_after: float | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.sequence_slug = sequence_slug
         self.override_unsubscribe = override_unsubscribe
-        self.max_failed = max_failed
-        self.max_invalid = max_invalid
-        self.max_contacts = max_contacts
         self.skip_suppressed = skip_suppressed
-        self.preview = preview
-        self.plan = plan
-        self.staging_path = staging_path
-        self.outcomes_path = outcomes_path
-        self.rejects_only = rejects_only
-        self.on_empty = on_empty
-        self.on_nothing_valid = on_nothing_valid
-        self.on_ambiguous = on_ambiguous
-        self.on_changed_audience = on_changed_audience
-        self.max_in_flight = max_in_flight
-        self.deferrable = deferrable
-        self.defer_after = defer_after
-        self._client: MeisaClient | None = None
-        self._wake_early = _WAKE_EARLY
 
-    @abstractmethod
-    def read(self, context: Context) -> Iterable[object]:
-        """Return the addresses, read anew at each call; a stream need not fit into memory.
+    def make_job(self) -> EnrollJob:
+        """Return the job of enrolling into the sequence."""
+        from airflow_provider_meisa.jobs.enroll import EnrollJob
 
-        They are read once a run, to plan what is sent; again only if the plan is lost.
-
-        :raises MeisaInputError: if there is nothing that could be read.
-        """
-
-    def execute(self, context: Context) -> dict[str, object]:
-        """Enroll the contacts and return the summary.
-
-        :return: see `airflow_provider_meisa.api.outcomes.summary`.
-        :raises AirflowSkipException: if there is no address and ``on_empty`` is ``skip``.
-        :raises AirflowFailException: if too many addresses failed, and for what a retry cannot mend.
-        :raises AirflowException: if Meisa cannot be asked.
-        """
-        return self._run(context, None)
-
-    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, object]:
-        """Go on after a wait in the triggerer.
-
-        :raises AirflowFailException: if the event is not one of `MeisaQuotaTrigger`, and as `execute` does.
-        """
-        match event:
-            case {"status": "go", "cursor": dict(cursor), "moment": float(moment)}:
-                self._wake_early = min(max(time.time() - moment, 0.0), _MOST_EARLY)
-                return self._run(context, cursor)
-            case _:
-                raise AirflowFailException(
-                    "The trigger sent an event this version does not know. Was the provider upgraded while the task "
-                    "waited? Clear the task: it goes on where it was."
-                )
-
-    def on_kill(self) -> None:
-        """Send nothing from now on. What was sent is noted, so that a later try goes on exactly."""
-        if self._client is not None:
-            self._client.stop()
-
-    def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
-        with airflow_failures():
-            hook = self.begin(context)
-            self._check_deferral()
-            self._client = client = hook.get_conn()
-            with self._runner(context, client, cursor) as runner:
-                result = self._perform(context, runner, is_new_try=cursor is None)
-            if isinstance(result, MeisaQuotaTrigger):
-                self.defer(trigger=result, method_name="resume")
-            return result
-
-    def _runner(self, context: Context, client: MeisaClient, cursor: dict[str, Any] | None) -> BulkRunner:
-        store = store_of(context)
-        identity = {"sequence_slug": self.sequence_slug, "meisa_conn_id": self.meisa_conn_id}
-        reporter = RunReporter(
-            client,
-            progress=None if self.preview else Progress(state_of(context), identity),
-            metrics=Meter(self.meisa_conn_id, self.sequence_slug),
-            group=group,
-        )
-        return BulkRunner(
-            client,
-            self._options(),
-            partial(self.read, context),
-            plans=self._plans(context["ti"]),
-            start=start_of(store, cursor, context["ti"].max_tries),
-            save=store.save,
-            outcomes=OutcomeWriter(
-                locate(self.outcomes_path) if self.outcomes_path else None, rejects_only=self.rejects_only
-            ),
-            reporter=reporter,
-        )
-
-    def _plans(self, ti: Any) -> PlanStore:
-        if self.plan:
-            path, _ = _path_and_id(self.plan)
-            note = locate(path)
-            return PlanStore(note.parent, note.name.removesuffix(".json"))
-        owner = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-        return PlanStore(locate(self.staging_path) if self.staging_path else None, PlanStore.name_of(owner))
-
-    def _options(self) -> RunOptions:
-        return RunOptions(
-            sequence_slug=self.sequence_slug,
-            meisa_conn_id=self.meisa_conn_id,
+        return EnrollJob(
+            self.sequence_slug,
             override_unsubscribe=self.override_unsubscribe,
             skip_suppressed=self.skip_suppressed,
-            max_contacts=None if self.preview else self.max_contacts,
-            outcomes_path=self.outcomes_path or None,
-            on_ambiguous=self.on_ambiguous,
-            on_changed_audience=self.on_changed_audience,
-            plan=_path_and_id(self.plan)[1] if self.plan else "",
-            max_in_flight=self.max_in_flight,
-            longest_wait=self.longest_wait,
         )
 
-    def _perform(
-        self, context: Context, runner: BulkRunner, *, is_new_try: bool
-    ) -> dict[str, object] | MeisaQuotaTrigger:
-        """Run until the summary is there, or a wait is due that is to be deferred."""
-        try:
-            if self.preview:
-                return self._preview(context, runner)
-            if runner.start.complete:
-                return self._end(context, runner, None)
-            if is_new_try and not runner.start.next_batch:
-                self._drop_old_plan(runner)
-            runner.prepare()
-            step = runner.run()
-        except MeisaBackOffError as error:  # of what is asked before the first batch is sent
-            if self.deferrable and error.retry_after:
-                return self._deferral(runner, Wait(error.retry_after), runner.begun(), stalled=True)
-            raise
-        if isinstance(step, Wait):
-            stalled = not runner.has_answers and not isinstance(step, AwaitResend)
-            return self._deferral(runner, step, runner.checkpoint(), stalled=stalled)
-        return self._end(context, runner, step.stopped_by)
-
-    def _drop_old_plan(self, runner: BulkRunner) -> None:
-        if not self.plan:  # else a person has approved it
-            runner.drop_plan()
-
-    def _end(self, context: Context, runner: BulkRunner, stopped_by: MeisaError | None) -> dict[str, object]:
-        """Leave the summary and the outcomes, and raise what has stopped the run early.
-
-        A failure after the checkpoint is complete is harmless: the retry finds that everybody has a verdict, and ends
-        the task.
-        """
-        ti = context["ti"]
-        self.account = account = runner.summary(complete=stopped_by is None)
-        ti.xcom_push(key=XCOM_KEY, value=account)
-        runner.finish(account, max_tries=ti.max_tries)
-        if stopped_by is not None:
-            in_doubt = self.on_ambiguous == "fail" and bool(runner.checkpoint().in_flight)
-            with airflow_failures(final=(MeisaError,) if in_doubt else ()):
-                raise stopped_by
-        runner.cleanup()
-        tell_outlets(context, self.outlets, account)
-        store_of(context).end()
-        self._conclude(account)
-        return account
-
-    @property
-    def longest_wait(self) -> float:
-        """The longest wait, in seconds, that is slept and not deferred."""
-        return check_seconds("defer_after", self.defer_after) if self.deferrable else math.inf
-
-    def _check_deferral(self) -> None:
-        if check_seconds("defer_after", self.defer_after) < SHORTEST_DEFERRAL:
-            raise MeisaInputError(
-                f"defer_after must be at least {SHORTEST_DEFERRAL:g} s: in shorter deferrals Airflow can lose a task."
-            )
-
-    def _deferral(
-        self, runner: BulkRunner, step: Wait, now: Checkpoint, *, stalled: bool
-    ) -> MeisaQuotaTrigger:
-        self.log.info(
-            "%s for %.0f s: giving the worker slot back.", reason_to_wait(step, runner.client), step.seconds
-        )
-        # A wait just above the shortest deferral, less waking early, must not become a shorter one.
-        pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)
-        now, moment = runner.pause(now, pause, stalled=stalled)
-        return MeisaQuotaTrigger(moment=moment, cursor=now.as_json())
-
-    def _preview(self, context: Context, runner: BulkRunner) -> dict[str, Any]:
-        from airflow_provider_meisa.bulk.preview import preview
-
-        if not runner.start.next_batch:
-            self._drop_old_plan(runner)
-        plans, plan = self._plans(context["ti"]), runner.plan()
-        report = preview(
-            runner.client,
-            self.sequence_slug,
-            plans.batches(plan) if plan else (),
-            meisa_conn_id=self.meisa_conn_id,
-            override_unsubscribe=self.override_unsubscribe,
-        )
-        if plan:
-            report["plan"] = f"{plans.note}#{plan.id}"
-        self.log.info("Preview: nothing was sent. %s", report)
-        tell_outlets(context, self.outlets, report)
-        context["ti"].xcom_push(key=XCOM_KEY, value=report)
-        self._check_any_valid(report["counts"]["invalid"], report["total"])
-        return report
-
-    def _check_any_valid(self, invalid: int, total: int) -> None:
-        """Fail or skip the task if there were rows, and not one valid address among them."""
-        if self.on_nothing_valid == "success" or not nothing_valid(invalid, total):
-            return
-        message = (
-            f"{self.sequence_slug}: not one of {total:,} rows is a valid address (on_nothing_valid). Check what the "
-            "source gives: is it the right column?"
-        )
-        raise (
-            AirflowFailException(message)
-            if self.on_nothing_valid == "fail"
-            else AirflowSkipException(message)
-        )
-
-    def _conclude(self, account: Mapping[str, Any]) -> None:
-        counts = {Verdict(name): count for name, count in account["counts"].items()}
-        if not account["total"] and self.on_empty != "success":
-            message = "There is no address to enroll."
-            raise AirflowFailException(message) if self.on_empty == "fail" else AirflowSkipException(message)
-        if found := objections(counts, max_failed=self.max_failed, max_invalid=self.max_invalid):
-            raise AirflowFailException(
-                f"{self.sequence_slug}: {'; '.join(found)}. The summary in XCom has the first of them under "
-                "'attention'. Mend the addresses, or raise the limit."
-            )
-        self._check_any_valid(counts.get(Verdict.INVALID, 0), account["total"])
-
-
-def _path_and_id(reference: str) -> tuple[str, str]:
-    """Split what a preview's report calls ``plan``.
-
-    :raises MeisaInputError: if it is something else.
-    """
-    path, _, plan_id = reference.rpartition("#")
-    if not path.endswith(".json") or not plan_id:
-        raise MeisaInputError("plan must be what the report of a preview has under 'plan'. Nothing was sent.")
-    return path, plan_id
+    def asset(self) -> Asset:
+        """Return the asset of the sequence."""
+        return meisa_sequence(self.sequence_slug)

@@ -72,7 +72,7 @@ def _of_a_new_try(start: Checkpoint, max_tries: int) -> Checkpoint:
         return Checkpoint()
     if start.next_batch:
         log.info("Going on after %d batches of an earlier try.", start.next_batch)
-        return replace(start, resumed=True, resent=())
+        return start.for_next_try()
     return start
 
 

@@ -17,13 +17,11 @@ class LineageMixin:
     """A task that fills a sequence, as OpenLineage's provider sees it.
 
     That provider asks the operator that has executed the last leg, in the same process.
-
-    :ivar account: the summary, once there is one.
     """
 
     sequence_slug: str
     preview: bool
-    account: Mapping[str, Any] | None = None
+    account: Mapping[str, Any] | None
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return where the addresses come from, where OpenLineage has a name for it."""

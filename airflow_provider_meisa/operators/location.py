@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.input_shapes import EDGES
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.outcome_file import Location
@@ -13,14 +15,41 @@ if TYPE_CHECKING:
 _LOCAL = "file:///"
 
 
-def locate(uri: str, conn_id: str | None = None) -> Location:
-    """Return the place that a path or a URI names.
+class PathField:
+    """An operator's attribute that holds a path as text: Airflow renders templates in texts only."""
 
-    :param uri: a local path, or a URI such as ``s3://bucket/folder/file.csv``; ``s3://conn_id@bucket/…`` names the
-        Airflow Connection too.
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, operator: Any, owner: type | None = None) -> Any:
+        return self if operator is None else operator.__dict__[self._name]
+
+    def __set__(self, operator: Any, value: Any) -> None:
+        operator.__dict__[self._name] = path_as_text(value)
+
+
+def path_as_text(value: Any) -> Any:
+    """Return the text of a ``pathlib.Path`` or an ``ObjectStoragePath``, and anything else as it is."""
+    if hasattr(value, "as_uri"):  # both have it, and their text is what `locate` reads
+        return str(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def bare_path(value: str | os.PathLike[str]) -> str:
+    """Return the text of a path without blanks at its ends, which templates leave there."""
+    text: str = path_as_text(value)
+    return text.strip(EDGES)
+
+
+def locate(path: str | os.PathLike[str], conn_id: str | None = None) -> Location:
+    """Return the place that a path or a URI names; blanks at its ends do not count.
+
+    :param path: a local path, or a URI such as ``s3://bucket/folder/file.csv``, also as an object;
+        ``s3://conn_id@bucket/…`` names the Airflow Connection too.
     :param conn_id: the Airflow Connection to reach a URI by.
     :raises MeisaInputError: if it is empty, or of a kind that nothing installed can reach.
     """
+    uri = bare_path(path)
     if not uri:
         raise MeisaInputError("A path is empty; give a local path or a URI.")
     if uri.startswith(_LOCAL):

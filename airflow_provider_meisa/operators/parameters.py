@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import inspect
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -18,7 +17,9 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from airflow_provider_meisa.api import checks
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.input_shapes import EDGES
 from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience
+from airflow_provider_meisa.operators.location import path_as_text
 from airflow_provider_meisa.operators.private import revealed
 
 OnNo = Literal["success", "skip", "fail"]
@@ -75,10 +76,8 @@ def word(name: str, value: object) -> str:
 
 
 def path(name: str, value: object) -> str:
-    """Read a local path or a URI, also from an object that stands for one; where it leads is checked later."""
-    if isinstance(value, os.PathLike) or hasattr(value, "as_uri"):
-        value = str(value)
-    return checks.check_text(name, value, may_be_empty=True)
+    """Read a local path or a URI without blanks at its ends, also from an object; where it leads is checked later."""
+    return checks.check_text(name, path_as_text(value), may_be_empty=True).strip(EDGES)
 
 
 def column(name: str, value: object) -> str | int:

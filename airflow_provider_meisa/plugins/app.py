@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from airflow_provider_meisa.plugins import access, runs
 from airflow_provider_meisa.plugins.connections import is_meisa, offered
 from airflow_provider_meisa.plugins.figures import FIGURES, rate_left
-from airflow_provider_meisa.plugins.recent import RECENT
+from airflow_provider_meisa.plugins.runs import RECENT
 
 STATIC = Path(__file__).with_name("static")
 router = APIRouter()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row, Select
     from sqlalchemy.orm import Session
 
+KEEP = 5.0  # seconds for which runs are shown again without reading them; pages look every ten
 MOST_RUNS = 500
 LINK_KEY = "meisa_dashboard"  # what each task of ours leaves as it begins (links.meisa)
 PROGRESS_KEY = "meisa_progress"
@@ -88,6 +91,37 @@ def one(session: Session, *, dag_id: str, run_id: str, task_id: str, map_index: 
         query.where(*(getattr(link, name) == value for name, value in wanted.items()))
     ).first()
     return None if row is None else _run(row)
+
+
+class Recent:
+    """Reads the newest runs once in `KEEP` seconds for all who may read the same DAGs.
+
+    :param clock: says the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[frozenset[str], int], tuple[float, list[Run]]] = {}
+
+    def of(self, session: Session, dag_ids: Collection[str], *, days: int) -> list[Run]:
+        """Return what `newest` finds.
+
+        :param dag_ids: the DAGs that the viewer may read now.
+        :param days: how far back to look.
+        """
+        wanted = frozenset(dag_ids), days
+        with self._lock:
+            now = self._clock()
+            self._kept = {key: kept for key, kept in self._kept.items() if now - kept[0] < KEEP}
+            if wanted not in self._kept:
+                since = datetime.now(UTC) - timedelta(days=days)
+                self._kept[wanted] = now, newest(session, dag_ids, since=since)
+            return self._kept[wanted][1]
+
+
+RECENT = Recent()
+"""For everybody who has the page open."""
 
 
 def _query() -> tuple[Select[Any], Any]:

@@ -16,7 +16,7 @@ from airflow_provider_meisa.sandbox.connection import is_gone, reset
 from airflow_provider_meisa.sandbox.endpoints import ENDPOINTS, Call, Endpoint
 from airflow_provider_meisa.sandbox.journal import arrival_of
 from airflow_provider_meisa.sandbox.reply import RefusedError, Reply
-from airflow_provider_meisa.sandbox.shapes import Shape, shaped
+from airflow_provider_meisa.sandbox.shapes import Shape, refused_addresses, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -172,10 +172,23 @@ def _do(world: World, request: Request, body: bytes, fault: Fault | None, work: 
     content_type = request.headers.get("Content-Type", "")
     call = Call(world.store, work.key, request.query_params, content_type, body, work.as_of)
     try:
+        _refuse_bad_addresses(body, fault)
         reply = work.endpoint.answer(call)
     except RefusedError as error:
         reply = error.reply
     return _written(reply, body, fault)
+
+
+def _refuse_bad_addresses(body: bytes, fault: Fault | None) -> None:
+    """Refuse the whole of a bulk request because of some of its addresses."""
+    if fault is None or fault.kind != "bad_addresses":
+        return
+    try:
+        emails = [email for email in json.loads(body)["emails"] if isinstance(email, str)]
+    except (ValueError, TypeError, KeyError):
+        return
+    if refused := refused_addresses(emails, fault.params["addresses"], fault.params["form"]):
+        raise RefusedError(400, refused)
 
 
 def _written(reply: Reply, body: bytes, fault: Fault | None) -> Response:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.sandbox.shapes import SHAPES, Shape
+from airflow_provider_meisa.sandbox.shapes import BAD_ADDRESSES, SHAPES, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,9 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "huge": {"megabytes": 10, "status": 200, "chunked": True},
     "redirect": {"status": 302, "location": "https://elsewhere.example/"},
     "bulk_shape": asdict(Shape()),
+    "bad_addresses": {"addresses": [], "form": "places"},
 }
+_OF_BULK = {"bulk_shape", "bad_addresses"}
 _NUMBERS = (int, float)
 _STATUS_RANGES = {"redirect": (300, 399), "late": (0, 599)}  # late, 0: no response before the work is done
 _ANY_STATUS = (200, 599)
@@ -55,7 +57,7 @@ class Fault:
 
     def matches(self, method: str, path: str) -> bool:
         """Tell whether it concerns this request."""
-        concerns_path = self.path in path and (self.kind != "bulk_shape" or path == BULK_PATH)
+        concerns_path = self.path in path and (self.kind not in _OF_BULK or path == BULK_PATH)
         return concerns_path and self.method in {"", method}
 
 
@@ -107,6 +109,10 @@ def _check_params(kind: str, own: Mapping[str, Any]) -> None:
     _check_status(kind, own.get("status"))
     if own.get("shape", "default") not in SHAPES:
         raise ValueError(f"Unknown shape: choose one of {', '.join(SHAPES)}.")
+    if own.get("form", "places") not in BAD_ADDRESSES:
+        raise ValueError(f"Unknown form: choose one of {', '.join(BAD_ADDRESSES)}.")
+    if not all(isinstance(address, str) and address for address in own.get("addresses", ())):
+        raise ValueError("addresses must be a list of strings: addresses, or their endings.")
 
 
 def _check_status(kind: str, status: int | None) -> None:

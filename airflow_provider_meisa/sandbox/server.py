@@ -167,7 +167,7 @@ class Sandbox:
         """Arm a fault, for all matching requests until cleared unless ``times`` is given.
 
         :param kind: ``status``, ``html``, ``empty``, ``reset_before``, ``reset_after``, ``slow``, ``late``, ``huge``,
-            ``redirect`` or ``bulk_shape``.
+            ``redirect``, ``bulk_shape`` or ``bad_addresses``.
         :param params: ``path``, ``method``, ``times``, ``skip``, and what the kind takes.
         """
         return self._world.faults.arm(fault_from(kind, params))

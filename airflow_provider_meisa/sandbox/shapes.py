@@ -109,3 +109,22 @@ SHAPES: dict[str, Callable[[str, Sequence[Outcome], Shape], Body]] = {
     "outcomes": _listed_under("outcomes"),
     "mapping": _mapping,
 }
+
+
+_NO_ADDRESS = "Enter a valid email address."
+
+BAD_ADDRESSES: dict[str, Callable[[Sequence[str], Sequence[int]], Body]] = {
+    "places": lambda _, bad: {"emails": {str(place): [_NO_ADDRESS] for place in bad}},
+    "list": lambda emails, bad: {"emails": [[_NO_ADDRESS] if at in bad else {} for at in range(len(emails))]},
+    "path": lambda _, bad: {"detail": [{"loc": ["body", "emails", at], "msg": _NO_ADDRESS} for at in bad]},
+    "names": lambda emails, bad: {"errors": {emails[place]: _NO_ADDRESS for place in bad}},
+    "sentence": lambda emails, bad: {"detail": " ".join(f"{emails[place]} is no address." for place in bad)},
+    "nothing": lambda _emails, _bad: {"detail": "Invalid request."},
+}
+"""How the refusal of a bulk request says which of its addresses are bad: by place, by name, or not at all."""
+
+
+def refused_addresses(emails: Sequence[str], bad: Sequence[str], form: str) -> Body | None:
+    """Write the refusal of a bulk request that holds addresses with one of these endings, in this form."""
+    places = [place for place, email in enumerate(emails) if email.endswith(tuple(bad))]
+    return BAD_ADDRESSES[form](emails, places) if places else None

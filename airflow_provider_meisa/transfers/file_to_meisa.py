@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.operators.audience import AudienceOperator
+from airflow_provider_meisa.operators.location import PathField
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
@@ -22,15 +24,17 @@ class FileToMeisaSequenceOperator(AudienceOperator):
     the task in the ordinary way, so that a retry may find it. A line that cannot be read stops the run before
     anything is sent, and is named by its number; its content is shown nowhere.
 
-    :param path: a local path, or a URI of any store that ``ObjectStoragePath`` reaches (templated). A name that ends
-        in ``.gz`` is decompressed on the way.
+    :param path: a local path or a URI of any store that ``ObjectStoragePath`` reaches, as text or as such an object
+        (templated). Gzip is
+        decompressed on the way, whatever the name.
     :param format: ``csv``, ``tsv``, ``jsonl``, ``lines`` (one address a line) or ``parquet`` (needs
         ``airflow-provider-meisa[parquet]``). By default the name's suffix says: ``.csv``, ``.tsv``, ``.jsonl``,
-        ``.ndjson``, ``.txt``, ``.parquet``.
+        ``.ndjson``, ``.json``, ``.txt``, ``.parquet``.
     :param email_column: what holds the address, by default the only column, or the one named ``email`` in any case.
         A name: of the header's column, of the key in JSON Lines, of Parquet's column. A number from 0: the column of
-        a file **without** a header, or of Parquet. A line of JSON Lines may also be just the address in quotes.
-    :param encoding: of text; by default UTF-8, with or without a byte order mark.
+        a file **without** a header, or of Parquet. JSON may also be just addresses in quotes; records that lack the
+        key have no address.
+    :param encoding: of text; by default UTF-8. A byte order mark in the file counts more, and UTF-16 is recognized.
     :param delimiter: the character between the cells of CSV or TSV. By default a tab in TSV; in CSV what a first line
         ``sep=;`` says, or the comma, semicolon, pipe or tab that fits the first line.
     :param quoting: ``standard``: double quotes enclose a cell of CSV or TSV, which may hold up to 10 line breaks but
@@ -42,10 +46,12 @@ class FileToMeisaSequenceOperator(AudienceOperator):
 
     template_fields: Sequence[str] = ("path", "conn_id", *AudienceOperator.template_fields)
 
+    path = PathField()
+
     def __init__(
         self,
         *,
-        path: str,
+        path: str | os.PathLike[str],
         format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
         email_column: str | int | None = None,
         encoding: str = "utf-8-sig",

@@ -13,7 +13,7 @@ import pytest
 
 import airflow_provider_meisa
 
-NEEDED = ("requests", "tenacity")
+NEEDED = ("msgspec", "requests", "tenacity")
 
 PROGRAM = """
 import importlib, json, pkgutil, sys

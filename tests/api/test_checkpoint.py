@@ -78,7 +78,7 @@ def test_the_first_that_need_attention_are_kept():
 @pytest.mark.parametrize(
     "value",
     [
-        {**Checkpoint().as_json(), "version": 3},
+        {**Checkpoint().as_json(), "version": 2},
         {**Checkpoint().as_json(), "colour": "blue"},
         {name: value for name, value in Checkpoint().as_json().items() if name != "unsent"},
         {},

@@ -543,7 +543,7 @@ def test_eight_threads_share_a_client(meisa_sandbox, client_of):
 ADDRESS = "jane.doe@acme.example"
 SECRET_KEY = "meisa_live_Secret42"
 IN_THE_BODY = "Zanzibar"
-TELLING = {"detail": f"{IN_THE_BODY} {ADDRESS} {SECRET_KEY}", "email": [f"{IN_THE_BODY} {ADDRESS}"]}
+TELLING = {"detail": f"No, {ADDRESS} {SECRET_KEY}", "first_name": [f"{IN_THE_BODY} {ADDRESS}"]}
 LEAKS = ("jane", "acme", "%40", "@", "Secret42", IN_THE_BODY)
 
 PLAYS = {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
 from airflow_provider_meisa.api.errors import MeisaKeyError, MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.api.rate_limit.limiter import Slot
-from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.enrollment import Collect, Done, Enrollment
+from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
 
 PEOPLE = people(6)
@@ -15,13 +14,11 @@ PEOPLE = people(6)
 
 def engine(**more):
     """A run of six batches of one."""
-    return Enrollment(batches(PEOPLE, 1), lambda: Slot("any"), **more)
+    return Enrollment(ENROLL, enroll_batches(PEOPLE, 1), lambda: Slot("any"), **more)
 
 
 def take(run, send):
-    run.answered(
-        send, BulkReply(tuple(Outcome(address, Verdict.ENROLLED) for address in send.batch.addresses))
-    )
+    run.answered(send, [Outcome(address, Verdict.ENROLLED) for address in send.batch.items])
 
 
 def two_under_way():

@@ -18,10 +18,10 @@ from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot
 from airflow_provider_meisa.api.rate_limit.limits import parse_limits
 from airflow_provider_meisa.api.rate_limit.state import State, to_json
 from airflow_provider_meisa.api.rate_limit.storage.stores import FileStore
-from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.enrollment import Enrollment
 from tests.support.clock import Clock
+from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
 
 PEOPLE = people(12)
@@ -58,7 +58,7 @@ def test_a_damaged_checkpoint_is_refused_or_can_be_gone_on_with(value):
         checkpoint = Checkpoint.from_json(json.loads(json.dumps(value)))
         json.dumps(checkpoint.as_json())
         assert Tally(checkpoint.counts, checkpoint.attention).total >= 0
-        engine = Enrollment(batches(PEOPLE, 3), lambda: Slot("x"), checkpoint=checkpoint)
+        engine = Enrollment(ENROLL, enroll_batches(PEOPLE, 3), lambda: Slot("x"), checkpoint=checkpoint)
         engine.catch_up()
         assert engine.checkpoint().next_batch == checkpoint.next_batch
 

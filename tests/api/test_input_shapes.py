@@ -229,10 +229,10 @@ WRONG = {
     "two such columns": (pd.concat([FRAME, FRAME], axis=1), "2 columns 'email' for email_column"),
     "no such key": (
         [{"id": 1, "mail": ADA}],
-        "row 1 has no column 'email' for email_column; it has: id, mail",
+        "emails has no column 'email' for email_column; it has: id, mail",
     ),
     "addresses as columns": (pd.DataFrame({ADA: [1], BOB: [2]}), "instead of names there is an address"),
-    "content as a column": (pd.DataFrame({"Hush, Ada: +49 1": [1], "x": [2]}), "it has: …, x"),
+    "content as a column": (pd.DataFrame({"Hush, Ada: +49 1": [1], "id": [2]}), "it has: …, id"),
     "a set": ({ADA}, "is a set, which has no order"),
     "a set in a list": ([{ADA, BOB}], "a set, which has no order"),
     "a dictionary": ({"email": [ADA]}, "is a dict; pass a list of addresses, or a list of records"),

@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 
-from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
 from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.errors import (
     MeisaAnswerLostError,
@@ -17,12 +16,20 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreadableAnswerError,
 )
 from airflow_provider_meisa.api.models import Call
-from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Outcome, Tally, Verdict, summary
+from airflow_provider_meisa.api.outcomes import (
+    BY_US,
+    ENROLL_STATUSES,
+    TWICE,
+    Outcome,
+    Tally,
+    Verdict,
+    summary,
+)
 from airflow_provider_meisa.api.rate_limit.limiter import Slot
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.enrollment import AwaitResend, Collect, Done, Enrollment, Send
+from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
 from tests.support.raw_server import answer
 
@@ -187,7 +194,8 @@ def now():
 
 def engine(now, checkpoint=None, *, many=6, **more):
     run = Enrollment(
-        batches(people(many, domain="example.org"), 1),
+        ENROLL,
+        enroll_batches(people(many, domain="example.org"), 1),
         lambda: Slot("any"),
         checkpoint=checkpoint,
         clock=now,
@@ -198,7 +206,7 @@ def engine(now, checkpoint=None, *, many=6, **more):
 
 
 def take(run, send, verdict=Verdict.ENROLLED):
-    run.answered(send, BulkReply(tuple(Outcome(address, verdict) for address in send.batch.addresses)))
+    run.answered(send, [Outcome(address, verdict) for address in send.batch.items])
 
 
 def test_engine_waits_before_it_sends_a_lost_batch_again(now):
@@ -330,7 +338,7 @@ def test_summary_counts_what_may_be_twice_and_leaves_room_for_failures():
     tally.add([Outcome(email, Verdict.ALREADY_ENROLLED, BY_US) for email in PEOPLE[:7]])
     tally.add([Outcome("grace@example.org", Verdict.FAILED, "no")])
     numbers = {"requests": 1, "repeats": 0, "rate_limited": 0, "waited_s": 0.0, "elapsed_s": 0.0}
-    account = summary(tally, sequence_slug="onboarding", complete=True, **numbers)
+    account = summary(tally, job="enroll", identity={}, statuses=ENROLL_STATUSES, complete=True, **numbers)
     assert (account["possibly_twice"], account["possibly_by_this_run"]) == (500, 7)
     assert Counter(entry["reason"] for entry in account["attention"]) == {TWICE: 5, "no": 1}
     assert account["attention_truncated"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
 
 SUFFIXES = [".jsonl", ".jsonl.gz", ".csv", ".csv.gz"]
@@ -22,6 +23,11 @@ ACCEPTED = {Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.DUPLICATE}
 
 any_text = st.text(st.characters(codec=None), max_size=40)
 outcomes = st.builds(Outcome, any_text, st.sampled_from(Verdict), any_text)
+
+
+def numbered(number):
+    """Make a batch with this number."""
+    return Batch(number, ())
 
 
 def people(batch, count=3, verdict=Verdict.ENROLLED):
@@ -58,8 +64,8 @@ def file(path):
 
 
 def test_each_address_has_a_line_with_its_verdict_reason_and_batch(file, path):
-    file.write(0, [Outcome("ada@example.com", Verdict.ENROLLED)])
-    file.write(1, [Outcome("grace@example.com", Verdict.FAILED, 'refused, "as it were"')])
+    file.write(numbered(0), [Outcome("ada@example.com", Verdict.ENROLLED)])
+    file.write(numbered(1), [Outcome("grace@example.com", Verdict.FAILED, 'refused, "as it were"')])
     assert file.finish() == 2
     assert [{**row, "batch": int(row["batch"])} for row in read(path)] == [
         {"address": "ada@example.com", "verdict": "enrolled", "reason": "", "batch": 0},
@@ -74,21 +80,21 @@ def test_each_address_has_a_line_with_its_verdict_reason_and_batch(file, path):
 
 def test_lines_stand_in_the_order_of_the_batches_whichever_was_answered_first(file, path):
     for batch in (2, 10, 1_000_000, 0):
-        file.write(batch, people(batch, 1))
+        file.write(numbered(batch), people(batch, 1))
     file.finish()
     assert [int(row["batch"]) for row in read(path)] == [0, 2, 10, 1_000_000]
 
 
 def test_a_batch_that_is_repeated_overwrites_what_was_written_of_it(file, path):
-    file.write(0, people(0, verdict=Verdict.UNREPORTED))
-    file.write(1, people(1))
-    file.write(0, people(0))
+    file.write(numbered(0), people(0, verdict=Verdict.UNREPORTED))
+    file.write(numbered(1), people(1))
+    file.write(numbered(0), people(0))
     assert file.finish() == 6
     assert {row["verdict"] for row in read(path)} == {"enrolled"}
 
 
 def test_once_the_run_is_noted_as_complete_no_part_is_left_beside_the_file(file, path):
-    file.write(0, people(0))
+    file.write(numbered(0), people(0))
     file.finish()
     file.discard_parts()
     file.discard_parts()
@@ -102,61 +108,61 @@ def test_a_run_without_addresses_leaves_an_empty_account(file, path):
 
 
 def test_a_resumed_run_goes_on_adding_parts(file, path):
-    file.write(0, people(0))
-    file.write(1, people(1, verdict=Verdict.UNREPORTED))
+    file.write(numbered(0), people(0))
+    file.write(numbered(1), people(1, verdict=Verdict.UNREPORTED))
     resumed = OutcomeFile(path)
     resumed.begin(first_batch=100)
-    resumed.write(1, people(1))
-    resumed.write(2, people(2))
+    resumed.write(numbered(1), people(1))
+    resumed.write(numbered(2), people(2))
     assert resumed.finish() == 9
     assert addresses(path) == [o.address for batch in range(3) for o in people(batch)]
 
 
 def test_a_fresh_run_knows_nothing_of_an_earlier_one(file, path):
-    file.write(0, people(0))
-    file.write(7, people(7))
+    file.write(numbered(0), people(0))
+    file.write(numbered(7), people(7))
     fresh = OutcomeFile(path)
     fresh.begin(first_batch=0)
-    fresh.write(0, people(0, 1))
+    fresh.write(numbered(0), people(0, 1))
     assert fresh.finish() == 1
 
 
 def test_a_run_that_stopped_has_its_account_and_goes_on_from_its_parts(file, path):
-    file.write(0, people(0))
-    file.write(1, people(1, verdict=Verdict.UNTRIED))
+    file.write(numbered(0), people(0))
+    file.write(numbered(1), people(1, verdict=Verdict.UNTRIED))
     assert file.finish() == 6
     assert [row["verdict"] for row in read(path)] == ["enrolled"] * 3 + ["untried"] * 3
     resumed = OutcomeFile(path)
     resumed.begin(first_batch=100)
-    resumed.write(1, people(1))
+    resumed.write(numbered(1), people(1))
     assert resumed.finish() == 6
     assert {row["verdict"] for row in read(path)} == {"enrolled"}
 
 
 def test_parts_of_batches_that_are_cut_anew_are_removed(file, path):
     for batch in range(4):
-        file.write(batch, people(batch))
+        file.write(numbered(batch), people(batch))
     resumed = OutcomeFile(path)
     resumed.begin(first_batch=2)
-    resumed.write(2, people(7))
+    resumed.write(numbered(2), people(7))
     assert resumed.finish() == 9
     assert {int(row["batch"]) for row in read(path)} == {0, 1, 2}
 
 
 def test_after_a_crash_before_the_run_is_noted_as_complete_each_address_stands_once(file, path):
     for batch in range(4):
-        file.write(batch, people(batch))
+        file.write(numbered(batch), people(batch))
     file.finish()
     again = OutcomeFile(path)
     again.begin(first_batch=100)
-    again.write(3, people(3))
+    again.write(numbered(3), people(3))
     assert again.finish() == 12
     assert addresses(path) == [o.address for batch in range(4) for o in people(batch)]
 
 
 def test_parts_that_a_crash_kept_from_being_discarded_do_not_count_in_a_fresh_run(file, path, monkeypatch):
     for batch in range(4):
-        file.write(batch, people(batch))
+        file.write(numbered(batch), people(batch))
     file.finish()
     unlink = pathlib.Path.unlink
 
@@ -171,7 +177,7 @@ def test_parts_that_a_crash_kept_from_being_discarded_do_not_count_in_a_fresh_ru
     monkeypatch.undo()
     fresh = OutcomeFile(path)
     fresh.begin(first_batch=0)
-    fresh.write(0, people(0))
+    fresh.write(numbered(0), people(0))
     assert fresh.finish() == 3
 
 
@@ -179,7 +185,7 @@ def test_after_a_crash_between_the_parts_and_the_joined_file_each_address_stands
     file, path, monkeypatch
 ):
     for batch in range(4):
-        file.write(batch, people(batch))
+        file.write(numbered(batch), people(batch))
 
     def crash(*args):
         raise KeyboardInterrupt
@@ -191,8 +197,8 @@ def test_after_a_crash_between_the_parts_and_the_joined_file_each_address_stands
     assert not path.exists()
     resumed = OutcomeFile(path)
     resumed.begin(first_batch=100)
-    resumed.write(3, people(3))
-    resumed.write(4, people(4))
+    resumed.write(numbered(3), people(3))
+    resumed.write(numbered(4), people(4))
     assert resumed.finish() == 15
     assert len(set(addresses(path))) == len(addresses(path)) == 15
 
@@ -200,7 +206,7 @@ def test_after_a_crash_between_the_parts_and_the_joined_file_each_address_stands
 def test_rejects_are_all_but_the_enrolled_and_the_duplicates(path):
     file = OutcomeFile(path, rejects_only=True)
     file.begin(first_batch=0)
-    file.write(0, [Outcome(f"{verdict}@example.com", verdict) for verdict in Verdict])
+    file.write(numbered(0), [Outcome(f"{verdict}@example.com", verdict) for verdict in Verdict])
     assert file.finish() == len(Verdict) - len(ACCEPTED)
     assert {row["verdict"] for row in read(path)} == set(Verdict) - ACCEPTED
 
@@ -208,14 +214,14 @@ def test_rejects_are_all_but_the_enrolled_and_the_duplicates(path):
 def test_a_repeat_without_rejects_takes_the_old_ones_away(path):
     file = OutcomeFile(path, rejects_only=True)
     file.begin(first_batch=0)
-    file.write(0, people(0, verdict=Verdict.UNREPORTED))
-    file.write(0, people(0))
+    file.write(numbered(0), people(0, verdict=Verdict.UNREPORTED))
+    file.write(numbered(0), people(0))
     assert file.finish() == 0
 
 
 def test_batches_are_written_by_several_threads_at_once(file, path):
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda batch: file.write(batch, people(batch, 50)), range(100)))
+        list(pool.map(lambda batch: file.write(numbered(batch), people(batch, 50)), range(100)))
     assert file.finish() == 5_000
     assert addresses(path) == [o.address for batch in range(100) for o in people(batch, 50)]
 
@@ -230,7 +236,7 @@ def test_whatever_an_address_holds_it_is_one_line_that_reads_back(suffix, batche
         file = OutcomeFile(path)
         file.begin(first_batch=0)
         for batch, found in batches.items():
-            file.write(batch, found)
+            file.write(numbered(batch), found)
         lines = file.finish()
         rows = read(path)
         written = [(o, batch) for batch in sorted(batches) for o in batches[batch]]
@@ -264,7 +270,7 @@ def test_what_a_spreadsheet_would_run_has_an_apostrophe_in_front_in_csv_alone(tm
     for suffix, expected in ((".csv", "'" + formula.replace("\r", " ")), (".jsonl", formula)):
         file = OutcomeFile(tmp_path / f"o{suffix}")
         file.begin(first_batch=0)
-        file.write(0, [Outcome(formula, Verdict.INVALID)])
+        file.write(numbered(0), [Outcome(formula, Verdict.INVALID)])
         file.finish()
         assert addresses(file.path) == [expected]
 
@@ -272,8 +278,8 @@ def test_what_a_spreadsheet_would_run_has_an_apostrophe_in_front_in_csv_alone(tm
 def test_the_csv_has_one_header_and_quotes_every_address(tmp_path):
     file = OutcomeFile(tmp_path / "o.csv")
     file.begin(first_batch=0)
-    file.write(0, [Outcome("ada@example.com", Verdict.ENROLLED)])
-    file.write(1, [Outcome("a;=x", Verdict.INVALID, "no @")])
+    file.write(numbered(0), [Outcome("ada@example.com", Verdict.ENROLLED)])
+    file.write(numbered(1), [Outcome("a;=x", Verdict.INVALID, "no @")])
     file.finish()
     assert content(file.path) == (
         'address,verdict,reason,batch\n"ada@example.com",enrolled,"",0\n"a;=x",invalid,"no @",1\n'
@@ -281,7 +287,7 @@ def test_the_csv_has_one_header_and_quotes_every_address(tmp_path):
 
 
 def test_local_files_are_for_their_owner_alone(file, path):
-    file.write(0, people(0))
+    file.write(numbered(0), people(0))
     parts = path.parent / f"{path.name}.parts"
     assert stat.S_IMODE(parts.stat().st_mode) == 0o700
     assert [stat.S_IMODE(part.stat().st_mode) for part in parts.iterdir()] == [0o600]
@@ -289,10 +295,23 @@ def test_local_files_are_for_their_owner_alone(file, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_parts_of_another_version_are_refused_until_removed(file, path):
+    file.write(numbered(0), people(0))
+    parts = path.parent / f"{path.name}.parts"
+    (part,) = parts.iterdir()
+    other = part.rename(parts / part.name.replace("part-", "part-v2-"))
+    with pytest.raises(MeisaInputError, match="another version of this provider") as caught:
+        OutcomeFile(path).begin(first_batch=1)
+    assert str(parts) in str(caught.value)
+    assert other.exists()
+    OutcomeFile(path).begin(first_batch=0)
+    assert list(parts.iterdir()) == []
+
+
 def test_files_of_others_in_the_folder_of_parts_are_left_alone(file, path):
     other = path.parent / f"{path.name}.parts" / "notes.txt"
     other.write_text("mine")
-    file.write(0, people(0))
+    file.write(numbered(0), people(0))
     assert file.finish() == 3
     file.discard_parts()
     assert other.read_text() == "mine"
@@ -341,7 +360,7 @@ def test_a_store_that_refuses_in_words_of_its_own_is_named_without_them():
     file = OutcomeFile(in_a_store(Refusing(), ".jsonl", store="refusing"))
     file.begin(first_batch=0)
     with pytest.raises(MeisaUnreachableError, match=r"day/outcomes.jsonl cannot be written: ClientError\.$"):
-        file.write(0, people(0))
+        file.write(numbered(0), people(0))
 
 
 @pytest.mark.airflow
@@ -352,12 +371,12 @@ def test_an_object_store_is_written_the_same_way(suffix):
     path = in_a_store(MemoryFileSystem(), suffix)
     file = OutcomeFile(path, rejects_only=True)
     file.begin(first_batch=0)
-    file.write(0, people(0, verdict=Verdict.FAILED))
-    file.write(1, people(1, verdict=Verdict.FAILED))
-    file.write(0, people(0))
+    file.write(numbered(0), people(0, verdict=Verdict.FAILED))
+    file.write(numbered(1), people(1, verdict=Verdict.FAILED))
+    file.write(numbered(0), people(0))
     resumed = OutcomeFile(path, rejects_only=True)
     resumed.begin(first_batch=100)
-    resumed.write(2, people(2, verdict=Verdict.INVALID))
+    resumed.write(numbered(2), people(2, verdict=Verdict.INVALID))
     assert resumed.finish() == 6
     resumed.discard_parts()
     assert addresses(path) == [o.address for batch in (1, 2) for o in people(batch)]
@@ -370,7 +389,7 @@ def test_memory_does_not_grow_with_the_number_of_batches(tmp_path):
     tracemalloc.start()
     try:
         for batch in range(200):
-            file.write(batch, people(batch, 500))
+            file.write(numbered(batch), people(batch, 500))
         assert file.finish() == 100_000
         assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:

@@ -8,8 +8,9 @@ import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
-from airflow_provider_meisa.bulk.batching import Batch, batches
+from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.plan import PlanStore
+from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
 
 PEOPLE = people(1200)
@@ -27,7 +28,7 @@ def store():
 
 
 def write(store, addresses=PEOPLE, **arguments):
-    return store.write("onboarding", batches(addresses), **arguments)
+    return store.write(ENROLL, enroll_batches(addresses), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def write(store, addresses=PEOPLE, **arguments):
 )
 def test_batches_come_back_as_they_went(store, given):
     plan = write(store, given)
-    assert list(store.batches(plan)) == list(batches(given))
+    assert list(store.batches(plan)) == list(enroll_batches(given))
     assert plan.total == len(given)
     assert store.load(plan.id) == plan
 
@@ -45,7 +46,7 @@ def test_header_has_counts_and_reasons(store):
     assert (plan.total, plan.to_send, plan.requests, plan.batches) == (1202, 1200, 3, 3)
     assert plan.counts == {"invalid": 1, "duplicate": 1}
     assert plan.reasons["invalid: no @"] == 1
-    assert json.loads(store.note.read_text())["version"] == 1
+    assert json.loads(store.note.read_text())["version"] == 2
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_plan_that_was_cut_short_counts_for_nothing(store, folder):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        store.write("onboarding", broken())
+        store.write(ENROLL, broken())
     assert list(folder.iterdir()) == []
 
 
@@ -108,7 +109,7 @@ def test_note_that_names_a_file_elsewhere_counts_for_nothing(store, folder, name
     assert precious.exists()
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 1, 99])
 def test_plan_of_another_version_is_refused(store, version):
     plan = write(store)
     store.note.write_text(json.dumps({**json.loads(store.note.read_text()), "version": version}))

@@ -139,7 +139,9 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(raw, trans
     ("status", "kind", "advice"),
     [
         (401, MeisaKeyError, "password field"),
-        (403, MeisaScopeError, "lacks the scope things:read"),
+        (403, MeisaScopeError, "It needs the scope things:read"),
+        (402, MeisaInvalidRequestError, "does not accept the request (402)"),
+        (413, MeisaInvalidRequestError, "is too large (413)"),
         (404, MeisaNotFoundError, "Check the base URL"),
         (405, MeisaInvalidRequestError, "does not accept the request (405)"),
         (415, MeisaInvalidRequestError, "does not accept the request (415)"),
@@ -166,7 +168,7 @@ def test_each_status_has_its_error_and_its_advice(raw, transport, status, kind, 
 
 
 def test_a_403_names_the_scope_or_says_that_the_key_may_not(raw, transport):
-    raw.will(answer(403, {"detail": "no"}))
+    raw.will(answer(403, {"detail": "You do not have permission to perform this action."}))
     with pytest.raises(MeisaScopeError) as caught:
         transport.exchange(READ)
     assert caught.value.scope == "things:read"

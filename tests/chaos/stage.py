@@ -12,7 +12,7 @@ from contextlib import closing
 from airflow_provider_meisa.api import client
 from airflow_provider_meisa.api.rate_limit.storage import file as quota_file
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.operators import audience
+from airflow_provider_meisa.operators import bulk
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
@@ -96,8 +96,8 @@ def task_of(case, arguments, folder):
         (Settings, "resend_after", 0.4),
         (client, "_HOUR", 0.2),  # so that a century ends with the windows here
         (quota_file, "_LONGEST_LOCK", 0.5),
-        (audience, "SHORTEST_DEFERRAL", 0.1),
-        (audience, "_WAKE_EARLY", 0.1),
+        (bulk, "SHORTEST_DEFERRAL", 0.1),
+        (bulk, "_WAKE_EARLY", 0.1),
     ]
     return Task(
         lambda: operator(task_id="task", sequence_slug=SLUG, **arguments), folder, folder / "log", patches
@@ -108,6 +108,9 @@ def arm(case, chance, meisa):
     """Arm the fault of the run, for some of its requests."""
     fault = FAULTS[case.fault]
     if fault is None:
+        return
+    if fault["kind"] == "bad_addresses":  # a bad address stays one
+        meisa.fault(**fault)
         return
     path = chance.choice([*[SINGLE if case.operator == "single" else BULK] * 5, ""])
     times = chance.choice((1, 1, 2, _GATEWAY_TRIES + 1))

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_meisa.cli.__main__ import parser
 from airflow_provider_meisa.cli.commands import COMMANDS
-from airflow_provider_meisa.cli.ending import Status
+from airflow_provider_meisa.cli.output import Status
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "cli.md").read_text(encoding="utf-8")
 SHOWN = {

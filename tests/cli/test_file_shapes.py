@@ -34,8 +34,8 @@ def file(tmp_path):
         ("people.txt", "id,email\n1,p1@example.com\n", "set format to 'csv'"),
         (
             "people.txt",
-            gzip.compress(b"p1@example.com\n", mtime=0),
-            "it is gzip. Give it a name that ends in .gz",
+            gzip.compress(gzip.compress(b"p1@example.com\n", mtime=0), mtime=0),
+            "it is gzip within gzip. Decompress it once",
         ),
         ("people.csv", "<html><body>Sign in</body></html>", "an HTML or XML page"),
         ("people.jsonl", '{"email": 7}\n', "line 1: email_column holds a number, not a text"),

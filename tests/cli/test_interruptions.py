@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from tests.support.sent import bulk_requests, times_sent
 from tests.support.waiting import wait_until
 
@@ -185,7 +186,18 @@ def test_a_resume_file_of_another_run_is_refused(
 
 
 @pytest.mark.parametrize(
-    "content", ["email\nada@example.com\n", "[]", '{"run": {}, "checkpoint": {"version": 99}}', "[" * 100_000]
+    "content",
+    [
+        "email\nada@example.com\n",
+        "[]",
+        '{"run": {}}',
+        '{"run": [], "checkpoint": {}}',
+        '{"run": {"sequence_slug": 7}, "checkpoint": {}}',
+        '{"run": {}, "checkpoint": {"version": 99}}',
+        json.dumps({"run": {}, "checkpoint": Checkpoint().as_json(), "ada@example.com": 1}),
+        "[" * 100_000,
+    ],
+    ids=lambda content: content[:40],
 )
 def test_a_file_that_is_no_resume_file_is_refused_and_left_as_it_is(
     meisa, meisa_sandbox, people, tmp_path, content
@@ -195,6 +207,7 @@ def test_a_file_that_is_no_resume_file_is_refused_and_left_as_it_is(
     ended = meisa("enroll-file", people(3), *INTO, "-y", "--resume-file", precious)
     assert ended.status == 2
     assert "was not written by this version of this command" in ended.err
+    assert "ada@example.com" not in ended.err
     assert precious.read_text() == content
     assert meisa_sandbox.requests() == []
 

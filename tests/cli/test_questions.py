@@ -7,7 +7,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.utils import yaml
 
-from airflow_provider_meisa.cli.ending import command
+from airflow_provider_meisa.cli.output import command
 from airflow_provider_meisa.hooks.meisa import NEEDED_BY
 
 

@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.bulk.runner import BulkRunner
-from airflow_provider_meisa.operators import audience
+from airflow_provider_meisa.operators import bulk
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
@@ -21,7 +21,7 @@ AGAIN = {"retries": 2, "retry_delay": timedelta(0)}
 def store(request, mocker):
     """Keep the checkpoint as Airflow 3.3 does, and as the ones before it."""
     if request.param == "in a Variable":
-        mocker.patch.object(audience, "store_of", lambda context: store_of({"ti": context["ti"]}))
+        mocker.patch.object(bulk, "store_of", lambda context: store_of({"ti": context["ti"]}))
 
 
 def test_a_retry_of_a_task_that_failed_after_its_end_sends_nobody_again(

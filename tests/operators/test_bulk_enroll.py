@@ -31,6 +31,7 @@ def test_each_contact_of_a_list_is_enrolled(bulk, meisa_sandbox):
 def test_the_summary_has_the_fields_of_the_contract(bulk):
     summary = bulk(["ada@example.com", "not an address"]).xcom("task")
     assert list(summary) == [
+        "job",
         "sequence_slug",
         "meisa_conn_id",
         "total",
@@ -258,15 +259,6 @@ def test_inside_the_limits_of_the_connection_no_request_is_refused(bulk, meisa_s
     assert ran.counts() == {"enrolled": 2500}
     assert ran.xcom("task")["rate_limited"] == 0
     assert ran.xcom("task")["waited_s"] > 0.5
-
-
-def test_a_batch_refused_for_its_fields_fails_and_the_others_go_on(bulk, meisa_sandbox):
-    meisa_sandbox.fault(
-        "status", status=400, body='{"emails": ["one of them is odd"]}', path="bulk-enroll", skip=1, times=1
-    )
-    ran = bulk(PEOPLE)
-    assert ran.state == "failed"
-    assert ran.counts() == {"enrolled": 700, "failed": 500}
 
 
 def test_override_unsubscribe_needs_the_opt_in_of_the_connection(bulk, meisa_sandbox, meisa_connection):

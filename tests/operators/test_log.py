@@ -57,7 +57,7 @@ def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, sa
     planned, plan, end, effort = found[""]
     assert planned == "Planned: 1,200 of 1,200 rows to send"
     assert re.fullmatch(
-        r"Enrolling into onboarding: 1,200 addresses, 3 requests, about \d+ s; requests left: .*", plan
+        r"Sending to onboarding: 1,200 addresses, 3 requests, about \d+ s; requests left: .*", plan
     )
     assert end == "onboarding: 1,200 addresses: 1,200 enrolled"
     assert effort == "4 requests, 0 of them repeats; 0 answers of 429; 0 s waited"
@@ -156,7 +156,7 @@ def counted(lines):
 
 def test_of_many_batches_each_of_the_first_ten_has_a_line_and_then_each_hundredth(client, said):
     clock = Clock()
-    feed(BatchLog(client, 1_000_000, clock), 2000, clock, step=0.1)
+    feed(BatchLog(client, 500, 1_000_000, clock), 2000, clock, step=0.1)
     lines = said()
     assert [line.partition(":")[0] for line in lines[:11]] == [
         *(f"Batch {number}" for number in range(1, 11)),
@@ -169,14 +169,14 @@ def test_of_many_batches_each_of_the_first_ten_has_a_line_and_then_each_hundredt
 
 def test_however_fast_a_run_is_it_has_not_more_than_a_line_a_second_then(client, said):
     clock = Clock()
-    feed(BatchLog(client, 1_000_000, clock), 2000, clock, step=0.01)
+    feed(BatchLog(client, 500, 1_000_000, clock), 2000, clock, step=0.01)
     lines = said()
     assert 10 + 15 <= len(lines) <= 10 + 20
     assert counted(lines) == 1_000_000
 
 
 def test_answers_that_come_in_another_order_are_each_named(client, said):
-    log = BatchLog(client, 1500, Clock())
+    log = BatchLog(client, 500, 1500, Clock())
     log.begin(0)
     for done, number in enumerate((1, 3, 2), start=1):
         log.answered(number, Counter({Verdict.ENROLLED: 500}), done * 500)
@@ -185,7 +185,7 @@ def test_answers_that_come_in_another_order_are_each_named(client, said):
 
 def test_a_stream_that_goes_slowly_has_a_line_every_quarter_of_a_minute(client, said):
     clock = Clock()
-    feed(BatchLog(client, None, clock), 100, clock, step=3.0)
+    feed(BatchLog(client, 500, None, clock), 100, clock, step=3.0)
     lines = said()
     assert len(lines) == 10 + 90 * 3 / 15
     assert counted(lines) == 50_000
@@ -194,14 +194,14 @@ def test_a_stream_that_goes_slowly_has_a_line_every_quarter_of_a_minute(client, 
 
 def test_the_time_to_go_is_that_of_the_answers_where_the_limits_leave_room(client, said, meisa_connection):
     clock = Clock()
-    feed(BatchLog(client, 500_000, clock), 4, clock, step=30.0)
+    feed(BatchLog(client, 500, 500_000, clock), 4, clock, step=30.0)
     assert "about 8 h 18 min to go" in said()[-1]
 
 
 def test_what_was_waited_does_not_count_as_the_time_of_answers(meisa_connection, said):
     meisa_connection(extra={"rate_limits": "1000000/s"})
     client, clock = MeisaHook().get_conn(), Clock()
-    log = BatchLog(client, 1000, clock)
+    log = BatchLog(client, 500, 1000, clock)
     client._sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
     log.begin(0)
     client.wait(3600)

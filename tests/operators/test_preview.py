@@ -38,6 +38,7 @@ def test_a_preview_counts_and_sends_nothing(task, meisa_sandbox, meisa_connectio
     assert (Path(path).stat().st_mode & 0o777, len(plan_id)) == (0o600, 32)
     assert report == {
         "preview": True,
+        "job": "enroll",
         "sequence_slug": "onboarding",
         "meisa_conn_id": "meisa_default",
         "environment": "live",

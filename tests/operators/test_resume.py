@@ -14,11 +14,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import DAG
 
+from airflow_provider_meisa.api.endpoints import contacts
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.rate_limit.limiter import Quota
 from airflow_provider_meisa.bulk import enrollment, runner
 from airflow_provider_meisa.bulk.plan import PlanStore
-from airflow_provider_meisa.operators import audience
+from airflow_provider_meisa.operators import bulk as bulk_operator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
 from tests.support.people import people
@@ -88,7 +89,7 @@ def test_long_waits_are_deferred_and_every_address_is_sent_once(
 def test_where_no_state_is_kept_the_cursor_of_the_trigger_suffices(
     bulk, meisa_sandbox, meisa_connection, mocker, short_deferrals
 ):
-    mocker.patch.object(audience, "store_of", return_value=ForgetfulStore())
+    mocker.patch.object(bulk_operator, "store_of", return_value=ForgetfulStore())
     meisa_connection(extra={"rate_limits": "2/2s"})
     ran = bulk(PEOPLE[:1600], **short_deferrals)
     assert ran.state == "success"
@@ -283,18 +284,6 @@ def test_a_quota_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
     assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
 
-# Refused.
-
-
-def test_a_batch_that_is_refused_in_a_later_try_fails_alone_as_it_does_in_the_first(task, meisa_sandbox):
-    ours = task(PEOPLE, max_in_flight=1, max_failed=None)
-    fail_at_batch(meisa_sandbox, 2)
-    with pytest.raises(AirflowException):
-        ours.run()
-    fail_at_batch(meisa_sandbox, 0, status=400)
-    assert counts(ours.run()) == {"enrolled": 2100, "failed": 500}
-
-
 class Impatient(Task):
     """A task that does not go on being deferred for ever."""
 
@@ -370,7 +359,7 @@ def test_no_deferral_is_shorter_than_airflow_can_stand(task, meisa_sandbox, mock
     ours = task(PEOPLE[:3], deferrable=True)
     assert counts(ours.run()) == {"enrolled": 3}
     (waited,) = ours.deferrals
-    assert waited.moment >= began + audience.SHORTEST_DEFERRAL
+    assert waited.moment >= began + bulk_operator.SHORTEST_DEFERRAL
 
 
 def test_a_wait_ends_as_much_earlier_as_the_last_one_took_to_come_back(task, meisa_sandbox):
@@ -378,7 +367,7 @@ def test_a_wait_ends_as_much_earlier_as_the_last_one_took_to_come_back(task, mei
     pauses = {}
     for took in (0.0, 4.0, 600.0):
         operator = ours.make()
-        operator._wake_early = audience._WAKE_EARLY
+        operator._wake_early = bulk_operator._WAKE_EARLY
         with pytest.raises(AirflowFailException, match="another version"):
             operator.resume(
                 ours.context(), {"status": "go", "cursor": {"version": 0}, "moment": time.time() - took}
@@ -394,7 +383,7 @@ async def at_once(trigger):
 
 
 def test_a_limit_met_before_the_first_batch_fails_a_task_that_does_not_defer(task, meisa_sandbox, mocker):
-    mocker.patch.object(runner, "suppressed", side_effect=MeisaRateLimitError("no"))
+    mocker.patch.object(contacts, "unsubscribed_emails", side_effect=MeisaRateLimitError("no"))
     with pytest.raises(AirflowException, match="no"):
         task(PEOPLE[:3], skip_suppressed=True).run()
 

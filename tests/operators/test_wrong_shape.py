@@ -85,9 +85,7 @@ def test_pages_of_other_tasks_are_enrolled_whole(enroll_output, meisa_sandbox, m
 def test_pages_are_logged_once_without_addresses(enroll_output, everything_written):
     enroll_output(mapped_pages(2), max_contacts=10)
     written = everything_written()
-    assert written.count("emails: 3 lists read as one of 6 rows") == written.count(
-        "Enrolling into onboarding"
-    )
+    assert written.count("emails: 3 lists read as one of 6 rows") == written.count("Sending to onboarding")
     assert "private.example" not in written
 
 

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_meisa.plugins.figures import Figures, ask_meisa
 from airflow_provider_meisa.plugins.meisa import MeisaPlugin
-from airflow_provider_meisa.plugins.recent import Recent
+from airflow_provider_meisa.plugins.runs import Recent
 from tests.plugins.clerks import AuthManager
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from airflow_provider_meisa.links.meisa import XCOM_KEY
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.plugins.recent import KEEP, Recent
-from airflow_provider_meisa.plugins.runs import LINK_KEY
+from airflow_provider_meisa.plugins.runs import KEEP, LINK_KEY, Recent
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from tests.plugins.traces import Traces
 

@@ -217,8 +217,9 @@ def test_null_is_one_invalid_row(enroll, file):
 
 
 def test_only_key_must_stay_alone(refused, file):
-    written = refused(file("people.jsonl", '{"name": "Secret"}\n{"name": "x", "email": "ada@example.com"}\n'))
-    assert "line 2: other keys than the records before; set email_column" in written
+    content = '{"name": "Secret"}\n' * 1_000 + '{"name": "x", "email": "ada@example.com"}\n'
+    written = refused(file("people.jsonl", content))
+    assert "line 1,001: other keys than the records before; set email_column" in written
 
 
 # A list of addresses that is none.
@@ -255,7 +256,6 @@ def test_lines_that_are_only_bad_addresses_stay_invalid(file):
         (b"<!DOCTYPE html>\n<html><body>ada@example.com</body></html>", "an HTML or XML page"),
         (b"\xef\xbb\xbf\n  <html lang='en'>ada@example.com", "an HTML or XML page"),
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an HTML or XML page"),
-        (gzip.compress(b"email\nada@example.com\n", mtime=0), "it is gzip. Give it a name that ends in .gz"),
         (zipped(), "a ZIP archive, such as an Excel workbook (.xlsx)"),
         (tarred(), "a tar archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an old Office document"),
@@ -263,7 +263,6 @@ def test_lines_that_are_only_bad_addresses_stay_invalid(file):
         (b"%PDF-1.7\nada@example.com", "it is a PDF"),
         (b"SQLite format 3\x00ada@example.com", "a SQLite database"),
         (b"ada@example.com\x00\x01\x02", "binary, or text in another encoding"),
-        ("email\nada@example.com\n".encode("utf-16"), "text in UTF-16. Set encoding to 'utf-16'"),
     ],
     ids=lambda value: value[-24:] if isinstance(value, str) else "",
 )

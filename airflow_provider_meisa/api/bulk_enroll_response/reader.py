@@ -25,7 +25,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeGuard
 
 from airflow_provider_meisa.api.bulk_enroll_response.counts import Counts, left_over, totals
-from airflow_provider_meisa.api.bulk_enroll_response.echo import read_echo
 from airflow_provider_meisa.api.bulk_enroll_response.result import (
     ACCEPTED,
     ERROR_NAMES,
@@ -33,10 +32,10 @@ from airflow_provider_meisa.api.bulk_enroll_response.result import (
     STATUS_NAMES,
     Mention,
     address_in,
+    cached_reader,
     names_a_job,
     read_result,
     read_value,
-    reader_of_alike,
     telling,
     texts_of,
     word_of,
@@ -113,8 +112,6 @@ class _Reading:
     """What was gathered so far, and which addresses it is about."""
 
     sent: frozenset[str]
-    in_order: Sequence[str] = ()
-    echo: list[Mention] = field(default_factory=list)
     mentions: dict[str, Mention] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
     counts: Counts = field(default_factory=dict)
@@ -160,20 +157,6 @@ def read_bulk_reply(sent: Sequence[str], reply: object, *, status: int = HTTPSta
     :param status: the HTTP status; after 202, *accepted*, nobody counts as enrolled.
     """
     under = ACCEPTED if status == HTTPStatus.ACCEPTED else _NO_NAME
-    return _read_as_echo(sent, reply, under) or _read_by_name(sent, reply, under)
-
-
-def _read_as_echo(sent: Sequence[str], reply: object, under: Mention) -> BulkReply | None:
-    """Read an answer that repeats the addresses in order, and names no other anywhere; most do."""
-    reading = _Reading(frozenset(sent), in_order=sent)
-    _read(reading, reply, under, 0)
-    if not reading.echo or reading.mentions or reading.strangers:
-        return None
-    verdicts, reasons = zip(*_conclude(reading, reading.echo), strict=True)
-    return BulkReply(tuple(map(Outcome, sent, verdicts, reasons)), _unread(reading))
-
-
-def _read_by_name(sent: Sequence[str], reply: object, under: Mention) -> BulkReply:
     keys = [_key(address) for address in sent]
     reading = _Reading(frozenset(keys))
     _read(reading, reply, under, 0)
@@ -197,8 +180,10 @@ def _conclude(reading: _Reading, mentions: Collection[Mention]) -> list[tuple[Ve
 def _names_more_than_it_counts(reading: _Reading, mentions: Iterable[Mention]) -> Mention | None:
     """Say so where more addresses are named as enrolled than are counted: which of them are is not known."""
     figures = [figure for _, figure in reading.counts.get(Said.ENROLLED, ())]
+    if not figures:
+        return None
     named = sum(settle(mention.said) is Said.ENROLLED for mention in mentions)
-    if not figures or named <= max(figures):
+    if named <= max(figures):
         return None
     return Mention(Said.LISTED, f"the response lists {named} enrolled but counts {max(figures)}")
 
@@ -231,10 +216,7 @@ def _read(reading: _Reading, node: object, under: Mention, depth: int) -> None:
 
 
 def _read_list(reading: _Reading, elements: Sequence[object], under: Mention, depth: int) -> None:
-    if not reading.echo and reading.in_order and (echo := read_echo(reading.in_order, elements, under)):
-        reading.echo = echo
-        return
-    read = reader_of_alike(under)
+    read = cached_reader(under)
     for element in elements:
         if isinstance(element, dict):
             address = address_in(element)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.outcome_words import (
@@ -108,37 +108,26 @@ def address_in(mapping: Mapping[Any, object]) -> str | None:
     return None
 
 
-def reader_of_alike(under: Mention) -> Callable[[Mapping[Any, object]], Mention]:
-    """Make a reader of results that reads alike ones once: most of a batch say the same."""
-    shapes: dict[tuple[object, ...], tuple[Callable[[Any], object], dict[object, Mention]]] = {}
+def cached_reader(under: Mention) -> Callable[[Mapping[str, object]], Mention]:
+    """Make a reader that reads results with the same status and reason once: most of a batch have the same."""
+    known: dict[tuple[tuple[str, object], ...], Mention] = {}
 
-    def read(result: Mapping[Any, object]) -> Mention:
-        names = tuple(result)
-        shape = shapes.get(names)
-        if shape is None:
-            shape = shapes[names] = _picker(names), {}
-        pick, known = shape
-        values = pick(result)
+    def read(result: Mapping[str, object]) -> Mention:
+        telling = tuple([field for field in result.items() if _tells(field[0])])
         try:
-            mention = known.get(values)
-        except TypeError:
-            # A list or an object among them cannot be looked up.
+            mention = known.get(telling)
+        except TypeError:  # a list or an object among them cannot be looked up
             return read_result(result, under)
         if mention is None:
-            mention = known[values] = read_result(result, under)
+            mention = known[telling] = read_result(result, under)
         return mention
 
     return read
 
 
-def _picker(names: Iterable[object]) -> Callable[[Any], object]:
-    """Pick from a result the values that can tell what became of the address."""
-    telling = [name for name in names if isinstance(name, str) and tells(name)]
-    return itemgetter(*telling) if telling else lambda _: None
-
-
-def tells(name: str) -> bool:
-    """Say whether a field of this name can tell what became of an address."""
+@functools.lru_cache(maxsize=1024)
+def _tells(name: str) -> bool:
+    """Return whether a field of this name can say what became of an address."""
     plain = squash(name)
     return plain in STATUS_NAMES or plain in REASON_NAMES or read_flag(name, value=True) is not None
 

@@ -177,6 +177,8 @@ def bulk_enroll(
     try:
         answer = client.perform(replace(_BULK, body=body), slot=slot, resend=resend)
     except (MeisaInvalidRequestError, MeisaNotFoundError) as error:
+        if isinstance(error, MeisaInvalidRequestError) and error.places:
+            raise  # some of the addresses are the reason
         _explain(client, sequence_slug, error)
     reply = read_bulk_reply(emails, answer.body, status=answer.status)
     if not answer.possibly_repeated:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from airflow_provider_meisa.api.rate_limit.limits import Limit
 from airflow_provider_meisa.api.rate_limit.operations import (
@@ -37,6 +41,9 @@ LONGEST = FLOOR * 31 * 86_400 * MICRO
 FULL = (9, 10)
 """A window used to this share may be the one that refused."""
 
+Micros = Annotated[int, Meta(ge=0)]
+Pause = Annotated[int, Meta(ge=0, le=LONGEST)]
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -51,13 +58,13 @@ class State:
     :param depth: the most requests that any window of any user of this state holds.
     """
 
-    log: tuple[int, ...] = ()
+    log: tuple[Micros, ...] = ()
     open: tuple[tuple[str, int], ...] = ()
-    granted_at: int = 0
-    refused_at: int = 0
-    hold_for: int = 0
-    interval: int = 0
-    depth: int = 1
+    granted_at: Micros = 0
+    refused_at: Micros = 0
+    hold_for: Pause = 0
+    interval: Pause = 0
+    depth: Annotated[int, Meta(ge=1)] = 1
 
 
 def decide(state: State, operation: Operation, now: int) -> tuple[Slot | Wait | None, State]:
@@ -134,25 +141,18 @@ def to_json(state: State) -> dict[str, object]:
     return {"version": VERSION, **{field.name: getattr(state, field.name) for field in fields(state)}}
 
 
-def from_json(value: object) -> State:
+def from_json(value: Any) -> State:
     """Read what `to_json` wrote.
 
     :raises ValueError: if it is anything else.
     """
-    if not isinstance(value, dict) or value.pop("version", None) != VERSION:
-        raise ValueError("no state of this version")
     try:
-        log: tuple[int, ...] = tuple(sorted(value.pop("log")))
-        slots = tuple((str(token), int(deadline)) for token, deadline in value.pop("open"))
-        state = State(log=log, open=slots, **value)
-    except (KeyError, TypeError, OverflowError) as error:
-        raise ValueError("the state is incomplete") from error
-    numbers = (*log, state.granted_at, state.refused_at, state.hold_for, state.interval)
-    if set(map(type, (*numbers, state.depth))) != {int} or state.depth < 1:
-        raise ValueError("the state has values that are no whole numbers")
-    if min(numbers, default=0) < 0 or max(state.hold_for, state.interval) > LONGEST:
-        raise ValueError("the state has values that no key comes to")
-    return state
+        state = msgspec.convert(value, State)
+    except msgspec.ValidationError:
+        raise ValueError("not a state") from None
+    if to_json(state).keys() != value.keys() or value["version"] != VERSION:
+        raise ValueError("not a state of this version")
+    return replace(state, log=tuple(sorted(state.log)))
 
 
 def _reserve(state: State, operation: Reserve, now: int) -> tuple[Slot | Wait, State]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.columns import DEFAULT_COLUMN, address_column
 from airflow_provider_meisa.operators.parameters import is_delimiter
+from airflow_provider_meisa.transfers.sources.reading import LONGEST
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.sources.reading import Reading
@@ -62,7 +63,8 @@ def read_delimited(
     :param delimiter: between cells; ``None``: what ``sep=`` or the first line says, in TSV a tab.
     :param quoting: whether quotes enclose cells, see `FileToMeisaSequenceOperator`; ``None``: in CSV, not in TSV.
     """
-    begin, first, lines = _first_line(reading.text(file))
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))  # 131,072 by default, for the whole process
+    begin, first, lines = _first_line(reading.lines(file))
     separator = _SEPARATOR_LINE.fullmatch(first)
     if separator and is_delimiter(separator[1]):
         delimiter = delimiter or separator[1]
@@ -96,8 +98,8 @@ class _Table:
         """Return the cells with the addresses."""
         try:
             yield from self._addresses()
-        except csv.Error:
-            self._refuse_record()
+        except csv.Error as error:
+            self._refuse_record(is_too_long="field limit" in str(error))
         finally:
             self._reading.line = self._begin + len(self._record) - 1
 
@@ -187,8 +189,10 @@ class _Table:
         if line is not None and len(self._record) - 1 - line > MOST_LINE_BREAKS:
             self._refuse_quote(line, _TOO_LONG, _CURE_LONG)
 
-    def _refuse_record(self) -> None:
+    def _refuse_record(self, *, is_too_long: bool) -> None:
         line = self._open_quote()
+        if is_too_long and (line is None or self._quoting == "multiline"):
+            self._reading.malformed(f"a cell of more than {LONGEST:,} characters", line=self._begin)
         if line is None:
             self._reading.malformed("a quote is not closed, or the line is no CSV", line=self._begin)
         self._refuse_quote(line, "is not closed where its cell ends", _CURE)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
+import gzip
 import re
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.transfers.sources.encodings import encoding_of
 
 _EXPECTED = {"csv": "CSV", "tsv": "TSV", "jsonl": "JSON Lines", "lines": "a list of addresses"}
 _EXPORT = "Export the addresses as CSV"
 _UNPACK = "Decompress it, or compress it with gzip"
 # https://en.wikipedia.org/wiki/List_of_file_signatures
 _SIGNATURES = (
-    (b"\x1f\x8b", "gzip", "Give it a name that ends in .gz, or decompress it"),
+    (b"\x1f\x8b", "gzip within gzip", "Decompress it once"),
     (b"PK\x03\x04", "a ZIP archive, such as an Excel workbook (.xlsx)", f"{_EXPORT}, or unpack it"),
     (b"PK\x05\x06", "an empty ZIP archive", _EXPORT),
     (
@@ -40,10 +41,10 @@ _SIGNATURES = (
 )
 _PLAIN = b"\t\r\n" + bytes(range(0x20, 0x100))
 _TAR = slice(257, 262), b"ustar"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # A tag, a declaration or a comment; "<ada@example.com>" is none of them.
 _MARKUP = re.compile(r"<(?:[!?][a-z-]|[a-z][\w:-]*[\s/>])", re.IGNORECASE)
 _JSON = re.compile(r'\{\s*["}]|\[\s*["{\[\]]')
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _BLANK = "\ufeff \t\r\n\f\v"
 
 
@@ -54,12 +55,19 @@ def check_signature(head: bytes, name: str, file_format: str, encoding: str) -> 
     :param name: of the file, for the message.
     :raises MeisaInputError: if it does; says what it is, and what to do.
     """
-    found = (
-        _binary(head) or _utf_16(head, encoding) or _other_text(head.decode(encoding, "ignore"), file_format)
-    )
+    found = _binary(head) or _other_text(head.decode(encoding, "ignore"), file_format)
     if found:
         what, cure = found
         raise MeisaInputError(f"{name} is not {_EXPECTED[file_format]}: it is {what}. {cure}.")
+
+
+def check_is_text(head: bytes, encoding: str) -> None:
+    """See that a file that should be gzip and is not begins as a text, or as something that has a name.
+
+    :raises gzip.BadGzipFile: if not: then it is gzip that is damaged.
+    """
+    if _binary(head) is None and _CONTROL.search(head.decode(encoding_of(head, encoding), "ignore")):
+        raise gzip.BadGzipFile
 
 
 def _binary(head: bytes) -> tuple[str, str] | None:
@@ -73,12 +81,6 @@ def _binary(head: bytes) -> tuple[str, str] | None:
 
 def _is_plain(head: bytes) -> bool:
     return not head.translate(None, _PLAIN)
-
-
-def _utf_16(head: bytes, encoding: str) -> tuple[str, str] | None:
-    if head.startswith(_UTF_16) and codecs.lookup(encoding).name.startswith("utf-8"):
-        return "text in UTF-16", "Set encoding to 'utf-16'"
-    return None
 
 
 def _other_text(text: str, file_format: str) -> tuple[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ _BY_SUFFIX: dict[str, FileFormat] = {
     ".tsv": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".txt": "lines",
     ".parquet": "parquet",
 }
@@ -45,7 +45,7 @@ def read_addresses(
 ) -> Iterator[object]:
     """Read the addresses of a file in its order.
 
-    :param place: the file; a name that ends in ``.gz`` is decompressed.
+    :param place: the file; gzip is decompressed, whatever the name says.
     :param file_format: ``csv``, ``tsv``, ``jsonl``, ``lines`` or ``parquet``; ``None``: by the name's suffix.
     :param column: see `FileToMeisaSequenceOperator`, as the others.
     :param encoding: of text.
@@ -63,16 +63,12 @@ def read_addresses(
             return read_delimited(file, reading, delimiter=delimiter, quoting=quoting)
         return {"jsonl": read_json, "lines": _read_lines, "parquet": _read_parquet}[found](file, reading)
 
-    with reading.failures(), place.open("rb") as file:
-        if place.name.endswith(".gz"):
-            with gzip.open(file) as unpacked:
-                yield from read(unpacked)
-        else:
-            yield from read(file)
+    with reading.failures(), place.open("rb") as file, reading.unpacked(file) as unpacked:
+        yield from read(unpacked)
 
 
 def _format_of(name: str, chosen: str | None) -> FileFormat:
-    suffix = "." + name.removesuffix(".gz").rpartition(".")[2].lower()
+    suffix = "." + name.lower().removesuffix(".gz").rpartition(".")[2]
     found = chosen or _BY_SUFFIX.get(suffix)
     for known in _FORMATS:
         if found == known:
@@ -85,11 +81,8 @@ def _format_of(name: str, chosen: str | None) -> FileFormat:
 
 def _read_lines(file: Any, reading: Reading) -> Iterator[object]:
     is_first = True
-    for number, line in enumerate(reading.text(file), 1):
+    for number, address in _stripped_lines(file, reading):
         reading.line = number
-        address = line.strip()
-        if not address:
-            continue
         has_cells = _DELIMITER.search(address) is not None
         # Within an address a pipe is allowed, but hardly in the first of a list.
         if is_first and (has_cells or "|" in address):
@@ -98,6 +91,13 @@ def _read_lines(file: Any, reading: Reading) -> Iterator[object]:
             _refuse_cells(reading)
         is_first = False
         yield address
+
+
+def _stripped_lines(file: Any, reading: Reading) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(reading.pieces(file), 1):
+        for text in line.split("\ufeff"):  # where files were joined that have no line break at their end
+            if address := text.strip():
+                yield number, address
 
 
 def _refuse_cells(reading: Reading) -> None:

@@ -1,87 +1,122 @@
-"""The addresses of JSON: a record a line, or one array of records."""
+"""The records of JSON: one after the other, each on a line or on several, or in one array."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.bulk.columns import DEFAULT_COLUMN, address_column
+from airflow_provider_meisa.transfers.sources.json_keys import addresses_of, object_of
+from airflow_provider_meisa.transfers.sources.reading import LONGEST
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.sources.reading import Reading
 
 _CHUNK = 1 << 16
-_LONGEST_RECORD = 1 << 22
-_BLANK = re.compile(r"[ \t\r\n]*")
-_WORDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+_BLANKS = " \t\r\n"
+_BLANK = re.compile(f"[{_BLANKS}]*")
+_MARK = "\ufeff"
 _NO_JSON = "no JSON"
-_WRONG_RECORD = "{}, where an object or an address in quotes must be"
-_WRONG_VALUE = "email_column holds {}, not a text"
+_TOO_LONG = f"a record of more than {LONGEST:,} characters"
+_LIST = "a list, where an object or an address in quotes must be"
 
 
 def read_json(file: Any, reading: Reading) -> Iterator[object]:
-    """Read JSON Lines, or a file that is one JSON array."""
-    lines = reading.text(file)
-    begin, first = next(((n, line) for n, line in enumerate(lines, 1) if not line.isspace()), (0, ""))
+    """Read the addresses of JSON Lines, of objects on several lines each, or of a file that is one JSON array."""
+    pieces = reading.pieces(file)
+    begin, first = next(((n, piece) for n, piece in enumerate(pieces, 1) if not piece.isspace()), (0, ""))
     if not first:
         return
-    address_of = _AddressOf(reading)
-    if first.lstrip().startswith("["):
-        if _is_json(first) and not all(map(str.isspace, lines)):
-            reading.malformed(_WRONG_RECORD.format("a list"), line=begin)
-        yield from map(address_of, _elements(chain([first], lines), reading))
+    is_array = first.lstrip().startswith("[")
+    if is_array and _is_json(first) and not all(map(str.isspace, pieces)):
+        reading.malformed(_LIST, line=begin)
+    pieces = chain([first], pieces)
+    if is_array:
+        yield from addresses_of(_elements(pieces, reading), reading)
     else:
-        yield from map(address_of, _records(chain([first], lines), reading, begin=begin))
+        lines = _Lines(reading.whole_lines(pieces, begin), begin)
+        yield from addresses_of(_records(lines, reading), reading)
 
 
-class _AddressOf:
-    """Takes the address out of one record after the other, by the key that the first has."""
-
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self._key: str | None = None
-        self._is_only = False
-
-    def __call__(self, record: object) -> str | None:
-        if isinstance(record, dict):
-            return self._text(record.get(self._key_in(record)), _WRONG_VALUE)
-        return self._text(record, _WRONG_RECORD)
-
-    def _text(self, value: object, fault: str) -> str | None:
-        if value is not None and not isinstance(value, str):
-            # Not one bad address, but a file of another shape.
-            self._reading.malformed(fault.format(_WORDS[type(value)]))
-        return value
-
-    def _key_in(self, record: dict[str, object]) -> str:
-        # Of the first record the key is demanded; a later one without it is a record without an address.
-        if self._key is None:
-            names, column = list(record), self._reading.column
-            if isinstance(column, int):
-                raise MeisaInputError("JSON Lines have no numbered columns; give email_column a name.")
-            source = f"{self._reading.name}, {self._reading.unit} {self._reading.line:,}"
-            self._key = names[address_column(names, column, source=source, may_be_record=True)]
-            # Taken because it was alone, it must stay alone: another may be the right one.
-            self._is_only = column is None and self._key.strip().lower() != DEFAULT_COLUMN and len(names) == 1
-        elif self._is_only and record.keys() - {self._key}:
-            self._reading.malformed("other keys than the records before; set email_column")
-        return self._key
+_decode = json.JSONDecoder(object_pairs_hook=object_of).raw_decode
 
 
-def _records(lines: Iterator[str], reading: Reading, *, begin: int) -> Iterator[object]:
-    for number, line in enumerate(lines, begin):
-        reading.line = number
+def _records(lines: _Lines, reading: Reading) -> Iterator[object]:
+    """Read values that begin on a line of their own; most end on it, too."""
+    while line := lines.next():
         if line.isspace():
             continue
+        reading.line = lines.number
         try:
-            record = json.loads(line)
+            value, behind = _value(line.lstrip(), lines)
+        except OverflowError:
+            reading.malformed(_TOO_LONG)
         except (ValueError, RecursionError):
             reading.malformed(_NO_JSON)
-        yield record
+        if behind.startswith(_MARK):  # where files were joined that have no line break at their end
+            lines.put_back([behind.lstrip(_MARK)])
+        elif behind:
+            reading.malformed(_NO_JSON)
+        yield value
+
+
+def _value(line: str, lines: _Lines) -> tuple[object, str]:
+    """Read a value with as many more lines as it takes; return what stands behind it on its last line, too.
+
+    :raises ValueError: if there is none.
+    :raises OverflowError: if it is too long.
+    """
+    held, text = [line], line
+    while True:
+        try:
+            value, end = _decode(text)
+        except json.JSONDecodeError as error:
+            # Twice as many lines each time, or a record of many takes for ever.
+            more = lines.take(len(held)) if error.pos >= len(text.rstrip()) else []
+            if not more:
+                raise
+        else:
+            break
+        held += more
+        text = "".join(held)
+        if len(text) > LONGEST:
+            raise OverflowError
+    size = used = 0
+    while size < end:
+        size += len(held[used])
+        used += 1
+    lines.put_back(held[used:])
+    return value, text[end:size].strip(_BLANKS)
+
+
+class _Lines:
+    """Lines that can be put back.
+
+    :ivar number: of the line that was taken last.
+    """
+
+    def __init__(self, lines: Iterator[str], begin: int) -> None:
+        self.number = begin - 1
+        self._lines = lines
+        self._ahead: deque[str] = deque()
+
+    def next(self) -> str:
+        """Return the next line; empty at the end."""
+        line = self._ahead.popleft() if self._ahead else next(self._lines, "")
+        self.number += bool(line)
+        return line
+
+    def take(self, count: int) -> list[str]:
+        """Return the next lines, fewer at the end."""
+        return [line for _ in range(count) if (line := self.next())]
+
+    def put_back(self, lines: list[str]) -> None:
+        """Put lines in front of the next."""
+        self._ahead.extendleft(reversed(lines))
+        self.number -= len(lines)
 
 
 def _is_json(text: str) -> bool:
@@ -92,10 +127,10 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _elements(lines: Iterator[str], reading: Reading) -> Iterator[object]:
+def _elements(pieces: Iterator[str], reading: Reading) -> Iterator[object]:
     """Read the elements of one array, never the whole of it."""
     reading.unit, reading.line = "record", 0
-    text = _Text(lines)
+    text = _Text(pieces)
     text.take("[")
     if not text.take("]"):
         while True:
@@ -112,6 +147,8 @@ def _elements(lines: Iterator[str], reading: Reading) -> Iterator[object]:
 def _element(text: _Text, reading: Reading) -> object:
     try:
         return text.decode()
+    except OverflowError:
+        reading.malformed(_TOO_LONG)
     except (ValueError, RecursionError):
         reading.malformed(_NO_JSON)
 
@@ -119,11 +156,10 @@ def _element(text: _Text, reading: Reading) -> object:
 class _Text:
     """The part of a text that is not yet read."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
         self._held = ""
         self._place = 0
-        self._decode = json.JSONDecoder().raw_decode
 
     def next_character(self) -> str:
         """Return the character that comes next, white space aside; empty at the end."""
@@ -144,24 +180,27 @@ class _Text:
         """Read the value that comes next.
 
         :raises ValueError: if there is none.
+        :raises OverflowError: if it is too long.
         """
         self.next_character()
         while True:
             try:
-                value, self._place = self._decode(self._held, self._place)
+                value, self._place = _decode(self._held, self._place)
             except ValueError:
                 # It may go on in what was not read. Twice as much each time, or long records take for ever.
                 held = len(self._held) - self._place
-                if held > _LONGEST_RECORD or not self._more(max(_CHUNK, held)):
+                if held > LONGEST:
+                    raise OverflowError from None
+                if not self._more(max(_CHUNK, held)):
                     raise
             else:
                 return value
 
     def _more(self, least: int) -> bool:
         found, size = [self._held[self._place :]], 0
-        for line in self._lines:
-            found.append(line)
-            size += len(line)
+        for piece in self._pieces:
+            found.append(piece)
+            size += len(piece)
             if size >= least:
                 break
         self._held, self._place = "".join(found), 0

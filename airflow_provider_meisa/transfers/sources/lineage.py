@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from airflow_provider_meisa.operators.location import bare_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 
-def file_dataset(uri: str) -> Dataset:
+def file_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Return the dataset of a file: ``file`` and its absolute path, or the store and the key in it.
 
-    :param uri: a local path or a URI; an Airflow Connection, a key or a query in it is left out.
+    :param path: a local path or a URI; an Airflow Connection, a key or a query in it is left out.
     """
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
+    uri = bare_path(path)
     local = uri.removeprefix("file://")
     if "://" not in local:
         return Dataset(namespace="file", name=str(Path(local).absolute()))

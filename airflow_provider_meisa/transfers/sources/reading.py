@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.redaction import printable
-from airflow_provider_meisa.transfers.sources.file_signature import check_signature
+from airflow_provider_meisa.transfers.sources.encodings import encoding_of, is_surprise, is_utf_8
+from airflow_provider_meisa.transfers.sources.file_signature import check_is_text, check_signature
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.outcome_file import Location
 
+log = logging.getLogger("airflow.task.meisa")
+
 FileFormat = Literal["csv", "tsv", "jsonl", "lines", "parquet"]
 
-_UTF_8 = "utf-8-sig"  # Python's name for it with or without a byte order mark
-# A longer line is read in pieces: a file that is one line must not fill the memory.
-_LONGEST_LINE = 1 << 20
+LONGEST = 1 << 24
+"""So many characters a line, a cell or a record may have: a file that is one line must not fill the memory."""
+
+_PIECE = 1 << 20
 _BUFFER = 1 << 16
+_LINE_ENDS = "\r\n"
+_MARK = "\ufeff"  # the byte order mark, once it is decoded
+_GZIP = b"\x1f\x8b"
 
 
 class Reading:
@@ -44,20 +52,74 @@ class Reading:
         self.unit = "line"
         self.line = 0
 
-    def text(self, file: Any) -> Iterator[str]:
+    @contextmanager
+    def unpacked(self, file: IO[bytes]) -> Iterator[IO[bytes]]:
+        """Decompress a file that is gzip, whatever its name says."""
+        buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]  # what fsspec opens is read the same
+        head = buffered.peek(_BUFFER)
+        if head.startswith(_GZIP):
+            with gzip.open(buffered) as unpacked:
+                yield unpacked  # type: ignore[misc]  # it is one in all but the name
+            return
+        if self.name.lower().endswith(".gz") and self.format != "parquet":
+            check_is_text(head, self.encoding)
+        yield buffered
+
+    def lines(self, file: Any) -> Iterator[str]:
         """Return the lines of a file, with their endings.
 
-        :raises MeisaInputError: if the file begins as no text of its format does, or the encoding is unknown.
+        :raises MeisaInputError: as `pieces`; or if a line is too long.
+        """
+        return self.whole_lines(self.pieces(file))
+
+    def pieces(self, file: Any) -> Iterator[str]:
+        """Return the lines of a file, with their endings; a long one in pieces. Byte order marks are left out.
+
+        :raises MeisaInputError: if the file begins as no text of its format does.
         """
         buffered = io.BufferedReader(file, _BUFFER)
-        try:
-            text = io.TextIOWrapper(buffered, encoding=self.encoding, newline="")
-        except LookupError as error:
-            raise MeisaInputError(
-                f"encoding must be one that Python knows, not {self.encoding!r}."
-            ) from error
-        check_signature(buffered.peek(_BUFFER), self.name, self.format, self.encoding)
-        return iter(partial(text.readline, _LONGEST_LINE), "")
+        head = buffered.peek(_BUFFER)
+        found = encoding_of(head, self.encoding)
+        if is_surprise(found, self.encoding):
+            log.info("%s: read as %s, as its first bytes show", self.name, found.upper())
+        self.encoding = found
+        check_signature(head, self.name, self.format, self.encoding)
+        text = io.TextIOWrapper(buffered, encoding=self.encoding, newline="")
+        return self._without_marks(iter(partial(text.readline, _PIECE), ""))
+
+    def _without_marks(self, lines: Iterator[str]) -> Iterator[str]:
+        """Leave out the byte order marks: where files were joined, one is in front of each."""
+        first = ""
+        for line in lines:
+            kept = self._joined(line, first) if _MARK in line else line
+            first = first or kept.strip()
+            if kept:
+                yield kept
+
+    def _joined(self, line: str, first: str) -> str:
+        """Read a line with a mark: what comes behind it may be the header once more, which is no row."""
+        has_header = first and self.format in ("csv", "tsv") and not isinstance(self.column, int)
+        before, _, behind = line.rpartition(_MARK)
+        if has_header and behind.strip() == first:
+            return before.strip(_MARK) + "\n"
+        return line.lstrip(_MARK)
+
+    def whole_lines(self, pieces: Iterator[str], begin: int = 1) -> Iterator[str]:
+        """Put the pieces of long lines together.
+
+        :param begin: the number of the first line.
+        :raises MeisaInputError: if one is longer than `LONGEST`.
+        """
+        for number, piece in enumerate(pieces, begin):
+            yield piece if piece[-1] in _LINE_ENDS else self._whole_line(piece, pieces, number)
+
+    def _whole_line(self, piece: str, pieces: Iterator[str], number: int) -> str:
+        found = [piece]
+        while found[-1][-1] not in _LINE_ENDS and (piece := next(pieces, "")):
+            found.append(piece)
+            if len(found) * _PIECE > LONGEST:
+                self.malformed(f"a line of more than {LONGEST:,} characters", line=number)
+        return "".join(found)
 
     def malformed(self, fault: str, *, line: int | None = None) -> NoReturn:
         """Refuse the file for a line, without its content.
@@ -72,10 +134,12 @@ class Reading:
         """Say of what can go wrong with any file where it was, never what was there."""
         try:
             yield
+        except LookupError:
+            raise MeisaInputError(f"encoding must be one that Python knows, not {self.encoding!r}.") from None
         except (gzip.BadGzipFile, EOFError, zlib.error):
             raise MeisaInputError(f"{self.name}: the gzip is damaged or cut off{self._after()}.") from None
         except UnicodeError:
-            encoding = "UTF-8" if self.encoding == _UTF_8 else self.encoding
+            encoding = "UTF-8" if is_utf_8(self.encoding) else self.encoding
             raise MeisaInputError(f"{self.name}: the text{self._after()} is not {encoding}.") from None
         except FileNotFoundError as error:
             raise MeisaUnreachableError(f"There is no file {self.name}.") from error

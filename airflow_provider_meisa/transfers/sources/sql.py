@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.redaction import scrub
-from airflow_provider_meisa.bulk.columns import address_column, shown_name
-from airflow_provider_meisa.bulk.input_shapes import is_plain, text_of
+from airflow_provider_meisa.bulk.column_names import shown_name
+from airflow_provider_meisa.bulk.columns import address_column
+from airflow_provider_meisa.bulk.input_shapes import text_of
+from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -22,8 +22,6 @@ _CHUNK = 2_000
 # These drivers fetch the whole result at once unless asked for a cursor that does not.
 _NAMED_CURSOR = ("psycopg", "psycopg2")
 _UNBUFFERED_CURSOR = ("MySQLdb", "pymysql")
-_ABOUT_ROWS = ("DataError", "IntegrityError")
-_QUOTED = re.compile(r"'[^']*'?")
 
 
 def database_hook(conn_id: str) -> DbApiHook:
@@ -50,16 +48,28 @@ def one_statement(sql: object) -> str:
     :raises MeisaInputError: if it is no text, or holds no statement or several.
     """
     with _extra():
-        import sqlparse
+        import sqlparse  # its parser gives up on long or deep queries, its splitter does not
 
     if not isinstance(sql, str):
         raise MeisaInputError(f"sql is of type {type(sql).__name__}; give one statement as a string.")
-    statements = [
-        text for text in sqlparse.split(sqlparse.format(sql, strip_comments=True)) if text.strip("; \n")
-    ]
+    statements = list(filter(None, map(_without_semicolons, sqlparse.split(sql))))
     if len(statements) != 1:
         raise MeisaInputError(f"sql holds {len(statements)} statements; give one that returns rows.")
-    return sql.strip().rstrip(";")
+    return statements[0]
+
+
+def _without_semicolons(statement: str) -> str:
+    """Cut a statement off at the first semicolon behind it; nothing is left if it is only comments."""
+    from sqlparse import lexer, tokens
+
+    def is_telling(kind: Any, word: str) -> bool:
+        return word != ";" and kind not in tokens.Comment and kind not in tokens.Whitespace
+
+    words = list(lexer.tokenize(statement))  # type: ignore[no-untyped-call]  # sqlparse leaves it out
+    end = max((place for place, word in enumerate(words, 1) if is_telling(*word)), default=0)
+    behind = [word for _, word in words[end:]]
+    kept = behind.index(";") if ";" in behind else len(behind)
+    return "".join(word for _, word in words[: end + kept]) if end else ""
 
 
 def read_column(
@@ -80,9 +90,10 @@ def read_column(
     with _failures("The database cannot be reached"):
         connection = hook.get_conn()
     with closing(connection):
-        with _failures("The query failed"):
+        with _failures("The query failed", sql):
             cursor = _streaming_cursor(connection)
-            cursor.arraysize = _CHUNK
+            with suppress(Exception):  # a wish: some cursors lack it, or do not let it be set
+                cursor.arraysize = _CHUNK
             cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
         rows = _fetch(cursor)
         index, key = _key(cursor.description, rows, column)
@@ -113,9 +124,6 @@ def _texts(values: list[object], name: str, before: int) -> Iterator[str | None]
 
     :param before: how many rows came before them.
     """
-    if is_plain(values):
-        yield from values  # type: ignore[misc]  # texts or None: see above
-        return
     for number, value in enumerate(values, start=before + 1):
         yield text_of(value, partial(_place, name, number))
 
@@ -135,8 +143,15 @@ def _key(
         raise MeisaInputError("The statement returns no rows; sql must be a query.")
     names = [str(entry[0]) for entry in description]
     index = address_column(names, column, source="The query's result")
-    # With the extra "cursor" of its connection, PostgreSQL gives dictionaries.
-    return index, names[index] if rows and isinstance(rows[0], Mapping) else index
+    if not (rows and isinstance(rows[0], Mapping)):
+        return index, index
+    # With the extra "cursor" of its connection, PostgreSQL gives dictionaries, which hold each name once.
+    if (columns := names.count(names[index])) > 1:
+        raise MeisaInputError(
+            f"The query's result has {columns} columns of the name of column {index}, and the connection's cursor "
+            "gives rows as dictionaries, which keep one of them. Give the columns different names with AS."
+        )
+    return index, names[index]
 
 
 @contextmanager
@@ -150,22 +165,9 @@ def _extra() -> Iterator[None]:
 
 
 @contextmanager
-def _failures(what: str, *, about_rows: bool = False) -> Iterator[None]:
+def _failures(what: str, sql: str = "", *, about_rows: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 (every driver has errors of its own)
         # No "from error": the driver's text may hold what is in a row, and the log would print it.
-        raise MeisaUnreachableError(f"{what}: {_in_short(error, about_rows=about_rows)}") from None
-
-
-def _in_short(error: Exception, *, about_rows: bool) -> str:
-    """Say what a driver said, without literals; of an error about rows only its kind and code."""
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if code is None and error.args and isinstance(error.args[0], int):
-        code = error.args[0]
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    kind = kinds[0] if code is None else f"{kinds[0]} ({code})"
-    if about_rows or any(name in kinds for name in _ABOUT_ROWS):
-        return f"{kind}. What the database says of it is not shown, since it may hold a row's content."
-    lines = str(error).strip().splitlines() or [""]
-    return f"{kind}: {scrub(_QUOTED.sub('…', lines[0]))}"
+        raise MeisaUnreachableError(f"{what}: {error_in_short(error, sql, about_rows=about_rows)}") from None

@@ -1,18 +1,17 @@
-"""A set that remembers ten million addresses in 128 MiB."""
+"""A set that remembers ten million record ids in 128 MiB."""
 
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
 
 _FIRST_SLOTS = 1 << 12
 
 
-class AddressSet:
-    """Which addresses were seen, by 64-bit hash in an open-addressing table of machine words.
+class RecordIds:
+    """Which record ids were seen, by 64-bit hash in an open-addressing table of machine words.
 
-    A ``set`` of ten million addresses takes more than a gigabyte. Here it is 16 MiB for one million and
+    A ``set`` of ten million record ids takes more than a gigabyte. Here it is 16 MiB for one million and
     128 MiB for ten (192 MiB while the table grows), and no address is kept.
 
     Two different addresses with the same hash would make the second a *duplicate*. Python's keyed SipHash
@@ -48,28 +47,6 @@ class AddressSet:
         if self._count > self._limit:
             self._grow()
         return True
-
-    def add_all(self, keys: Sequence[str]) -> frozenset[int]:
-        """Remember keys; name the places of those that are not new.
-
-        The same as `add` for each of them, at half the time.
-        """
-        while self._count + len(keys) > self._limit:
-            self._grow()
-        table, mask = self._table, self._mask
-        again = []
-        for place, number in enumerate(map(hash, keys)):
-            mark = number or 1
-            slot = mark & mask
-            while found := table[slot]:
-                if found == mark:
-                    again.append(place)
-                    break
-                slot = (slot + 1) & mask
-            else:
-                table[slot] = mark
-        self._count += len(keys) - len(again)
-        return frozenset(again)
 
     def _lay(self, slots: int) -> None:
         self._table = array("q", (0,)) * slots

@@ -1,0 +1,110 @@
+"""What a kind of bulk work must say about itself. Everything else in `bulk` is the same for all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.errors import MeisaError
+    from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+    from airflow_provider_meisa.api.rate_limit.limiter import Slot
+
+Item = Any
+"""One record, ready to be sent: a JSON value, which the plan keeps as it is. Only its job knows what is in it."""
+
+Exclusion = Callable[[Item], "Outcome | None"]
+"""Gives the outcome of an item that is not to be sent, and ``None`` for all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadItems:
+    """A request was refused as a whole because of some of its items; nothing was carried out.
+
+    :param outcomes: of the items that the response names, by their place in the request. Empty if it names none: the
+        request is then sent again in halves until the bad ones are found.
+    :param alone: the outcome of the item, if it was the only one in the request.
+    """
+
+    outcomes: Mapping[int, Outcome]
+    alone: Outcome | None = None
+
+
+class Job(Protocol):
+    """What to do with many records in one task. `bulk` cuts them into batches, sends, resumes and reports.
+
+    :ivar name: what the summary, the plan and the progress call the job, such as ``enroll``.
+    :ivar title: what its log lines begin with; free of personal data.
+    :ivar identity: what the summary, the plan and the progress say it is for, such as ``{"sequence_slug": …}``. An
+        approved plan is applied only where this is the same.
+    :ivar batch_size: the most items that one request takes.
+    :ivar repeat: whether a request whose response was lost may be sent again at any time (``harmless``), or may then
+        have been carried out twice (``ambiguous``).
+    :ivar statuses: what can become of a row, in the order of the summary.
+    :ivar sends_excluded: whether the items that `exclusion` finds are sent all the same.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 (see above)
+
+    @property
+    def title(self) -> str: ...  # noqa: D102 (see above)
+
+    @property
+    def identity(self) -> Mapping[str, str]: ...  # noqa: D102 (see above)
+
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102 (see above)
+
+    @property
+    def repeat(self) -> Literal["harmless", "ambiguous"]: ...  # noqa: D102 (see above)
+
+    @property
+    def statuses(self) -> Sequence[Verdict]: ...  # noqa: D102 (see above)
+
+    @property
+    def sends_excluded(self) -> bool: ...  # noqa: D102 (see above)
+
+    def items(self, source: Iterable[object]) -> Iterator[Item | Outcome]:
+        """Read rows: each becomes an item to send, or an outcome that needs no request, such as ``invalid``.
+
+        :raises MeisaInputError: if the rows have another shape than the job takes, before anything is sent.
+        """
+
+    def record_id(self, item: Item) -> str:
+        """Return what makes two items the same record."""
+
+    def address(self, item: Item) -> str:
+        """Return what the outcome of an item is filed under."""
+
+    def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
+        """Check what would stop the run, before the first request that changes something.
+
+        :param for_preview: nothing will be sent, so that what cannot be checked must be an error.
+        :raises MeisaError: if something does.
+        """
+
+    def warn(self) -> None:
+        """Log what a person should know before the first request, if there is something."""
+
+    def exclusion(self, client: MeisaClient, *, for_preview: bool = False) -> Exclusion | None:
+        """Return what tells which items of a plan are not to be sent; ``None`` if the key may not ask.
+
+        :param for_preview: also ask for what Meisa itself would leave out.
+        :raises MeisaError: if Meisa cannot be asked.
+        """
+
+    def send(self, client: MeisaClient, items: Sequence[Item], slot: Slot) -> Sequence[Outcome]:
+        """Send one request, from one of several threads, and return one outcome for each item.
+
+        :raises MeisaError: if the request was not accepted, or its response cannot be read.
+        """
+
+    def on_error(self, error: MeisaError, items: Sequence[Item]) -> Sequence[Outcome] | BadItems | None:
+        """Say what a failed request means for its items.
+
+        :return: their outcomes; or that some of them are bad; or ``None`` if the failure concerns every record, so
+            that the run waits or stops.
+        """

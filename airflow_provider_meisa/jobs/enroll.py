@@ -1,0 +1,173 @@
+"""The job of enrolling contacts into a sequence, 500 addresses a request."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from airflow_provider_meisa.api.endpoints import contacts, sequences
+from airflow_provider_meisa.api.enroll_response import verdict_of
+from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
+from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, Verdict
+from airflow_provider_meisa.bulk.input_shapes import readable
+from airflow_provider_meisa.bulk.job import BadItems, Exclusion
+from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.rate_limit.limiter import Slot
+
+log = logging.getLogger("airflow.task.meisa")
+
+_ABOUT_ADDRESSES = {"email", "emails"}
+# A refusal in these words is about the sequence, the key or the account, unless it names addresses.
+_ABOUT_ALL = re.compile(
+    r"\b(?:sequences?|slug|inactive|draft|paused|archived|environment|scopes?|permissions?|api key|plan|quota|"
+    r"subscription|billing|account|workspace|override)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollJob:
+    """Enrolls addresses into one sequence. An item is an address.
+
+    :param sequence_slug: an active sequence.
+    :param override_unsubscribe: enroll even the suppressed.
+    :param skip_suppressed: ask Meisa who unsubscribed, and do not send them.
+    """
+
+    sequence_slug: str
+    override_unsubscribe: bool = False
+    skip_suppressed: bool = False
+
+    name: ClassVar[str] = "enroll"
+    batch_size: ClassVar[int] = sequences.MAX_BATCH
+    repeat: ClassVar[Literal["ambiguous"]] = "ambiguous"
+    statuses: ClassVar[Sequence[Verdict]] = ENROLL_STATUSES
+
+    @property
+    def title(self) -> str:
+        """The sequence."""
+        return self.sequence_slug
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The sequence."""
+        return {"sequence_slug": self.sequence_slug}
+
+    @property
+    def sends_excluded(self) -> bool:
+        """Whether those who unsubscribed are sent."""
+        return self.override_unsubscribe
+
+    def items(self, source: Iterable[object]) -> Iterator[str | Outcome]:
+        """Trim and check each address; what is not one is ``invalid``.
+
+        :raises MeisaInputError: if the source is not a list of addresses; and while reading, for a value that is not
+            text.
+        """
+        return check_all(readable(source))
+
+    def record_id(self, item: str) -> str:
+        """Return the address in lower case."""
+        return item.lower()
+
+    def address(self, item: str) -> str:
+        """Return the address."""
+        return item
+
+    def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
+        """Check that the sequence takes contacts, if the key may ask; a preview needs one that may.
+
+        :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
+        """
+        try:
+            found = sequences.check_active(client, self.sequence_slug)
+            log.info("The sequence %s is %s", found.slug, found.status)
+        except MeisaScopeError:
+            if for_preview:
+                raise
+            log.info(
+                "The key lacks sequences:read: whether the sequence is active shows with the first batch."
+            )
+
+    def warn(self) -> None:
+        """Warn if people who unsubscribed will be mailed."""
+        if self.override_unsubscribe:
+            log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
+
+    def exclusion(self, client: MeisaClient, *, for_preview: bool = False) -> Exclusion | None:
+        """Ask who unsubscribed, where that is asked for.
+
+        :return: ``None`` for a preview with a key without ``contacts:read``.
+        :raises MeisaError: see `airflow_provider_meisa.api.endpoints.contacts.unsubscribed_emails`.
+        """
+        if not (self.skip_suppressed or for_preview):
+            return _no_one
+        try:
+            emails = contacts.unsubscribed_emails(client).emails
+        except MeisaScopeError:
+            if for_preview:
+                return None
+            raise
+        log.info("Meisa's list of unsubscribed addresses has %s entries", f"{len(emails):,}")
+        return _Suppressed(key_of(normalise(email)) for email in emails)
+
+    def send(self, client: MeisaClient, items: Sequence[str], slot: Slot) -> Sequence[Outcome]:
+        """Enroll up to 500 addresses.
+
+        :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.bulk_enroll`.
+        """
+        reply = sequences.bulk_enroll(
+            client,
+            items,
+            self.sequence_slug,
+            override_unsubscribe=self.override_unsubscribe,
+            resend=False,  # the runner does, and keeps when
+            slot=slot,
+        )
+        if reply.unread:
+            log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
+        return reply.outcomes
+
+    def on_error(self, error: MeisaError, items: Sequence[str]) -> BadItems | None:
+        """Find what a refusal says of single addresses; what is about something else concerns all of them."""
+        if not isinstance(error, MeisaInvalidRequestError) or not _may_be_about_addresses(error):
+            return None
+        named = {
+            place: Outcome(items[place], Verdict.INVALID, reason) for place, reason in error.places.items()
+        }
+        return BadItems(named, _alone(error, items[0]) if len(items) == 1 else None)
+
+
+class _Suppressed:
+    """Gives those on Meisa's list the outcome ``suppressed``."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._keys = frozenset(keys)
+
+    def __call__(self, address: str) -> Outcome | None:
+        if key_of(address) not in self._keys:
+            return None
+        return Outcome(address, Verdict.SUPPRESSED, "on Meisa's list of unsubscribed addresses")
+
+
+def _no_one(_address: str) -> None:
+    return None
+
+
+def _may_be_about_addresses(error: MeisaInvalidRequestError) -> bool:
+    if error.places or error.fields:
+        return _ABOUT_ADDRESSES.issuperset(error.fields)
+    return verdict_of(error) is not None or not _ABOUT_ALL.search(error.reason)
+
+
+def _alone(error: MeisaInvalidRequestError, address: str) -> Outcome:
+    """Return the outcome of an address whose request was refused although it was the only one in it."""
+    reason = error.reason or f"the request was refused ({error.status})"
+    about_address = Verdict.INVALID if error.fields else Verdict.FAILED
+    return Outcome(address, verdict_of(error) or about_address, reason)

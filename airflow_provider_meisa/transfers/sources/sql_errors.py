@@ -1,0 +1,51 @@
+"""What a driver says of a failure, without what may be the content of a row or a parameter."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_provider_meisa.api.redaction import scrub
+
+_ABOUT_ROWS = ("DataError", "IntegrityError")
+# About the driver's own code: they quote names in it.
+_ABOUT_CODE = (AttributeError, ImportError, NameError, NotImplementedError, TypeError)
+# An apostrophe within a word opens and closes nothing.
+_QUOTED = re.compile(r"(?<!\w)(['\"`])(.*?)(?:\1(?!\w)|\Z)", re.DOTALL)
+_LITERAL = re.compile(r"'(?:[^']|'')*'?")
+_NAME = re.compile(r"[^\W\d][\w$]*(?:\.[^\W\d][\w$]*)*(?:\(\))?")
+
+
+def error_in_short(error: Exception, sql: str = "", *, about_rows: bool = False) -> str:
+    """Say what a driver said: names in it that are names in the query too, no other quoted text.
+
+    :param sql: the query; empty before it is sent: then nothing of a row can be in the text.
+    :param about_rows: whether the rows were being read; then only the kind of error and its code are told.
+    """
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    text = str(error)
+    if code is None and error.args and isinstance(error.args[0], int):
+        code, *others = error.args
+        text = str(others[0]) if others else ""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    kind = kinds[0] if code is None else f"{kinds[0]} ({code})"
+    if about_rows or any(name in kinds for name in _ABOUT_ROWS):
+        return f"{kind}. What the database says of it is not shown, since it may hold a row's content."
+    return f"{kind}: {scrub(_without_values(_first_line(text), sql, is_about_code=isinstance(error, _ABOUT_CODE)))}"
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")
+
+
+def _without_values(text: str, sql: str, *, is_about_code: bool) -> str:
+    names = _LITERAL.sub("''", sql)
+
+    def may_be_shown(mark: str, word: str) -> bool:
+        if is_about_code:
+            return _NAME.fullmatch(word) is not None
+        if not sql:
+            return mark != "'"
+        last = word.rpartition(".")[2] if _NAME.fullmatch(word) else word
+        return re.search(rf"(?<!\w){re.escape(last)}(?!\w)", names) is not None
+
+    return _QUOTED.sub(lambda found: found[0] if may_be_shown(*found.groups()) else "…", text)

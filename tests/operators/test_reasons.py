@@ -1,0 +1,32 @@
+"""A task that Meisa refuses fails with what Meisa said, in its exception and its log."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+
+ADA = "ada@private.example"
+REASON = "Your plan ended on 1 May"
+
+
+@pytest.mark.parametrize("status", [400, 402, 413, 422])
+@pytest.mark.parametrize(
+    ("operator", "field"),
+    [(MeisaBulkEnrollOperator, {"emails": [ADA]}), (MeisaEnrollOperator, {"contact_email": ADA})],
+)
+def test_task_fails_with_the_reason(run_task, meisa_sandbox, everything_written, status, operator, field):
+    meisa_sandbox.fault("status", status=status, path="enroll", body={"detail": f"{REASON} for {ADA}."})
+    assert run_task(operator, sequence_slug="onboarding", **field).state == "failed"
+    assert meisa_sandbox.enrollments("onboarding") == []
+    written = everything_written()
+    assert f"Meisa said: {REASON} for <address>" in written
+    assert "ada@" not in written
+
+
+def test_wrong_key_that_meets_403_stops_before_sending(run_task, meisa_sandbox, everything_written):
+    meisa_sandbox.fault("status", status=403, body={"detail": "Invalid API key."})
+    ran = run_task(MeisaBulkEnrollOperator, emails=[ADA], sequence_slug="onboarding", retries=1)
+    assert ran.state == "failed"
+    assert "does not accept the API key (403). Check the connection's password field." in everything_written()
+    assert not [one for one in meisa_sandbox.requests() if one["method"] == "POST"]
