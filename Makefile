@@ -7,7 +7,7 @@ SEED ?= 1
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 SOURCES := airflow_provider_meisa example_dags dev tests docs benchmarks
 
-.PHONY: help demo unit test system times coverage fuzz chaos ui bench matrix distributed package proof check format docs screenshots clean
+.PHONY: help demo unit test system times coverage fuzz chaos ui bench matrix distributed package proof check format quotes docs screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ check: .venv/ready  ## Lint, format, types, and which module may import which
 format: .venv/ready  ## Mend what can be mended without thinking
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+quotes: .venv/ready  ## Copy code and parameters into the pages, where they have changed
+	$(BIN)/python docs/_scripts/quote.py
 
 docs: .venv/ready  ## Build the documentation; a warning or a broken link is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

@@ -1,34 +1,22 @@
-"""How Sphinx builds these pages; it asks nothing of the network."""
+"""How Sphinx builds these pages; it needs no network and no Airflow."""
 
-import os
-import tempfile
+import sys
+from pathlib import Path
 
-from airflow_provider_meisa import __version__
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS / "_scripts"), str(DOCS.parent)]
 
-# Airflow makes a home where it is imported, and autodoc imports it.
-_home = tempfile.TemporaryDirectory(prefix="meisa-docs-")
-os.environ.setdefault("AIRFLOW_HOME", _home.name)
+from airflow_provider_meisa import __version__  # noqa: E402 (from this checkout)
 
 project = "airflow-provider-meisa"
 author = "The airflow-provider-meisa authors"
 project_copyright = "The airflow-provider-meisa authors, Apache-2.0"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx_copybutton", "llms_txt", "status_index"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
-myst_enable_extensions = ["deflist"]
-
-default_role = "py:obj"
-python_maximum_signature_line_length = 80
-autodoc_member_order = "bysource"
-# The description of a parameter lists its choices.
-autodoc_type_aliases = dict.fromkeys(
-    ("FileFormat", "OnAmbiguous", "OnChangedAudience", "OnMissing", "OnNo"), "str"
-)
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
-add_module_names = False
+myst_enable_extensions = ["alert"]
 
 html_theme = "furo"
 html_title = f"airflow-provider-meisa {version}"
@@ -36,3 +24,6 @@ html_static_path = ["_static"]
 html_css_files = ["reading.css"]
 html_copy_source = False
 html_show_sphinx = False
+
+# Of a console, the button copies the commands, without the prompt and without what they print.
+copybutton_prompt_text = "$ "

@@ -1,7 +1,7 @@
-"""A sequence as an asset: one DAG fills it, another one runs when that is done, and reads how many it were.
+"""Schedule a DAG on a sequence: one DAG enrolls contacts, and another one runs afterwards and reads the counts.
 
-Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
-Meisa refuses a contact only while active or paused in it.
+Run it once for each file. A second run mails contacts again who have finished the sequence: Meisa refuses a contact
+only while active or paused in it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from airflow.providers.common.compat.sdk import Param, dag, task
 from airflow_provider_meisa.assets import meisa_sequence
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
+# [START asset]
 ONBOARDING = meisa_sequence("onboarding")
+# [END asset]
 
 
 @dag(
@@ -46,11 +48,11 @@ def enroll_signups() -> None:
     doc_md=__doc__,
 )
 def after_enrollment() -> None:
-    """Say how many were enrolled since the last run."""
+    """Report how many contacts were enrolled since the last run."""
 
     @task
     def report(triggering_asset_events: Any = None) -> list[str]:
-        """Say in one line an event what became of the contacts; a run that was started by hand has no event."""
+        """Return one line per event; a run that you trigger by hand has no event."""
         events = triggering_asset_events[ONBOARDING] if triggering_asset_events else []
         return [
             f"{event.extra['counts']['enrolled']:,} of {event.extra['total']:,} enrolled by {event.source_dag_id}"

@@ -1,4 +1,4 @@
-"""One contact is enrolled when it signs up, with its plan attached; a task looks first where it already is."""
+"""Enroll a contact at sign-up, with the plan attached; a task before it reads which sequences the contact is in."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from airflow_provider_meisa.operators.sequences import MeisaEnrollOperator
     catchup=False,
     tags=["meisa", "example"],
     params={
-        "email": Param("ada@example.com", type="string", description="Who signed up"),
-        "plan": Param("team", type="string", description="What for"),
+        "email": Param("ada@example.com", type="string", description="Address of the contact"),
+        "plan": Param("team", type="string", description="The plan that the contact signed up for"),
     },
     doc_md=__doc__,
 )

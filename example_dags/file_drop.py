@@ -1,7 +1,7 @@
-"""A file of addresses was dropped: its contacts are put into a sequence, and a task looks at the account.
+"""Enroll the contacts of a file, and report the counts.
 
-Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
-Meisa refuses a contact only while active or paused in it.
+Run it once for each file. A second run mails contacts again who have finished the sequence: Meisa refuses a contact
+only while active or paused in it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def file_drop() -> None:
     # [START summary]
     @task
     def report(summary: dict[str, Any]) -> str:
-        """Say in one line what became of the file."""
+        """Return the counts as one line."""
         counts = summary["counts"]
         return (
             f"{counts['enrolled']:,} of {summary['total']:,} enrolled, {counts['invalid']:,} not an address"

@@ -1,7 +1,7 @@
-"""Several sequences, each with contacts of its own: one mapped task a sequence.
+"""Fill several sequences, with one mapped task per sequence.
 
-Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
-Meisa refuses a contact only while active or paused in it.
+Run it once for each list of contacts. A second run mails contacts again who have finished the sequence: Meisa refuses a
+contact only while active or paused in it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def mapped_sequences() -> None:
 
     @task
     def total(summaries: list[dict[str, Any]]) -> int:
-        """Add up what was enrolled."""
+        """Add up the enrolled contacts."""
         return sum(summary["counts"]["enrolled"] for summary in summaries)
 
     total(enroll.output)  # the outputs of all mapped tasks, as a list

@@ -1,11 +1,11 @@
-"""Every night: plan who would be mailed, let a person approve, enroll them, and look at those who were not.
+"""Every night: plan the enrollment, let a person approve it, enroll the contacts, and count the rejects.
 
-What was approved is what is sent, less the contacts who have unsubscribed since, although the table has changed.
+The approved plan is sent, even if the table has changed since; only contacts who have unsubscribed are left out.
 
 Each night selects the contacts whose 90th day without a visit fell into its data interval, and no others. Do not
 select everyone who has lapsed: Meisa refuses a contact only while active or paused in the sequence, so a contact who
-has finished it is mailed again. A manual run selects the last full day, which its scheduled run has selected, too. A
-run without a logical date has no data interval, and selects no one.
+has finished it is mailed again. A manual run selects the last full day again. A run without a logical date has no
+data interval, and selects no one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 
 REJECTS = "{{ params.folder }}/{{ run_id }}.jsonl"
+# [START audience]
 START = "data_interval_start | default(dag_run.run_after, true) | ds"
 END = "data_interval_end | default(dag_run.run_after, true) | ds"
 AUDIENCE: dict[str, Any] = {
@@ -39,10 +40,11 @@ AUDIENCE: dict[str, Any] = {
         "behind_last": f"{{{{ macros.ds_add({END}, -90) }}}}",
     },
 }
+# [END audience]
 
 
 def approval(task_id: str, subject: str) -> BaseOperator:
-    """Return a task that waits for a person, or, before Airflow 3.1, one that waits for nobody."""
+    """Return a task that waits for a person; before Airflow 3.1, one that does nothing."""
     try:
         from airflow.providers.standard.operators.hitl import ApprovalOperator
     except (ImportError, AirflowOptionalProviderFeatureException):  # no such module, or not for this Airflow
@@ -53,15 +55,13 @@ def approval(task_id: str, subject: str) -> BaseOperator:
 
 
 @dag(
-    # Not "@daily": on Airflow 3 that gives intervals of no length, and they select no one.
+    # Not "@daily": on Airflow 3 its intervals have no length, and select no one.
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     tags=["meisa", "example"],
-    params={
-        "folder": Param("rejects", type="string", description="Folder for the files of those not enrolled")
-    },
+    params={"folder": Param("rejects", type="string", description="Folder for the files of rejects")},
     doc_md=__doc__,
 )
 def nightly_reactivation() -> None:
@@ -96,9 +96,9 @@ def nightly_reactivation() -> None:
     # [START rejects]
     @task
     def rejects(path: str) -> dict[str, int]:
-        """Count those who were not enrolled, by the reason; the file has their addresses."""
+        """Count the rejects by reason; the file has their addresses."""
         file = ObjectStoragePath(path)
-        if not file.exists():  # nobody approved, or a task before this one failed too early
+        if not file.exists():  # not approved, or an earlier task failed
             return {}
         found = map(json.loads, file.read_text().splitlines())
         return dict(Counter(f"{reject['verdict']}: {reject['reason']}" for reject in found))

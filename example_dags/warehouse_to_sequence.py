@@ -1,7 +1,7 @@
-"""Contacts of a warehouse are put into a sequence: wait for it, read them, enroll them, look at the account.
+"""Enroll the contacts of a warehouse: wait for the sequence, run a query, enroll its rows, and report the counts.
 
-Run it once for each audience: a second run mails contacts again who have finished the sequence in the meantime, since
-Meisa refuses a contact only while active or paused in it.
+Run it once for each query. A second run mails contacts again who have finished the sequence: Meisa refuses a contact
+only while active or paused in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 
+# [START sequence]
 SEQUENCE = "reactivation"
+# [END sequence]
 
 
 @dag(
@@ -25,7 +27,7 @@ SEQUENCE = "reactivation"
     tags=["meisa", "example"],
     params={
         "outcomes_path": Param(
-            None, type=["null", "string"], description="File for the verdict of each address"
+            None, type=["null", "string"], description="File for the status of each address"
         )
     },
     doc_md=__doc__,
@@ -61,7 +63,7 @@ def warehouse_to_sequence() -> None:
     # [START summary]
     @task
     def report(summary: dict[str, Any]) -> str:
-        """Say in one line what became of the contacts."""
+        """Return the counts as one line."""
         counts = summary["counts"]
         return (
             f"{counts['enrolled']:,} of {summary['total']:,} enrolled with {summary['requests']} requests; "

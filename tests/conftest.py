@@ -26,6 +26,8 @@ TESTS = Path(__file__).resolve().parent
 SPEEDS = ("unit", "airflow", "system")
 SPEED_OF_FOLDER = {
     "api": "unit",
+    "bulk": "unit",
+    "jobs": "unit",
     "sandbox": "unit",
     "browser": "system",
     "distributed": "system",

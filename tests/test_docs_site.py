@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests.support.chromium import headless_chromium
 
 pytestmark = pytest.mark.xdist_group("docs_site")  # which is built once
 
@@ -66,12 +72,17 @@ def test_a_broken_link_is_named(tmp_path, written, said):
 
 
 @pytest.fixture(scope="module")
-def search(site):
-    """Look words up as the page of the search does: pages that have all of them, and names in Python."""
+def index(site):
+    """Return what the page of the search looks up."""
+    text = (site / "searchindex.js").read_text(encoding="utf-8")
+    return json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+
+
+@pytest.fixture(scope="module")
+def search(index):
+    """Look words up as the page of the search does: pages that have all of them."""
     from sphinx.search.en import SearchEnglish
 
-    text = (site / "searchindex.js").read_text(encoding="utf-8")
-    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
     stemmer = SearchEnglish({})
 
     def pages_with(word):
@@ -80,8 +91,7 @@ def search(site):
         return {number for pages in found for number in (pages if isinstance(pages, list) else [pages])}
 
     def look_up(words):
-        named = {entry[0] for entries in index["objects"].values() for entry in entries if entry[4] == words}
-        numbers = set.intersection(*(pages_with(word) for word in words.split())) | named
+        numbers = set.intersection(*(pages_with(word) for word in words.split()))
         return {index["docnames"][number] for number in numbers}
 
     return look_up
@@ -91,14 +101,104 @@ def search(site):
     ("words", "page"),
     [
         ("rate limit", "quota"),
+        ("Redis", "quota"),
         ("unsubscribed", "how-to/preview"),
         ("resume retry", "resume"),
         ("lacks scope", "troubleshooting"),
         ("HttpOperator", "migrating"),
-        ("verdict", "glossary"),
+        ("OpenLineage", "how-to/assets"),
+        ("pytest fixture", "how-to/sandbox"),
+        ("status", "glossary"),
         ("max_in_flight", "reference/operators"),
         ("MeisaBulkEnrollOperator", "reference/operators"),
+        ("contact_enrollments", "how-to/hook"),
     ],
 )
-def test_the_search_finds_the_page_that_answers(search, words, page):
+def test_search_finds_the_page(search, words, page):
     assert page in search(words)
+
+
+@pytest.mark.parametrize(
+    ("status", "pages"),
+    [
+        ("401", {"troubleshooting", "reference/errors"}),
+        ("403", {"troubleshooting", "reference/errors"}),
+        ("429", {"quota", "troubleshooting", "reference/errors"}),
+        ("503", {"quota", "troubleshooting", "reference/errors"}),
+    ],
+)
+def test_search_finds_an_http_status(index, status, pages):
+    """Sphinx leaves words of digits out of its terms, so they are entries of its index."""
+    found = {index["docnames"][number] for number, _, _ in index["indexentries"][status]}
+    assert pages <= found
+    assert "versions" not in found
+
+
+@pytest.fixture
+def served(site):
+    """Serve the built pages on this machine."""
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files, and logs nothing."""
+
+    def log_message(self, *_):
+        """Log nothing."""
+
+
+@pytest.mark.system
+def test_search_page_shows_the_section_of_a_429(served):
+    with headless_chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"{served}/search.html?q=429")
+        page.wait_for_selector("#search-results li a")
+        found = [link.get_attribute("href") for link in page.query_selector_all("#search-results li a")]
+    assert any("quota.html" in link for link in found)
+    assert any("troubleshooting.html#meisa-answers-429" in link for link in found)
+
+
+# Copy buttons and llms.txt
+
+
+def test_pages_have_copy_buttons(site):
+    page = (site / "how-to" / "sql.html").read_text(encoding="utf-8")
+    assert "copybutton.js" in page
+    script = (site / "_static" / "copybutton.js").read_text(encoding="utf-8")
+    assert "'$ '" in script or '"$ "' in script
+
+
+def test_pages_are_complete_without_the_build(site):
+    """No page asks Sphinx for what a reader of the repository would miss."""
+    pages = [page for page in DOCS.rglob("*.md") if "_build" not in page.parts]
+    directives = {
+        name for page in pages for name in re.findall(r"^```\{([\w-]+)\}", page.read_text(), re.MULTILINE)
+    }
+    assert directives == {"toctree", "include"}
+
+
+def test_llms_txt_lists_every_page_with_a_sentence(site):
+    lines = (site / "llms.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# airflow-provider-meisa"
+    assert lines[2].startswith("> Meisa sends lifecycle e-mail")
+    links = [
+        re.fullmatch(r"- \[(.+)\]\((.+)\.md\): (.{20,})", line) for line in lines if line.startswith("- ")
+    ]
+    assert all(links)
+    built = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
+    assert {link[2] for link in links} == built - {"index", "search", "genindex"}
+    for link in links:
+        source = (site / f"{link[2]}.md").read_text(encoding="utf-8")
+        assert source.startswith(f"# {link[1]}\n")
+
+
+def test_llms_txt_keeps_the_groups_of_the_side_bar(site):
+    lines = (site / "llms.txt").read_text(encoding="utf-8").splitlines()
+    captions = re.findall(r"^:caption: (.+)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == captions

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.api.redaction import printable
+from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
@@ -161,7 +162,7 @@ cells = st.text(max_size=12) | st.lists(
 def test_no_cell_of_a_csv_file_runs_as_a_formula_and_its_text_can_be_had_exactly(tmp_path, address, reason):
     file = OutcomeFile(tmp_path / "run.csv")
     file.begin(first_batch=0)
-    file.write(0, [Outcome(address, Verdict.INVALID, reason)])
+    file.write(Batch(0, ()), [Outcome(address, Verdict.INVALID, reason)])
     file.finish()
     text = (tmp_path / "run.csv").read_bytes().decode()
     (row,) = csv.DictReader(io.StringIO(text, newline=""))

@@ -4,7 +4,9 @@
 
     MeisaError
     ├── MeisaInputError            nothing was sent: mend the call or the connection
-    │   └── MeisaAudienceChangedError  the addresses are not those of the earlier try
+    │   ├── MeisaAudienceChangedError  the addresses are not those of the earlier try
+    │   └── MeisaLedgerError           the ledger is damaged, lost or another task's
+    ├── MeisaLedgerBusyError       another run writes the ledger: try again when it has ended
     ├── MeisaNoAnswerError         no answer came
     │   ├── MeisaUnreachableError      the request never left: try again
     │   └── MeisaAnswerLostError       it may have been carried out: check before sending again
@@ -29,7 +31,10 @@ contact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MeisaError(Exception):
@@ -45,6 +50,14 @@ class MeisaInputError(MeisaError, ValueError):
 
 class MeisaAudienceChangedError(MeisaInputError):
     """What an earlier try has begun cannot be gone on with."""
+
+
+class MeisaLedgerError(MeisaInputError):
+    """The ledger cannot be used as it is: a part is damaged or missing, or it belongs to another task."""
+
+
+class MeisaLedgerBusyError(MeisaError):
+    """Another run writes the same ledger. This one has stopped before it sent anything more."""
 
 
 class MeisaNoAnswerError(MeisaError):

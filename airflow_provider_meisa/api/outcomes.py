@@ -29,6 +29,21 @@ class Verdict(StrEnum):
     """Sent, but the response does not vouch for it."""
     UNTRIED = "untried"
     """Never sent."""
+    CREATED = "created"
+    UPDATED = "updated"
+
+
+ENROLL_STATUSES = (
+    Verdict.ENROLLED,
+    Verdict.ALREADY_ENROLLED,
+    Verdict.SUPPRESSED,
+    Verdict.INVALID,
+    Verdict.DUPLICATE,
+    Verdict.FAILED,
+    Verdict.UNREPORTED,
+    Verdict.UNTRIED,
+)
+"""What can become of an address that is to be enrolled."""
 
 
 BY_US = "possibly by this run"
@@ -182,6 +197,7 @@ def summary(
     *,
     job: str,
     identity: Mapping[str, str],
+    statuses: Sequence[Verdict],
     meisa_conn_id: str = "",
     complete: bool,
     requests: int,
@@ -196,6 +212,7 @@ def summary(
 
     :param job: the name of the job.
     :param identity: what the job was for, such as ``{"sequence_slug": …}``.
+    :param statuses: what can become of a row of this job.
     :return: ``job``, the identity, ``meisa_conn_id, total, counts{verdict: n}, possibly_twice, possibly_by_this_run,
         complete, requests, repeats, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
         attention[{address (masked), verdict, reason}], attention_truncated``.
@@ -205,7 +222,7 @@ def summary(
         **identity,
         "meisa_conn_id": meisa_conn_id,
         "total": tally.total,
-        "counts": {verdict.value: tally.counts[verdict] for verdict in Verdict},
+        "counts": {verdict.value: tally.counts[verdict] for verdict in statuses},
         "possibly_twice": tally.doubts[TWICE],
         "possibly_by_this_run": tally.doubts[BY_US],
         "complete": complete,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
-    from airflow_provider_meisa.api.outcomes import Outcome
+    from airflow_provider_meisa.api.outcomes import Outcome, Verdict
     from airflow_provider_meisa.api.rate_limit.limiter import Slot
 
 Item = Any
@@ -42,6 +42,7 @@ class Job(Protocol):
     :ivar batch_size: the most items that one request takes.
     :ivar repeat: whether a request whose response was lost may be sent again at any time (``harmless``), or may then
         have been carried out twice (``ambiguous``).
+    :ivar statuses: what can become of a row, in the order of the summary.
     :ivar sends_excluded: whether the items that `exclusion` finds are sent all the same.
     """
 
@@ -59,6 +60,9 @@ class Job(Protocol):
 
     @property
     def repeat(self) -> Literal["harmless", "ambiguous"]: ...  # noqa: D102 (see above)
+
+    @property
+    def statuses(self) -> Sequence[Verdict]: ...  # noqa: D102 (see above)
 
     @property
     def sends_excluded(self) -> bool: ...  # noqa: D102 (see above)

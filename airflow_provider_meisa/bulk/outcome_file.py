@@ -32,7 +32,9 @@ VERSION = 1
 """Of the lines. A part of another version has ``v`` and its version before its number: ``part-v2-000007.jsonl``."""
 FIELDS = ("address", "verdict", "reason", "batch")
 
-_ACCEPTED = frozenset({Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.DUPLICATE})
+_ACCEPTED = frozenset(
+    {Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.CREATED, Verdict.UPDATED, Verdict.DUPLICATE}
+)
 _ANEW = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})(?:-([0-9]{6,}))?\.")
 _HEADER = (",".join(FIELDS) + "\n").encode()

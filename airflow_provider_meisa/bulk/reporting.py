@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from airflow_provider_meisa.bulk.enrollment import AwaitResend
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limiter import Wait
+    from airflow_provider_meisa.bulk.job import Job
 
 KEY = "meisa_progress"
 RESPONSE_LOST = "Meisa may still be at work on a request whose response was lost, which is not sent again"
@@ -52,7 +53,7 @@ class RunReporter:
     """Reports one stretch of a run: its batches in the log, and the whole of it to progress and metrics.
 
     :param client: counts the requests, and knows how many are left.
-    :param batch_size: how many records go into one request.
+    :param job: what is done.
     :param progress: where the progress is written, if anywhere.
     :param metrics: counts for a monitoring system, if there is one.
     :param group: folds lines of the log under a title.
@@ -62,8 +63,8 @@ class RunReporter:
     def __init__(
         self,
         client: MeisaClient,
+        job: Job,
         *,
-        batch_size: int,
         progress: Progress | None = None,
         metrics: Metrics | None = None,
         group: Callable[[str], AbstractContextManager[object]] = nullcontext,
@@ -71,7 +72,7 @@ class RunReporter:
         self.total: int | None = None
         self.group = group
         self._client = client
-        self._batch_size = batch_size
+        self._job = job
         self._progress = progress
         self._metrics = metrics
         self._batches: BatchLog | None = None
@@ -97,7 +98,7 @@ class RunReporter:
         """
         if self._batches is None:
             self._open.enter_context(self.group("Batches" if first == 1 else f"Batches from {first:,} on"))
-            self._batches = BatchLog(self._client, self._batch_size, self.total)
+            self._batches = BatchLog(self._client, self._job.batch_size, self.total)
             self._batches.begin(done)
 
     def report_batch(self, number: int, counts: Mapping[Verdict, int], done: int) -> None:
@@ -128,7 +129,7 @@ class RunReporter:
         early = "" if account["complete"] else "stopped early, "
         log.info(
             "%s: %s%s addresses: %s",
-            account["sequence_slug"],
+            self._job.title,
             early,
             f"{account['total']:,}",
             in_words(counts),
@@ -273,12 +274,18 @@ class Progress:
 
     :param store: the task's state; ``None`` where Airflow has none.
     :param identity: what the task is at: ``sequence_slug`` and ``meisa_conn_id``.
+    :param statuses: what can become of a row.
     :param clock: a time in seconds.
     """
 
     def __init__(
-        self, store: Any, identity: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+        self,
+        store: Any,
+        identity: Mapping[str, str],
+        statuses: Sequence[Verdict],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._statuses = statuses
         self._store = store
         self._identity = dict(identity)
         self._clock = clock
@@ -308,7 +315,7 @@ class Progress:
             "state": state,
             "done": sum(now.counts.values()),
             "total": total,
-            "counts": {verdict.value: counts.get(verdict.value, 0) for verdict in Verdict},
+            "counts": {verdict.value: counts.get(verdict.value, 0) for verdict in self._statuses},
             "requests": now.requests,
             "rate_limited": now.rate_limited,
             "waiting_until": until.isoformat(timespec="seconds") if until else None,

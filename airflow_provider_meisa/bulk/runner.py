@@ -369,6 +369,7 @@ class BulkRunner:
             tally,
             job=self.job.name,
             identity=self.job.identity,
+            statuses=self.job.statuses,
             meisa_conn_id=self.options.meisa_conn_id,
             complete=complete,
             requests=now.requests,

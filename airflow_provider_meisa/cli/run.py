@@ -131,7 +131,7 @@ class Run:
             start=self.start,
             save=save,
             outcomes=self._outcomes,
-            reporter=RunReporter(client, batch_size=self.job.batch_size),
+            reporter=RunReporter(client, self.job),
         )
 
     def _prepare(self, runner: BulkRunner) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from airflow_provider_meisa.api.endpoints import contacts, sequences
 from airflow_provider_meisa.api.enroll_response import verdict_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, Verdict
 from airflow_provider_meisa.bulk.input_shapes import readable
 from airflow_provider_meisa.bulk.job import BadItems, Exclusion
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
@@ -47,6 +47,7 @@ class EnrollJob:
     name: ClassVar[str] = "enroll"
     batch_size: ClassVar[int] = sequences.MAX_BATCH
     repeat: ClassVar[Literal["ambiguous"]] = "ambiguous"
+    statuses: ClassVar[Sequence[Verdict]] = ENROLL_STATUSES
 
     @property
     def title(self) -> str:

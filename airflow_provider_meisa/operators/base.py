@@ -1,27 +1,50 @@
-"""What every task of ours has: a connection, a link, and a sense of when to try again."""
+"""What every task of ours has: a connection, a link, and what happens around its requests."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_meisa.hooks.meisa import MeisaHook
+from airflow_provider_meisa.assets.events import tell_outlets
+from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.hooks.metrics import Meter, metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
 from airflow_provider_meisa.operators.parameters import check_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperatorLink, Context
+
+XCOM_KEY = "return_value"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What a task has done.
+
+    :param value: what it pushes to XCom and returns: plain JSON, no address in clear.
+    :param failure: what it ends with after that, if it does not succeed.
+    :param asset: what it has updated, for the events of its outlets.
+    :param event: what these events say.
+    """
+
+    value: dict[str, Any]
+    failure: AirflowException | None = None
+    asset: Asset | None = None
+    event: Mapping[str, Any] | None = None
 
 
 class MeisaOperator(BaseOperator):
-    """A task that talks to Meisa.
+    """A task that sends requests to Meisa; a subclass for one record says which in `perform`.
 
-    On Airflow 3.3 and later it has a `MeisaRetryPolicy`, unless its author gives it another.
+    `execute` does the rest: the link, the check of all parameters, metrics, XCom, the events of outlets, and Airflow's
+    exceptions in place of Meisa's. On Airflow 3.3 and later a task has a `MeisaRetryPolicy`, unless its author gives it
+    another.
 
     :param meisa_conn_id: the Airflow Connection (templated).
     """
@@ -43,6 +66,40 @@ class MeisaOperator(BaseOperator):
     def hook(self) -> MeisaHook:
         """The hook of the task's connection, made when it is first asked for; it makes its client once."""
         return MeisaHook(self.meisa_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Send the task's request, push its result to XCom, and return that.
+
+        :raises AirflowSkipException: if the result is to be skipped.
+        :raises AirflowFailException: if the result is to fail, and for what a retry cannot fix.
+        :raises AirflowException: if Meisa cannot be reached.
+        """
+        slug = getattr(self, "sequence_slug", "")
+        with airflow_failures(doubt_is_final=getattr(self, "on_ambiguous", "") == "fail"):
+            client = self.begin(context).get_conn()
+            with metered(client, self.meisa_conn_id, slug) as meter:
+                result = self.perform(context, meter)
+        self.push(context, result.value)
+        if result.failure is not None:
+            raise result.failure
+        if result.asset is not None and result.event is not None:
+            tell_outlets(context, self.outlets, result.event, result.asset)
+        return result.value
+
+    def perform(self, context: Context, meter: Meter) -> TaskResult:
+        """Send the request through methods of `hook`, and say what became of it.
+
+        :raises MeisaError: if it cannot be sent, or its response says nothing of the record.
+        """
+        raise NotImplementedError
+
+    def push(self, context: Context, value: Mapping[str, Any]) -> None:
+        """Push what the task returns to XCom, also if it then fails or skips."""
+        context["ti"].xcom_push(key=XCOM_KEY, value=value)
+
+    def on_kill(self) -> None:
+        """Send nothing from now on, and end every wait."""
+        self.hook.stop()
 
     def begin(self, context: Context) -> MeisaHook:
         """Leave the link to the sequence, check every parameter, and return the hook; nothing is sent or read before.

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.checkpoint import Checkpoint
     from airflow_provider_meisa.bulk.job import Job
 
-XCOM_KEY = "return_value"
 SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
 
 # From the end of a wait in the triggerer to the work, Airflow takes 1–3.5 s: so much earlier it is woken, and what is
@@ -195,8 +194,8 @@ class BulkOperator(MeisaOperator):
         identity = {**job.identity, "meisa_conn_id": self.meisa_conn_id}
         reporter = RunReporter(
             client,
-            batch_size=job.batch_size,
-            progress=None if self.preview else Progress(state_of(context), identity),
+            job,
+            progress=None if self.preview else Progress(state_of(context), identity, job.statuses),
             metrics=Meter(self.meisa_conn_id, job.identity.get("sequence_slug", "")),
             group=group,
         )
@@ -268,7 +267,7 @@ class BulkOperator(MeisaOperator):
         """
         ti = context["ti"]
         self.account = account = runner.summary(complete=stopped_by is None)
-        ti.xcom_push(key=XCOM_KEY, value=account)
+        self.push(context, account)
         runner.finish(account, max_tries=ti.max_tries)
         if stopped_by is not None:
             in_doubt = self.on_ambiguous == "fail" and bool(runner.checkpoint().in_flight)
@@ -318,7 +317,7 @@ class BulkOperator(MeisaOperator):
             report["plan"] = f"{plans.note}#{plan.id}"
         self.log.info("Preview: nothing was sent. %s", report)
         tell_outlets(context, self.outlets, report, self.asset())
-        context["ti"].xcom_push(key=XCOM_KEY, value=report)
+        self.push(context, report)
         self._check_any_valid(runner.job.title, report["counts"]["invalid"], report["total"])
         return report
 

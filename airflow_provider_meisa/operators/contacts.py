@@ -9,16 +9,15 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.bulk.input_shapes import AddressReader
-from airflow_provider_meisa.hooks.meisa import airflow_failures
-from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.jobs.addresses import check
-from airflow_provider_meisa.operators.base import MeisaOperator
+from airflow_provider_meisa.operators.base import MeisaOperator, TaskResult
 from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_meisa.api.endpoints.contacts import Contact
+    from airflow_provider_meisa.hooks.metrics import Meter
 
 
 class MeisaUpsertContactOperator(MeisaOperator):
@@ -90,29 +89,20 @@ class MeisaUpsertContactOperator(MeisaOperator):
         private = ("contact_email", "external_id", "first_name", "last_name", "display_name")
         follow_references(self, *(getattr(self, name) for name in (*private, "custom_fields", "tag_names")))
 
-    def execute(self, context: Context) -> dict[str, object]:
-        """Create or update the contact, and return its id and whether it is new.
-
-        :raises AirflowFailException: for what a retry cannot mend.
-        :raises AirflowException: if Meisa cannot be asked.
-        """
-        with airflow_failures():
-            self.begin(context)
-            address = self._address()
-            with metered(self.hook.get_conn(), self.meisa_conn_id):
-                contact = self._upsert(address)
+    def perform(self, context: Context, meter: Meter) -> TaskResult:
+        """Create or update the contact."""
+        address = self._address()
+        contact = self._upsert(address)
         masked = mask_address(address)
         self.log.info("%s: contact %s", masked, "created" if contact.created else "updated")
-        return {
-            "id": contact.id,
-            "created": contact.created,
-            "address": masked,
-            "meisa_conn_id": self.meisa_conn_id,
-        }
-
-    def on_kill(self) -> None:
-        """Send nothing from now on, and end every wait."""
-        self.hook.stop()
+        return TaskResult(
+            {
+                "id": contact.id,
+                "created": contact.created,
+                "address": masked,
+                "meisa_conn_id": self.meisa_conn_id,
+            }
+        )
 
     def _address(self) -> str:
         """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
+from airflow_provider_meisa.api.outcomes import BY_US, ENROLL_STATUSES, Outcome, Verdict, possibly_ours
 from airflow_provider_meisa.api.redaction import mask_address
-from airflow_provider_meisa.assets.events import tell_outlets
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.bulk.options import OnAmbiguous
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
-from airflow_provider_meisa.hooks.meisa import airflow_failures, meisa_error
-from airflow_provider_meisa.hooks.metrics import metered
+from airflow_provider_meisa.hooks.meisa import meisa_error
+from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.jobs.addresses import check
 from airflow_provider_meisa.operators.audience import AudienceOperator
-from airflow_provider_meisa.operators.base import MeisaOperator
-from airflow_provider_meisa.operators.bulk import XCOM_KEY
+from airflow_provider_meisa.operators.base import MeisaOperator, TaskResult
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
 from airflow_provider_meisa.operators.parameters import OnNo
@@ -86,36 +84,34 @@ class MeisaEnrollOperator(MeisaOperator):
         self.on_already_enrolled = on_already_enrolled
         self.on_suppressed = on_suppressed
         self.on_ambiguous = on_ambiguous
+        self._intent: Intent | None = None
         follow_references(self, self.contact_email, self.metadata)
 
-    def execute(self, context: Context) -> dict[str, str]:
-        """Enroll the contact and return its verdict.
-
-        :raises AirflowSkipException: if the verdict is to be skipped.
-        :raises AirflowFailException: if the verdict is to fail, and for what a retry cannot mend.
-        :raises AirflowException: if Meisa cannot be asked.
-        """
-        intent = None
-        with airflow_failures(doubt_is_final=self.on_ambiguous == "fail"):
-            client = self.begin(context).get_conn()
-            outcome = check(self._address())
-            if not isinstance(outcome, Outcome):
-                subject = (self.sequence_slug, outcome)
-                intent = Intent(store_of(context), subject, client.settings.resend_after)
-                outcome = self._enroll_once(client, outcome, intent)
-        result = {
+    def perform(self, context: Context, meter: Meter) -> TaskResult:
+        """Enroll the contact."""
+        outcome = check(self._address())
+        if not isinstance(outcome, Outcome):
+            client = self.hook.get_conn()
+            intent = Intent(store_of(context), (self.sequence_slug, outcome), client.settings.resend_after)
+            outcome = self._enroll_once(client, outcome, intent)
+            meter.addresses({outcome.verdict: 1})
+            self._intent = intent
+        value = {
             "sequence_slug": self.sequence_slug,
             "meisa_conn_id": self.meisa_conn_id,
             "address": mask_address(outcome.address),
             "verdict": outcome.verdict.value,
             "reason": outcome.reason,
         }
-        context["ti"].xcom_push(key=XCOM_KEY, value=result)
-        if intent:
-            intent.end()
-        self._conclude(outcome)
-        tell_outlets(context, self.outlets, self._account(outcome), meisa_sequence(self.sequence_slug))
-        return result
+        return TaskResult(
+            value, self._failure(outcome), meisa_sequence(self.sequence_slug), self._account(outcome)
+        )
+
+    def push(self, context: Context, value: Mapping[str, Any]) -> None:
+        """Push the verdict to XCom; only then forget that a request was sent."""
+        super().push(context, value)
+        if self._intent:
+            self._intent.end()
 
     def _address(self) -> str | None:
         """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""
@@ -126,22 +122,16 @@ class MeisaEnrollOperator(MeisaOperator):
             )
         return found[0]
 
-    def on_kill(self) -> None:
-        """Send nothing from now on, and end every wait."""
-        self.hook.stop()
-
     def _enroll_once(self, client: MeisaClient, address: str, intent: Intent) -> Outcome:
         """Enroll the contact, and keep what a later try must know if the response is lost."""
-        with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
-            self._wait_for(client, intent)
-            intent.begin()
-            try:
-                outcome = self._enroll(address, resend=not intent.is_in_doubt)
-            except AirflowException as raised:
-                error = meisa_error(raised)
-                intent.lost() if error and error.possibly_done else intent.give_up()
-                raise
-            meter.addresses({outcome.verdict: 1})
+        self._wait_for(client, intent)
+        intent.begin()
+        try:
+            outcome = self._enroll(address, resend=not intent.is_in_doubt)
+        except AirflowException as raised:
+            error = meisa_error(raised)
+            intent.lost() if error and error.possibly_done else intent.give_up()
+            raise
         return possibly_ours(outcome) if intent.is_in_doubt else outcome
 
     def _wait_for(self, client: MeisaClient, intent: Intent) -> None:
@@ -173,11 +163,11 @@ class MeisaEnrollOperator(MeisaOperator):
             "sequence_slug": self.sequence_slug,
             "meisa_conn_id": self.meisa_conn_id,
             "total": 1,
-            "counts": {verdict.value: int(verdict is outcome.verdict) for verdict in Verdict},
+            "counts": {verdict.value: int(verdict is outcome.verdict) for verdict in ENROLL_STATUSES},
             "complete": True,
         }
 
-    def _conclude(self, outcome: Outcome) -> None:
+    def _failure(self, outcome: Outcome) -> AirflowException | None:
         choice = {
             Verdict.ENROLLED: "success",
             Verdict.ALREADY_ENROLLED: "success" if outcome.reason == BY_US else self.on_already_enrolled,
@@ -186,11 +176,10 @@ class MeisaEnrollOperator(MeisaOperator):
         said = f"{mask_address(outcome.address)} in {self.sequence_slug}: {outcome.verdict}" + (
             f" ({outcome.reason})" if outcome.reason else ""
         )
-        if choice == "fail":
-            raise AirflowFailException(f"{said}.")
-        if choice == "skip":
-            raise AirflowSkipException(f"{said}.")
-        self.log.info("%s", said)
+        if choice == "success":
+            self.log.info("%s", said)
+            return None
+        return AirflowFailException(f"{said}.") if choice == "fail" else AirflowSkipException(f"{said}.")
 
 
 class MeisaBulkEnrollOperator(AudienceOperator):

@@ -29,16 +29,16 @@ def requests_loop() -> None:
         for begin in range(0, len(emails), 500):
             batch = emails[begin : begin + 500]
             while True:
-                answer = requests.post(
+                response = requests.post(
                     f"{connection.host}/sequences/api/bulk-enroll/",
                     json={"sequence_slug": "reactivation", "emails": batch},
                     headers={"X-API-Key": connection.password},
                     timeout=30,
                 )
-                if answer.status_code != 429:
+                if response.status_code != 429:
                     break
                 time.sleep(60)
-            answer.raise_for_status()
+            response.raise_for_status()
 
     enroll(contacts.output)
     # [END before]

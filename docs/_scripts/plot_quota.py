@@ -1,7 +1,7 @@
-"""Draw what the quota does with 2,000 requests at Meisa's default limits, in simulated time: ``quota.svg``.
+"""Draw what the rate limiter does with 2,000 requests at Meisa's default limits, in simulated time: ``quota.svg``.
 
-The times are those of `tests/support/limiter_simulation.py`: the quota itself, four requests at a time, answers after
-50 to 400 ms, and a server that counts in sliding windows. The same script draws the same picture.
+The times are those of `tests/support/limiter_simulation.py`: the limiter itself, four requests at a time, responses
+after 50 to 400 ms, and a server that counts in sliding windows. The same script draws the same picture.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def picture() -> str:
         _panel(2, "In the last hour", hour.requests, str(hour), within(server.came, hour.seconds)),
     ]
     height = TOP + 3 * PANEL + 2 * GAP + FOOT
-    refused = f"{len(server.refused)} answers of 429" if server.refused else "no answer of 429"
+    refused = f"{len(server.refused)} responses with 429" if server.refused else "no response with 429"
     title = f"{REQUESTS:,} requests, four at a time: {server.came[-1] / 60:.0f} minutes, {refused}"
     ticks = [_text(_x(60 * each), height - 26, str(each), "middle") for each in range(0, MINUTES + 1, 10)]
     head = (

@@ -14,9 +14,10 @@ import pytest
 from airflow_provider_meisa.api.outcomes import Outcome, Verdict
 from airflow_provider_meisa.bulk import checkpoint, outcome_file, plan
 from airflow_provider_meisa.bulk.batching import Batch
-from airflow_provider_meisa.bulk.checkpoint import Checkpoint
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint, Piece
 from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore
+from tests.support.jobs import ENROLL
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -39,7 +40,8 @@ OUTCOMES = [
 
 PLAN = Plan(
     id="5f0c8e1d2b3a4c5d6e7f8091a2b3c4d5",
-    sequence_slug="onboarding",
+    job="enroll",
+    identity={"sequence_slug": "onboarding"},
     file="night-5f0c8e1d2b3a4c5d6e7f8091a2b3c4d5.jsonl",
     batches=2,
     total=6,
@@ -67,6 +69,7 @@ CHECKPOINT = Checkpoint(
     fingerprint="6f1d7a0c9b2e4f58a3c1d0e9b8a7f6e5",
     in_flight=(7,),
     unsent=(6, 8),
+    pieces=(Piece(5, 0, 250, "resent"), Piece(5, 250, 500, "unsent")),
     counts={"enrolled": 2990, "invalid": 10},
     attention=({"address": "b***@***.com", "verdict": "invalid", "reason": "no @"},),
     requests=11,
@@ -98,7 +101,7 @@ def test_kept_plan_is_read(tmp_path):
 
 def test_plan_is_written_as_kept(tmp_path):
     store = PlanStore(tmp_path, "night")
-    made = store.write("onboarding", BATCHES)
+    made = store.write(ENROLL, BATCHES)
     kept = (DATA / f"plan_v{plan.VERSION}.json").read_bytes()
     assert store.note.read_bytes().replace(made.id.encode(), PLAN.id.encode()) == kept
     assert (tmp_path / made.file).read_bytes() == (DATA / f"plan_v{plan.VERSION}.jsonl").read_bytes()
@@ -109,7 +112,7 @@ def test_outcomes_file_is_written_as_kept(tmp_path, form):
     file = OutcomeFile(tmp_path / f"outcomes.{form}")
     file.begin(first_batch=0)
     for number, outcomes in enumerate(OUTCOMES):
-        file.write(number, outcomes)
+        file.write(Batch(number, ()), outcomes)
     assert file.finish() == 10
     assert file.path.read_bytes() == (DATA / f"outcomes_v{outcome_file.VERSION}.{form}").read_bytes()
 

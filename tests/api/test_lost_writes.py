@@ -16,7 +16,15 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreadableAnswerError,
 )
 from airflow_provider_meisa.api.models import Call
-from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Outcome, Tally, Verdict, summary
+from airflow_provider_meisa.api.outcomes import (
+    BY_US,
+    ENROLL_STATUSES,
+    TWICE,
+    Outcome,
+    Tally,
+    Verdict,
+    summary,
+)
 from airflow_provider_meisa.api.rate_limit.limiter import Slot
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
@@ -330,7 +338,7 @@ def test_summary_counts_what_may_be_twice_and_leaves_room_for_failures():
     tally.add([Outcome(email, Verdict.ALREADY_ENROLLED, BY_US) for email in PEOPLE[:7]])
     tally.add([Outcome("grace@example.org", Verdict.FAILED, "no")])
     numbers = {"requests": 1, "repeats": 0, "rate_limited": 0, "waited_s": 0.0, "elapsed_s": 0.0}
-    account = summary(tally, job="enroll", identity={}, complete=True, **numbers)
+    account = summary(tally, job="enroll", identity={}, statuses=ENROLL_STATUSES, complete=True, **numbers)
     assert (account["possibly_twice"], account["possibly_by_this_run"]) == (500, 7)
     assert Counter(entry["reason"] for entry in account["attention"]) == {TWICE: 5, "no": 1}
     assert account["attention_truncated"]

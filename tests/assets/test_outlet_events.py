@@ -6,7 +6,7 @@ import json
 import pytest
 from airflow.sdk import DAG, Asset, AssetAlias, task
 
-from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Verdict
 from airflow_provider_meisa.assets import meisa_sequence
 from airflow_provider_meisa.operators import audience
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
@@ -103,7 +103,7 @@ def test_the_event_of_one_contact_has_the_form_of_that_of_many(events_of):
         "sequence_slug": "onboarding",
         "meisa_conn_id": "meisa_default",
         "total": 1,
-        "counts": {verdict.value: int(verdict is Verdict.ENROLLED) for verdict in Verdict},
+        "counts": {verdict.value: int(verdict is Verdict.ENROLLED) for verdict in ENROLL_STATUSES},
         "complete": True,
     }
 

@@ -46,6 +46,8 @@ FAULTS = {
     "shape outcomes": {"kind": "bulk_shape", "shape": "outcomes", "status_key": "result"},
     "shape mapping": {"kind": "bulk_shape", "shape": "mapping"},
     "some are left out": {"kind": "bulk_shape", "drop": 7},
+    "split batch, named": {"kind": "bad_addresses", "addresses": ["33x@private.example"]},
+    "split batch": {"kind": "bad_addresses", "addresses": ["333x@private.example"], "form": "nothing"},
     "strangers": {"kind": "bulk_shape", "shape": "results", "extra": 3},
 }
 OPERATORS = ("bulk", "sql", "file", "single")
@@ -98,7 +100,7 @@ def table():
         for operator in OPERATORS
         for fault in FAULTS
         for story in _STORIES_OF.get(operator, STORIES)
-        if operator != "single" or (FAULTS[fault] or {}).get("kind") != "bulk_shape"
+        if operator != "single" or (FAULTS[fault] or {}).get("kind") not in ("bulk_shape", "bad_addresses")
     ]
 
 

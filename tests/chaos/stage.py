@@ -109,6 +109,9 @@ def arm(case, chance, meisa):
     fault = FAULTS[case.fault]
     if fault is None:
         return
+    if fault["kind"] == "bad_addresses":  # a bad address stays one
+        meisa.fault(**fault)
+        return
     path = chance.choice([*[SINGLE if case.operator == "single" else BULK] * 5, ""])
     times = chance.choice((1, 1, 2, _GATEWAY_TRIES + 1))
     meisa.fault(**fault, path=path, times=times, skip=chance.choice((0, 0, 1, 2)) if case.many else 0)

@@ -95,8 +95,8 @@ def test_an_address_or_the_key_in_what_was_written_is_noticed(run, place, secret
 def test_a_checkpoint_that_grows_is_noticed(run):
     file = run.task.kept / "every.state"
     before = file.read_text()
-    file.write_text(f"{before}{'x' * 1024}\n")
-    assert "a checkpoint of 1024 bytes" in told(run)
+    file.write_text(f"{before}{'x' * 2048}\n")
+    assert "a checkpoint of 2048 bytes" in told(run)
     file.write_text(before)
 
 

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES
 from airflow_provider_meisa.bulk import runner
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.reporting import KEY, Progress, State
@@ -16,7 +17,7 @@ from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
 from tests.support.task import FakeTaskState, NoProgressTaskState
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "progress.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 PEOPLE = people(2600)
 
 
@@ -149,7 +150,7 @@ def test_a_preview_has_no_progress(task):
 def test_while_only_figures_change_it_is_written_every_two_seconds():
     now = [0.0]
     state = FakeTaskState()
-    progress = Progress(state, {}, clock=lambda: now[0])
+    progress = Progress(state, {}, ENROLL_STATUSES, clock=lambda: now[0])
     for _ in range(100):
         now[0] += 0.1
         progress.write("sending", Checkpoint())
@@ -168,7 +169,7 @@ def test_that_it_cannot_be_written_does_not_fail_the_run(task, caplog):
 
 
 def test_where_airflow_keeps_no_state_there_is_none():
-    Progress(None, {}).write("sending", Checkpoint())
+    Progress(None, {}, ENROLL_STATUSES).write("sending", Checkpoint())
 
 
 def test_airflow_has_it_in_its_database_when_the_task_has_ended(run_task):

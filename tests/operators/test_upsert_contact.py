@@ -223,7 +223,7 @@ def test_no_link_to_a_sequence_is_left(upsert):
 
 
 def test_the_example_of_the_page_works(run, meisa_sandbox):
-    (code,) = re.findall(r"^```\{code-block\} python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     names: dict = {}
     exec(compile(code, str(PAGE), "exec"), names)
     conf = {"email": "ada@example.com", "user_id": 42, "plan": "team"}

@@ -96,11 +96,13 @@ def test_the_sdist_can_be_tested_and_has_no_folder_of_a_tool(unpacked_sdist):
             "LICENSE",
             "Makefile",
             "README.md",
+            "RELEASING.md",
             "SECURITY.md",
             "pyproject.toml",
         ),
     }
     assert not [path for path in unpacked_sdist.rglob("*") if path.suffix == ".pyc" or "_build" in path.parts]
+    assert not (unpacked_sdist / "tests" / "packaging" / "test_github.py").exists()
 
 
 def test_the_sdist_makes_the_same_wheel(unpacked_sdist, wheel, tmp_path):

@@ -11,6 +11,7 @@ from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.account import confirm_environment
 from airflow_provider_meisa.api.errors import MeisaUnreadableAnswerError
 from airflow_provider_meisa.api.models import Answer, Call
+from airflow_provider_meisa.api.rate_limit.limiter import Slot
 
 SOURCES = ("api", "import", "manual", "signup", "initial_sync")
 
@@ -76,6 +77,7 @@ def upsert(
     source: str | None = None,
     custom_fields: Mapping[str, object] | None = None,
     tag_names: Sequence[str] | None = None,
+    slot: Slot | None = None,
 ) -> Contact:
     """Create or update one contact: ``POST /contacts/upsert/`` (Meisa's page *Contacts*).
 
@@ -91,25 +93,31 @@ def upsert(
         keeps the first one.
     :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
     :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
+    :param slot: a slot of the quota that was reserved for this call.
     :return: the contact as it is now.
     :raises MeisaUnreadableAnswerError: if the response has no ``id``.
     :raises MeisaError: see `errors`.
     """
     names = {"first_name": first_name, "last_name": last_name, "display_name": display_name}
-    body: dict[str, object] = {"email": check_text("email", email)}
-    if external_id is not None:
-        body["external_id"] = check_text("external_id", external_id)
-    for name, value in names.items():
-        if value is not None:
-            body[name] = check_text(name, value, may_be_empty=True)
-    if source is not None:
-        body["source"] = check_choice("source", source, SOURCES)
-    if custom_fields is not None and (plain := check_json_object("custom_fields", custom_fields)):
-        body["custom_fields"] = plain
-    if tag_names is not None and (tags := check_texts("tag_names", tag_names)):
-        body["tag_names"] = tags
-    confirm_environment(client)
-    return _contact(client.perform(replace(_UPSERT, body=body)))
+    try:
+        body: dict[str, object] = {"email": check_text("email", email)}
+        if external_id is not None:
+            body["external_id"] = check_text("external_id", external_id)
+        for name, value in names.items():
+            if value is not None:
+                body[name] = check_text(name, value, may_be_empty=True)
+        if source is not None:
+            body["source"] = check_choice("source", source, SOURCES)
+        if custom_fields is not None and (plain := check_json_object("custom_fields", custom_fields)):
+            body["custom_fields"] = plain
+        if tag_names is not None and (tags := check_texts("tag_names", tag_names)):
+            body["tag_names"] = tags
+        confirm_environment(client)
+    except BaseException:
+        if slot:
+            client.quota.release(slot)
+        raise
+    return _contact(client.perform(replace(_UPSERT, body=body), slot=slot))
 
 
 def _contact(answer: Answer) -> Contact:

@@ -1,0 +1,135 @@
+"""What the ledger holds of one record: a minute, a state and a hash of its values, in 64 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import NamedTuple
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+
+EPOCH = 1_577_836_800
+"""Minute 0, in seconds since 1970: 2020-01-01 UTC."""
+
+_STATE_BITS = 4
+_HASH_BITS = 36
+_MINUTE_AT = _STATE_BITS + _HASH_BITS
+_STATE_MASK = (1 << _STATE_BITS) - 1
+_HASH_MASK = (1 << _HASH_BITS) - 1
+_LAST_MINUTE = (1 << 24) - 1
+
+LATEST_MINUTE = _LAST_MINUTE - 1
+"""The last minute that can be written, in November 2051; the one after it is for `State.FORGOTTEN`."""
+
+
+class State(IntEnum):
+    """How far a record has come. Of two states in one minute the higher one is the later one.
+
+    Even numbers are free, for states that a later format puts between these.
+    """
+
+    PENDING = 1
+    """To be sent; the hash is that of the values Meisa accepted last, 0 if it has accepted none."""
+    INTENT = 3
+    """About to be sent. Without a later state, Meisa may have it or not."""
+    REFUSED = 5
+    """Meisa does not accept it."""
+    RECORDED = 7
+    """Taken as accepted without a request."""
+    PRESENT = 9
+    """Meisa had it already."""
+    ACCEPTED = 11
+    """Meisa has accepted it from us."""
+    CLEARED = 13
+    """As if never seen: to be sent again."""
+    FORGOTTEN = 15
+    """A person's right to be forgotten: never to be sent again. No later entry replaces it."""
+
+
+_STATES = {int(state): state for state in State}
+
+
+class Entry(NamedTuple):
+    """What the ledger knows of a record.
+
+    :param minute: when it was written, in minutes since 2020 (UTC); see `Entry.written_at`.
+    :param values_hash: 36 bits of the values that were sent; 0 where the values do not count.
+    """
+
+    minute: int
+    state: State
+    values_hash: int = 0
+
+    @property
+    def written_at(self) -> int:
+        """When it was written, in seconds since 1970, to the minute."""
+        return EPOCH + 60 * self.minute
+
+
+FORGOTTEN = (_LAST_MINUTE << _MINUTE_AT) | (State.FORGOTTEN << _HASH_BITS)
+"""The largest entry there is, packed."""
+
+
+def pack(entry: Entry) -> int:
+    """Return an entry as a number; the larger of two numbers is the later entry."""
+    return (entry.minute << _MINUTE_AT) | (entry.state << _HASH_BITS) | entry.values_hash
+
+
+def unpack(value: int) -> Entry:
+    """Read an entry back; it must be one, and not 0.
+
+    :raises KeyError: if its state is one that this version does not know.
+    """
+    return Entry(value >> _MINUTE_AT, _STATES[value >> _HASH_BITS & _STATE_MASK], value & _HASH_MASK)
+
+
+def unpack_all(values: Iterable[int]) -> list[Entry | None]:
+    """Read entries back; ``None`` for each 0.
+
+    :raises KeyError: as `unpack`.
+    """
+    # Each row of a source comes by here, and `Entry(…)` takes twice as long.
+    new, states = tuple.__new__, _STATES
+    return [
+        new(Entry, (value >> _MINUTE_AT, states[value >> _HASH_BITS & _STATE_MASK], value & _HASH_MASK))
+        if value
+        else None
+        for value in values
+    ]
+
+
+def minute_of(value: int) -> int:
+    """Return the minute of a packed entry."""
+    return value >> _MINUTE_AT
+
+
+def minute_at(seconds: float) -> int:
+    """Return the minute that a time belongs to.
+
+    :param seconds: since 1970.
+    :raises MeisaInputError: if the clock is outside the years that the ledger can hold.
+    """
+    minute = int((seconds - EPOCH) // 60)
+    if not 0 <= minute <= LATEST_MINUTE:
+        raise MeisaInputError(
+            "The clock of this machine is outside the years 2020 to 2051: nothing was sent. Set it, and try again."
+        )
+    return minute
+
+
+def later(known: int, minute: int, state: State, values_hash: int = 0) -> int:
+    """Return the packed entry that replaces a known one, however the clocks of both writers differ.
+
+    :param known: the packed entry that it replaces; 0 for none.
+    :param minute: now.
+    """
+    if state is State.FORGOTTEN or known == FORGOTTEN:
+        return FORGOTTEN
+    known_minute, known_state = known >> _MINUTE_AT, known >> _HASH_BITS & _STATE_MASK
+    minute = max(minute, known_minute + (state <= known_state))
+    if minute > LATEST_MINUTE:
+        raise MeisaInputError(
+            "The ledger has an entry of the last minute it can hold, in 2051: nothing was sent. The clock of a machine "
+            "that wrote it was wrong. Restore the ledger from a copy of the folder."
+        )
+    return (minute << _MINUTE_AT) | (state << _HASH_BITS) | values_hash

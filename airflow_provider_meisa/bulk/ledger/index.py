@@ -1,0 +1,138 @@
+"""Entries by record hash in sorted columns: 16 bytes an entry, found by bisection within a fan-out."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+from airflow_provider_meisa.bulk.ledger.entry import Entry, unpack
+
+Columns: TypeAlias = "tuple[array[int], array[int]]"
+"""Hashes, rising and none twice, and a packed entry for each."""
+
+_RANGE = 1 << 14
+"""About how many entries are merged at once, in a dict."""
+_HASHES_A_SLOT = 3
+"""The fan-out has a slot for 2 to the power of this many hashes, or up to half as many."""
+_FEWEST_RECENT = 1 << 16
+_RECENT_SHARE = 64
+
+
+def empty_columns() -> Columns:
+    """Return columns without entries."""
+    return array("Q"), array("Q")
+
+
+def merge(parts: Sequence[Columns]) -> Columns:
+    """Unite columns; of several entries for one hash the largest stays.
+
+    In any order, any number of times, in any grouping: the result is the same.
+    """
+    parts = [part for part in parts if part[0]]
+    if len(parts) <= 1:
+        return parts[0] if parts else empty_columns()
+    total = sum(len(hashes) for hashes, _ in parts)
+    ranges = max(1, total // _RANGE)
+    merged = empty_columns()
+    begins = [0] * len(parts)
+    for number in range(1, ranges + 1):
+        ends = [
+            len(hashes) if number == ranges else bisect_left(hashes, (number << 64) // ranges, begin)
+            for (hashes, _), begin in zip(parts, begins, strict=True)
+        ]
+        slices = [
+            (hashes[begin:end], entries[begin:end])
+            for (hashes, entries), begin, end in zip(parts, begins, ends, strict=True)
+            if begin < end
+        ]
+        for column, more in zip(merged, _merge_range(slices), strict=True):
+            column.extend(more)
+        begins = ends
+    return merged
+
+
+def _merge_range(slices: Sequence[Columns]) -> Columns:
+    if len(slices) == 1:
+        return slices[0]
+    merged: dict[int, int] = {}
+    for hashes, entries in slices:
+        more = dict(zip(hashes, entries, strict=True))
+        for each in merged.keys() & more.keys():
+            more[each] = max(more[each], merged[each])
+        merged.update(more)
+    hashes = array("Q", sorted(merged))
+    return hashes, array("Q", map(merged.__getitem__, hashes))
+
+
+class Index:
+    """Sorted columns in which an entry is found in less than a microsecond."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        hashes = columns[0]
+        bits = max(1, len(hashes).bit_length() - _HASHES_A_SLOT)
+        self._shift = 64 - bits
+        self._begins = array("I", (bisect_left(hashes, slot << self._shift) for slot in range(1 << bits)))
+        self._begins.append(len(hashes))
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def find(self, record_hash: int) -> int:
+        """Return the packed entry of a hash, 0 if there is none."""
+        hashes, entries = self.columns
+        slot = record_hash >> self._shift
+        end = self._begins[slot + 1]
+        place = bisect_left(hashes, record_hash, self._begins[slot], end)
+        return entries[place] if place < end and hashes[place] == record_hash else 0
+
+    def find_all(self, record_hashes: Iterable[int]) -> list[int]:
+        """Return the packed entry of each hash: the same as `find`, at half the time."""
+        hashes, entries = self.columns
+        count, begins, shift, bisect = len(hashes), self._begins, self._shift, bisect_left
+        # The place behind a slot has a hash of another slot, or is the end.
+        return [
+            entries[place]
+            if (place := bisect(hashes, each, begins[slot := each >> shift], begins[slot + 1])) < count
+            and hashes[place] == each
+            else 0
+            for each in record_hashes
+        ]
+
+
+class GrowingIndex:
+    """An index that takes new entries: the latest in a dict, which is merged into columns now and then."""
+
+    def __init__(self) -> None:
+        self._index = Index(empty_columns())
+        self._recent: dict[int, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._recent) or len(self._index) > 0
+
+    def find(self, record_hash: int) -> int:
+        """Return the packed entry of a hash, 0 if there is none."""
+        return self._recent.get(record_hash) or self._index.find(record_hash)
+
+    def add(self, record_hash: int, entry: int) -> None:
+        """Keep an entry, unless a larger one is there."""
+        if entry > self.find(record_hash):
+            self._recent[record_hash] = entry
+            if len(self._recent) > max(_FEWEST_RECENT, len(self._index) // _RECENT_SHARE):
+                self.columns()
+
+    def columns(self) -> Columns:
+        """Return all entries, sorted."""
+        if self._recent:
+            hashes = array("Q", sorted(self._recent))
+            entries = array("Q", map(self._recent.__getitem__, hashes))
+            self._index = Index(merge([self._index.columns, (hashes, entries)]))
+            self._recent.clear()
+        return self._index.columns
+
+
+def entries_of(columns: Columns) -> Iterator[tuple[int, Entry]]:
+    """Give each hash and its entry."""
+    return zip(columns[0], map(unpack, columns[1]), strict=True)

@@ -1,0 +1,257 @@
+"""The ledger of one task: what Meisa has accepted from it, over all its runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaLedgerError
+from airflow_provider_meisa.bulk.ledger.contents import Contents
+from airflow_provider_meisa.bulk.ledger.entry import (
+    FORGOTTEN,
+    Entry,
+    State,
+    later,
+    minute_at,
+    minute_of,
+)
+from airflow_provider_meisa.bulk.ledger.header import (
+    Header,
+    WriterStatus,
+    exclusive_spans,
+    first_minute,
+)
+from airflow_provider_meisa.bulk.ledger.index import GrowingIndex, entries_of
+from airflow_provider_meisa.bulk.ledger.part import VERSION
+from airflow_provider_meisa.bulk.ledger.store import store_at
+from airflow_provider_meisa.bulk.ledger.subject import Hasher, Subject, describe
+from airflow_provider_meisa.bulk.ledger.writer import LedgerWriter, Repeat
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.outcome_file import Location
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_NOT_SENT = frozenset({State.CLEARED, State.FORGOTTEN})
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSummary:
+    """What a run reports of its ledger.
+
+    :param entries: how many records it knows; it never becomes less, unless something is lost.
+    """
+
+    name: str
+    entries: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return asdict(self)
+
+
+class Ledger:
+    """What Meisa has accepted, by record. Open it with `Ledger.open`.
+
+    It holds no address and no value in clear, and an entry is never removed.
+    """
+
+    def __init__(
+        self, name: str, contents: Contents, hasher: Hasher, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.name = name
+        self._contents = contents
+        self._hasher = hasher
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        root: Location,
+        name: str,
+        subject: Subject,
+        *,
+        secret: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Read a ledger; it need not be there yet.
+
+        :param root: the folder of all ledgers: a path on a disk that all workers share, or one in an object store.
+        :param name: of the folder in it.
+        :param subject: whose it is.
+        :param secret: ``[meisa] ledger_key``.
+        :param clock: seconds since 1970.
+        :raises MeisaInputError: if the name cannot be used.
+        :raises MeisaLedgerError: if it belongs to another subject, or a part of it is damaged.
+        :raises MeisaUnreachableError: if the folder cannot be read.
+        """
+        folder = _folder_of(root, name)
+        hasher = Hasher(subject, secret)
+        contents = Contents(store_at(folder), str(folder), describe(subject, hasher, VERSION))
+        contents.refresh()
+        return cls(name, contents, hasher, clock)
+
+    @classmethod
+    def open_existing(
+        cls, root: Location, name: str, *, secret: str = "", clock: Callable[[], float] = time.time
+    ) -> Self:
+        """Read a ledger whose subject is not known, as the command line does.
+
+        :raises MeisaInputError: if the name cannot be used.
+        :raises MeisaLedgerError: if there is none, its secret is another one, or a part of it is damaged.
+        :raises MeisaUnreachableError: if the folder cannot be read.
+        """
+        folder = _folder_of(root, name)
+        contents = Contents(store_at(folder), str(folder), None)
+        contents.refresh()
+        found = contents.header.subject
+        if not found:
+            raise MeisaLedgerError(
+                f"There is no ledger at {folder}. Check its name, and [meisa] ledger_path."
+            )
+        subject = Subject(**{key: found[key] for key in Subject.__slots__})
+        hasher = Hasher(subject, secret)
+        if found["hash_key"] != hasher.fingerprint:
+            raise MeisaLedgerError(
+                f"The ledger at {folder} was written with another [meisa] ledger_key. Set the one it was written with."
+            )
+        return cls(name, contents, hasher, clock)
+
+    @property
+    def count(self) -> int:
+        """How many records it knows; 0 for a first run."""
+        return len(self._contents)
+
+    @property
+    def subject(self) -> Mapping[str, Any]:
+        """Whose it is, as the header has it."""
+        return self._contents.header.subject
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """What runs keep in it, by name: see `LedgerWriter.set_property`."""
+        return {name: kept.value for name, kept in self._contents.header.properties.items()}
+
+    @property
+    def runs(self) -> Mapping[str, WriterStatus]:
+        """The runs that have written it, the last 100 at least."""
+        return self._contents.header.writers
+
+    @property
+    def parts(self) -> int:
+        """How many parts it consists of."""
+        return self._contents.parts
+
+    def summary(self) -> LedgerSummary:
+        """Return its name and the number of its entries."""
+        return LedgerSummary(self.name, self.count)
+
+    def known(self, record_id: str) -> Entry | None:
+        """Return what it knows of a record."""
+        return self.known_all((record_id,))[0]
+
+    def known_all(self, record_ids: Iterable[str]) -> list[Entry | None]:
+        """Return what it knows of each record; `known` for one after the other takes longer."""
+        return self._contents.find_all(self._hasher.hash_records(record_ids))
+
+    def hash_values(self, canonical: bytes) -> int:
+        """Return the hash of a record's values, which is never 0.
+
+        :param canonical: the values as they are sent, in one form only.
+        """
+        return self._hasher.hash_values(canonical)
+
+    def entries(self) -> Iterator[tuple[int, Entry]]:
+        """Give the hash of each record and its entry, ordered by hash."""
+        return entries_of(self._contents.columns())
+
+    def refresh(self) -> None:
+        """Read what others have written since.
+
+        :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
+        """
+        self._contents.refresh()
+
+    def compact(self, *, at_least: int = 2) -> bool:
+        """Write all parts as one, then remove them. It may happen at any time, next to runs that write.
+
+        :param at_least: with fewer parts nothing is done.
+        :return: whether it was done.
+        :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
+        """
+        return self._contents.compact(at_least)
+
+    def writer(self, run: str, *, repeat: Repeat) -> LedgerWriter:
+        """Return what writes it during a run; see `LedgerWriter`."""
+        return LedgerWriter(self._contents, self._hasher, run=run, repeat=repeat, clock=self._clock)
+
+    def write(self, records: Iterable[tuple[str, int]], state: State, *, by: str) -> int:
+        """Write the same state for many records in one part: all of them, or none if it fails.
+
+        It does not wait for a run that writes the ledger, and keeps none away.
+
+        :param records: record ids, each with the hash of its values (0 where they do not count).
+        :param by: who writes: a run, or such as ``airflow meisa ledger record``.
+        :return: how many records were written.
+        :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
+        """
+        return self._write_once(
+            ((self._hasher.hash_record(each), values_hash) for each, values_hash in records), state, by
+        )
+
+    def forget(self, record_ids: Iterable[str], *, by: str) -> int:
+        """Never send these records again, whatever happens later: a person's right.
+
+        :return: how many records were written.
+        """
+        return self.write(((each, 0) for each in record_ids), State.FORGOTTEN, by=by)
+
+    def clear_run(self, run: str, *, by: str) -> int:
+        """Let everything that a run has written be sent again; forgotten records are not.
+
+        Entries of a minute in which another run wrote too are left as they are: it is not known whose they are.
+
+        :return: how many records were cleared.
+        :raises MeisaInputError: if the ledger does not know the run.
+        """
+        self._contents.refresh()
+        if run not in self.runs:
+            raise MeisaInputError(
+                f"The ledger {self.name} does not know the run {run}. It knows the last hundred; the newest is "
+                f"{max(self.runs, key=lambda each: self.runs[each].at, default='none')}."
+            )
+        spans = exclusive_spans(self.runs, run)
+        cleared = [
+            (record_hash, 0)
+            for record_hash, entry in self.entries()
+            if entry.state not in _NOT_SENT and any(begin <= entry.minute <= end for begin, end in spans)
+        ]
+        return self._write_once(cleared, State.CLEARED, by)
+
+    def _write_once(self, hashes: Iterable[tuple[int, int]], state: State, by: str) -> int:
+        self._contents.refresh()
+        now = self._clock()
+        begin = first_minute(self.runs, by, minute_at(now))
+        changed, end = GrowingIndex(), begin
+        for record_hash, values_hash in hashes:
+            entry = later(self._contents.find(record_hash), begin, state, values_hash)
+            changed.add(record_hash, entry)
+            end = max(end, begin if entry == FORGOTTEN else minute_of(entry))
+        columns = changed.columns()
+        known = self.runs.get(by)
+        at = max(int(now * 1000), known.at + 1 if known else 0)
+        status = WriterStatus(at, ended=True, spans=((begin, end),))
+        self._contents.put(Header(self.subject, {by: status}), columns)
+        for record_hash, entry in zip(*columns, strict=True):
+            self._contents.add(record_hash, entry)
+        return len(columns[0])
+
+
+def _folder_of(root: Location, name: str) -> Location:
+    if not _NAME.fullmatch(name):
+        raise MeisaInputError(
+            "ledger must be a name of letters, digits, '_', '-' and '.', not a path; its folder is made in ledger_path."
+        )
+    return root / name

@@ -1,0 +1,118 @@
+"""Whose ledger it is, and how record ids become the hashes in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+
+_WHAT = {
+    "format": "the ledger format",
+    "base_url": "the base URL",
+    "environment": "the environment of the API key",
+    "product": "the product",
+    "job": "the job",
+    "target": "the sequence or sync_name",
+    "record_id": "what the record id is made of",
+    "hash_key": "[meisa] ledger_key",
+}
+_HASH_BITS = 36
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whose ledger it is. Two tasks share a ledger only if all of it is the same.
+
+    :param base_url: of the connection.
+    :param environment: ``test`` or ``live``, from ``/ping/``; empty if Meisa does not say.
+    :param product: the product that the API key belongs to, from ``/ping/``; empty if Meisa does not say.
+    :param job: such as ``enroll`` or ``sync_contacts``.
+    :param target: the slug of the sequence, or the ``sync_name``.
+    :param record_id: what the record id is made of, such as ``address`` or ``column user_id``.
+    """
+
+    base_url: str
+    environment: str
+    product: str
+    job: str
+    target: str
+    record_id: str
+
+    @property
+    def salt(self) -> bytes:
+        """Sixteen public bytes, the same in every deployment that writes this ledger."""
+        return blake2b(_canonical(asdict(self)), digest_size=16, person=b"meisa ledger").digest()
+
+
+class Hasher:
+    """Makes the hashes of record ids and of values that one ledger holds.
+
+    :param secret: ``[meisa] ledger_key``; empty for none. Whoever has a ledger, its subject and this key can find out
+        whether an address is in it.
+    """
+
+    def __init__(self, subject: Subject, secret: str = "") -> None:
+        self._salt = subject.salt
+        # blake2b takes at most 64 bytes of key; a longer secret counts to its end.
+        self._key = blake2b(secret.encode("utf-8", "surrogatepass")).digest() if secret else b""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the secret, to notice another one; empty if there is none."""
+        if not self._key:
+            return ""
+        return blake2b(key=self._key, digest_size=8, salt=self._salt, person=b"fingerprint").hexdigest()
+
+    def hash_record(self, record_id: str) -> int:
+        """Return 64 bits of a record id."""
+        return self.hash_records((record_id,))[0]
+
+    def hash_records(self, record_ids: Iterable[str]) -> list[int]:
+        """Return 64 bits of each of many record ids, in their order."""
+        record_ids = record_ids if isinstance(record_ids, Sequence) else list(record_ids)
+        try:
+            return self._hash_all(list(map(str.encode, record_ids)))
+        except UnicodeEncodeError:  # half a surrogate pair: seldom, and looking out for it takes time
+            return self._hash_all([each.encode("utf-8", "surrogatepass") for each in record_ids])
+
+    def _hash_all(self, record_ids: Iterable[bytes]) -> list[int]:
+        key, salt, number = self._key, self._salt, int.from_bytes
+        if key:
+            return [
+                number(blake2b(each, digest_size=8, key=key, salt=salt).digest(), "little")
+                for each in record_ids
+            ]
+        return [number(blake2b(each, digest_size=8, salt=salt).digest(), "little") for each in record_ids]
+
+    def hash_values(self, canonical: bytes) -> int:
+        """Return 36 bits of a record's values, never 0.
+
+        :param canonical: the values as they are sent, in one form only.
+        """
+        digest = blake2b(canonical, digest_size=8, key=self._key, salt=self._salt, person=b"values").digest()
+        return int.from_bytes(digest, "little") >> (64 - _HASH_BITS) or 1
+
+
+def describe(subject: Subject, hasher: Hasher, version: int) -> dict[str, str | int]:
+    """Return the subject as the header of a part has it."""
+    return {"format": version, **asdict(subject), "hash_key": hasher.fingerprint}
+
+
+def differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
+    """Say what differs between the subject of a part and the one that was expected, in words."""
+    return [
+        _difference(name, found.get(name), value)
+        for name, value in expected.items()
+        if found.get(name) != value
+    ]
+
+
+def _difference(name: str, found: object, expected: object) -> str:
+    if name == "hash_key":
+        return f"{_WHAT[name]} is another one"
+    return f"{_WHAT[name]} is {expected!r}, and in the ledger {found!r}"
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

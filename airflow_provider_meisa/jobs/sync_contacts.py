@@ -1,0 +1,107 @@
+"""The job of creating and updating contacts, one a request. It sends every row; no operator offers it yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow_provider_meisa.api.endpoints import contacts
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaInvalidRequestError
+from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.jobs.addresses import check
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.errors import MeisaError
+    from airflow_provider_meisa.api.rate_limit.limiter import Slot
+    from airflow_provider_meisa.bulk.job import Exclusion
+
+FIELDS = ("email", "external_id", "first_name", "last_name", "display_name", "custom_fields", "tag_names")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncContactsJob:
+    """Creates or updates one contact for each record. An item is a mapping of `FIELDS`.
+
+    :param source: where the contacts come from, see `contacts.upsert`; Meisa keeps the first one.
+    """
+
+    source: str | None = None
+
+    name: ClassVar[str] = "sync_contacts"
+    title: ClassVar[str] = "contacts"
+    batch_size: ClassVar[int] = 1
+    repeat: ClassVar[Literal["harmless"]] = "harmless"
+    statuses: ClassVar[Sequence[Verdict]] = (
+        Verdict.CREATED,
+        Verdict.UPDATED,
+        Verdict.INVALID,
+        Verdict.DUPLICATE,
+        Verdict.FAILED,
+        Verdict.UNTRIED,
+    )
+    sends_excluded: ClassVar[bool] = False
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Nothing: a key has one list of contacts."""
+        return {}
+
+    def items(self, source: Iterable[object]) -> Iterator[dict[str, Any] | Outcome]:
+        """Read records; one whose address is not one is ``invalid``.
+
+        :raises MeisaInputError: if a row is not a record, or has a field that no contact has.
+        """
+        for row in source:
+            yield _item(row)
+
+    def record_id(self, item: Mapping[str, Any]) -> str:
+        """Return your id of the contact, or else the address in lower case."""
+        external_id: str = item.get("external_id") or item["email"].lower()
+        return external_id
+
+    def address(self, item: Mapping[str, Any]) -> str:
+        """Return the address."""
+        address: str = item["email"]
+        return address
+
+    def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
+        """Check nothing: the first request shows whether the key has ``contacts:write``."""
+
+    def warn(self) -> None:
+        """Warn of nothing: sending a contact mails no one by itself."""
+
+    def exclusion(self, _client: MeisaClient, *, for_preview: bool = False) -> Exclusion:
+        """Leave no contact out: one who unsubscribed may still be kept up to date."""
+        del for_preview
+        return lambda _item: None
+
+    def send(self, client: MeisaClient, items: Sequence[Mapping[str, Any]], slot: Slot) -> Sequence[Outcome]:
+        """Create or update one contact.
+
+        :raises MeisaError: see `airflow_provider_meisa.api.endpoints.contacts.upsert`.
+        """
+        (item,) = items
+        contact = contacts.upsert(client, **item, source=self.source, slot=slot)
+        return [Outcome(self.address(item), Verdict.CREATED if contact.created else Verdict.UPDATED)]
+
+    def on_error(self, error: MeisaError, items: Sequence[Mapping[str, Any]]) -> Sequence[Outcome] | None:
+        """Fail the one contact that Meisa refuses; everything else concerns all of them."""
+        is_large = getattr(error, "status", None) == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        if not isinstance(error, MeisaInvalidRequestError) and not is_large:
+            return None
+        reason = getattr(error, "reason", "") or f"the contact was refused ({getattr(error, 'status', '')})"
+        return [Outcome(self.address(item), Verdict.FAILED, reason) for item in items]
+
+
+def _item(row: object) -> dict[str, Any] | Outcome:
+    if not isinstance(row, Mapping):
+        raise MeisaInputError(f"A contact is a mapping of fields, not a {type(row).__name__}.")
+    if unknown := sorted(map(str, row.keys() - set(FIELDS))):
+        raise MeisaInputError(f"A contact has no field {unknown[0]!r}; it has: {', '.join(FIELDS)}.")
+    address = check(row.get("email"))
+    if isinstance(address, Outcome):
+        return address
+    return {**{name: value for name, value in row.items() if value is not None}, "email": address}
