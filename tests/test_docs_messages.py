@@ -47,6 +47,15 @@ def template(node: ast.expr) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
+def texts_in(arguments: list[ast.expr]) -> Iterator[str]:
+    """Return the texts among the arguments of a call, also where a condition chooses between two."""
+    for argument in arguments:
+        if isinstance(argument, ast.IfExp):
+            yield from texts_in([argument.body, argument.orelse])
+        elif words := template(argument):
+            yield words
+
+
 def normalised(words: str) -> str:
     """Put a gap for every placeholder; one that clings to a word or a full stop is a remark that may be empty."""
     words = re.sub(r"<[^<>]+>|%(?:\.\d)?[sdfg]|\{[^{}]*\}", GAP, words)
@@ -60,11 +69,10 @@ def messages() -> Iterator[Message]:
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             by = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            words = template(node.args[0])
             is_at_parse_time = by == "ValueError" and path.parent.name == "assets"
-            is_met = by in RAISED | AIRFLOWS | WARNED or is_at_parse_time
-            if is_met and words and is_telling(words):
-                yield Message(f"{path.relative_to(ROOT)}:{node.lineno}", by, normalised(words))
+            if by in RAISED | AIRFLOWS | WARNED or is_at_parse_time:
+                for words in filter(is_telling, texts_in(node.args)):
+                    yield Message(f"{path.relative_to(ROOT)}:{node.lineno}", by, normalised(words))
 
 
 @functools.cache

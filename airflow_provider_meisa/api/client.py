@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
-from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -29,6 +28,7 @@ from airflow_provider_meisa.api.errors import (
     may_be_resent,
 )
 from airflow_provider_meisa.api.models import Answer, Call
+from airflow_provider_meisa.api.paging import entries_of, next_query
 from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
 from airflow_provider_meisa.api.rate_limit.storage.stores import store_for
 from airflow_provider_meisa.api.settings import Settings
@@ -147,22 +147,27 @@ class MeisaClient:
         return replace(answer, possibly_repeated=bool(doubts) and not call.safe)
 
     def pages(self, call: Call) -> Iterator[object]:
-        """Send a read and follow its ``next`` links below the same base URL.
+        """Send a read, and go on to the next page as long as a page says that there is one.
 
-        :raises MeisaUnreadableAnswerError: if a link leads elsewhere, in a circle, or on and on.
+        Only the query of its link is used: behind a proxy, Meisa may name another host or path than ours.
+
+        :raises MeisaUnreadableAnswerError: if the pages have no end.
         """
-        seen: set[str] = set()
-        following = call
+        seen = [dict(call.query)]
+        last: list[object] = []
         while True:
-            body = self.perform(following).body
+            body = self.perform(replace(call, query=seen[-1])).body
+            entries = entries_of(body)
+            if entries and entries == last:  # the server does not know what it was asked for
+                raise _endless(call)
             yield body
-            link = body.get("next") if isinstance(body, dict) else None
-            if not link:
+            last = entries
+            if not isinstance(body, dict) or not body.get("next"):
                 return
-            following = self._call_of(link, call)
-            if link in seen or len(seen) >= _MOST_PAGES:
-                raise MeisaUnreadableAnswerError(f"{call}: the pages of the answer have no end.", status=200)
-            seen.add(link)
+            following = next_query(body, seen[-1])
+            if following in seen or len(seen) > _MOST_PAGES:
+                raise _endless(call)
+            seen.append(following)
 
     def wait(self, seconds: float) -> None:
         """Wait, and count the wait."""
@@ -303,25 +308,9 @@ class MeisaClient:
                 so_far.waited + waited,
             )
 
-    def _call_of(self, link: object, call: Call) -> Call:
-        """Make the call that a ``next`` link means; the key is only ever sent below our own base URL."""
-        base = urlsplit(self.settings.base_url)
-        target = _target(self.settings.base_url + call.path, link)
-        is_below = target and target.hostname == base.hostname and target.path.startswith(base.path + "/")
-        if target is None or not is_below or ".." in unquote(target.path).split("/"):
-            raise MeisaUnreadableAnswerError(
-                f"{call}: the answer's link to its next page leads away from the base URL; it was not followed.",
-                status=200,
-            )
-        return replace(call, path=target.path.removeprefix(base.path), query=dict(parse_qsl(target.query)))
 
-
-def _target(url: str, link: object) -> SplitResult | None:
-    """Say where a link on a page leads, if it is one."""
-    try:
-        return urlsplit(urljoin(url, link)) if isinstance(link, str) else None
-    except ValueError:
-        return None
+def _endless(call: Call) -> MeisaUnreadableAnswerError:
+    return MeisaUnreadableAnswerError(f"{call}: the pages of the answer have no end.", status=200)
 
 
 def _longest_exchange(settings: Settings) -> float:

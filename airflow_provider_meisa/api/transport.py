@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _LONGEST_CONNECT = 10.0
 _CHUNK = 64 * 1024
+# Servers close connections that are idle, some after 2 seconds: what is sent at that very moment is lost.
+_LONGEST_IDLE = 1.0
 
 
 class Transport:
@@ -65,7 +67,7 @@ class Transport:
         content = _encode(call)
         PHASE.is_connecting = False
         try:
-            with self._session().request(
+            with self._session_for(call).request(
                 call.method,
                 self._settings.base_url + call.path,
                 params=call.query,
@@ -78,12 +80,21 @@ class Transport:
                 return self._read(call, response)
         except (OSError, urllib3.exceptions.HTTPError) as error:
             failure = self._no_answer(call, error)
+        finally:
+            self._local.used_at = self._clock()
         raise failure
 
     def close(self) -> None:
         """Close every connection this transport has opened."""
         for session in self._sessions:
             session.close()
+
+    def _session_for(self, call: Call) -> requests.Session:
+        """Return this thread's session; for a write, without connections that have been idle."""
+        session = self._session()
+        if not call.safe and self._clock() - getattr(self._local, "used_at", 0.0) > _LONGEST_IDLE:
+            session.close()  # closes its connections; the session itself goes on
+        return session
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

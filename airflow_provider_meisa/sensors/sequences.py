@@ -84,14 +84,14 @@ class MeisaSequenceSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        from airflow_provider_meisa.api.endpoints.sequences import list_sequences
+        from airflow_provider_meisa.api.endpoints.sequences import find_sequences
         from airflow_provider_meisa.api.readiness import readiness
 
         with airflow_failures():
             try:
                 client = self._hook.get_conn()
                 with metered(client, self.meisa_conn_id, self._only_slug):
-                    listed = list_sequences(client, status="all")
+                    listed = find_sequences(client, self._slugs)
             except MeisaBackOffError as error:
                 self.log.info("%s Looking again later.", error)
                 return PokeReturnValue(is_done=False)

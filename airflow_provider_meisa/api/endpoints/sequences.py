@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
 
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 ACTIVE = "active"
 DEFAULT_TRIGGER_SOURCE = "airflow"
 MAX_BATCH = 500
+
+_LARGEST_PAGE = "100"  # 20 by default
 
 _ENROLL = Call("POST", "/sequences/enroll/", scope="sequences:enroll", safe=False)
 _BULK = Call("POST", "/sequences/api/bulk-enroll/", scope="sequences:enroll", safe=False)
@@ -196,7 +198,28 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
     """
     given = {"status": status, "search": search}
     query = {name: value for name, value in given.items() if check_text(name, value, may_be_empty=True)}
-    return [info for page in client.pages(replace(_LIST, query=query)) for info in _sequences(page)]
+    return list(_each_sequence(client, query))
+
+
+def find_sequences(client: MeisaClient, slugs: Collection[str]) -> list[SequenceInfo]:
+    """List sequences of every status until these are among them: most often, one request is enough.
+
+    :param slugs: those that are looked for; if one of them is missing, all sequences are listed.
+    :raises MeisaUnreadableAnswerError: if the answer has no list of sequences.
+    :raises MeisaError: see `errors`.
+    """
+    wanted, found = set(slugs), list[SequenceInfo]()
+    for info in _each_sequence(client, {"status": "all"}):
+        found.append(info)
+        wanted.discard(info.slug)
+        if not wanted:
+            break
+    return found
+
+
+def _each_sequence(client: MeisaClient, query: Mapping[str, str]) -> Iterator[SequenceInfo]:
+    for page in client.pages(replace(_LIST, query={**query, "limit": _LARGEST_PAGE})):
+        yield from _sequences(page)
 
 
 def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
@@ -229,7 +252,7 @@ def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
     :raises MeisaError: see `errors`.
     """
     check_slug(slug)
-    known = {info.slug: info for info in list_sequences(client, status="all")}
+    known = {info.slug: info for info in find_sequences(client, [slug])}
     if slug not in known:
         raise unknown_sequence(slug, known)
     if known[slug].status != ACTIVE:

@@ -55,15 +55,21 @@ DEFAULT_LIMITS = (Limit(60, 60), Limit(1000, 3600))
 """What a Meisa key may do unless the vendor raised it."""
 
 
+NO_LIMITS = (Limit(1_000_000, 1),)
+"""What stands for no limit: more requests than can be sent. A 429 is obeyed all the same."""
+
+
 def parse_limits(text: str) -> tuple[Limit, ...]:
     """Read a list of limits, all of which hold at once; the shortest window comes first.
 
     :param text: such as ``60/minute, 1000/hour``: ``N/<number><unit>`` separated by commas, the number may be
-        left out, the unit is s, sec, second, m, min, minute, h, hour, d or day, or a plural.
+        left out, the unit is s, sec, second, m, min, minute, h, hour, d or day, or a plural; ``none`` for no limit.
     :raises MeisaInputError: for an empty text, and for a piece that cannot be read.
     """
     if not text.strip():
         raise MeisaInputError(f"No rate limits are given: {_ADVICE}.")
+    if text.strip().lower() == "none":
+        return NO_LIMITS
     limits = {_parse_one(piece.strip()) for piece in text.split(",")}
     return tuple(sorted(limits, key=lambda limit: (limit.seconds, limit.requests)))
 

@@ -1,0 +1,36 @@
+"""Where the next page is: by the query of its link, else by the number of entries so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+
+def next_query(page: Mapping[str, object], query: Mapping[str, str]) -> dict[str, str]:
+    """Return the query of the next page.
+
+    :param page: a page that says there is another.
+    :param query: of this page.
+    """
+    asked = {**query, **_query_of(page["next"])}
+    if asked != dict(query):
+        return asked
+    # The link is not one, or has its page in the path: Meisa's lists take an offset.
+    return {**query, "offset": str(_number(query.get("offset")) + len(entries_of(page)))}
+
+
+def entries_of(page: object) -> list[object]:
+    """Return the entries of a page: the longest of its lists."""
+    lists = [value for value in page.values() if isinstance(value, list)] if isinstance(page, dict) else []
+    return max(lists, key=len, default=[])
+
+
+def _query_of(link: object) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(urlsplit(link).query)) if isinstance(link, str) else {}
+    except ValueError:
+        return {}
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
