@@ -36,6 +36,7 @@ from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
+from airflow_provider_meisa.operators.private import PrivateField
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
@@ -520,7 +521,7 @@ def test_the_docstring_says_what_is_templated_and_what_is_hidden(class_):
     # Of meisa_conn_id the page says once that it is templated everywhere.
     templated = {name for name, text in said.items() if "(templated" in text} | {"meisa_conn_id"}
     assert templated == set(class_.template_fields)
-    hidden = {name for name in said if hasattr(inspect.getattr_static(class_, name, None), "__set_name__")}
+    hidden = {name for name in said if isinstance(inspect.getattr_static(class_, name, None), PrivateField)}
     assert {name for name, text in said.items() if "never shown in the UI" in text} == hidden
 
 

@@ -390,12 +390,12 @@ def failing_after(number, error):
 
 def test_a_source_that_fails_stops_the_run_after_the_answers_that_were_under_way():
     error = MeisaUnreachableError("the warehouse is down")
-    first = engine(failing_after(7, error), max_in_flight=4)
+    first = engine(failing_after(501, error), size=250, max_in_flight=4)
     assert run_to_the_end(first) == ([0, 1], Done(error))
-    assert first.tally.counts == {Verdict.ENROLLED: 6}
-    second = engine(people(9), first.checkpoint())
+    assert first.tally.counts == {Verdict.ENROLLED: 500}
+    second = engine(people(502), first.checkpoint(), size=250)
     assert run_to_the_end(second) == ([2], Done(None))
-    assert second.tally.counts == {Verdict.ENROLLED: 9}
+    assert second.tally.counts == {Verdict.ENROLLED: 502}
 
 
 def test_a_source_that_fails_while_a_retry_catches_up_is_no_changed_audience():
@@ -409,9 +409,9 @@ def test_a_source_that_fails_while_a_retry_catches_up_is_no_changed_audience():
 
 def test_a_source_that_fails_after_the_run_has_stopped_is_mentioned_in_what_stopped_it():
     error = MeisaKeyError("401", status=401)
-    enrollment = engine(failing_after(7, MeisaUnreachableError("the warehouse is down")))
+    enrollment = engine(failing_after(501, MeisaUnreachableError("the warehouse is down")), size=250)
     assert run_to_the_end(enrollment, lambda _: error) == ([0], Done(error))
-    assert enrollment.unsettled.counts == {Verdict.UNTRIED: 6}
+    assert enrollment.unsettled.counts == {Verdict.UNTRIED: 500}
     assert "the warehouse is down" in error.__notes__[0]
 
 

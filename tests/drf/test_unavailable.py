@@ -130,13 +130,13 @@ def test_list_behind_a_proxy_is_read_to_its_end(drf, nginx, meisa_connection):
     drf.wait_until(lambda: len(drf.proxied()) == before + pages, "nginx to log each page")
 
 
-def test_batch_too_large_for_the_proxy_enrolls_no_contact(
+def test_batch_too_large_for_the_proxy_is_sent_in_halves(
     drf, nginx, meisa_connection, bulk_enroll, assert_agreement
 ):
-    """nginx refuses the body with 413 and an HTML page; Django never sees it."""
+    """nginx refuses the body with 413 and an HTML page; Django sees the halves, which are small enough."""
     meisa_connection(host=drf.url("plain"))
     report = bulk_enroll([f"{'p' * 40}{number}@example.com" for number in range(500)])
-    assert report.state == "failed"
-    assert not report.of("enrolled")
-    assert not drf.enrollments()
+    assert report.state == "success"
+    assert len(report.of("enrolled")) == 500
+    assert set(drf.enrollments().values()) == {1}
     assert_agreement(report)

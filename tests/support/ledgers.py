@@ -34,7 +34,9 @@ def s3_server(bucket: str) -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
-        s3_path(url, bucket).fs.mkdir(bucket)
+        buckets = s3_path(url, bucket).fs
+        if not buckets.exists(bucket):  # all of moto's servers in one process have the same buckets
+            buckets.mkdir(bucket)
         yield url
     finally:
         server.stop()

@@ -182,6 +182,8 @@ def test_connection_in_an_object_is_kept():
 def bucket(memory_store, monkeypatch):
     for name in ("mkdir", "makedirs"):
         monkeypatch.setattr(MemoryFileSystem, name, lambda *_, **__: None)
+    if memory_store.exists("/bucket"):
+        memory_store.rm("/bucket", recursive=True)
     return memory_store
 
 
