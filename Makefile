@@ -35,7 +35,7 @@ coverage: .venv/ready  ## Run all three, and check that together they cover 95 %
 ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a throw-away home
 	$(BIN)/python dev/scripts/ui.py
 
-chaos: .venv/ready  ## Play every fault in every story for every operator; writes its figures into docs/proof.md
+chaos: .venv/ready  ## Play every fault in every scenario for every operator; writes its figures into docs/proof.md
 	$(BIN)/python -m tests.chaos.campaign --write
 
 fuzz: .venv/ready  ## Run the tests whose input Hypothesis makes up, other input each time

@@ -26,7 +26,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("hooks.meisa")],
         "operators": [_modules("operators.sequences", "operators.contacts")],
         "sensors": [_modules("sensors.sequences")],
-        "triggers": [_modules("triggers.sequences", "triggers.quota")],
+        "triggers": [_modules("triggers.sequences", "triggers.rate_limit")],
         "transfers": [_transfer("SQL", "sql_to_meisa"), _transfer("File", "file_to_meisa")],
         "task-decorators": [
             {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"}
@@ -105,8 +105,8 @@ def _connection_fields() -> dict[str, Any]:
             "description": "Whether the API key may travel unencrypted to a host that is not this machine.",
             "schema": {"type": ["boolean", "null"], "default": False},
         },
-        "quota_store": {
-            "label": "Quota store",
+        "rate_limit_storage": {
+            "label": "Rate limit storage",
             "description": "Where requests are counted: empty for a file all processes of a host share, "
             "redis://… for several hosts, memory for one process.",
             "schema": {"type": ["string", "null"], "format": "password"},

@@ -47,9 +47,9 @@ class Airflow:
         """Start a run of a DAG and return its id."""
         self._until(lambda: self._ask("GET", f"dags/{dag_id}").ok, 60)
         self._ask("PATCH", f"dags/{dag_id}", json={"is_paused": False}).raise_for_status()
-        answer = self._ask("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})
-        answer.raise_for_status()
-        return str(answer.json()["dag_run_id"])
+        response = self._ask("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})
+        response.raise_for_status()
+        return str(response.json()["dag_run_id"])
 
     def end(self, dag_id: str, run_id: str, within: float) -> None:
         """Wait for the end of a run.
@@ -107,7 +107,7 @@ class Slots(threading.Thread):
     def __init__(self, session: int) -> None:
         super().__init__(daemon=True)
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.legs: Counter[str] = Counter()
+        self.stretches: Counter[str] = Counter()
         self._session = session
         self._stopping = threading.Event()
 
@@ -124,7 +124,7 @@ class Slots(threading.Thread):
             taken = {found for pid in workers if (found := _instance_of(pid))}
             for instance in taken:
                 self.seconds[instance] += now - looked if instance in before else _LOOK
-                self.legs[instance] += instance not in before
+                self.stretches[instance] += instance not in before
             before, looked = taken, now
 
     def stop(self) -> None:
@@ -134,7 +134,7 @@ class Slots(threading.Thread):
 
     def of(self, instances: set[str]) -> tuple[float, int]:
         """Return the slot-seconds of some task instances, and in how many stretches they took a slot."""
-        return sum(self.seconds[each] for each in instances), sum(self.legs[each] for each in instances)
+        return sum(self.seconds[each] for each in instances), sum(self.stretches[each] for each in instances)
 
 
 def _processes(session: int) -> list[int]:

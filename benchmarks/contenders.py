@@ -66,9 +66,9 @@ def handwritten(took: dict[str, Any], count: int, url: str) -> None:
     post = _poster(url)
 
     def enroll(batch: list[str]) -> Counter[str]:
-        answer = post(json={"sequence_slug": SLUG, "emails": batch})
-        answer.raise_for_status()
-        return Counter(result["status"] for result in answer.json()["results"])
+        response = post(json={"sequence_slug": SLUG, "emails": batch})
+        response.raise_for_status()
+        return Counter(result["status"] for result in response.json()["results"])
 
     with clocked(took), ThreadPoolExecutor(THREADS) as pool:
         batches = list(cut(list(people(count))))
@@ -107,15 +107,15 @@ def ours(took: dict[str, Any], count: int, url: str) -> None:
     _enroll(took, people(count), _client(url, "memory"))
 
 
-def ours_with_quota_file(took: dict[str, Any], count: int, url: str) -> None:
+def ours_with_rate_limit_file(took: dict[str, Any], count: int, url: str) -> None:
     """Go the whole path with the quota in a file, as it is by default."""
     with tempfile.TemporaryDirectory() as folder:
-        quota = Path(folder) / "quota"
-        _enroll(took, people(count), _client(url, quota.as_uri()))
+        rate_limiter = Path(folder) / "rate_limits"
+        _enroll(took, people(count), _client(url, rate_limiter.as_uri()))
 
 
 def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
-    """Go the whole path and write the verdict of each address into a file of JSON Lines."""
+    """Go the whole path and write the status of each address into a file of JSON Lines."""
     from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 
     with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +126,7 @@ def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
 
 def ours_unsent(took: dict[str, Any], count: int) -> None:
     """Go the whole path but for the network: each batch is answered in this process."""
-    _enroll(took, people(count), _client("http://127.0.0.1:1/api/v1", "memory", Answering()))
+    _enroll(took, people(count), _client("http://127.0.0.1:1/api/v1", "memory", RespondingTransport()))
 
 
 def reading(took: dict[str, Any], count: int) -> None:
@@ -140,14 +140,14 @@ def reading(took: dict[str, Any], count: int) -> None:
             fingerprint = chained(fingerprint, batch)
 
 
-class Answering:
+class RespondingTransport:
     """Answers as the echo server does, without a network."""
 
-    def exchange(self, call: Any) -> Any:
+    def send(self, call: Any) -> Any:
         """Say of every address that it is enrolled."""
-        from airflow_provider_meisa.api.models import Answer
+        from airflow_provider_meisa.api.models import Response
 
-        return Answer(
+        return Response(
             200, {"results": [{"email": email, "status": "enrolled"} for email in call.body["emails"]]}
         )
 
@@ -155,12 +155,14 @@ class Answering:
         """Do nothing: there is nothing open."""
 
 
-def _client(url: str, quota_store: str, transport: Any = None) -> Any:
+def _client(url: str, rate_limit_storage: str, transport: Any = None) -> Any:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limits import parse_limits
     from airflow_provider_meisa.api.settings import Settings
 
-    settings = Settings(api_key=KEY, base_url=url, limits=parse_limits(NO_LIMIT), quota_store=quota_store)
+    settings = Settings(
+        api_key=KEY, base_url=url, limits=parse_limits(NO_LIMIT), rate_limit_storage=rate_limit_storage
+    )
     return MeisaClient(settings, transport=transport)
 
 
@@ -168,11 +170,11 @@ def _enroll(took: dict[str, Any], addresses: Iterable[str], client: Any, file: A
     with clocked(took), client:
         runner = runner_of(client, addresses, outcomes=file)
         runner.run()
-        account = runner.summary(complete=True)
+        summary = runner.summary(complete=True)
         if file:
-            file.finish(account)
+            file.finish(summary)
             file.discard_parts()
-    took |= {"counts": account["counts"], "requests": account["requests"], "waited": account["waited_s"]}
+    took |= {"counts": summary["counts"], "requests": summary["requests"], "waited": summary["waited_s"]}
 
 
 def runner_of(
@@ -220,7 +222,7 @@ CONTENDERS: dict[str, Callable[..., None]] = {
         handwritten,
         deduplicated,
         ours,
-        ours_with_quota_file,
+        ours_with_rate_limit_file,
         ours_with_outcomes,
         ours_unsent,
         reading,

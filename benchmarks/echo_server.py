@@ -36,11 +36,11 @@ class Echo(asyncio.Protocol):
         head, blank, body = self._received.partition(b"\r\n\r\n")
         if blank and len(body) >= _length_of(head):
             self._received = b""
-            answer = _HEAD % len(_LIST) + _LIST if head.startswith(b"GET") else answer_to(body)
-            asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)  # type: ignore[attr-defined]
+            response = _HEAD % len(_LIST) + _LIST if head.startswith(b"GET") else response_to(body)
+            asyncio.get_running_loop().call_later(self._latency, self._transport.write, response)  # type: ignore[attr-defined]
 
 
-def answer_to(body: bytes) -> bytes:
+def response_to(body: bytes) -> bytes:
     """Write the answer to ``{"…": "…", "emails": ["a", "b"]}`` without reading the JSON."""
     emails = body[body.index(b"[") + 2 : body.rindex(b"]") - 1]
     entries = emails.replace(b'", "', b'","status":"enrolled"},{"email":"')

@@ -63,7 +63,7 @@ class Table:
         return f"## {self.title}\n\n{self.about}\n\n{table}\n"
 
 
-def verdict(value: float, target: float, *, at_least: bool = False) -> str:
+def status(value: float, target: float, *, at_least: bool = False) -> str:
     """Say whether a target is met, as a cell of a table."""
     met = value >= target if at_least else value <= target
     return f"{'≥' if at_least else '≤'} {target:g}: {'met' if met else '**missed**'}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from contenders import run
 from echo_server import echo_server
-from figures import Table, verdict
+from figures import Table, status
 
 _MILLION = 1_000_000
 _MOST_MIB = {_MILLION: 80.0, 10 * _MILLION: 400.0}
@@ -37,7 +37,7 @@ def memory() -> Table:
 def _memory_row(name: str, took: dict[str, Any], count: int, *, is_ours: bool) -> list[str]:
     peak = took["peak"] - took["bare_interpreter"]
     imports = took["before"] - took["bare_interpreter"]
-    target = verdict(peak, _MOST_MIB[count]) if is_ours else ""
+    target = status(peak, _MOST_MIB[count]) if is_ours else ""
     return [name, f"{count:,}", f"{peak:,.0f}", f"{imports:,.0f}", target]
 
 
@@ -71,7 +71,7 @@ def _cheapest(what: str, count: int, *where: str) -> float:
 
 def _linear_row(name: str, micros: list[float]) -> list[str]:
     spread = max(micros[1:]) / min(micros[1:])
-    return [name, *(f"{each:.2f}" for each in micros), f"{spread:.2f}", verdict(spread, _LINE)]
+    return [name, *(f"{each:.2f}" for each in micros), f"{spread:.2f}", status(spread, _LINE)]
 
 
 def tables(*, full: bool = False) -> list[Table]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import people, status_mib
-from figures import Spread, Table, over, verdict
+from figures import Spread, Table, over, status
 
 _MILLION = 1_000_000
 _NIGHTS = 29
@@ -193,12 +193,12 @@ def _whole_row(count: int, parts: int) -> list[str]:
         f"{parts} parts" if parts > 1 else "compacted",
         f"{count:,}",
         f"{size:.2f}",
-        verdict(size, _MOST_MIB[parts]),
+        status(size, _MOST_MIB[parts]),
         Spread(took["ours"]).text(),
         ratio.text(),
-        verdict(ratio.median, _MOST_READING[parts]),
+        status(ratio.median, _MOST_READING[parts]),
         f"{memory['peak']:.0f}",
-        verdict(memory["peak"], _MOST_MEMORY[parts]) if is_of_target else "",
+        status(memory["peak"], _MOST_MEMORY[parts]) if is_of_target else "",
         f"{of_set['peak']:.0f}",
         f"{compaction['cpu']:.2f}" if compaction else "",
     ]
@@ -225,13 +225,13 @@ def growth(*, full: bool = False) -> Table:
         "the cheapest, and the worst ratio. All of it becomes slower where the processor's cache ends.",
         ("", *(f"{count:,}" for count in counts), "worst", "target"),
         [
-            ["reading", *(f"{each:.3f}" for each in reading), f"{spread:.2f}", verdict(spread, _LINE)],
+            ["reading", *(f"{each:.3f}" for each in reading), f"{spread:.2f}", status(spread, _LINE)],
             ["look-up", *(f"{each:.2f}" for each in found), "", ""],
             [
                 "look-up ÷ the same loop over a set of ints",
                 *(f"{each:.2f}" for each in ratios),
                 f"{worst:.2f}",
-                verdict(worst, _MOST_LOOKING_UP),
+                status(worst, _MOST_LOOKING_UP),
             ],
         ],
     )

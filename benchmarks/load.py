@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from contenders import KEY, people
 from echo_server import echo_server
-from figures import Table, verdict
+from figures import Table, status
 from sandbox_process import sandbox
 
 SENSORS = 1_000
@@ -86,7 +86,7 @@ def file() -> Table:
                 f"{took['cpu']:.0f}",
                 f"{took['requests']:,}",
                 f"{took['memory']:.0f}",
-                verdict(took["memory"], 400),
+                status(took["memory"], 400),
             ]
         ],
     )
@@ -118,7 +118,7 @@ def sandbox_itself() -> Table:
                 f"{len(took) - statuses[200] - statuses[201]:,}",
                 f"{statistics.median(took) * 1000:.1f}",
                 f"{took[len(took) * 99 // 100] * 1000:.1f}",
-                verdict(len(took) / seconds, RATE * 0.98, at_least=True),
+                status(len(took) / seconds, RATE * 0.98, at_least=True),
             ]
         ],
     )
@@ -152,9 +152,9 @@ class _Client:
     def _ask(self, method: str, path: str, body: object) -> int:
         headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
         self._connection.request(method, self._base + path, json.dumps(body) if body else None, headers)
-        answer = self._connection.getresponse()
-        answer.read()
-        return answer.status
+        response = self._connection.getresponse()
+        response.read()
+        return response.status
 
 
 def _apart(program: str, *arguments: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def main(url: str, key: str, path: str) -> None:
     """Measure, and print."""
     from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 
-    extra = {"quota_store": "memory", "rate_limits": NO_LIMIT}
+    extra = {"rate_limit_storage": "memory", "rate_limits": NO_LIMIT}
     os.environ["AIRFLOW_CONN_MEISA_DEFAULT"] = json.dumps(
         {"conn_type": "meisa", "host": url, "password": key, "extra": extra}
     )
@@ -52,8 +52,8 @@ def main(url: str, key: str, path: str) -> None:
     took: dict[str, Any] = {}
     before = status_mib("VmHWM")
     with clocked(took):
-        account = task.execute({"ti": Instance(), "task_state_store": State()})
-    took |= {"counts": account["counts"], "requests": account["requests"]}
+        summary = task.execute({"ti": Instance(), "task_state_store": State()})
+    took |= {"counts": summary["counts"], "requests": summary["requests"]}
     print(json.dumps({**took, "memory": status_mib("VmHWM") - before}))
 
 

@@ -67,13 +67,13 @@ def asked(url: str) -> int:
 def activate(url: str) -> None:
     """Make the sequence active."""
     sequence = {"slug": SLUG, "name": "Win-back", "status": "active"}
-    answer = requests.post(f"{url}/_sandbox/sequences", json=sequence, timeout=30)
-    answer.raise_for_status()
+    response = requests.post(f"{url}/_sandbox/sequences", json=sequence, timeout=30)
+    response.raise_for_status()
 
 
 def main(url: str, key: str, sensors: str, seconds: str) -> None:
     """Measure, and print."""
-    extra = {"quota_store": "memory"}
+    extra = {"rate_limit_storage": "memory"}
     os.environ["AIRFLOW_CONN_MEISA_DEFAULT"] = json.dumps(
         {"conn_type": "meisa", "host": url, "password": key, "extra": extra}
     )

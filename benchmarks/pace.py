@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from figures import Spread, Table, verdict
+from figures import Spread, Table, status
 from pace_process import together
 from redis_process import redis_on_loopback
 from sandbox_process import add_key, received, sandbox
 
-from airflow_provider_meisa.api.rate_limit.limiter import Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.api.rate_limit.limits import DEFAULT_LIMITS, Limit, parse_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -37,7 +37,7 @@ def optimum(limits: tuple[Limit, ...], requests: int) -> float:
     return float(simulation.fastest([simulation.SlidingLog(limit) for limit in limits], requests))
 
 
-# Peers in simulated time: what `Quota` is to the simulation.
+# Peers in simulated time: what `RateLimiter` is to the simulation.
 
 
 class Obedient:
@@ -47,15 +47,15 @@ class Obedient:
         self._clock = clock
         self._until = -math.inf
 
-    def reserve(self) -> Slot | Wait:
+    def reserve(self) -> Reservation | Wait:
         """Let go unless a 429 forbids it."""
         wait = self._until - self._clock()
-        return Wait(wait) if wait > 0 else Slot("")
+        return Wait(wait) if wait > 0 else Reservation("")
 
-    def stamp(self, slot: Slot) -> None:
+    def commit(self, reservation: Reservation) -> None:
         """Note nothing."""
 
-    def hold(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """Wait from now on."""
         self._until = max(self._until, self._clock() + seconds)
 
@@ -67,7 +67,7 @@ class TokenBuckets(Obedient):
         super().__init__(clock)
         self._buckets = [simulation.TokenBucket(limit) for limit in DEFAULT_LIMITS]
 
-    def reserve(self) -> Slot | Wait:
+    def reserve(self) -> Reservation | Wait:
         """Let go if every bucket has a token."""
         decision = super().reserve()
         wait = max(bucket.wait(self._clock()) for bucket in self._buckets)
@@ -83,7 +83,7 @@ class Evenly(Obedient):
 
     _next = -math.inf
 
-    def reserve(self) -> Slot | Wait:
+    def reserve(self) -> Reservation | Wait:
         """Let go if the last one was long enough ago."""
         now, pause = self._clock(), max(limit.seconds / limit.requests for limit in DEFAULT_LIMITS)
         if now < self._next:
@@ -115,8 +115,8 @@ def _simulate(name: str, way: Callable[..., Any] | None, requests: int) -> list[
     for seed in SEEDS:
         clock = simulation.Clock()
         server = simulation.Server([simulation.SlidingLog(limit) for limit in DEFAULT_LIMITS])
-        quota = {"quota": way(clock), "clock": clock} if way else {}
-        seconds.append(simulation.run(server, DEFAULT_LIMITS, requests, seed=seed, **quota))
+        rate_limiter = {"rate_limiter": way(clock), "clock": clock} if way else {}
+        seconds.append(simulation.run(server, DEFAULT_LIMITS, requests, seed=seed, **rate_limiter))
         refused.append(len(server.refused))
     return _row(name, requests, refused, seconds, optimum(DEFAULT_LIMITS, requests), is_ours=way is None)
 
@@ -143,7 +143,7 @@ def real(requests: int, repetitions: int) -> Table:
 @contextmanager
 def _stores() -> Iterator[dict[str, str]]:
     with redis_on_loopback() as redis, tempfile.TemporaryDirectory() as folder:
-        yield {"file": (Path(folder) / "quota").as_uri(), **({"Redis": redis} if redis else {})}
+        yield {"file": (Path(folder) / "rate_limits").as_uri(), **({"Redis": redis} if redis else {})}
 
 
 def _contests(stores: dict[str, str]) -> Iterator[tuple[str, int, str, str]]:
@@ -175,7 +175,7 @@ def _row(
     is_ours: bool,
 ) -> list[str]:
     ratio = Spread([each / best for each in seconds])
-    target = verdict(ratio.median, TARGET) if is_ours else ""
+    target = status(ratio.median, TARGET) if is_ours else ""
     if is_ours and any(refused):
         target = "no 429: **missed**"
     return [

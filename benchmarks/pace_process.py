@@ -1,4 +1,4 @@
-"""A process that sends as fast as it may: ``python pace_process.py HOW URL KEY LIMITS QUOTA_STORE REQUESTS``.
+"""A process that sends as fast as it may: ``python pace_process.py HOW URL KEY LIMITS RATE_LIMIT_STORAGE REQUESTS``.
 
 It says ``ready``, waits for a line, sends, and prints as JSON when it began, when it ended and what it met.
 """
@@ -17,14 +17,17 @@ from typing import Any
 from contenders import SLUG, people, runner_of
 
 
-def paced(url: str, key: str, limits: str, quota_store: str, count: int) -> dict[str, Any]:
+def paced(url: str, key: str, limits: str, rate_limit_storage: str, count: int) -> dict[str, Any]:
     """Send batches of one address through the runner and the client."""
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limits import parse_limits
     from airflow_provider_meisa.api.settings import Settings
 
     settings = Settings(
-        api_key=key, base_url=f"{url}/api/v1", limits=parse_limits(limits), quota_store=quota_store
+        api_key=key,
+        base_url=f"{url}/api/v1",
+        limits=parse_limits(limits),
+        rate_limit_storage=rate_limit_storage,
     )
     with MeisaClient(settings) as client:
         runner = runner_of(client, people(count), size=1, longest_wait=math.inf)
@@ -32,11 +35,11 @@ def paced(url: str, key: str, limits: str, quota_store: str, count: int) -> dict
         begun = time.time()
         runner.run()
         ended = time.time()
-    account = runner.summary(complete=True)
-    return {"begun": begun, "ended": ended, "refused": account["rate_limited"], "done": account["total"]}
+    summary = runner.summary(complete=True)
+    return {"begun": begun, "ended": ended, "refused": summary["rate_limited"], "done": summary["total"]}
 
 
-def obedient(url: str, key: str, _limits: str, _quota_store: str, count: int) -> dict[str, Any]:
+def obedient(url: str, key: str, _limits: str, _rate_limit_storage: str, count: int) -> dict[str, Any]:
     """Send one after the other until a 429, and then wait as long as it says: the usual loop."""
     import requests
 
@@ -48,12 +51,12 @@ def obedient(url: str, key: str, _limits: str, _quota_store: str, count: int) ->
     for address in people(count):
         while True:
             body = {"sequence_slug": SLUG, "emails": [address]}
-            answer = session.post(f"{url}/api/v1/sequences/api/bulk-enroll/", json=body, timeout=30)
-            if answer.status_code != requests.codes.too_many_requests:
+            response = session.post(f"{url}/api/v1/sequences/api/bulk-enroll/", json=body, timeout=30)
+            if response.status_code != requests.codes.too_many_requests:
                 break
             refused += 1
-            time.sleep(float(answer.headers["Retry-After"]))
-        answer.raise_for_status()
+            time.sleep(float(response.headers["Retry-After"]))
+        response.raise_for_status()
     return {"begun": begun, "ended": time.time(), "refused": refused, "done": count}
 
 

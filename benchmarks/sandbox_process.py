@@ -31,10 +31,10 @@ def add_key(url: str, key: str) -> str:
 
 def received(url: str, key: str) -> list[dict[str, Any]]:
     """Return the bulk requests that came in with a key; the journal knows its last four characters."""
-    answer = requests.get(f"{url}/_sandbox/requests", timeout=60)
-    answer.raise_for_status()
+    response = requests.get(f"{url}/_sandbox/requests", timeout=60)
+    response.raise_for_status()
     return [
         entry
-        for entry in answer.json()
+        for entry in response.json()
         if entry["key"].endswith(key[-4:]) and entry["path"].endswith("bulk-enroll/")
     ]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_process import SLOTS, Airflow, Slots, airflow
-from contenders import BATCH, Answering, people, runner_of
-from figures import Spread, Table, verdict
+from contenders import BATCH, RespondingTransport, people, runner_of
+from figures import Spread, Table, status
 from pace import optimum, simulation
 from sandbox_process import add_key, received, sandbox
 
@@ -44,13 +44,13 @@ class Use:
     """What a DAG's task took.
 
     :param slot_seconds: how long its instances had a worker slot, added up.
-    :param legs: in how many stretches.
+    :param stretches: in how many stretches.
     :param refused: how many 429s it met.
     :param seconds: from the first request to the last, on the sandbox's clock.
     """
 
     slot_seconds: float
-    legs: int
+    stretches: int
     refused: int
     seconds: float
 
@@ -64,20 +64,20 @@ class Uses:
     mapped: Use
 
     @property
-    def a_leg(self) -> float:
+    def per_stretch(self) -> float:
         """Seconds of a slot that a leg of ours takes, on average."""
-        return sum(use.slot_seconds for use in self.ours) / sum(use.legs for use in self.ours)
+        return sum(use.slot_seconds for use in self.ours) / sum(use.stretches for use in self.ours)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a run of our operator consists of, played out in simulated time.
 
-    :param legs: how often it takes a worker slot.
+    :param stretches: how often it takes a worker slot.
     :param reading: seconds of CPU that it spends on finding its place again, in all legs together.
     """
 
-    legs: int
+    stretches: int
     reading: float
 
 
@@ -132,7 +132,7 @@ def _watched(running: Airflow, *dag_ids: str) -> Watched:
 
 
 def _environment(home: Path, url: str, mapped_count: int) -> dict[str, str]:
-    extra = {"quota_store": (home / "quota").as_uri()}
+    extra = {"rate_limit_storage": (home / "rate_limits").as_uri()}
     ours = {"conn_type": "meisa", "host": url, "extra": extra}
     connections = {
         "loop": {"conn_type": "generic", "host": url, "password": _KEYS["loop"]},
@@ -147,24 +147,24 @@ def _environment(home: Path, url: str, mapped_count: int) -> dict[str, str]:
     }
 
 
-def _check(account: dict[str, Any]) -> None:
-    counts = account["counts"]
+def _check(summary: dict[str, Any]) -> None:
+    counts = summary["counts"]
     if counts["enrolled"] + counts["already_enrolled"] != COUNT:
-        raise SystemExit(f"Our operator did not enroll everybody: {account}")
+        raise SystemExit(f"Our operator did not enroll everybody: {summary}")
 
 
 def _use(taken: tuple[float, int], url: str, name: str) -> Use:
-    seconds, legs = taken
+    seconds, stretches = taken
     requests = received(url, _KEYS[name])
     statuses = Counter(each["status"] for each in requests)
-    return Use(seconds, legs, statuses[429], requests[-1]["at"] - requests[0]["at"])
+    return Use(seconds, stretches, statuses[429], requests[-1]["at"] - requests[0]["at"])
 
 
 def planned(count: int) -> Plan:
     """Play a run out with the real runner, with a clock of its own and without a network."""
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.rate_limit.limiter import Quota, Wait
-    from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
+    from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter, Wait
+    from airflow_provider_meisa.api.rate_limit.storage.factory import MemoryStorage
     from airflow_provider_meisa.api.settings import Settings
     from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 
@@ -173,27 +173,27 @@ def planned(count: int) -> Plan:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    transport: Any = Answering()
+    transport: Any = RespondingTransport()
     settings = Settings(api_key="meisa_live_bench", base_url="http://127.0.0.1:1/api/v1")
-    quota = Quota(DEFAULT_LIMITS, MemoryStore(), clock=lambda: now[0])
-    start, legs, reading = Checkpoint(started_at=now[0]), 0, 0.0
+    rate_limiter = RateLimiter(DEFAULT_LIMITS, MemoryStorage(), clock=lambda: now[0])
+    start, stretches, reading = Checkpoint(started_at=now[0]), 0, 0.0
     while True:
-        client = MeisaClient(settings, quota=quota, transport=transport, sleep=sleep)
+        client = MeisaClient(settings, rate_limiter=rate_limiter, transport=transport, sleep=sleep)
         begun = time.process_time()
         runner = runner_of(client, people(count), start=start, longest_wait=DEFER_AFTER)
         reading += time.process_time() - begun
-        legs += 1
+        stretches += 1
         step = runner.run()
         if not isinstance(step, Wait):
-            return _complete(runner, count, Plan(legs, reading))
+            return _complete(runner, count, Plan(stretches, reading))
         start = runner.checkpoint()
         sleep(step.seconds)
 
 
 def _complete(runner: Any, count: int, plan: Plan) -> Plan:
-    account = runner.summary(complete=True)
-    if account["counts"]["enrolled"] != count:
-        raise SystemExit(f"The simulation lost addresses: {account}")
+    summary = runner.summary(complete=True)
+    if summary["counts"]["enrolled"] != count:
+        raise SystemExit(f"The simulation lost addresses: {summary}")
     return plan
 
 
@@ -248,15 +248,18 @@ def _table_measured(uses: Uses, *, full: bool) -> Table:
 
 def _table_computed(uses: Uses, plans: dict[int, Plan]) -> Table:
     many = plans[MANY]
-    legs = [use.slot_seconds / use.legs for use in uses.ours]
-    read_once = plans[COUNT].reading / plans[COUNT].legs
+    stretches = [use.slot_seconds / use.stretches for use in uses.ours]
+    read_once = plans[COUNT].reading / plans[COUNT].stretches
     totals = Spread(
-        [many.legs * (leg - read_once) + many.reading for leg in [uses.a_leg, min(legs), max(legs)]]
+        [
+            many.stretches * (stretch - read_once) + many.reading
+            for stretch in [uses.per_stretch, min(stretches), max(stretches)]
+        ]
     )
     loop = optimum(DEFAULT_LIMITS, MANY // BATCH)
     peer = min(loop, _of_mapped(uses.mapped, MANY))
     ratio = Spread([peer / total for total in totals.values])
-    how = f"{many.legs} legs × {uses.a_leg - read_once:.1f} s + {many.reading:.0f} s to find its place"
+    how = f"{many.stretches} legs × {uses.per_stretch - read_once:.1f} s + {many.reading:.0f} s to find its place"
     return Table(
         f"Slots: {MANY:,} addresses at {LIMITS}, computed",
         "Computed, not measured. What a leg of ours costs is the mean of those above, in brackets with the cheapest "
@@ -275,14 +278,14 @@ def _table_computed(uses: Uses, plans: dict[int, Plan]) -> Table:
 
 def _about_mapped(mapped: Use) -> str:
     return (
-        f"One try of an instance of the HttpOperator took {_a_try(mapped):.2f} s of a slot (mean of {mapped.legs}). "
-        f"Its tries are played out with {SLOTS} slots and {RETRY_DELAY:.0f} s from a 429 to the next try; the line "
-        "*if none were refused* is what no arrangement of it can go below."
+        f"One try of an instance of the HttpOperator took {_a_try(mapped):.2f} s of a slot (mean of "
+        f"{mapped.stretches}). Its tries are played out with {SLOTS} slots and {RETRY_DELAY:.0f} s from a 429 to the "
+        "next try; the line *if none were refused* is what no arrangement of it can go below."
     )
 
 
 def _a_try(mapped: Use) -> float:
-    return mapped.slot_seconds / mapped.legs
+    return mapped.slot_seconds / mapped.stretches
 
 
 def _of_mapped(mapped: Use, count: int) -> float:
@@ -290,16 +293,16 @@ def _of_mapped(mapped: Use, count: int) -> float:
 
 
 def _target(ratio: Spread, target: float, ours: Sequence[Use]) -> str:
-    met = verdict(ratio.median, target, at_least=True)
-    said = f"{ratio.text(1)} × fewer than the better peer, {met}"
-    return f"{said}; no 429: **missed**" if any(use.refused for use in ours) else said
+    met = status(ratio.median, target, at_least=True)
+    message = f"{ratio.text(1)} × fewer than the better peer, {met}"
+    return f"{message}; no 429: **missed**" if any(use.refused for use in ours) else message
 
 
 def _measured_row(name: str, uses: Sequence[Use], target: str) -> list[str]:
     return [
         name,
         Spread([use.slot_seconds for use in uses]).text(1),
-        f"measured; slots taken: {Spread([use.legs for use in uses]).text(0)}",
+        f"measured; slots taken: {Spread([use.stretches for use in uses]).text(0)}",
         Spread([use.refused for use in uses]).text(0),
         Spread([use.seconds for use in uses]).text(1),
         target,

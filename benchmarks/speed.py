@@ -11,7 +11,7 @@ from typing import Any
 
 from contenders import BATCH, THREADS, run
 from echo_server import echo_server
-from figures import Spread, Table, over, verdict
+from figures import Spread, Table, over, status
 
 COUNT = 1_000_000
 COUNT_FAR = 100_000
@@ -23,7 +23,7 @@ _NAMES = {
     "handwritten": "usual loop: `json=` and `.json()`, statuses counted",
     "ours": "our whole path",
     "ours_with_outcomes": "our whole path, outcomes in a JSON Lines file",
-    "ours_with_quota_file": "our whole path, quota in its default file",
+    "ours_with_rate_limit_file": "our whole path, quota in its default file",
 }
 _CPU_TARGET = 3.0
 """How often the usual loop's CPU our whole path may take: the limits take 4,560 s, so less code is worth more."""
@@ -49,7 +49,7 @@ def _row(name: str, took: Took, count: int) -> list[str]:
     wall, cpu = _spread(took[name], "wall"), _spread(took[name], "cpu")
     to_bare, to_usual = (over(wall, _spread(took[peer], "wall")) for peer in ("bare", "handwritten"))
     cpu_to_usual = over(cpu, _spread(took["handwritten"], "cpu"))
-    target = verdict(cpu_to_usual.median, _CPU_TARGET) if name == "ours" else ""
+    target = status(cpu_to_usual.median, _CPU_TARGET) if name == "ours" else ""
     per_address = f"{wall.median / count * 1e6:.2f}"
     ratios = (to_bare.text(), to_usual.text(), cpu_to_usual.text())
     return [_NAMES[name], wall.text(), cpu.text(), per_address, *ratios, target]

@@ -101,7 +101,7 @@ def nightly_reactivation() -> None:
         if not file.exists():  # not approved, or an earlier task failed
             return {}
         found = map(json.loads, file.read_text().splitlines())
-        return dict(Counter(f"{reject['verdict']}: {reject['reason']}" for reject in found))
+        return dict(Counter(f"{reject['status']}: {reject['reason']}" for reject in found))
 
     preview >> approve >> enroll >> rejects(REJECTS).as_teardown()
     # [END rejects]

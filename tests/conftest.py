@@ -108,7 +108,7 @@ def meisa_connection(meisa_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
     """Point a connection at the sandbox; called again, change what it says."""
 
     def connect(conn_id: str = "meisa_default", **changes: Any) -> None:
-        extra = {"quota_store": "memory", "timeout": 5, **changes.pop("extra", {})}
+        extra = {"rate_limit_storage": "memory", "timeout": 5, **changes.pop("extra", {})}
         fields = {"conn_type": "meisa", "host": meisa_sandbox.url, "password": meisa_sandbox.key, **changes}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps({**fields, "extra": extra}))
 

@@ -36,7 +36,7 @@ from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
-from airflow_provider_meisa.operators.private import PrivateField
+from airflow_provider_meisa.operators.redacted import RedactedField
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
@@ -276,15 +276,15 @@ def test_readme_dag_enrolls_the_signups_of_its_day(run, meisa_sandbox, monkeypat
 def test_readme_names_the_versions_that_were_tested():
     (rows,) = tables(section(read("README.md"), "## Supported versions"))
     tried, *_ = [table for table in tables(read("docs/versions.md")) if "Installs" in table[0]]
-    said = {(row["Airflow"], python) for row in rows for python in row["Python"].split(", ")}
-    assert said == {(row["Airflow"], row["Python"].rpartition(".")[0]) for row in tried}
+    message = {(row["Airflow"], python) for row in rows for python in row["Python"].split(", ")}
+    assert message == {(row["Airflow"], row["Python"].rpartition(".")[0]) for row in tried}
 
 
 def test_contributing_names_every_room_of_the_house():
     (rows,) = tables(section(read("CONTRIBUTING.md"), "## Where things live"))
-    said = {name for row in rows for name in re.findall(r"(\w+)/`", row["folder"])}
+    message = {name for row in rows for name in re.findall(r"(\w+)/`", row["folder"])}
     package = ROOT / "airflow_provider_meisa"
-    assert said == {module.parent.name for module in package.glob("*/__init__.py")}
+    assert message == {module.parent.name for module in package.glob("*/__init__.py")}
 
 
 @every_text
@@ -387,20 +387,20 @@ def test_pictures_are_small_shown_and_scripted():
 
 def test_the_table_of_extras_is_that_of_the_form():
     _, rows = tables(section(read("docs/connection.md"), "## Fields"))
-    said = {plain(row["Extra"]): (row["In the form"], _default(row["What it is"])) for row in rows}
+    message = {plain(row["Extra"]): (row["In the form"], _default(row["What it is"])) for row in rows}
     fields = get_provider_info()["connection-types"][0]["conn-fields"]
-    assert said == {
+    assert message == {
         name: (field["label"], field["schema"].get("default") or None) for name, field in fields.items()
     }
 
 
 def test_the_table_of_extras_names_every_choice():
     _, rows = tables(section(read("docs/connection.md"), "## Fields"))
-    said = {plain(row["Extra"]): row["What it is"] for row in rows}
+    message = {plain(row["Extra"]): row["What it is"] for row in rows}
     for name, field in get_provider_info()["connection-types"][0]["conn-fields"].items():
-        assert all(f"`{choice}`" in said[name] for choice in filter(None, field["schema"].get("enum", []))), (
-            name
-        )
+        assert all(
+            f"`{choice}`" in message[name] for choice in filter(None, field["schema"].get("enum", []))
+        ), name
 
 
 def _default(cell: str) -> object:
@@ -515,14 +515,16 @@ def test_every_parameter_is_in_the_docstring(class_):
 
 @pytest.mark.parametrize("class_", CLASSES)
 def test_the_docstring_says_what_is_templated_and_what_is_hidden(class_):
-    said = dict(
+    message = dict(
         re.findall(r"^ *:param (\w+):(.*?)(?=^ *:param|\Z)", docstrings(class_), re.MULTILINE | re.DOTALL)
     )
     # Of meisa_conn_id the page says once that it is templated everywhere.
-    templated = {name for name, text in said.items() if "(templated" in text} | {"meisa_conn_id"}
+    templated = {name for name, text in message.items() if "(templated" in text} | {"meisa_conn_id"}
     assert templated == set(class_.template_fields)
-    hidden = {name for name in said if isinstance(inspect.getattr_static(class_, name, None), PrivateField)}
-    assert {name for name, text in said.items() if "never shown in the UI" in text} == hidden
+    hidden = {
+        name for name in message if isinstance(inspect.getattr_static(class_, name, None), RedactedField)
+    }
+    assert {name for name, text in message.items() if "never shown in the UI" in text} == hidden
 
 
 def docstrings(class_: type) -> str:
@@ -547,15 +549,17 @@ def test_every_format_of_a_file_is_on_its_page():
     from airflow_provider_meisa.transfers.sources import files as file_formats
 
     (rows,) = tables(read("docs/how-to/file.md"))
-    said = {suffix: plain(row["`format`"]) for row in rows for suffix in re.findall(r"\.\w+", row["Suffix"])}
-    assert said == file_formats._BY_SUFFIX
+    message = {
+        suffix: plain(row["`format`"]) for row in rows for suffix in re.findall(r"\.\w+", row["Suffix"])
+    }
+    assert message == file_formats._BY_SUFFIX
 
 
-# XCom, verdicts, errors
+# XCom, statuses, errors
 
 
 def flattened(value: object, name: str = "") -> list[str]:
-    """Name every field, those of objects in a list as ``list[].field``; verdicts have a page of their own."""
+    """Name every field, those of objects in a list as ``list[].field``; statuses have a page of their own."""
     if isinstance(value, dict) and name != "counts":
         inner = [f for key, part in value.items() for f in flattened(part, f"{name}.{key}" if name else key)]
         return [name, *inner] if name.endswith("[]") else inner
@@ -565,16 +569,16 @@ def flattened(value: object, name: str = "") -> list[str]:
 
 
 def sample_summary() -> dict[str, object]:
-    tally = outcomes.Tally()
-    tally.add([outcomes.Outcome("ada@example.com", outcomes.Verdict.FAILED, "refused")])
-    return outcomes.summary(
-        tally,
+    counter = outcomes.OutcomeCounter()
+    counter.add([outcomes.Outcome("ada@example.com", outcomes.OutcomeStatus.FAILED, "refused")])
+    return outcomes.build_summary(
+        counter,
         job="enroll",
         identity={"sequence_slug": "onboarding"},
         statuses=outcomes.ENROLL_STATUSES,
         complete=True,
         requests=1,
-        repeats=0,
+        retries=0,
         rate_limited=0,
         waited_s=0,
         elapsed_s=1,
@@ -590,7 +594,7 @@ def test_example_summary_has_its_form_and_adds_up():
     (code,) = fences(section(read("docs/reference/xcom.md"), "## Summary"), "json")
     shown = json.loads(code)
     assert flattened(shown) == flattened(sample_summary())
-    assert list(shown["counts"]) == [verdict.value for verdict in outcomes.ENROLL_STATUSES]
+    assert list(shown["counts"]) == [status.value for status in outcomes.ENROLL_STATUSES]
     assert sum(shown["counts"].values()) == shown["total"]
 
 
@@ -605,8 +609,8 @@ def test_preview_fields_are_on_the_page_and_in_the_example(run_task):
     fields.remove("to_send_suppressed")  # only with override_unsubscribe
     assert fields == list(shown) == list(report)
     assert list(shown["counts"]) == list(report["counts"])
-    (said,) = [row["What it is"] for row in rows if plain(row["Field"]) == "counts"]
-    assert all(f"`{name}`" in said for name in shown["counts"])
+    (message,) = [row["What it is"] for row in rows if plain(row["Field"]) == "counts"]
+    assert all(f"`{name}`" in message for name in shown["counts"])
     assert sum(shown["counts"].values()) + shown["to_send"] == shown["total"]
 
 
@@ -641,9 +645,9 @@ def test_every_field_of_a_sequence_is_on_the_page():
     assert [plain(row["Field"]) for row in rows] == [field.name for field in dataclasses.fields(SequenceInfo)]
 
 
-def test_every_verdict_is_on_its_page_in_its_order():
-    (rows,) = tables(read("docs/reference/verdicts.md"))
-    assert [plain(row["Status"]) for row in rows] == [verdict.value for verdict in outcomes.ENROLL_STATUSES]
+def test_every_status_is_on_its_page_in_its_order():
+    (rows,) = tables(read("docs/reference/statuses.md"))
+    assert [plain(row["Status"]) for row in rows] == [status.value for status in outcomes.ENROLL_STATUSES]
 
 
 def error_classes() -> set[type[errors.MeisaError]]:
@@ -663,28 +667,28 @@ def test_tree_of_errors_is_that_of_the_module():
 
 def test_every_attribute_of_an_error_is_on_the_page():
     (rows,) = tables(section(read("docs/reference/errors.md"), "## Attributes"))
-    said = {(plain(row["Class"]), plain(row["Attribute"])) for row in rows}
+    message = {(plain(row["Class"]), plain(row["Attribute"])) for row in rows}
     known = {
         (one.__name__, name)
         for one in error_classes()
         for name in re.findall(r"^ *:param (\w+):", one.__doc__ or "", re.MULTILINE)
         if not any(f":param {name}:" in (parent.__doc__ or "") for parent in one.__mro__[1:])
     }
-    assert said == known | {("MeisaError", "possibly_done")}
+    assert message == known | {("MeisaError", "possibly_done")}
 
 
 def test_the_page_says_of_every_error_whether_airflow_retries_it():
     (rows,) = [table for table in tables(read("docs/reference/errors.md")) if "Airflow retries" in table[0]]
-    said = {plain(row["Class"]): row["Airflow retries"] for row in rows}
+    message = {plain(row["Class"]): row["Airflow retries"] for row in rows}
     parents = {parent for one in error_classes() for parent in one.__bases__}
     for one in error_classes() - (parents - {errors.MeisaNotFoundError, errors.MeisaInputError}):
         made = (
             one("", status=400)
-            if issubclass(one, errors.MeisaRefusedError | errors.MeisaUnreadableAnswerError)
+            if issubclass(one, errors.MeisaResponseError | errors.MeisaUnreadableResponseError)
             else one("")
         )
-        assert said.pop(one.__name__) == ("no" if is_final(made) else "yes"), one
-    assert not said
+        assert message.pop(one.__name__) == ("no" if is_final(made) else "yes"), one
+    assert not message
 
 
 # Moving from something else
@@ -733,14 +737,14 @@ def test_table_of_what_is_sent_again_is_complete():
     ]
 
 
-# Quota
+# Rate limits
 
 
-def test_the_picture_of_the_quota_is_what_its_script_draws(tmp_path):
-    drawn = tmp_path / "quota.svg"
-    subprocess.run([sys.executable, DOCS / "_scripts" / "plot_quota.py", drawn], check=True)
-    assert drawn.read_text(encoding="utf-8") == read("docs/_static/quota.svg")
-    assert "no response with 429" in read("docs/_static/quota.svg")
+def test_the_picture_of_the_rate_limit_is_what_its_script_draws(tmp_path):
+    drawn = tmp_path / "rate-limits.svg"
+    subprocess.run([sys.executable, DOCS / "_scripts" / "plot_rate_limits.py", drawn], check=True)
+    assert drawn.read_text(encoding="utf-8") == read("docs/_static/rate-limits.svg")
+    assert "no response with 429" in read("docs/_static/rate-limits.svg")
 
 
 # Sandbox and tutorial
@@ -811,7 +815,7 @@ def test_lost_response_enrolls_no_one_twice(meisa_sandbox, airflow_database, mon
         "conn_type": "meisa",
         "host": meisa_sandbox.url,
         "password": meisa_sandbox.key,
-        "extra": {"quota_store": "memory"},
+        "extra": {"rate_limit_storage": "memory"},
     }
     monkeypatch.setenv("AIRFLOW_CONN_MEISA_DEFAULT", json.dumps(connection))
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))

@@ -71,7 +71,7 @@ def messages() -> Iterator[Message]:
             by = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             is_at_parse_time = by == "ValueError" and path.parent.name == "assets"
             if by in RAISED | AIRFLOWS | WARNED or is_at_parse_time:
-                for words in filter(is_telling, texts_in(node.args)):
+                for words in filter(is_distinctive, texts_in(node.args)):
                     yield Message(f"{path.relative_to(ROOT)}:{node.lineno}", by, normalised(words))
 
 
@@ -96,7 +96,7 @@ def shown(piece: str) -> list[str]:
 
 def fits(message: str, line: str) -> bool:
     """Say whether a line of the page is a message of the source; a gap in one may be filled in the other."""
-    return all(map(is_telling, (message, line))) and any(
+    return all(map(is_distinctive, (message, line))) and any(
         pattern(one).fullmatch(other) for one, other in ((message, line), (line, message))
     )
 
@@ -108,7 +108,7 @@ def pattern(words: str) -> re.Pattern[str]:
 
 
 @functools.cache
-def is_telling(words: str) -> bool:
+def is_distinctive(words: str) -> bool:
     """Say whether a template has words of its own, and does not only pass others on."""
     return len(re.findall(r"[a-z]+", words)) >= FEWEST_WORDS
 

@@ -58,7 +58,7 @@ def test_every_link_anchor_and_picture_inside_the_docs_is_there(site):
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "message"),
     [
         ('<a href="gone.html">', "page.html: this leads nowhere: gone.html"),
         ('<a href="page.html#gone">', "page.html: this leads nowhere: page.html#gone"),
@@ -66,9 +66,9 @@ def test_every_link_anchor_and_picture_inside_the_docs_is_there(site):
         ('<img src="data:image/png,">', "page.html: a picture has no text: data:image/png,"),
     ],
 )
-def test_a_broken_link_is_named(tmp_path, written, said):
+def test_a_broken_link_is_named(tmp_path, written, message):
     (tmp_path / "page.html").write_text(f'<h1 id="here"></h1><a href="#here">{written}')
-    assert check_links(tmp_path) == (1, f"{said}\n")
+    assert check_links(tmp_path) == (1, f"{message}\n")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,8 @@ def search(index):
 @pytest.mark.parametrize(
     ("words", "page"),
     [
-        ("rate limit", "quota"),
-        ("Redis", "quota"),
+        ("rate limit", "rate-limits"),
+        ("Redis", "rate-limits"),
         ("unsubscribed", "how-to/preview"),
         ("resume retry", "resume"),
         ("lacks scope", "troubleshooting"),
@@ -123,8 +123,8 @@ def test_search_finds_the_page(search, words, page):
     [
         ("401", {"troubleshooting", "reference/errors"}),
         ("403", {"troubleshooting", "reference/errors"}),
-        ("429", {"quota", "troubleshooting", "reference/errors"}),
-        ("503", {"quota", "troubleshooting", "reference/errors"}),
+        ("429", {"rate-limits", "troubleshooting", "reference/errors"}),
+        ("503", {"rate-limits", "troubleshooting", "reference/errors"}),
     ],
 )
 def test_search_finds_an_http_status(index, status, pages):
@@ -160,8 +160,8 @@ def test_search_page_shows_the_section_of_a_429(served):
         page.goto(f"{served}/search.html?q=429")
         page.wait_for_selector("#search-results li a")
         found = [link.get_attribute("href") for link in page.query_selector_all("#search-results li a")]
-    assert any("quota.html" in link for link in found)
-    assert any("troubleshooting.html#meisa-answers-429" in link for link in found)
+    assert any("rate-limits.html" in link for link in found)
+    assert any("troubleshooting.html#meisa-returns-429" in link for link in found)
 
 
 # Copy buttons and llms.txt

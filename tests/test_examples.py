@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pendulum
 import pytest
 
-from airflow_provider_meisa.operators.private import revealed
+from airflow_provider_meisa.operators.redacted import unwrap
 from tests.support.airflow_process import load_example
 
 
@@ -37,7 +37,7 @@ def warehouse(tmp_path, monkeypatch):
     connection.close()
 
 
-def test_lapsed_contacts_of_the_warehouse_are_enrolled_and_nobody_else(example, warehouse, meisa_sandbox):
+def test_lapsed_contacts_of_the_warehouse_are_enrolled_and_no_contact_else(example, warehouse, meisa_sandbox):
     lapsed = [f"lapsed{number}@example.com" for number in range(700)]
     warehouse(*lapsed, "LAPSED1@example.com", "unsubscribed@example.com", "broken")
     warehouse("recent@example.com", days=3)
@@ -98,13 +98,13 @@ def test_a_dag_that_waits_for_an_enrollment_has_nothing_to_say_when_it_is_starte
 class Person:
     """Answers the request for approval of a running DAG, as the page of required actions does."""
 
-    def __init__(self, answer, look):
-        self.answer, self.look = answer, look
+    def __init__(self, response, look):
+        self.response, self.look = response, look
         self.seen = None
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._wait_and_answer)
+        self.thread = threading.Thread(target=self._wait_and_response)
 
-    def _wait_and_answer(self):
+    def _wait_and_response(self):
         from airflow.models.taskinstance import TaskInstance
         from airflow.utils.session import create_session
         from sqlalchemy import select
@@ -124,7 +124,7 @@ class Person:
         from airflow.triggers.base import TriggerEvent
 
         answered = {"responded_at": datetime.now(UTC), "responded_by_user": None, "params_input": {}}
-        event = {**answered, "chosen_options": [self.answer]} if self.answer else NO_ANSWER
+        event = {**answered, "chosen_options": [self.response]} if self.response else NO_RESPONSE
         handle_event_submit(TriggerEvent(event), task_instance=waiting, session=session)
 
     def __enter__(self):
@@ -141,7 +141,7 @@ class Person:
         self.thread.join()
 
 
-NO_ANSWER = {"error": "Nobody has answered in time.", "error_type": "timeout"}
+NO_RESPONSE = {"error": "Nobody has answered in time.", "error_type": "timeout"}
 
 
 def state_of_the_run(ran):
@@ -164,14 +164,14 @@ def night(example, warehouse, meisa_sandbox, tmp_path):
     )
     after_midnight = datetime(2026, 3, 5, tzinfo=UTC)
 
-    def run_night(answer, folder=tmp_path, logical_date=after_midnight, before_the_answer=lambda: None):
+    def run_night(response, folder=tmp_path, logical_date=after_midnight, before_the_response=lambda: None):
         before = len(meisa_sandbox.enrollments("reactivation"))
 
         def look():
-            before_the_answer()
+            before_the_response()
             return len(meisa_sandbox.enrollments("reactivation"))
 
-        with Person(answer, look=look) as person:
+        with Person(response, look=look) as person:
             ran = example("nightly_reactivation", run_conf={"folder": str(folder)}, logical_date=logical_date)
         assert person.seen in (None, before)
         return ran
@@ -198,7 +198,7 @@ def test_approved_contacts_are_sent_although_the_table_has_changed(night, wareho
         warehouse("late@example.com", seen_on=date(2026, 3, 4) - timedelta(days=90))
         meisa_sandbox.put_contacts({"grace@example.com": "unsubscribed"})
 
-    ran = night("Approve", before_the_answer=change)
+    ran = night("Approve", before_the_response=change)
     assert ran.xcom("preview")["to_send"] == 2
     assert [row["email"] for row in meisa_sandbox.enrollments("reactivation")] == ["ada@example.com"]
     assert ran.xcom("enroll")["counts"]["suppressed"] == 2
@@ -219,7 +219,7 @@ def test_a_person_who_says_no_ends_the_night_without_a_mail_and_without_an_alarm
     assert meisa_sandbox.enrollments("reactivation") == []
 
 
-def test_a_night_on_which_nobody_answers_ends_without_a_mail_and_red(night, meisa_sandbox):
+def test_a_night_on_which_no_contact_responses_ends_without_a_mail_and_red(night, meisa_sandbox):
     ran = night(None)
     assert (ran.states["enroll"], ran.xcom("rejects")) == ("upstream_failed", {})
     assert state_of_the_run(ran) == "failed"
@@ -325,4 +325,4 @@ def test_the_query_selects_half_open_intervals(start, end, first, behind_last):
             "macros": macros,
         }
     )
-    assert revealed(preview.parameters) == {"first": first, "behind_last": behind_last}
+    assert unwrap(preview.parameters) == {"first": first, "behind_last": behind_last}

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.api.redaction import printable
 from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
@@ -162,13 +162,13 @@ cells = st.text(max_size=12) | st.lists(
 def test_no_cell_of_a_csv_file_runs_as_a_formula_and_its_text_can_be_had_exactly(tmp_path, address, reason):
     file = OutcomeFile(tmp_path / "run.csv")
     file.begin(first_batch=0)
-    file.write(Batch(0, ()), [Outcome(address, Verdict.INVALID, reason)])
+    file.write(Batch(0, ()), [Outcome(address, OutcomeStatus.INVALID, reason)])
     file.finish()
     text = (tmp_path / "run.csv").read_bytes().decode()
     (row,) = csv.DictReader(io.StringIO(text, newline=""))
-    for said, cell in ((address, row["address"]), (reason, row["reason"])):
+    for message, cell in ((address, row["address"]), (reason, row["reason"])):
         assert not WHAT_RUNS.match(cell)
-        assert text_of_cell(cell) == said.replace("\r", " ").replace("\n", " ")
+        assert text_of_cell(cell) == message.replace("\r", " ").replace("\n", " ")
 
 
 # Logs.
@@ -202,14 +202,14 @@ def test_what_a_foreign_text_holds_stays_within_its_line_of_the_log(
         meisa_sandbox.fault("status", status=200, method="POST", body=body)
     context = fake_context()
     operator = MeisaBulkEnrollOperator(task_id="task", emails=["ada@example.com"], sequence_slug=slug)
-    said = []
+    message = []
     try:
         operator.execute(context)
     except AirflowException as error:
-        said = [str(error)]
-    for line in [*lines_of(caplog), *said]:
+        message = [str(error)]
+    for line in [*lines_of(caplog), *message]:
         assert line.isprintable(), line
-    assert where != "slug" or said
+    assert where != "slug" or message
     reasons = [entry["reason"] for entry in context["ti"].xcoms.get("return_value", {}).get("attention", [])]
     assert all(reason.isprintable() for reason in reasons)
 

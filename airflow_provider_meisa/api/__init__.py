@@ -1,4 +1,4 @@
-"""Meisa in Python: client, endpoints, audience and verdicts. Knows nothing of Airflow."""
+"""Meisa in Python: client, endpoints, audience and statuses. Knows nothing of Airflow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkEnrollResponse
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.endpoints.account import KeyInfo
     from airflow_provider_meisa.api.endpoints.contacts import Contact, Suppressions
     from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, Enrollment, SequenceInfo
     from airflow_provider_meisa.api.errors import (
-        MeisaAnswerLostError,
         MeisaAudienceChangedError,
         MeisaBackOffError,
         MeisaError,
@@ -21,11 +20,12 @@ if TYPE_CHECKING:
         MeisaKeyError,
         MeisaLedgerBusyError,
         MeisaLedgerError,
-        MeisaNoAnswerError,
+        MeisaNoResponseError,
         MeisaNotFoundError,
         MeisaRateLimitError,
         MeisaRedirectError,
-        MeisaRefusedError,
+        MeisaResponseError,
+        MeisaResponseLostError,
         MeisaScopeError,
         MeisaSequenceInactiveError,
         MeisaSequenceNotFoundError,
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
         MeisaStoppedError,
         MeisaUnavailableError,
         MeisaUnreachableError,
-        MeisaUnreadableAnswerError,
+        MeisaUnreadableResponseError,
     )
-    from airflow_provider_meisa.api.models import Answer
-    from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+    from airflow_provider_meisa.api.models import Response
+    from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
     from airflow_provider_meisa.api.settings import Settings
 
 _PLACES = {  # the module of each public name but the errors: it is loaded when the name is asked for
-    "BulkReply": "bulk_enroll_response.reader",
+    "BulkEnrollResponse": "bulk_enroll_response.reader",
     "MeisaClient": "client",
     "KeyInfo": "endpoints.account",
     "Contact": "endpoints.contacts",
@@ -48,20 +48,18 @@ _PLACES = {  # the module of each public name but the errors: it is loaded when 
     "ContactEnrollments": "endpoints.sequences",
     "Enrollment": "endpoints.sequences",
     "SequenceInfo": "endpoints.sequences",
-    "Answer": "models",
+    "Response": "models",
     "Outcome": "outcomes",
-    "Verdict": "outcomes",
+    "OutcomeStatus": "outcomes",
     "Settings": "settings",
 }
 
 __all__ = [
-    "Answer",
-    "BulkReply",
+    "BulkEnrollResponse",
     "Contact",
     "ContactEnrollments",
     "Enrollment",
     "KeyInfo",
-    "MeisaAnswerLostError",
     "MeisaAudienceChangedError",
     "MeisaBackOffError",
     "MeisaClient",
@@ -71,11 +69,12 @@ __all__ = [
     "MeisaKeyError",
     "MeisaLedgerBusyError",
     "MeisaLedgerError",
-    "MeisaNoAnswerError",
+    "MeisaNoResponseError",
     "MeisaNotFoundError",
     "MeisaRateLimitError",
     "MeisaRedirectError",
-    "MeisaRefusedError",
+    "MeisaResponseError",
+    "MeisaResponseLostError",
     "MeisaScopeError",
     "MeisaSequenceInactiveError",
     "MeisaSequenceNotFoundError",
@@ -83,12 +82,13 @@ __all__ = [
     "MeisaStoppedError",
     "MeisaUnavailableError",
     "MeisaUnreachableError",
-    "MeisaUnreadableAnswerError",
+    "MeisaUnreadableResponseError",
     "Outcome",
+    "OutcomeStatus",
+    "Response",
     "SequenceInfo",
     "Settings",
     "Suppressions",
-    "Verdict",
 ]
 
 

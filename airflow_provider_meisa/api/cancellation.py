@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 
 
-class Stop:
+class CancellationEvent:
     """Told once, it ends every wait for it, in any thread.
 
     A `threading.Event` would not do. Airflow calls ``on_kill`` from a signal's handler, which interrupts the main
@@ -15,21 +15,21 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.is_told = False
-        self._gate = threading.Lock()
-        self._gate.acquire()
+        self.is_set = False
+        self._released = threading.Lock()
+        self._released.acquire()
 
-    def tell(self) -> None:
+    def set(self) -> None:
         """End every wait, those to come as well."""
-        self.is_told = True
+        self.is_set = True
         self._open()
 
     def wait(self, seconds: float) -> bool:
         """Wait so many seconds at most, and say whether it was told."""
-        if not self.is_told and self._gate.acquire(timeout=max(seconds, 0)):
+        if not self.is_set and self._released.acquire(timeout=max(seconds, 0)):
             self._open()  # for the next who waits
-        return self.is_told
+        return self.is_set
 
     def _open(self) -> None:
         with suppress(RuntimeError):  # it is open
-            self._gate.release()
+            self._released.release()

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TypeGuard
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.redaction import redact
 
 _SHOWN = re.compile(r"[\w.-]{1,20}", re.ASCII)
 _LARGEST_SHOWN = 10**15
@@ -157,7 +157,7 @@ def found(value: object) -> str:
     # Larger ones are no setting that a person has written, and Python may refuse to spell them out.
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST_SHOWN):
         return repr(value)
-    if isinstance(value, str) and _SHOWN.fullmatch(value) and scrub(value) == value:
+    if isinstance(value, str) and _SHOWN.fullmatch(value) and redact(value) == value:
         return f"the text {value!r}"
     return kind_of(value)
 
@@ -196,6 +196,6 @@ def _plain_object(name: str, value: Mapping[object, object], place: str, depth: 
     for key, item in value.items():
         if not isinstance(key, str):
             raise MeisaInputError(f"{place} has a key that is {kind_of(key)}; in JSON, keys are texts.")
-        shown = _KEY_SHOWN.fullmatch(key) and scrub(key) == key
+        shown = _KEY_SHOWN.fullmatch(key) and redact(key) == key
         plain[key] = _plain(name, item, f"{name} under {key!r}" if shown else place, depth + 1)
     return plain

@@ -12,25 +12,25 @@ from typing import Self
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from airflow_provider_meisa.api.cancellation import Stop
+from airflow_provider_meisa.api.cancellation import CancellationEvent
 from airflow_provider_meisa.api.checks import check_seconds, check_switch
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaBackOffError,
     MeisaError,
     MeisaInputError,
     MeisaRateLimitError,
+    MeisaResponseLostError,
     MeisaServerError,
     MeisaStoppedError,
     MeisaUnavailableError,
     MeisaUnreachableError,
-    MeisaUnreadableAnswerError,
+    MeisaUnreadableResponseError,
     may_be_resent,
 )
-from airflow_provider_meisa.api.models import Answer, Call
+from airflow_provider_meisa.api.models import Request, Response
 from airflow_provider_meisa.api.paging import entries_of, next_query
-from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
-from airflow_provider_meisa.api.rate_limit.storage.stores import store_for
+from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter, Reservation, Wait
+from airflow_provider_meisa.api.rate_limit.storage.factory import storage_for
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Transport
 
@@ -45,17 +45,17 @@ _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class RequestStats:
     """What a client has done so far.
 
     :param requests: calls sent, repeats among them.
-    :param repeats: calls sent again after a failure.
+    :param retries: calls sent again after a failure.
     :param rate_limited: answers of 429.
     :param waited: seconds spent waiting for the quota or between repeats.
     """
 
     requests: int = 0
-    repeats: int = 0
+    retries: int = 0
     rate_limited: int = 0
     waited: float = 0.0
 
@@ -64,7 +64,7 @@ class MeisaClient:
     """Calls Meisa's API from any number of threads.
 
     :param settings: base URL, key and habits.
-    :param quota: what keeps calls inside the rate limits; by default the one the settings name.
+    :param rate_limiter: what keeps calls inside the rate limits; by default the one the settings name.
     :param transport: what carries a call; by default HTTP.
     :param sleep: waits a number of seconds; by default until then or until `stop`.
     :param max_wait: the longest wait, in seconds or as a ``timedelta``, that a call sits out, also an attribute (in
@@ -77,30 +77,30 @@ class MeisaClient:
         self,
         settings: Settings,
         *,
-        quota: Quota | None = None,
+        rate_limiter: RateLimiter | None = None,
         transport: Transport | None = None,
         sleep: Callable[[float], object] | None = None,
         max_wait: float | timedelta = MAX_WAIT,
     ) -> None:
         self.settings = settings
-        self.quota = quota or Quota(
+        self.rate_limiter = rate_limiter or RateLimiter(
             settings.limits,
-            store_for(settings.quota_store, settings.base_url, settings.api_key),
-            reservation_ttl=_longest_exchange(settings),
+            storage_for(settings.rate_limit_storage, settings.base_url, settings.api_key),
+            reservation_ttl=_longest_request(settings),
         )
         self.environment_confirmed = not settings.environment
         self._transport = transport or Transport(settings)
-        self._stop = Stop()
+        self._stop = CancellationEvent()
         self._sleep = sleep or self._stop.wait
         self.max_wait = check_seconds("max_wait", max_wait, or_inf=True)
         self._is_unavailable = False
-        self._traffic = Traffic()
+        self._stats = RequestStats()
         self._lock = threading.Lock()
 
     @property
-    def traffic(self) -> Traffic:
+    def stats(self) -> RequestStats:
         """What this client has done so far."""
-        return self._traffic
+        return self._stats
 
     @property
     def reason_to_wait(self) -> str:
@@ -109,7 +109,9 @@ class MeisaClient:
             return "Meisa is unavailable (503) and takes no request"
         return "The key's rate limits leave no room"
 
-    def perform(self, call: Call, *, slot: Slot | None = None, resend: bool = False) -> Answer:
+    def send(
+        self, request: Request, *, reservation: Reservation | None = None, resend: bool = False
+    ) -> Response:
         """Send a call, wait for the quota before and repeat it where that is harmless.
 
         Repeated are: a call that never left; a read, or an idempotent write, whose answer was lost or that met a 5xx;
@@ -118,55 +120,55 @@ class MeisaClient:
         work on it.
         If that is longer than `max_wait`, the failure is raised instead.
 
-        :param call: what to send.
-        :param slot: a slot of the quota that was reserved for the first try.
+        :param request: what to send.
+        :param reservation: a slot of the quota that was reserved for the first try.
         :param resend: whether a write that may have been carried out is sent again.
         :raises MeisaError: the failure of the last try.
         """
         check_switch("resend", resend)
-        held = [slot] if slot else []
+        held = [reservation] if reservation else []
         doubts: list[MeisaError] = []
 
-        def attempt() -> Answer:
+        def attempt() -> Response:
             try:
-                return self._attempt(call, held.pop() if held else self._acquire(call))
-            except (MeisaAnswerLostError, MeisaServerError) as error:
+                return self._attempt(request, held.pop() if held else self._acquire(request))
+            except (MeisaResponseLostError, MeisaServerError) as error:
                 doubts.append(error)
                 raise
 
         try:
-            answer = self._repeating(call, doubts, resend=resend)(attempt)
+            response = self._retrying(request, doubts, resend=resend)(attempt)
         except MeisaError as error:
-            if doubts and not call.safe and isinstance(error, (MeisaUnreachableError, MeisaStoppedError)):
-                raise MeisaAnswerLostError(
-                    f"{call}: the answer was lost, and the call could not be repeated. Meisa may have carried out the "
-                    "first try."
+            if doubts and not request.safe and isinstance(error, (MeisaUnreachableError, MeisaStoppedError)):
+                raise MeisaResponseLostError(
+                    f"{request}: the answer was lost, and the call could not be repeated. Meisa may have carried out "
+                    "the first try."
                 ) from error
-            error.possibly_done = not call.safe and (bool(doubts) or error.possibly_done)
+            error.possibly_done = not request.safe and (bool(doubts) or error.possibly_done)
             raise
-        return replace(answer, possibly_repeated=bool(doubts) and not call.safe)
+        return replace(response, possibly_twice=bool(doubts) and not request.safe)
 
-    def pages(self, call: Call) -> Iterator[object]:
+    def pages(self, request: Request) -> Iterator[object]:
         """Send a read, and go on to the next page as long as a page says that there is one.
 
         Only the query of its link is used: behind a proxy, Meisa may name another host or path than ours.
 
-        :raises MeisaUnreadableAnswerError: if the pages have no end.
+        :raises MeisaUnreadableResponseError: if the pages have no end.
         """
-        seen = [dict(call.query)]
+        seen = [dict(request.query)]
         last: list[object] = []
         while True:
-            body = self.perform(replace(call, query=seen[-1])).body
+            body = self.send(replace(request, query=seen[-1])).body
             entries = entries_of(body)
             if entries and entries == last:  # the server does not know what it was asked for
-                raise _endless(call)
+                raise _endless(request)
             yield body
             last = entries
             if not isinstance(body, dict) or not body.get("next"):
                 return
             following = next_query(body, seen[-1])
             if following in seen or len(seen) > _MOST_PAGES:
-                raise _endless(call)
+                raise _endless(request)
             seen.append(following)
 
     def wait(self, seconds: float) -> None:
@@ -174,23 +176,23 @@ class MeisaClient:
         self._count(waited=seconds)
         self._sleep(seconds)
 
-    def count_repeat(self) -> None:
+    def count_retry(self) -> None:
         """Count a call as one that is sent again: whoever calls has kept that an earlier one was lost."""
-        self._count(repeats=1)
+        self._count(retries=1)
 
     def stop(self) -> None:
         """Send nothing from now on, and end every wait: the task is being killed.
 
         Callable from any thread, and from the handler of a signal.
         """
-        self._stop.tell()
+        self._stop.set()
 
     def check_not_stopped(self) -> None:
         """See that `stop` was not called.
 
         :raises MeisaStoppedError: if it was.
         """
-        if self._stop.is_told:
+        if self._stop.is_set:
             raise MeisaStoppedError("The task was told to stop. A later try goes on from here.")
 
     def close(self) -> None:
@@ -205,77 +207,77 @@ class MeisaClient:
     ) -> None:
         self.close()
 
-    def _repeating(self, call: Call, doubts: Sized, *, resend: bool) -> Retrying:
-        def is_repeated(error: BaseException) -> bool:
-            if _is_lost_write(call, error) and (
+    def _retrying(self, request: Request, doubts: Sized, *, resend: bool) -> Retrying:
+        def is_retried(error: BaseException) -> bool:
+            if _is_lost_write(request, error) and (
                 len(doubts) > 1 or self.settings.resend_after > self.max_wait
             ):
                 return False
-            return may_repeat(call, error, resend=resend, max_wait=self.max_wait)
+            return is_retryable(request, error, resend=resend, max_wait=self.max_wait)
 
         def pause(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            return self.settings.resend_after if _is_lost_write(call, error) else _pause(state)
+            return self.settings.resend_after if _is_lost_write(request, error) else _pause(state)
 
         return Retrying(
-            retry=retry_if_exception(is_repeated),
+            retry=retry_if_exception(is_retried),
             wait=pause,
             stop=stop_after_attempt(TRIES),
             sleep=self.wait,
-            before_sleep=self._note_repeat,
+            before_sleep=self._log_retry,
             reraise=True,
         )
 
-    def _attempt(self, call: Call, slot: Slot) -> Answer:
+    def _attempt(self, request: Request, reservation: Reservation) -> Response:
         try:
             self.check_not_stopped()
         except MeisaStoppedError:
-            self.quota.release(slot)
+            self.rate_limiter.release(reservation)
             raise
         self._count(requests=1)
         try:
-            answer = self._transport.exchange(call)
+            response = self._transport.send(request)
         except (MeisaInputError, MeisaUnreachableError):
-            self.quota.release(slot)
+            self.rate_limiter.release(reservation)
             raise
         except MeisaBackOffError as error:
-            self._back_off(slot, error)
+            self._back_off(reservation, error)
             raise
         except BaseException:
-            self.quota.stamp(slot)
+            self.rate_limiter.commit(reservation)
             raise
         self._is_unavailable = False
-        self.quota.stamp(slot)
-        return answer
+        self.rate_limiter.commit(reservation)
+        return response
 
-    def _back_off(self, slot: Slot, error: MeisaBackOffError) -> None:
+    def _back_off(self, reservation: Reservation, error: MeisaBackOffError) -> None:
         error.retry_after = self._believable(error.retry_after)
         self._is_unavailable = isinstance(error, MeisaUnavailableError)
-        self.quota.stamp(slot)
-        self.quota.hold(error.retry_after)
+        self.rate_limiter.commit(reservation)
+        self.rate_limiter.back_off(error.retry_after)
         self._count(rate_limited=int(isinstance(error, MeisaRateLimitError)))
         if (error.retry_after or 0) > self.max_wait:
             log.warning("%s", error)  # whoever waits longer need not log the error again
 
-    def _acquire(self, call: Call) -> Slot:
-        while isinstance(decision := self.quota.reserve(), Wait):
+    def _acquire(self, request: Request) -> Reservation:
+        while isinstance(decision := self.rate_limiter.reserve(), Wait):
             self.check_not_stopped()
             if decision.seconds > self.max_wait:
-                raise self._too_long(call, decision.seconds)
+                raise self._too_long(request, decision.seconds)
             log.info("%s: waiting %.1f s", self.reason_to_wait, decision.seconds)
             self.wait(decision.seconds)
         return decision
 
-    def _too_long(self, call: Call, seconds: float) -> MeisaBackOffError:
+    def _too_long(self, request: Request, seconds: float) -> MeisaBackOffError:
         """Make the error for a wait that is longer than a call waits."""
         longest = f"longer than the {self.max_wait:g} s that a call waits. Try again then."
         if self._is_unavailable:
             return MeisaUnavailableError(
-                f"{call}: Meisa is unavailable (503) and takes no request for {seconds:,.0f} s, {longest}",
+                f"{request}: Meisa is unavailable (503) and takes no request for {seconds:,.0f} s, {longest}",
                 retry_after=seconds,
             )
         return MeisaRateLimitError(
-            f"{call}: the key's rate limits leave no room for {seconds:,.0f} s, {longest}",
+            f"{request}: the key's rate limits leave no room for {seconds:,.0f} s, {longest}",
             retry_after=seconds,
         )
 
@@ -284,10 +286,10 @@ class MeisaClient:
 
         The hour is Meisa's own longest window, which the key has even where only a shorter one is configured.
         """
-        return min(retry_after, max(self.quota.limits[-1].seconds, _HOUR)) if retry_after else None
+        return min(retry_after, max(self.rate_limiter.limits[-1].seconds, _HOUR)) if retry_after else None
 
-    def _note_repeat(self, state: RetryCallState) -> None:
-        self._count(repeats=1)
+    def _log_retry(self, state: RetryCallState) -> None:
+        self._count(retries=1)
         error = state.outcome.exception() if state.outcome else None
         attempt = state.attempt_number + 1
         if isinstance(error, MeisaBackOffError):  # how long, the rate limits say next
@@ -297,43 +299,43 @@ class MeisaClient:
         log.warning("%s Try %d of %d follows in %.1f s.", error, attempt, TRIES, pause)
 
     def _count(
-        self, *, requests: int = 0, repeats: int = 0, rate_limited: int = 0, waited: float = 0.0
+        self, *, requests: int = 0, retries: int = 0, rate_limited: int = 0, waited: float = 0.0
     ) -> None:
         with self._lock:
-            so_far = self._traffic
-            self._traffic = Traffic(
+            so_far = self._stats
+            self._stats = RequestStats(
                 so_far.requests + requests,
-                so_far.repeats + repeats,
+                so_far.retries + retries,
                 so_far.rate_limited + rate_limited,
                 so_far.waited + waited,
             )
 
 
-def _endless(call: Call) -> MeisaUnreadableAnswerError:
-    return MeisaUnreadableAnswerError(f"{call}: the pages of the answer have no end.", status=200)
+def _endless(request: Request) -> MeisaUnreadableResponseError:
+    return MeisaUnreadableResponseError(f"{request}: the pages of the answer have no end.", status=200)
 
 
-def _longest_exchange(settings: Settings) -> float:
+def _longest_request(settings: Settings) -> float:
     """Say after how many seconds a call whose answer was not noted must have ended: its process died."""
     return 2 * settings.timeout + 60
 
 
-def may_repeat(call: Call, error: BaseException, *, resend: bool, max_wait: float) -> bool:
+def is_retryable(request: Request, error: BaseException, *, resend: bool, max_wait: float) -> bool:
     """Say whether a call that met this error may be sent again at once."""
     match error:
         case MeisaUnreachableError():
             return True
         case MeisaBackOffError():
             return (error.retry_after or 0) <= max_wait
-        case MeisaAnswerLostError() | MeisaServerError():
-            return call.safe or call.idempotent or (resend and may_be_resent(error))
+        case MeisaResponseLostError() | MeisaServerError():
+            return request.safe or request.idempotent or (resend and may_be_resent(error))
         case _:
             return False
 
 
-def _is_lost_write(call: Call, error: BaseException | None) -> bool:
-    may_change_twice = not (call.safe or call.idempotent)
-    return may_change_twice and isinstance(error, (MeisaAnswerLostError, MeisaServerError))
+def _is_lost_write(request: Request, error: BaseException | None) -> bool:
+    may_change_twice = not (request.safe or request.idempotent)
+    return may_change_twice and isinstance(error, (MeisaResponseLostError, MeisaServerError))
 
 
 def _pause(state: RetryCallState) -> float:

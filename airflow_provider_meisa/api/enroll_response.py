@@ -2,7 +2,7 @@
 
 Documented are 200 and 201 for an enrollment, and that a contact already active or paused in the sequence is
 rejected; the body and the status of the rejection are not. So 200 and 201 enroll, unless the body says otherwise,
-and a rejection is read by its words (:mod:`airflow_provider_meisa.api.outcome_words`).
+and a rejection is read by its words (:mod:`airflow_provider_meisa.api.status_words`).
 
 Source: "Enroll a contact" on Meisa's page *Sequences*.
 """
@@ -17,22 +17,22 @@ from airflow_provider_meisa.api.bulk_enroll_response.result import (
     ACCEPTED,
     REASON_NAMES,
     STATUS_NAMES,
-    Mention,
+    RecipientResult,
     names_a_job,
     read_result,
     read_value,
 )
-from airflow_provider_meisa.api.outcome_words import (
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
+from airflow_provider_meisa.api.status_words import (
     REASONED,
     REFUSED,
-    Said,
+    StatusFlag,
+    normalize,
+    normalize_all,
     read_reason,
-    settle,
-    squash,
-    squashed,
+    resolve,
 )
-from airflow_provider_meisa.api.outcome_words import verdict_of as bulk_verdict_of
-from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.api.status_words import status_of as status_of_flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 _DEEPEST = 4
 _MOST = 10
-_WRAPPERS = squashed(
+_WRAPPERS = normalize_all(
     "data result results enrollment enrollments enrolment item response job task payload"
 ) | (STATUS_NAMES | REASON_NAMES)
-_OTHERWISE = Said.PENDING | REFUSED | REASONED
+_OTHERWISE = StatusFlag.PENDING | REFUSED | REASONED
 # What is said of the address beyond its form: it may be well formed.
 _NOT_ITS_FORM = re.compile(
     r"\b(?:unique|exists?|already|enrol|sequence|contact|deleted|not found|unknown|conflict|permi|allowed|process|"
@@ -53,34 +53,36 @@ _NOT_ITS_FORM = re.compile(
 )
 
 
-def read_enroll_reply(status: int, body: object) -> tuple[Verdict, str]:
-    """Read the response to a call that was not refused: the verdict on the contact, and a reason."""
+def read_enroll_response(status: int, body: object) -> tuple[OutcomeStatus, str]:
+    """Read the response to a call that was not refused: the status on the contact, and a reason."""
     if status == HTTPStatus.ACCEPTED:
         return ACCEPTED.conclude()
-    found = Mention(Said(0))
+    found = RecipientResult(StatusFlag(0))
     is_job = False
     for part in _parts(body):
-        mention = read_result(part, found) if isinstance(part, dict) else read_value(part, found)
-        found = Mention(found.said | mention.said, mention.reason or found.reason)
+        recipient = read_result(part, found) if isinstance(part, dict) else read_value(part, found)
+        found = RecipientResult(found.flag | recipient.flag, recipient.reason or found.reason)
         is_job = is_job or (isinstance(part, dict) and any(names_a_job(*field) for field in part.items()))
-    if is_job and not found.said & ~Said.LISTED:
-        return Mention(Said.PENDING, "a job").conclude()
-    return found.conclude() if found.said & _OTHERWISE else (Verdict.ENROLLED, "")
+    if is_job and not found.flag & ~StatusFlag.LISTED:
+        return RecipientResult(StatusFlag.PENDING, "a job").conclude()
+    return found.conclude() if found.flag & _OTHERWISE else (OutcomeStatus.ENROLLED, "")
 
 
-def verdict_of(error: MeisaInvalidRequestError) -> Verdict | None:
-    """Say which verdict on the one contact a refusal means, or ``None`` if it is about something else.
+def status_of(error: MeisaInvalidRequestError) -> OutcomeStatus | None:
+    """Say which status on the one contact a refusal means, or ``None`` if it is about something else.
 
     That the contact is already enrolled, or suppressed, needs words that say so; a bare 409 proves nothing.
     """
-    said = Said(0)
+    flag = StatusFlag(0)
     for text in error.texts or (error.reason,):
         # A bare "enrolled" may be a value that is allowed, or the name of an event.
-        said |= read_reason(text, Said.NO) & REASONED if squash(text) != "enrolled" else Said(0)
-    if said:
-        return bulk_verdict_of(settle(said))
+        flag |= (
+            read_reason(text, StatusFlag.NO) & REASONED if normalize(text) != "enrolled" else StatusFlag(0)
+        )
+    if flag:
+        return status_of_flag(resolve(flag))
     is_about_form = error.fields == ("email",) and error.status != HTTPStatus.CONFLICT
-    return Verdict.INVALID if is_about_form and not _NOT_ITS_FORM.search(error.reason) else None
+    return OutcomeStatus.INVALID if is_about_form and not _NOT_ITS_FORM.search(error.reason) else None
 
 
 def _parts(node: object, depth: int = 0) -> Iterator[object]:
@@ -91,7 +93,7 @@ def _parts(node: object, depth: int = 0) -> Iterator[object]:
     elif isinstance(node, dict) and depth < _DEEPEST:
         yield node
         for name, inner in node.items():
-            if isinstance(inner, (dict, list)) and squash(str(name)) in _WRAPPERS:
+            if isinstance(inner, (dict, list)) and normalize(str(name)) in _WRAPPERS:
                 yield from (part for part in _parts(inner, depth + 1) if isinstance(part, dict))
     elif isinstance(node, (str, bool)):
         yield node

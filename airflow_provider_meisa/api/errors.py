@@ -7,10 +7,10 @@
     │   ├── MeisaAudienceChangedError  the addresses are not those of the earlier try
     │   └── MeisaLedgerError           the ledger is damaged, lost or another task's
     ├── MeisaLedgerBusyError       another run writes the ledger: try again when it has ended
-    ├── MeisaNoAnswerError         no answer came
+    ├── MeisaNoResponseError       no answer came
     │   ├── MeisaUnreachableError      the request never left: try again
-    │   └── MeisaAnswerLostError       it may have been carried out: check before sending again
-    ├── MeisaRefusedError          the answer was no
+    │   └── MeisaResponseLostError     it may have been carried out: check before sending again
+    ├── MeisaResponseError         the answer was no
     │   ├── MeisaKeyError              401, or a 403 that says so: the key
     │   ├── MeisaScopeError            403: what the key may not do, such as for lack of a scope
     │   ├── MeisaNotFoundError         404: the path
@@ -23,7 +23,7 @@
     │   ├── MeisaRedirectError         3xx: the base URL
     │   └── MeisaServerError           5xx: try again later
     ├── MeisaStoppedError          the task was told to stop; nothing was sent
-    └── MeisaUnreadableAnswerError the answer cannot be read: a proxy, or another service
+    └── MeisaUnreadableResponseError the answer cannot be read: a proxy, or another service
 
 A message carries method, path, status, what to do and what Meisa said; never an address, a key or what was sent of a
 contact.
@@ -60,15 +60,15 @@ class MeisaLedgerBusyError(MeisaError):
     """Another run writes the same ledger. This one has stopped before it sent anything more."""
 
 
-class MeisaNoAnswerError(MeisaError):
+class MeisaNoResponseError(MeisaError):
     """No answer came."""
 
 
-class MeisaUnreachableError(MeisaNoAnswerError):
+class MeisaUnreachableError(MeisaNoResponseError):
     """No connection could be made, so nothing was sent. Trying again is safe."""
 
 
-class MeisaAnswerLostError(MeisaNoAnswerError):
+class MeisaResponseLostError(MeisaNoResponseError):
     """The connection broke or timed out after the request may have left.
 
     Meisa may have carried it out, or may still be at work on it. A read can be repeated; a write must be checked first.
@@ -81,7 +81,7 @@ class MeisaStoppedError(MeisaError):
     """The task was told to stop before the call was sent."""
 
 
-class MeisaRefusedError(MeisaError):
+class MeisaResponseError(MeisaError):
     """Meisa answered, and the answer was no.
 
     :param status: the HTTP status.
@@ -92,11 +92,11 @@ class MeisaRefusedError(MeisaError):
         self.status = status
 
 
-class MeisaKeyError(MeisaRefusedError):
+class MeisaKeyError(MeisaResponseError):
     """401, or a 403 that says so: the API key is missing, mistyped or revoked."""
 
 
-class MeisaScopeError(MeisaRefusedError):
+class MeisaScopeError(MeisaResponseError):
     """403: the API key may not do this.
 
     :param scope: the missing scope, such as ``sequences:enroll``; ``None`` where Meisa does not say that one is.
@@ -107,7 +107,7 @@ class MeisaScopeError(MeisaRefusedError):
         self.scope = scope
 
 
-class MeisaNotFoundError(MeisaRefusedError):
+class MeisaNotFoundError(MeisaResponseError):
     """404: there is nothing at this path."""
 
 
@@ -115,11 +115,11 @@ class MeisaSequenceNotFoundError(MeisaNotFoundError):
     """No sequence has this slug."""
 
 
-class MeisaSequenceInactiveError(MeisaRefusedError):
+class MeisaSequenceInactiveError(MeisaResponseError):
     """The sequence exists but takes no contacts: its status is not ``active``."""
 
 
-class MeisaInvalidRequestError(MeisaRefusedError):
+class MeisaInvalidRequestError(MeisaResponseError):
     """400, 409 or 422: Meisa does not accept these fields.
 
     :param reason: what the answer said, with addresses and keys taken out.
@@ -145,7 +145,7 @@ class MeisaInvalidRequestError(MeisaRefusedError):
         self.places = dict(places or {})
 
 
-class MeisaBackOffError(MeisaRefusedError):
+class MeisaBackOffError(MeisaResponseError):
     """The request was not carried out, and may be sent again after a wait.
 
     :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
@@ -176,17 +176,17 @@ class MeisaUnavailableError(MeisaBackOffError):
         super().__init__(message, status=status, retry_after=retry_after)
 
 
-class MeisaRedirectError(MeisaRefusedError):
+class MeisaRedirectError(MeisaResponseError):
     """3xx: the base URL points somewhere that sends us elsewhere. The key was not sent there."""
 
 
-class MeisaServerError(MeisaRefusedError):
+class MeisaServerError(MeisaResponseError):
     """5xx but 503: Meisa, or a proxy before it, failed. Meisa may still be at work on the request."""
 
     possibly_done = True
 
 
-class MeisaUnreadableAnswerError(MeisaError):
+class MeisaUnreadableResponseError(MeisaError):
     """The answer is no Meisa answer: HTML, no JSON, empty, too large, or a link to another host.
 
     :param status: the HTTP status it came with.
@@ -204,6 +204,6 @@ _GATEWAY = {408, 421, 425, 502, 504}
 
 def may_be_resent(error: BaseException) -> bool:
     """Say whether a write that met this error may be sent again in the same attempt, after a while."""
-    return isinstance(error, MeisaAnswerLostError) or (
+    return isinstance(error, MeisaResponseLostError) or (
         isinstance(error, MeisaServerError) and error.status in _GATEWAY
     )

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.redaction import redact
 
 KNOWN = (
     "rate_limits",
@@ -23,7 +23,7 @@ KNOWN = (
     "environment",
     "allow_override_unsubscribe",
     "allow_http",
-    "quota_store",
+    "rate_limit_storage",
     "dashboard_url",
 )
 """The extras there are."""
@@ -40,7 +40,7 @@ _FIELDS = {
 }
 # Words that give a guard away, whatever stands around them; the first that fits is named.
 _WORDS = {
-    **dict.fromkeys(("quota", "storage", "redis"), "quota_store"),
+    **dict.fromkeys(("storage", "store", "redis", "quota"), "rate_limit_storage"),
     **dict.fromkeys(("override", "unsubscribe", "unsubscribed"), "allow_override_unsubscribe"),
     **dict.fromkeys(("rate", "limit", "limits", "ratelimit", "ratelimits"), "rate_limits"),
     **dict.fromkeys(("environment", "env", "stage", "live", "test", "sandbox", "production"), "environment"),
@@ -65,7 +65,7 @@ class Extras:
     environment: str = ""
     allow_override_unsubscribe: bool = False
     allow_http: bool = False
-    quota_store: str = field(default="", repr=False)
+    rate_limit_storage: str = field(default="", repr=False)
     dashboard_url: str = ""
     unknown: tuple[str, ...] = ()
 
@@ -103,7 +103,7 @@ def read_extras(fields: Mapping[str, object]) -> Extras:
         environment=_text(given, "environment").lower(),
         allow_override_unsubscribe=_switch(given, "allow_override_unsubscribe"),
         allow_http=_switch(given, "allow_http"),
-        quota_store=_text(given, "quota_store"),
+        rate_limit_storage=_text(given, "rate_limit_storage"),
         dashboard_url=_text(given, "dashboard_url"),
         unknown=tuple(map(_with_nearest, unknown)),
     )
@@ -237,7 +237,7 @@ def _with_nearest(name: str) -> str:
 def _shown(name: str) -> str:
     """Return a name in quotes, if it is one: a key may have been pasted where the name belongs."""
     name = name.strip()
-    return repr(name) if _NAME.fullmatch(name) and scrub(name) == name else "(a name that is not shown)"
+    return repr(name) if _NAME.fullmatch(name) and redact(name) == name else "(a name that is not shown)"
 
 
 def _text(given: Mapping[str, object], name: str) -> str:

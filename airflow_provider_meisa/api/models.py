@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """What to send to one endpoint, and whether it may be sent twice.
 
     :param method: such as ``GET`` or ``POST``.
@@ -30,7 +30,7 @@ class Call:
     body: Mapping[str, object] | None = field(default=None, repr=False)
     safe: bool = True
     idempotent: bool = False
-    max_bytes: int = MAX_ANSWER_BYTES
+    max_bytes: int = MAX_RESPONSE_BYTES
     may_be_empty: bool = False
 
     def __str__(self) -> str:
@@ -38,14 +38,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back for a call that was accepted.
 
     :param status: HTTP status, 200–299.
     :param body: the JSON value.
-    :param possibly_repeated: whether an earlier try of the same call may have been carried out.
+    :param possibly_twice: whether an earlier try of the same call may have been carried out.
     """
 
     status: int
     body: object = field(repr=False)
-    possibly_repeated: bool = False
+    possibly_twice: bool = False

@@ -1,4 +1,4 @@
-"""What became of each address: verdicts, and their account."""
+"""What became of each address: statuses, and their account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from airflow_provider_meisa.api.redaction import mask_address
 
 
-class Verdict(StrEnum):
+class OutcomeStatus(StrEnum):
     """What became of one address. Every address of the input has exactly one."""
 
     ENROLLED = "enrolled"
@@ -34,14 +34,14 @@ class Verdict(StrEnum):
 
 
 ENROLL_STATUSES = (
-    Verdict.ENROLLED,
-    Verdict.ALREADY_ENROLLED,
-    Verdict.SUPPRESSED,
-    Verdict.INVALID,
-    Verdict.DUPLICATE,
-    Verdict.FAILED,
-    Verdict.UNREPORTED,
-    Verdict.UNTRIED,
+    OutcomeStatus.ENROLLED,
+    OutcomeStatus.ALREADY_ENROLLED,
+    OutcomeStatus.SUPPRESSED,
+    OutcomeStatus.INVALID,
+    OutcomeStatus.DUPLICATE,
+    OutcomeStatus.FAILED,
+    OutcomeStatus.UNREPORTED,
+    OutcomeStatus.UNTRIED,
 )
 """What can become of an address that is to be enrolled."""
 
@@ -54,7 +54,7 @@ TWICE = "possibly twice"
 
 DOUBTS = (TWICE, BY_US)
 
-_ATTENTION = (Verdict.FAILED, Verdict.UNREPORTED, Verdict.INVALID)
+_ATTENTION = (OutcomeStatus.FAILED, OutcomeStatus.UNREPORTED, OutcomeStatus.INVALID)
 _MOST_ATTENTION = 20
 _MOST_DOUBTS = 5
 _SUMMARY_BYTES = 4000
@@ -65,35 +65,35 @@ class Outcome(NamedTuple):
     """One address and what became of it.
 
     :param address: the address, in clear; ``repr`` leaves it out.
-    :param verdict: what became of it.
+    :param status: what became of it.
     :param reason: why, in a few words; free of addresses and keys.
     """
 
     address: str
-    verdict: Verdict
+    status: OutcomeStatus
     reason: str = ""
 
     def __repr__(self) -> str:
-        return f"Outcome({self.verdict.value}, {self.reason!r})"
+        return f"Outcome({self.status.value}, {self.reason!r})"
 
 
 def possibly_ours(outcome: Outcome) -> Outcome:
     """Mark an outcome of a request that was sent again: an earlier one may have enrolled the address, too."""
-    match outcome.verdict:
-        case Verdict.ENROLLED:
+    match outcome.status:
+        case OutcomeStatus.ENROLLED:
             return outcome._replace(reason=TWICE)
-        case Verdict.ALREADY_ENROLLED:
+        case OutcomeStatus.ALREADY_ENROLLED:
             return outcome._replace(reason=BY_US)
     return outcome
 
 
-class Tally:
+class OutcomeCounter:
     """Counts outcomes as they come and keeps the first few that need a person's attention.
 
     Memory does not grow with the number of addresses.
 
     :param counts: what was counted before.
-    :param attention: ``{"address" (masked), "verdict", "reason"}`` of those kept before.
+    :param attention: ``{"address" (masked), "status", "reason"}`` of those kept before.
     :param doubts: how many addresses have each of the reasons `DOUBTS`, counted before.
     """
 
@@ -104,18 +104,20 @@ class Tally:
         doubts: Mapping[str, int] | None = None,
     ) -> None:
         self.doubts: Counter[str] = Counter(doubts or {})
-        self.counts: Counter[Verdict] = Counter({Verdict(name): n for name, n in (counts or {}).items()})
+        self.counts: Counter[OutcomeStatus] = Counter(
+            {OutcomeStatus(name): n for name, n in (counts or {}).items()}
+        )
         self.attention: list[Mapping[str, str]] = list(attention)
 
-    def add(self, outcomes: Iterable[Outcome]) -> Counter[Verdict]:
+    def add(self, outcomes: Iterable[Outcome]) -> Counter[OutcomeStatus]:
         """Count outcomes, and return the counts of just these."""
         outcomes = list(outcomes)
-        added = Counter(map(attrgetter("verdict"), outcomes))
+        added = Counter(map(attrgetter("status"), outcomes))
         self.counts += added
         if not {outcome.reason for outcome in outcomes}.isdisjoint(DOUBTS):
             self._doubt([outcome for outcome in outcomes if outcome.reason in DOUBTS])
-        if any(verdict in added for verdict in _ATTENTION):
-            self._note(outcome for outcome in outcomes if outcome.verdict in _ATTENTION)
+        if any(status in added for status in _ATTENTION):
+            self._note(outcome for outcome in outcomes if outcome.status in _ATTENTION)
         return added
 
     def _doubt(self, outcomes: Sequence[Outcome]) -> None:
@@ -129,14 +131,14 @@ class Tally:
             self.attention.append(
                 {
                     "address": mask_address(outcome.address),
-                    "verdict": outcome.verdict.value,
+                    "status": outcome.status.value,
                     "reason": outcome.reason,
                 }
             )
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: OutcomeCounter) -> OutcomeCounter:
         """Return the account of both."""
-        both = Tally(attention=[*self.attention, *other.attention])
+        both = OutcomeCounter(attention=[*self.attention, *other.attention])
         both.counts = self.counts + other.counts
         both.doubts = self.doubts + other.doubts
         return both
@@ -149,12 +151,14 @@ class Tally:
     @property
     def wanting_attention(self) -> int:
         """How many of them need a person's attention."""
-        return sum(self.counts[verdict] for verdict in _ATTENTION) + self.doubts.total()
+        return sum(self.counts[status] for status in _ATTENTION) + self.doubts.total()
 
 
-def in_words(counts: Mapping[Verdict, int]) -> str:
+def format_counts(counts: Mapping[OutcomeStatus, int]) -> str:
     """Put counts into words: ``498 enrolled, 2 suppressed``."""
-    return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict if counts.get(verdict)) or "none"
+    return (
+        ", ".join(f"{counts[status]:,} {status}" for status in OutcomeStatus if counts.get(status)) or "none"
+    )
 
 
 def nothing_valid(invalid: int, total: int) -> bool:
@@ -162,19 +166,19 @@ def nothing_valid(invalid: int, total: int) -> bool:
     return total > 0 and invalid == total
 
 
-def objections(
-    counts: Mapping[Verdict, int], *, max_failed: float | None, max_invalid: float | None
+def threshold_violations(
+    counts: Mapping[OutcomeStatus, int], *, max_failed: float | None, max_invalid: float | None
 ) -> list[str]:
     """Say what makes a run that went through a failure all the same; nothing said: it is none.
 
-    :param counts: how many addresses have each verdict.
+    :param counts: how many addresses have each status.
     :param max_failed: most failed and unreported addresses; an ``int`` is a number, a ``float`` a share of all
         addresses, ``None`` no limit.
     :param max_invalid: most invalid addresses, likewise.
     """
     total = sum(counts.values())
-    bad = counts.get(Verdict.FAILED, 0) + counts.get(Verdict.UNREPORTED, 0)
-    invalid = counts.get(Verdict.INVALID, 0)
+    bad = counts.get(OutcomeStatus.FAILED, 0) + counts.get(OutcomeStatus.UNREPORTED, 0)
+    invalid = counts.get(OutcomeStatus.INVALID, 0)
     found = []
     if _exceeds(bad, max_failed, total):
         found.append(f"{bad:,} failed or unreported (max_failed={max_failed})")
@@ -192,16 +196,16 @@ def _exceeds(count: int, limit: float | None, total: int) -> bool:
     return count > 0 and count / total > limit
 
 
-def summary(
-    tally: Tally,
+def build_summary(
+    counter: OutcomeCounter,
     *,
     job: str,
     identity: Mapping[str, str],
-    statuses: Sequence[Verdict],
+    statuses: Sequence[OutcomeStatus],
     meisa_conn_id: str = "",
     complete: bool,
     requests: int,
-    repeats: int,
+    retries: int,
     rate_limited: int,
     waited_s: float,
     elapsed_s: float,
@@ -213,32 +217,32 @@ def summary(
     :param job: the name of the job.
     :param identity: what the job was for, such as ``{"sequence_slug": …}``.
     :param statuses: what can become of a row of this job.
-    :return: ``job``, the identity, ``meisa_conn_id, total, counts{verdict: n}, possibly_twice, possibly_by_this_run,
+    :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
         complete, requests, repeats, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
-        attention[{address (masked), verdict, reason}], attention_truncated``.
+        attention[{address (masked), status, reason}], attention_truncated``.
     """
-    account: dict[str, object] = {
+    summary: dict[str, object] = {
         "job": job,
         **identity,
         "meisa_conn_id": meisa_conn_id,
-        "total": tally.total,
-        "counts": {verdict.value: tally.counts[verdict] for verdict in statuses},
-        "possibly_twice": tally.doubts[TWICE],
-        "possibly_by_this_run": tally.doubts[BY_US],
+        "total": counter.total,
+        "counts": {status.value: counter.counts[status] for status in statuses},
+        "possibly_twice": counter.doubts[TWICE],
+        "possibly_by_this_run": counter.doubts[BY_US],
         "complete": complete,
         "requests": requests,
-        "repeats": repeats,
+        "retries": retries,
         "rate_limited": rate_limited,
         "waited_s": round(waited_s, 1),
         "elapsed_s": round(elapsed_s, 1),
         "resumed": resumed,
         "outcomes_path": outcomes_path,
     }
-    attention = _shown(tally.attention, _SUMMARY_BYTES - len(json.dumps(account)) - _ATTENTION_FRAME)
+    attention = _shown(counter.attention, _SUMMARY_BYTES - len(json.dumps(summary)) - _ATTENTION_FRAME)
     return {
-        **account,
+        **summary,
         "attention": attention,
-        "attention_truncated": len(attention) < tally.wanting_attention,
+        "attention_truncated": len(attention) < counter.wanting_attention,
     }
 
 

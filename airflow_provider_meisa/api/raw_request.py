@@ -11,8 +11,8 @@ from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.account import confirm_environment
 from airflow_provider_meisa.api.endpoints.sequences import check_override
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.models import Answer, Call
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.models import Request, Response
+from airflow_provider_meisa.api.redaction import redact
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -27,7 +27,7 @@ def request(
     query: Mapping[str, str | int] | None = None,
     *,
     resend: bool = False,
-) -> Answer:
+) -> Response:
     """Send a request within the rate limits. A read is sent again after a lost response or a 5xx.
 
     :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
@@ -40,7 +40,7 @@ def request(
     :raises MeisaError: see `errors`.
     """
     check_choice("method", method, METHODS)
-    call = Call(
+    request = Request(
         method,
         _checked_path(path, urlsplit(client.settings.base_url).path),
         query={} if query is None else _checked_query(query),
@@ -49,13 +49,13 @@ def request(
         may_be_empty=True,
     )
     check_switch("resend", resend)
-    if call.safe and call.body is not None:
+    if request.safe and request.body is not None:
         raise MeisaInputError("A GET has no body: pass query instead of json.")
-    if call.body and call.body.get("override_unsubscribe", False) is not False:
+    if request.body and request.body.get("override_unsubscribe", False) is not False:
         check_override(client, override_unsubscribe=True)
-    if not call.safe:
+    if not request.safe:
         confirm_environment(client)
-    return client.perform(call, resend=resend)
+    return client.send(request, resend=resend)
 
 
 def _checked_path(path: object, base: str) -> str:
@@ -81,7 +81,7 @@ def _checked_path(path: object, base: str) -> str:
             "path has characters that a path cannot hold, or leads upwards with dots: write a plain path such as "
             "/tags/."
         )
-    if any("@" in segment or scrub(segment) != segment for segment in segments):
+    if any("@" in segment or redact(segment) != segment for segment in segments):
         raise MeisaInputError(
             "path looks as if it holds an address or a key, and paths are logged. Use the contact's id, which "
             "upsert_contact returns, or pass it as query or json."

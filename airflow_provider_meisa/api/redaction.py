@@ -22,7 +22,7 @@ _SPACED_AT = re.compile(r" ?@ ?(?=[^\s@.]+\.[^\s@.]|\[)")
 _LONE_AT = re.compile(r"(?<=[\w>] )@\Z")
 _LOCAL_BACKWARDS = re.compile(r'(?:[^\s<>"(),;:\[\]]*[^\s<>"(),;:\[\]\'])?')
 _DOMAIN = re.compile(r"\[[^\]\s]*\]?|[^\s<>\"'(),;:\[\]\\]*")
-_NEIGHBOURS = re.compile(r"(?:<address>){2,}")
+_NEIGHBORS = re.compile(r"(?:<address>){2,}")
 _KEY = re.compile(r"meisa_[a-z]+_[\w-]+", re.IGNORECASE)
 _ESCAPE = "\x1b"  # it parts words, where other characters that cannot be printed may stand within one
 _OPENING = {'"': '"', ")": "(", "]": "["}
@@ -45,7 +45,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def scrub(text: str) -> str:
+def redact(text: str) -> str:
     """Take addresses and keys out of a foreign text and cut it to one short, printable line."""
     line = " ".join(text.replace(_ESCAPE, " ").split())
     if not line.isprintable():
@@ -65,7 +65,7 @@ def _without_addresses(line: str) -> str:
     first, *others = _SPACED_AT.sub("@", line).split("@")
     kept = [first, *map(_without_domain, others)]
     kept[:-1] = map(_without_local, kept[:-1])
-    return _NEIGHBOURS.sub("<address>", "<address>".join(kept)) + lone
+    return _NEIGHBORS.sub("<address>", "<address>".join(kept)) + lone
 
 
 def _decoded(line: str) -> str:

@@ -38,7 +38,7 @@ class Settings:
     :param environment: ``live`` or ``test``: what ``/ping/`` must say before the first write; empty: do not ask.
     :param allow_override_unsubscribe: whether a call may set ``override_unsubscribe``.
     :param allow_http: whether a plain ``http://`` base URL is accepted for a host that is not loopback.
-    :param quota_store: where the quota is kept: empty (a file for this host), ``memory`` or ``redis://…``.
+    :param rate_limit_storage: where the quota is kept: empty (a file for this host), ``memory`` or ``redis://…``.
     :param dashboard_url: where links from the Airflow UI lead; ``{slug}`` in it stands for the sequence's slug.
     :param unknown_extras: names of the connection's extras that are not used, for people.
     :raises MeisaInputError: if a value cannot be used.
@@ -51,7 +51,7 @@ class Settings:
     environment: str = ""
     allow_override_unsubscribe: bool = False
     allow_http: bool = False
-    quota_store: str = field(default="", repr=False)
+    rate_limit_storage: str = field(default="", repr=False)
     dashboard_url: str = DEFAULT_DASHBOARD_URL
     unknown_extras: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ class Settings:
             environment=extras.environment,
             allow_override_unsubscribe=extras.allow_override_unsubscribe,
             allow_http=extras.allow_http,
-            quota_store=extras.quota_store,
+            rate_limit_storage=extras.rate_limit_storage,
             dashboard_url=extras.dashboard_url or DEFAULT_DASHBOARD_URL,
             unknown_extras=extras.unknown,
         )

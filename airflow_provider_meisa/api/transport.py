@@ -23,16 +23,16 @@ from airflow_provider_meisa.api.connecting import (
     is_unsent,
     kind_of,
 )
+from airflow_provider_meisa.api.error_response import error_from_response
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaError,
     MeisaInputError,
     MeisaRedirectError,
+    MeisaResponseLostError,
     MeisaUnreachableError,
-    MeisaUnreadableAnswerError,
+    MeisaUnreadableResponseError,
 )
-from airflow_provider_meisa.api.models import Answer, Call
-from airflow_provider_meisa.api.refusal import refusal
+from airflow_provider_meisa.api.models import Request, Response
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.settings import Settings
@@ -57,29 +57,29 @@ class Transport:
         self._sessions: list[requests.Session] = []
         _hide_queries_from_logs()
 
-    def exchange(self, call: Call) -> Answer:
+    def send(self, request: Request) -> Response:
         """Send a call once.
 
         :raises MeisaError: one of the leaves that `errors` draws; none is raised from an exception of
             ``requests``, because those spell out the URL with the address in it.
         """
         failure: MeisaError
-        content = _encode(call)
+        content = _encode(request)
         PHASE.is_connecting = False
         try:
-            with self._session_for(call).request(
-                call.method,
-                self._settings.base_url + call.path,
-                params=call.query,
+            with self._session_for(request).request(
+                request.method,
+                self._settings.base_url + request.path,
+                params=request.query,
                 data=content,
                 headers={"Content-Type": "application/json"} if content else None,
                 timeout=(min(self._settings.timeout, _LONGEST_CONNECT), self._settings.timeout),
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return self._read(call, response)
+                return self._read(request, response)
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            failure = self._no_answer(call, error)
+            failure = self._no_response(request, error)
         finally:
             self._local.used_at = self._clock()
         raise failure
@@ -89,10 +89,10 @@ class Transport:
         for session in self._sessions:
             session.close()
 
-    def _session_for(self, call: Call) -> requests.Session:
+    def _session_for(self, request: Request) -> requests.Session:
         """Return this thread's session; for a write, without connections that have been idle."""
         session = self._session()
-        if not call.safe and self._clock() - getattr(self._local, "used_at", 0.0) > _LONGEST_IDLE:
+        if not request.safe and self._clock() - getattr(self._local, "used_at", 0.0) > _LONGEST_IDLE:
             session.close()  # closes its connections; the session itself goes on
         return session
 
@@ -109,11 +109,11 @@ class Transport:
                     "User-Agent": f"airflow-provider-meisa/{__version__}",
                 }
             )
-            self._settle_environment(session)
+            self._apply_environment(session)
             self._sessions.append(session)
         return session
 
-    def _settle_environment(self, session: requests.Session) -> None:
+    def _apply_environment(self, session: requests.Session) -> None:
         """Look up the environment's proxies and CA bundle once: at each call it costs a third of the call.
 
         From then on ``requests`` also leaves ``~/.netrc`` alone, whose user and password must not go beside the key.
@@ -122,61 +122,61 @@ class Transport:
         session.proxies, session.verify = found["proxies"], found["verify"]
         session.trust_env = False
 
-    def _no_answer(self, call: Call, error: Exception) -> MeisaError:
+    def _no_response(self, request: Request, error: Exception) -> MeisaError:
         causes = causes_of(error)
         if PHASE.is_connecting or is_unsent(error, causes):
             advice = advice_on(causes, is_tls=self._settings.base_url.startswith("https:"))
             return MeisaUnreachableError(
-                f"{call}: no connection to Meisa ({kind_of(causes)}). {advice} Nothing was sent."
+                f"{request}: no connection to Meisa ({kind_of(causes)}). {advice} Nothing was sent."
             )
         if isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
-            return MeisaAnswerLostError(f"{call}: the answer's compression is broken.")
-        return MeisaAnswerLostError(
-            f"{call}: the connection broke before the answer was complete ({kind_of(causes)}). "
+            return MeisaResponseLostError(f"{request}: the answer's compression is broken.")
+        return MeisaResponseLostError(
+            f"{request}: the connection broke before the answer was complete ({kind_of(causes)}). "
             "Meisa may have carried the call out."
         )
 
-    def _read(self, call: Call, response: requests.Response) -> Answer:
+    def _read(self, request: Request, response: requests.Response) -> Response:
         status = response.status_code
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             raise MeisaRedirectError(
-                f"{call}: Meisa answered {status}, a redirect. It was not followed, because the key would travel "
+                f"{request}: Meisa answered {status}, a redirect. It was not followed, because the key would travel "
                 "with it. Check the base URL in the connection's host field.",
                 status=status,
             )
-        text = self._text(call, response)
+        text = self._text(request, response)
         if status >= HTTPStatus.BAD_REQUEST:
-            raise refusal(call, status, text, response.headers.get("Retry-After"))
-        return Answer(status, _json(call, status, text))
+            raise error_from_response(request, status, text, response.headers.get("Retry-After"))
+        return Response(status, _json(request, status, text))
 
-    def _text(self, call: Call, response: requests.Response) -> bytes:
+    def _text(self, request: Request, response: requests.Response) -> bytes:
         deadline = self._clock() + self._settings.timeout
         received = bytearray()
         for chunk in _pieces(response):
             received += chunk
-            if len(received) > call.max_bytes:
-                raise MeisaUnreadableAnswerError(
-                    f"{call}: the answer ({response.status_code}) is larger than {call.max_bytes:,} bytes. "
+            if len(received) > request.max_bytes:
+                raise MeisaUnreadableResponseError(
+                    f"{request}: the answer ({response.status_code}) is larger than {request.max_bytes:,} bytes. "
                     "Check that the base URL in the connection's host field is Meisa's API.",
                     status=response.status_code,
                 )
             if self._clock() > deadline:
-                raise MeisaAnswerLostError(
-                    f"{call}: the answer took longer than {self._settings.timeout:g} s."
+                raise MeisaResponseLostError(
+                    f"{request}: the answer took longer than {self._settings.timeout:g} s."
                 )
         return bytes(received)
 
 
-def _encode(call: Call) -> bytes | None:
-    if call.body is None:
+def _encode(request: Request) -> bytes | None:
+    if request.body is None:
         return None
     problem = ""
     try:
-        return json.dumps(call.body, allow_nan=False).encode()
+        return json.dumps(request.body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         problem = type(error).__name__
     raise MeisaInputError(
-        f"{call}: what is to be sent is not plain JSON ({problem}). Use text, numbers, true/false, null, "
+        f"{request}: what is to be sent is not plain JSON ({problem}). Use text, numbers, true/false, null, "
         "lists and objects only; dates as text."
     )
 
@@ -194,8 +194,8 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
     return iter(lambda: response.raw.read1(_CHUNK, decode_content=True), b"")
 
 
-def _json(call: Call, status: int, text: bytes) -> object:
-    if call.may_be_empty and not text.strip():
+def _json(request: Request, status: int, text: bytes) -> object:
+    if request.may_be_empty and not text.strip():
         return None
     problem = ""
     try:
@@ -204,8 +204,8 @@ def _json(call: Call, status: int, text: bytes) -> object:
         problem = (
             "is empty" if not text.strip() else "is HTML" if text.lstrip()[:1] == b"<" else "is not JSON"
         )
-    raise MeisaUnreadableAnswerError(
-        f"{call}: the answer ({status}) {problem}. Check that the base URL in the connection's host field "
+    raise MeisaUnreadableResponseError(
+        f"{request}: the answer ({status}) {problem}. Check that the base URL in the connection's host field "
         "is Meisa's API, and that no proxy answers in its place.",
         status=status,
     )

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.record_ids import RecordIds
 
 if TYPE_CHECKING:
@@ -135,4 +135,6 @@ def _sort(job: Job, found: list[Any], seen: RecordIds, items: list[Item], set_as
         elif seen.add(job.record_id(item)):
             items.append(item)
         else:
-            set_aside.append(Outcome(job.address(item), Verdict.DUPLICATE, "stands earlier in the input"))
+            set_aside.append(
+                Outcome(job.address(item), OutcomeStatus.DUPLICATE, "stands earlier in the input")
+            )

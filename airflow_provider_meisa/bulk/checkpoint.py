@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Verdict
+from airflow_provider_meisa.api.outcomes import BY_US, TWICE, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 
 VERSION = 3
@@ -22,7 +22,7 @@ VERSION = 3
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
 _MOST_BYTES = 1000
-_ATTENTION = {"address", "verdict", "reason"}
+_ATTENTION = {"address", "status", "reason"}
 
 Count = Annotated[int, Meta(ge=0)]
 """A whole number, not negative."""
@@ -61,14 +61,14 @@ class Checkpoint:
         because some were on their way.
     :param resent: those in flight that this try of Airflow's has sent again.
     :param pieces: what is left of batches that were split.
-    :param counts: verdicts of all others among them.
+    :param counts: statuses of all others among them.
     :param possibly_twice: and ``possibly_by_this_run``: how many of them have that reason (`outcomes.DOUBTS`).
     :param attention: a few of those that need a person's attention, with masked addresses.
-    :param requests: and ``repeats``, ``rate_limited``, ``waited``: what it took so far (`Traffic`).
+    :param requests: and ``retries``, ``rate_limited``, ``waited``: what it took so far (`RequestStats`).
     :param started_at: when the first try began, in seconds since the epoch.
     :param stalled: how many stretches in a row could send nothing, because the rate limits left too little room.
     :param resumed: whether a later try has gone on from an earlier one.
-    :param complete: whether every address has its verdict.
+    :param complete: whether every address has its status.
     :param max_tries: Airflow's number of that name when it became complete. Clearing the task raises it; a retry of
         a task that was interrupted afterwards finds the same.
     """
@@ -82,7 +82,7 @@ class Checkpoint:
     counts: Mapping[str, Count] = field(default_factory=dict)
     attention: tuple[Mapping[str, str], ...] = ()
     requests: Count = 0
-    repeats: Count = 0
+    retries: Count = 0
     rate_limited: Count = 0
     waited: Seconds = 0.0
     started_at: Seconds = 0.0
@@ -127,7 +127,7 @@ class Checkpoint:
             "pieces": [list(piece) for piece in self.pieces],
             "resent": list(self.resent),
             "resend_at": math.ceil(self.resend_at),
-            "counts": {verdict: count for verdict, count in self.counts.items() if count},
+            "counts": {status: count for status, count in self.counts.items() if count},
             "attention": attention,
             "waited": round(self.waited, 1),
         }
@@ -174,7 +174,7 @@ def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:
     return (
         set(value) == {"version", *(each.name for each in fields(checkpoint))}
         and value["version"] == VERSION
-        and set(checkpoint.counts) <= set(Verdict)
+        and set(checkpoint.counts) <= set(OutcomeStatus)
         and all(set(entry) == _ATTENTION for entry in checkpoint.attention)
     )
 

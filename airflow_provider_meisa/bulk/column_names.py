@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.redaction import redact
 
 _MOST_NAMED = 20
 _HIDDEN = "…"
@@ -48,7 +48,7 @@ def shown_name(name: str, *, may_be_record: bool = False) -> str:
         return name
     if may_be_record or not (_IDENTIFIER.fullmatch(name) or is_short_number(name)):
         return _HIDDEN
-    return name if _has_few_digits(name) and scrub(name) == name else _HIDDEN
+    return name if _has_few_digits(name) and redact(name) == name else _HIDDEN
 
 
 def found_names(names: Sequence[str], *, may_be_record: bool) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
-    from airflow_provider_meisa.api.outcomes import Outcome, Verdict
-    from airflow_provider_meisa.api.rate_limit.limiter import Slot
+    from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+    from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 
 Item = Any
 """One record, ready to be sent: a JSON value, which the plan keeps as it is. Only its job knows what is in it."""
@@ -62,7 +62,7 @@ class Job(Protocol):
     def repeat(self) -> Literal["harmless", "ambiguous"]: ...  # noqa: D102 (see above)
 
     @property
-    def statuses(self) -> Sequence[Verdict]: ...  # noqa: D102 (see above)
+    def statuses(self) -> Sequence[OutcomeStatus]: ...  # noqa: D102 (see above)
 
     @property
     def sends_excluded(self) -> bool: ...  # noqa: D102 (see above)
@@ -96,7 +96,7 @@ class Job(Protocol):
         :raises MeisaError: if Meisa cannot be asked.
         """
 
-    def send(self, client: MeisaClient, items: Sequence[Item], slot: Slot) -> Sequence[Outcome]:
+    def send(self, client: MeisaClient, items: Sequence[Item], reservation: Reservation) -> Sequence[Outcome]:
         """Send one request, from one of several threads, and return one outcome for each item.
 
         :raises MeisaError: if the request was not accepted, or its response cannot be read.

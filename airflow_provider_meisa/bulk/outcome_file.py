@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.batching import Batch
@@ -30,12 +30,18 @@ log = logging.getLogger("airflow.task.meisa")
 
 VERSION = 1
 """Of the lines. A part of another version has ``v`` and its version before its number: ``part-v2-000007.jsonl``."""
-FIELDS = ("address", "verdict", "reason", "batch")
+FIELDS = ("address", "status", "reason", "batch")
 
 _ACCEPTED = frozenset(
-    {Verdict.ENROLLED, Verdict.ALREADY_ENROLLED, Verdict.CREATED, Verdict.UPDATED, Verdict.DUPLICATE}
+    {
+        OutcomeStatus.ENROLLED,
+        OutcomeStatus.ALREADY_ENROLLED,
+        OutcomeStatus.CREATED,
+        OutcomeStatus.UPDATED,
+        OutcomeStatus.DUPLICATE,
+    }
 )
-_ANEW = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_FROM_THE_START = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})(?:-([0-9]{6,}))?\.")
 _HEADER = (",".join(FIELDS) + "\n").encode()
 # Level 6 makes 6 % less of 500 made-up addresses, in half as much time again.
@@ -81,7 +87,7 @@ class Location(Protocol):
 class OutcomeFile:
     """Writes outcomes as parts while a run goes on, and joins them into one file at its end.
 
-    A line holds ``address`` (in clear), ``verdict``, ``reason`` and ``batch`` (from 0). JSON Lines give each
+    A line holds ``address`` (in clear), ``status``, ``reason`` and ``batch`` (from 0). JSON Lines give each
     address exactly, in ASCII. CSV begins with a header and is made to be opened in a spreadsheet: what could
     run as a formula there, because it begins with ``=``, ``+``, ``-``, ``@`` or a tab, gets an apostrophe in
     front (`text_of_cell` takes it off), and line breaks become spaces. Local files and their folder of parts are
@@ -140,7 +146,7 @@ class OutcomeFile:
         place = f"-{start:06d}" if start else ""
         part = self._parts / f"part-{number:06d}{place}{self._suffix}"
         if self.rejects_only:
-            outcomes = (outcome for outcome in outcomes if outcome.verdict not in _ACCEPTED)
+            outcomes = (outcome for outcome in outcomes if outcome.status not in _ACCEPTED)
         lines = (_csv_lines if self._is_csv else _json_lines)(outcomes, number)
         with _reachable(self.path):
             if lines:
@@ -224,16 +230,16 @@ class OutcomeWriter:
         """What writes the outcomes of one batch; nothing if there is no file."""
         return self._file.write if self._file else None
 
-    def finish(self, account: Mapping[str, Any]) -> None:
+    def finish(self, summary: Mapping[str, Any]) -> None:
         """Join the file, and warn if it has not as many lines as the account has addresses."""
         if self._file is None:
             return
         lines = self._file.finish()
-        if lines != account["total"] and not self._file.rejects_only:
+        if lines != summary["total"] and not self._file.rejects_only:
             log.warning(
                 "The outcomes file has %s lines for %s addresses: %s",
                 f"{lines:,}",
-                account["total"],
+                summary["total"],
                 _ADVICE,
             )
 
@@ -245,7 +251,7 @@ class OutcomeWriter:
 
 def _json_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:
     return [
-        f'{{"address": {_in_json(outcome.address)}, "verdict": "{outcome.verdict}", '
+        f'{{"address": {_in_json(outcome.address)}, "status": "{outcome.status}", '
         f'"reason": {_in_json(outcome.reason)}, "batch": {batch}}}\n'
         for outcome in outcomes
     ]
@@ -253,7 +259,7 @@ def _json_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:
 
 def _csv_lines(outcomes: Iterable[Outcome], batch: int) -> list[str]:
     return [
-        f"{_in_csv(outcome.address)},{outcome.verdict},{_in_csv(outcome.reason)},{batch}\n"
+        f"{_in_csv(outcome.address)},{outcome.status},{_in_csv(outcome.reason)},{batch}\n"
         for outcome in outcomes
     ]
 
@@ -274,7 +280,7 @@ def text_of_cell(cell: str) -> str:
 def create(place: Location) -> Any:
     """Open a file to be written anew; a local one for its owner alone, and never through a link."""
     if isinstance(place, pathlib.Path):
-        return os.fdopen(os.open(place, _ANEW, 0o600), "wb")
+        return os.fdopen(os.open(place, _FROM_THE_START, 0o600), "wb")
     return place.open("wb")
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.checkpoint import Count
 from airflow_provider_meisa.bulk.outcome_file import Location, create, remove
@@ -52,8 +52,8 @@ class Plan:
     :param total: how many rows the source had.
     :param to_send: how many of them are sent.
     :param requests: how many requests that takes.
-    :param counts: how many of the others have each verdict.
-    :param reasons: the most frequent ``verdict: reason`` of these, and how often.
+    :param counts: how many of the others have each status.
+    :param reasons: the most frequent ``status: reason`` of these, and how often.
     """
 
     id: str
@@ -175,13 +175,13 @@ class PlanStore:
         counts: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         for batch in batches:
-            aside = [(outcome.address, outcome.verdict.value, outcome.reason) for outcome in batch.set_aside]
+            aside = [(outcome.address, outcome.status.value, outcome.reason) for outcome in batch.set_aside]
             lines += 1
             total += len(batch.items) + len(aside)
             to_send += len(batch.items)
             requests += bool(batch.items)
-            counts.update(verdict for _, verdict, _ in aside)
-            reasons.update(f"{verdict}: {reason}" for _, verdict, reason in aside)
+            counts.update(status for _, status, _ in aside)
+            reasons.update(f"{status}: {reason}" for _, status, reason in aside)
             if most is not None and total > most:
                 raise too_many(most)
             with self._failures():
@@ -199,7 +199,7 @@ class PlanStore:
     def _batch_of(self, line: bytes, number: int) -> Batch:
         try:
             items, aside = json.loads(line)
-            outcomes = [Outcome(address, Verdict(verdict), reason) for address, verdict, reason in aside]
+            outcomes = [Outcome(address, OutcomeStatus(status), reason) for address, status, reason in aside]
         except (ValueError, TypeError, RecursionError):
             raise self._damage() from None
         if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.endpoints import account
-from airflow_provider_meisa.api.outcomes import Tally, Verdict
+from airflow_provider_meisa.api.outcomes import OutcomeCounter, OutcomeStatus
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def preview(
         ):
             count.add(batch)
     found = None if exclusion is None else count.excluded
-    counts = {verdict.value: count.unsent.counts[verdict] for verdict in (Verdict.DUPLICATE, Verdict.INVALID)}
+    counts = {
+        status.value: count.unsent.counts[status]
+        for status in (OutcomeStatus.DUPLICATE, OutcomeStatus.INVALID)
+    }
     return {
         "preview": True,
         "job": job.name,
@@ -58,7 +61,7 @@ def preview(
         "to_send": count.to_send,
         **({"to_send_suppressed": found} if job.sends_excluded else {}),
         "requests": count.requests,
-        "seconds": round(client.quota.estimate(count.requests), 1) if count.requests else 0.0,
+        "seconds": round(client.rate_limiter.estimate(count.requests), 1) if count.requests else 0.0,
     }
 
 
@@ -72,7 +75,7 @@ class _Count:
 
     exclusion: Exclusion | None
     sends_excluded: bool
-    unsent: Tally = field(default_factory=Tally)
+    unsent: OutcomeCounter = field(default_factory=OutcomeCounter)
     to_send: int = 0
     excluded: int = 0
     requests: int = 0

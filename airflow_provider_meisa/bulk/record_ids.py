@@ -37,12 +37,12 @@ class RecordIds:
         # An empty slot is 0, so a hash of 0 is kept as 1.
         mark = hash(key) or 1
         table, mask = self._table, self._mask
-        slot = mark & mask
-        while found := table[slot]:
+        reservation = mark & mask
+        while found := table[reservation]:
             if found == mark:
                 return False
-            slot = (slot + 1) & mask
-        table[slot] = mark
+            reservation = (reservation + 1) & mask
+        table[reservation] = mark
         self._count += 1
         if self._count > self._limit:
             self._grow()
@@ -59,7 +59,7 @@ class RecordIds:
         self._lay(len(marks) * 2)
         table, mask = self._table, self._mask
         for mark in filter(None, marks):
-            slot = mark & mask
-            while table[slot]:
-                slot = (slot + 1) & mask
-            table[slot] = mark
+            reservation = mark & mask
+            while table[reservation]:
+                reservation = (reservation + 1) & mask
+            table[reservation] = mark

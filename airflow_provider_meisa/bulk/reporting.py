@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_meisa.api.errors import MeisaError
-from airflow_provider_meisa.api.outcomes import Verdict, in_words
+from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.enrollment import AwaitResend
+from airflow_provider_meisa.bulk.engine import AwaitResend
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -46,7 +46,7 @@ class Metrics(Protocol):
         """Count the requests and waits since the last time."""
 
     def addresses(self, so_far: Mapping[str, int], /) -> None:
-        """Count the addresses that have got a verdict since the last time."""
+        """Count the addresses that have got a status since the last time."""
 
 
 class RunReporter:
@@ -94,17 +94,17 @@ class RunReporter:
         """Begin the lines on batches, unless they have begun.
 
         :param first: the number of the first batch that is sent, from 1.
-        :param done: how many addresses have a verdict already.
+        :param done: how many addresses have a status already.
         """
         if self._batches is None:
             self._open.enter_context(self.group("Batches" if first == 1 else f"Batches from {first:,} on"))
             self._batches = BatchLog(self._client, self._job.batch_size, self.total)
             self._batches.begin(done)
 
-    def report_batch(self, number: int, counts: Mapping[Verdict, int], done: int) -> None:
-        """Report what became of one batch; the parameters are those of `BatchLog.answered`."""
+    def report_batch(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
+        """Report what became of one batch; the parameters are those of `BatchLog.on_response`."""
         if self._batches:
-            self._batches.answered(number, counts, done)
+            self._batches.on_response(number, counts, done)
 
     def close_batches(self, done: int) -> None:
         """End the lines on batches."""
@@ -120,35 +120,35 @@ class RunReporter:
         self._count(now)
         self._write("waiting" if until else "sending", now, total=self.total, until=until)
 
-    def report_summary(self, account: Mapping[str, Any]) -> None:
+    def report_summary(self, summary: Mapping[str, Any]) -> None:
         """Log how a run has ended.
 
-        :param account: its summary.
+        :param summary: its summary.
         """
-        counts = {Verdict(name): count for name, count in account["counts"].items()}
-        early = "" if account["complete"] else "stopped early, "
+        counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
+        early = "" if summary["complete"] else "stopped early, "
         log.info(
             "%s: %s%s addresses: %s",
             self._job.title,
             early,
-            f"{account['total']:,}",
-            in_words(counts),
+            f"{summary['total']:,}",
+            format_counts(counts),
         )
         log.info(
             "%s requests, %s of them repeats; %s answers of 429; %s s waited",
-            *(f"{account[name]:,}" for name in ("requests", "repeats", "rate_limited")),
-            f"{account['waited_s']:,.0f}",
+            *(f"{summary[name]:,}" for name in ("requests", "retries", "rate_limited")),
+            f"{summary['waited_s']:,.0f}",
         )
 
-    def end(self, now: Checkpoint, account: Mapping[str, Any]) -> None:
+    def end(self, now: Checkpoint, summary: Mapping[str, Any]) -> None:
         """Report how the run has ended.
 
-        :param account: its summary.
+        :param summary: its summary.
         """
         self._has_ended = True
         self._count(now)
-        state: State = "complete" if account["complete"] else "stopped"
-        self._write(state, now, counts=account["counts"], total=account["total"])
+        state: State = "complete" if summary["complete"] else "stopped"
+        self._write(state, now, counts=summary["counts"], total=summary["total"])
 
     def stop(self, work: Mapping[str, Any]) -> None:
         """Report that an exception ends the stretch.
@@ -208,51 +208,55 @@ class BatchLog:
         self._batch_size = batch_size
         self._total = total
         self._clock = clock
-        self._answers = 0
-        self._unsaid = 0
-        self._counts: Counter[Verdict] = Counter()
+        self._responses = 0
+        self._unlogged = 0
+        self._counts: Counter[OutcomeStatus] = Counter()
         self._last = 0
 
     def begin(self, done: int) -> None:
         """Note when the first batch is sent.
 
-        :param done: how many addresses have a verdict already.
+        :param done: how many addresses have a status already.
         """
-        self._began = self._said_at = self._clock()
-        self._waited_before = self._client.traffic.waited
-        self._said_of = done
+        self._began = self._logged_at = self._clock()
+        self._waited_before = self._client.stats.waited
+        self._logged_done = done
 
-    def answered(self, number: int, counts: Mapping[Verdict, int], done: int) -> None:
+    def on_response(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
         """Take in what became of one batch, and say it if a line is due.
 
         :param number: of the batch, from 1.
-        :param done: how many addresses have a verdict now.
+        :param done: how many addresses have a status now.
         """
-        self._answers += 1
-        self._unsaid += 1
+        self._responses += 1
+        self._unlogged += 1
         self._counts.update(counts)
-        self._last = number if self._unsaid == 1 else max(number, self._last)
+        self._last = number if self._unlogged == 1 else max(number, self._last)
         if self._is_due(done):
-            self._say(done)
+            self._log(done)
 
     def close(self, done: int) -> None:
         """Say what is not said yet."""
-        if self._unsaid:
-            self._say(done)
+        if self._unlogged:
+            self._log(done)
 
     def _is_due(self, done: int) -> bool:
-        quiet = self._clock() - self._said_at
-        if self._answers <= _FIRST or quiet >= _LONGEST_QUIET:
+        quiet = self._clock() - self._logged_at
+        if self._responses <= _FIRST or quiet >= _LONGEST_QUIET:
             return True
         share = _SHARE * self._total if self._total else math.inf
-        return quiet >= _SHORTEST_QUIET and done - self._said_of >= share
+        return quiet >= _SHORTEST_QUIET and done - self._logged_done >= share
 
-    def _say(self, done: int) -> None:
-        which = f"Batch {self._last}" if self._unsaid == 1 else f"{self._unsaid} batches up to {self._last}"
+    def _log(self, done: int) -> None:
+        which = (
+            f"Batch {self._last}" if self._unlogged == 1 else f"{self._unlogged} batches up to {self._last}"
+        )
         left = requests_left(self._client)
-        log.info("%s: %s; %s%s", which, in_words(self._counts), self._progress(done), left and f"; {left}")
-        self._unsaid, self._counts = 0, Counter()
-        self._said_at, self._said_of = self._clock(), done
+        log.info(
+            "%s: %s; %s%s", which, format_counts(self._counts), self._progress(done), left and f"; {left}"
+        )
+        self._unlogged, self._counts = 0, Counter()
+        self._logged_at, self._logged_done = self._clock(), done
 
     def _progress(self, done: int) -> str:
         if not self._total:
@@ -263,8 +267,8 @@ class BatchLog:
 
     def _pace(self) -> float:
         """Return the seconds that a batch takes, beside what is waited for the rate limits."""
-        waited = self._client.traffic.waited - self._waited_before
-        return max(0.0, self._clock() - self._began - waited) / self._answers
+        waited = self._client.stats.waited - self._waited_before
+        return max(0.0, self._clock() - self._began - waited) / self._responses
 
 
 class Progress:
@@ -282,7 +286,7 @@ class Progress:
         self,
         store: Any,
         identity: Mapping[str, str],
-        statuses: Sequence[Verdict],
+        statuses: Sequence[OutcomeStatus],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._statuses = statuses
@@ -303,7 +307,7 @@ class Progress:
         """Write it, but not more often than every two seconds while nothing but the figures change.
 
         :param now: how far the run has come.
-        :param counts: how many addresses have each verdict; by default those that are settled.
+        :param counts: how many addresses have each status; by default those that are settled.
         :param total: how many addresses there are, where that is known.
         :param until: when a wait ends.
         """
@@ -315,7 +319,7 @@ class Progress:
             "state": state,
             "done": sum(now.counts.values()),
             "total": total,
-            "counts": {verdict.value: counts.get(verdict.value, 0) for verdict in self._statuses},
+            "counts": {status.value: counts.get(status.value, 0) for status in self._statuses},
             "requests": now.requests,
             "rate_limited": now.rate_limited,
             "waiting_until": until.isoformat(timespec="seconds") if until else None,
@@ -344,7 +348,7 @@ def reason_to_wait(step: Wait, client: MeisaClient) -> str:
 def requests_left(client: MeisaClient) -> str:
     """Say how many requests each window of the rate limits has left; nothing if their store does not answer."""
     try:
-        left = client.quota.remaining()
+        left = client.rate_limiter.remaining()
     except MeisaError:
         return ""  # which the next batch will tell
     return "requests left: " + ", ".join(f"{count} of {limit}" for limit, count in left.items())
@@ -356,7 +360,7 @@ def time_needed(client: MeisaClient, requests: int, *, pace: float = 0.0) -> str
     :param pace: the seconds that a batch takes where the rate limits leave room, where that is known.
     """
     try:
-        limited = client.quota.estimate(requests) if requests else 0.0
+        limited = client.rate_limiter.estimate(requests) if requests else 0.0
     except MeisaError:
         return ""  # the store of the quota does not answer, which the next batch will tell
     return f", about {_in_words(max(limited, pace * requests))}"

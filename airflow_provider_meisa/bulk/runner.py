@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Tally, summary
-from airflow_provider_meisa.api.rate_limit.limiter import Slot, Wait
+from airflow_provider_meisa.api.outcomes import OutcomeCounter, build_summary
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
-from airflow_provider_meisa.bulk.enrollment import Collect, Done, Enrollment, Send
+from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
 from airflow_provider_meisa.bulk.preflight import check_before
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, reason_to_wait
@@ -83,13 +83,13 @@ class BulkRunner:
         self._save = save
         self._outcomes = outcomes
         self._reporter = reporter
-        self._engine: Enrollment | None = None
+        self._engine: BulkEngine | None = None
         self._exclusion: Exclusion | None = None
         self._saved_at = 0.0
         self._is_checked = not options.check_first
-        self._in_flight: dict[Future[Sequence[Outcome]], Send] = {}
+        self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
         # To a batch, and other than 429 or 503: one that only met these came no further.
-        self.has_answers = False
+        self.has_responses = False
         client.max_wait = math.inf if start.stalled >= _MOST_STALLED else options.longest_wait
 
     def __enter__(self) -> Self:
@@ -161,11 +161,11 @@ class BulkRunner:
         log.info("Planned: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
 
-    def _caught_up(self, plan: Plan | None) -> Enrollment:
+    def _caught_up(self, plan: Plan | None) -> BulkEngine:
         start = self.start
         self._is_checked = not self.options.check_first or bool(start.next_batch)
         is_same = plan is not None and self._is_same_plan and bool(start.next_batch)
-        engine = Enrollment(
+        engine = BulkEngine(
             self.job,
             self._batches(plan, first=start.next_batch if is_same else 0),
             self._reserve,
@@ -210,7 +210,7 @@ class BulkRunner:
         start = self.start
         self.start = Checkpoint(
             requests=start.requests,
-            repeats=start.repeats,
+            retries=start.retries,
             rate_limited=start.rate_limited,
             waited=start.waited,
             started_at=start.started_at,
@@ -233,7 +233,7 @@ class BulkRunner:
 
     # Run.
 
-    def run(self) -> Done | Wait:
+    def run(self) -> Finished | Wait:
         """Send until the run is done, or a wait is due that is longer than the client's ``max_wait``.
 
         Then nothing is in flight. Whatever ends it early, the answers to what is on its way are taken in and noted.
@@ -243,11 +243,11 @@ class BulkRunner:
         """
         pool = ThreadPoolExecutor(self.options.max_in_flight, thread_name_prefix="meisa")
         try:
-            while not isinstance(step := self._next(), Done):
-                if isinstance(step, Send):
+            while not isinstance(step := self._next(), Finished):
+                if isinstance(step, SendBatch):
                     self._begin(step, pool)
                 elif self._in_flight:
-                    self._collect(None if isinstance(step, Collect) else step.seconds)
+                    self._collect(None if isinstance(step, AwaitResponse) else step.seconds)
                 elif isinstance(step, Wait):
                     if step.seconds > self.client.max_wait:
                         return step
@@ -259,31 +259,31 @@ class BulkRunner:
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            self._reporter.close_batches(self.engine.tally.total)
+            self._reporter.close_batches(self.engine.counter.total)
         return step
 
-    def _next(self) -> Send | Wait | Collect | Done:
+    def _next(self) -> SendBatch | Wait | AwaitResponse | Finished:
         self.client.check_not_stopped()
         return self.engine.step()
 
-    def _reserve(self) -> Slot | Wait:
+    def _reserve(self) -> Reservation | Wait:
         """Ask the quota for a slot, once what would stop the run was looked at: the look needs slots too."""
         if not self._is_checked:
             check_before(self.client, self.job, self.options, self._reporter)
             self._is_checked = True
-        return self.client.quota.reserve()
+        return self.client.rate_limiter.reserve()
 
-    def _begin(self, step: Send, pool: ThreadPoolExecutor) -> None:
+    def _begin(self, step: SendBatch, pool: ThreadPoolExecutor) -> None:
         """Keep the intent, then send the batch from a thread."""
         self._keep(self.checkpoint())
-        self._reporter.open_batches(step.batch.number + 1, self.engine.tally.total)
+        self._reporter.open_batches(step.batch.number + 1, self.engine.counter.total)
         if step.is_resend:
-            self.client.count_repeat()
-        self._in_flight[pool.submit(self._send, step.batch.items, step.slot)] = step
+            self.client.count_retry()
+        self._in_flight[pool.submit(self._send, step.batch.items, step.reservation)] = step
 
-    def _send(self, items: Sequence[Item], slot: Slot) -> Sequence[Outcome]:
+    def _send(self, items: Sequence[Item], reservation: Reservation) -> Sequence[Outcome]:
         """Send one batch; called from several threads."""
-        return self.job.send(self.client, items, slot)
+        return self.job.send(self.client, items, reservation)
 
     def _keep(self, now: Checkpoint) -> None:
         """Save a checkpoint: each one before a request that must not be repeated, else one every few seconds."""
@@ -308,29 +308,29 @@ class BulkRunner:
         done, _ = wait(self._in_flight, timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
             self._take_in(self._in_flight.pop(future), future)
-        if self.has_answers:
+        if self.has_responses:
             self.client.max_wait = self.options.longest_wait
         if done:
             now = self.checkpoint()
             self._keep(now)
             self._reporter.report(now)
 
-    def _take_in(self, send: Send, future: Future[Sequence[Outcome]]) -> None:
+    def _take_in(self, send: SendBatch, future: Future[Sequence[Outcome]]) -> None:
         number = send.batch.number + 1
         try:
             outcomes = future.result()
         except MeisaError as error:
             log.warning("Batch %d was not taken: %s", number, error)
-            self.has_answers |= self.engine.refused(send, error)
+            self.has_responses |= self.engine.refused(send, error)
             return
-        counts = self.engine.answered(send, outcomes)
-        self.has_answers = True
-        self._reporter.report_batch(number, counts, self.engine.tally.total)
+        counts = self.engine.on_response(send, outcomes)
+        self.has_responses = True
+        self._reporter.report_batch(number, counts, self.engine.counter.total)
 
     # Say how far it has come.
 
     @property
-    def engine(self) -> Enrollment:
+    def engine(self) -> BulkEngine:
         """What decides the next step; there once the run is prepared."""
         if self._engine is None:
             raise RuntimeError("BulkRunner.prepare() comes first.")
@@ -346,7 +346,7 @@ class BulkRunner:
             self.engine.checkpoint(),
             **self._work(),
             started_at=self.start.started_at,
-            stalled=0 if self.has_answers else self.start.stalled,
+            stalled=0 if self.has_responses else self.start.stalled,
             resumed=self.start.resumed,
             plan=self.start.plan,
             complete=complete,
@@ -359,21 +359,23 @@ class BulkRunner:
         """
         if self._engine is None:
             ended = self.start
-            return self._summary(ended, Tally(ended.counts, ended.attention, ended.doubts), complete=complete)
+            return self._summary(
+                ended, OutcomeCounter(ended.counts, ended.attention, ended.doubts), complete=complete
+            )
         return self._summary(
-            self.checkpoint(), self._engine.tally + self._engine.unsettled, complete=complete
+            self.checkpoint(), self._engine.counter + self._engine.unresolved, complete=complete
         )
 
-    def _summary(self, now: Checkpoint, tally: Tally, *, complete: bool) -> dict[str, object]:
-        return summary(
-            tally,
+    def _summary(self, now: Checkpoint, counter: OutcomeCounter, *, complete: bool) -> dict[str, object]:
+        return build_summary(
+            counter,
             job=self.job.name,
             identity=self.job.identity,
             statuses=self.job.statuses,
             meisa_conn_id=self.options.meisa_conn_id,
             complete=complete,
             requests=now.requests,
-            repeats=now.repeats,
+            retries=now.retries,
             rate_limited=now.rate_limited,
             waited_s=now.waited,
             elapsed_s=time.time() - now.started_at,
@@ -383,12 +385,12 @@ class BulkRunner:
 
     def _work(self) -> dict[str, Any]:
         """Return the fields of a checkpoint that say what the run has done, with what was done since the start."""
-        start, traffic = self.start, self.client.traffic
+        start, stats = self.start, self.client.stats
         return {
-            "requests": start.requests + traffic.requests,
-            "repeats": start.repeats + traffic.repeats,
-            "rate_limited": start.rate_limited + traffic.rate_limited,
-            "waited": start.waited + traffic.waited,
+            "requests": start.requests + stats.requests,
+            "retries": start.retries + stats.retries,
+            "rate_limited": start.rate_limited + stats.rate_limited,
+            "waited": start.waited + stats.waited,
         }
 
     # Finish.
@@ -407,20 +409,20 @@ class BulkRunner:
         self._reporter.report(now, datetime.fromtimestamp(moment, UTC))
         return now, moment
 
-    def finish(self, account: Mapping[str, Any], *, max_tries: int = 0) -> None:
+    def finish(self, summary: Mapping[str, Any], *, max_tries: int = 0) -> None:
         """Leave the outcomes, the checkpoint and the reports of a run that is over; none of it twice.
 
-        :param account: its summary.
+        :param summary: its summary.
         :param max_tries: of the task instance; see `Checkpoint`.
         """
-        self._reporter.report_summary(account)
+        self._reporter.report_summary(summary)
         if self._engine is None:  # an earlier try has left the rest
-            self._reporter.end(self.start, account)
+            self._reporter.end(self.start, summary)
             return
-        self._outcomes.finish(account)
-        if account["complete"]:
+        self._outcomes.finish(summary)
+        if summary["complete"]:
             self._save(replace(self.checkpoint(complete=True), max_tries=max_tries).as_json())
-        self._reporter.end(self.checkpoint(), account)
+        self._reporter.end(self.checkpoint(), summary)
 
     def cleanup(self) -> None:
         """Put away what only a later try would need, now that there is none to come."""

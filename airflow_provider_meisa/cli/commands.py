@@ -193,13 +193,13 @@ COMMANDS = (
     Command(
         "ping",
         "Say which key the connection has, and what the key may not do",
-        f"{_HERE}.questions.ping",
+        f"{_HERE}.queries.ping",
         _ASKING,
     ),
     Command(
         "sequences",
         "List sequences",
-        f"{_HERE}.questions.sequences",
+        f"{_HERE}.queries.sequences",
         (
             _argument(
                 "--status",
@@ -214,16 +214,16 @@ COMMANDS = (
     Command(
         "enrollments",
         "Say which sequences a contact is in",
-        f"{_HERE}.questions.enrollments",
+        f"{_HERE}.queries.enrollments",
         (
             _argument("email", help="the contact's address; - reads it from standard input", metavar="EMAIL"),
             *_ASKING,
         ),
     ),
     Command(
-        "quota",
+        "rate-limits",
         "Say how many requests the rate limits leave; asks Meisa nothing",
-        f"{_HERE}.questions.quota",
+        f"{_HERE}.queries.rate_limits",
         _ASKING,
     ),
     Command(
@@ -256,7 +256,7 @@ COMMANDS = (
             ),
             _argument(
                 "--outcomes-path",
-                help="write the verdict of each address there: .jsonl or .csv, or one of these and .gz",
+                help="write the status of each address there: .jsonl or .csv, or one of these and .gz",
                 type=taken("outcomes_path"),
                 metavar="PATH",
             ),

@@ -12,10 +12,10 @@ from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.models import Answer, Call
-from airflow_provider_meisa.api.rate_limit.limiter import Slot
+from airflow_provider_meisa.api.models import Request, Response
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 from airflow_provider_meisa.api.settings import Settings
-from airflow_provider_meisa.cli.output import say, say_wait
+from airflow_provider_meisa.cli.output import print_message, print_wait
 from airflow_provider_meisa.hooks.meisa import MeisaHook, warn_of_unknown_extras
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def settings_of(conn_id: str) -> Settings:
     return found[0]
 
 
-class WatchedClient(MeisaClient):
+class VerboseClient(MeisaClient):
     """A client for a person who waits with it.
 
     :param settings: base URL, key and habits.
@@ -56,15 +56,17 @@ class WatchedClient(MeisaClient):
     """
 
     def __init__(
-        self, settings: Settings, *, max_wait: float = MAX_WAIT, on_wait: Callable[[float], None] = say_wait
+        self, settings: Settings, *, max_wait: float = MAX_WAIT, on_wait: Callable[[float], None] = print_wait
     ) -> None:
         super().__init__(settings, max_wait=max_wait)
         self._on_wait = on_wait
 
-    def perform(self, call: Call, *, slot: Slot | None = None, resend: bool = False) -> Answer:
+    def send(
+        self, request: Request, *, reservation: Reservation | None = None, resend: bool = False
+    ) -> Response:
         """Tell whoever wants to know of a call, and send it."""
-        log.info("%s", call)
-        return super().perform(call, slot=slot, resend=resend)
+        log.info("%s", request)
+        return super().send(request, reservation=reservation, resend=resend)
 
     def wait(self, seconds: float) -> None:
         """Tell of a wait, and wait."""
@@ -73,7 +75,7 @@ class WatchedClient(MeisaClient):
 
     def stop(self) -> None:
         """Send nothing from now on, and say so: the answers on their way may take a while."""
-        say("Stopping: nothing more is sent.")
+        print_message("Stopping: nothing more is sent.")
         super().stop()
 
 
@@ -82,4 +84,4 @@ def client_of(conn_id: str) -> MeisaClient:
 
     :raises MeisaInputError: if there is no such connection, or its fields cannot be used.
     """
-    return WatchedClient(settings_of(conn_id))
+    return VerboseClient(settings_of(conn_id))

@@ -7,18 +7,23 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
-from airflow_provider_meisa.api.outcomes import Verdict, in_words, nothing_valid, objections
+from airflow_provider_meisa.api.outcomes import (
+    OutcomeStatus,
+    format_counts,
+    nothing_valid,
+    threshold_violations,
+)
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.preview import preview as preview_of
-from airflow_provider_meisa.cli.connection import WatchedClient, client_of, settings_of
-from airflow_provider_meisa.cli.output import Row, Status, command, say, show
+from airflow_provider_meisa.cli.connection import VerboseClient, client_of, settings_of
+from airflow_provider_meisa.cli.output import ExitStatus, Row, command, print_message, show
 from airflow_provider_meisa.cli.run import Run, addresses
 from airflow_provider_meisa.jobs.enroll import EnrollJob
 
 
 @command
-def preview(options: Namespace) -> Status:
+def preview(options: Namespace) -> ExitStatus:
     """Say what enrolling a file would send."""
     with client_of(options.conn_id) as client:
         job = EnrollJob(options.sequence)
@@ -28,7 +33,7 @@ def preview(options: Namespace) -> Status:
 
 
 @command
-def enroll_file(options: Namespace) -> Status:
+def enroll_file(options: Namespace) -> ExitStatus:
     """Enroll the contacts of a file, once a person or ``--yes`` has agreed."""
     if not options.yes and not sys.stdin.isatty():
         raise MeisaInputError(
@@ -39,15 +44,15 @@ def enroll_file(options: Namespace) -> Status:
         _check_override(settings)
     run = Run(options)
     if run.start.next_batch:
-        say(f"Going on after {sum(run.start.counts.values()):,} of {run.total:,} addresses.")
+        print_message(f"Going on after {sum(run.start.counts.values()):,} of {run.total:,} addresses.")
     if not options.yes and not _agreed(run, options, settings):
-        say("Nothing was sent.")
-        return Status.FAILED
+        print_message("Nothing was sent.")
+        return ExitStatus.FAILED
     summary, stopped_by = run.perform(settings)
     _report(summary, options)
     if stopped_by is not None:
-        say(f"{stopped_by} {run.advice()}")
-        return Status.FAILED
+        print_message(f"{stopped_by} {run.advice()}")
+        return ExitStatus.FAILED
     return _judged(summary, options)
 
 
@@ -57,7 +62,7 @@ def _check_override(settings: Settings) -> None:
             "--override-unsubscribe would mail people who unsubscribed. To allow it, set the connection's extra "
             "allow_override_unsubscribe to true. Nothing was sent."
         )
-    say("--override-unsubscribe is set: people who unsubscribed are sent too, and will be mailed.")
+    print_message("--override-unsubscribe is set: people who unsubscribed are sent too, and will be mailed.")
 
 
 def _row(report: dict[str, Any]) -> Row:
@@ -69,12 +74,12 @@ def _row(report: dict[str, Any]) -> Row:
 def _agreed(run: Run, options: Namespace, settings: Settings) -> bool:
     """Show what would be sent, and ask a person."""
     try:
-        with WatchedClient(settings) as client:
+        with VerboseClient(settings) as client:
             found = batches(run.job, addresses(options))
             report: dict[str, Any] = preview_of(client, run.job, found, start=run.start)
     except MeisaScopeError as error:
         raise MeisaInputError(f"{error} Or say --yes to send without a preview.") from error
-    say(_plan(report, which="remaining addresses" if run.start.next_batch else "addresses"))
+    print_message(_plan(report, which="remaining addresses" if run.start.next_batch else "addresses"))
     sys.stderr.write("Enroll them? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -88,38 +93,38 @@ def _plan(report: dict[str, Any], *, which: str) -> str:
     )
     if mailed := report.get("to_send_suppressed"):
         plan += f", {mailed:,} of them suppressed: they will be mailed"
-    counts = {Verdict(name): count for name, count in report["counts"].items() if count}
+    counts = {OutcomeStatus(name): count for name, count in report["counts"].items() if count}
     if counts:
-        plan += f", without {in_words(counts)}"
+        plan += f", without {format_counts(counts)}"
     return f"{plan}; {report['requests']:,} requests, about {report['seconds']:,.0f} s."
 
 
 def _report(summary: dict[str, Any], options: Namespace) -> None:
-    """Show the account: the whole summary to programs, to people the verdicts and what needs their attention."""
+    """Show the account: the whole summary to programs, to people the statuses and what needs their attention."""
     if options.output in ("json", "yaml"):
         show([summary], options.output)
         return
-    rows = [{"verdict": name, "addresses": count} for name, count in summary["counts"].items() if count]
+    rows = [{"status": name, "addresses": count} for name, count in summary["counts"].items() if count]
     show(rows, options.output)
     for entry in summary["attention"]:
-        say(f"{entry['address']}: {entry['verdict']}{entry['reason'] and ', ' + entry['reason']}")
+        print_message(f"{entry['address']}: {entry['status']}{entry['reason'] and ', ' + entry['reason']}")
     if summary["attention_truncated"]:
-        say("… and more: --outcomes-path writes them all.")
-    say(f"{summary['requests']:,} requests, {summary['elapsed_s']:,.0f} s.")
+        print_message("… and more: --outcomes-path writes them all.")
+    print_message(f"{summary['requests']:,} requests, {summary['elapsed_s']:,.0f} s.")
 
 
-def _judged(summary: dict[str, Any], options: Namespace) -> Status:
-    counts = {Verdict(name): count for name, count in summary["counts"].items()}
-    found = objections(counts, max_failed=options.max_failed, max_invalid=None)
+def _judged(summary: dict[str, Any], options: Namespace) -> ExitStatus:
+    counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
+    found = threshold_violations(counts, max_failed=options.max_failed, max_invalid=None)
     if found:
-        say(f"{'; '.join(found)}.")
-        return Status.FAILED
+        print_message(f"{'; '.join(found)}.")
+        return ExitStatus.FAILED
     return _status_of_addresses(summary["counts"]["invalid"], summary["total"])
 
 
-def _status_of_addresses(invalid: int, total: int) -> Status:
+def _status_of_addresses(invalid: int, total: int) -> ExitStatus:
     """Fail if there were rows, and not one valid address among them."""
     if not nothing_valid(invalid, total):
-        return Status.FINE
-    say(f"Not one of {total:,} rows is a valid address. Is it the right column?")
-    return Status.FAILED
+        return ExitStatus.FINE
+    print_message(f"Not one of {total:,} rows is a valid address. Is it the right column?")
+    return ExitStatus.FAILED

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.redaction import redact
 
 _OURS = ("airflow.task.meisa", "airflow_provider_meisa")
 _LONG = 5.0  # seconds; a shorter wait is not worth a line
@@ -34,34 +34,36 @@ Row = dict[str, Any]
 # Sentences: what is said that is no result, on standard error, and of the logs only our own.
 
 
-def say(sentence: str) -> None:
+def print_message(message: str) -> None:
     """Say something on standard error."""
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
 
 
-def say_wait(seconds: float) -> None:
+def print_wait(seconds: float) -> None:
     """Say until when a wait lasts, if it is long."""
     if seconds > _LONG:
         until = datetime.now(UTC) + timedelta(seconds=seconds)
-        say(f"Waiting {seconds:,.0f} s, until {until:%H:%M:%S} UTC.")
+        print_message(f"Waiting {seconds:,.0f} s, until {until:%H:%M:%S} UTC.")
 
 
 @contextmanager
-def logs_said(*, verbose: bool) -> Iterator[None]:
+def logs_to_stderr(*, verbose: bool) -> Iterator[None]:
     """Say what our code logs: warnings, or if ``verbose`` everything. What else would be in the way is dropped."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         for name in _OURS:
-            stack.enter_context(_said(logging.getLogger(name), logging.INFO if verbose else logging.WARNING))
+            stack.enter_context(
+                _logged(logging.getLogger(name), logging.INFO if verbose else logging.WARNING)
+            )
         yield
 
 
 @contextmanager
-def _said(logger: logging.Logger, level: int) -> Iterator[None]:
+def _logged(logger: logging.Logger, level: int) -> Iterator[None]:
     before = logger.level, logger.propagate
-    speaker = _Speaker()
+    speaker = _MessageHandler()
     logger.addHandler(speaker)
     logger.propagate = False
     logger.setLevel(level)
@@ -73,9 +75,9 @@ def _said(logger: logging.Logger, level: int) -> Iterator[None]:
         logger.propagate = before[1]
 
 
-class _Speaker(logging.Handler):
+class _MessageHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
+        print_message(record.getMessage())
 
 
 # Rows: what a command has found, in the format that was asked for.
@@ -114,13 +116,13 @@ def _text(value: object) -> str:
         return "; ".join(f"{name}: {of_it}" for name, of_it in value.items()) or "-"
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "-"
-    return "-" if value is None else scrub(str(value))
+    return "-" if value is None else redact(str(value))
 
 
 # The progress of a long run: a bar on a terminal, elsewhere a line for each long wait.
 
 
-class Screen:
+class ProgressBar:
     """Shows on standard error how far a run has come, for a ``with`` block.
 
     :param total: how many addresses there are.
@@ -139,13 +141,13 @@ class Screen:
         self._task = self._bar.add_task("", total=total, until=0.0)
 
     def advance(self, done: int) -> None:
-        """Show how many addresses have their verdict."""
+        """Show how many addresses have their status."""
         self._bar.update(self._task, completed=done)
 
     def wait(self, seconds: float) -> None:
         """Count a wait down; callable from any thread."""
         if self._bar.disable:
-            say_wait(seconds)
+            print_wait(seconds)
         else:
             self._bar.update(self._task, until=time.monotonic() + seconds)
 
@@ -174,39 +176,39 @@ class _Countdown(ProgressColumn):
 # The end: an exit status, and a sentence for every error that is to be expected.
 
 
-class Status(IntEnum):
+class ExitStatus(IntEnum):
     """The exit status of a command."""
 
     FINE = 0
     FAILED = 1
     """Meisa said no, did not answer, or too many addresses failed."""
-    NOT_AS_ASKED = 2
+    USAGE_ERROR = 2
     """The arguments, the connection or the file cannot be used."""
     INTERRUPTED = 130
     """Ctrl+C, as shells say it."""
 
 
-def command(perform: Callable[[Namespace], Status]) -> Callable[[Namespace], NoReturn]:
+def command(perform: Callable[[Namespace], ExitStatus]) -> Callable[[Namespace], NoReturn]:
     """Make a command that ends the process with its status."""
 
     @functools.wraps(perform)
     @providers_configuration_loaded
     def run(options: Namespace) -> NoReturn:
-        raise SystemExit(int(_status_of(perform, options)))
+        raise SystemExit(int(_run_command(perform, options)))
 
     return run
 
 
-def _status_of(perform: Callable[[Namespace], Status], options: Namespace) -> Status:
-    with logs_said(verbose=options.verbose):
+def _run_command(perform: Callable[[Namespace], ExitStatus], options: Namespace) -> ExitStatus:
+    with logs_to_stderr(verbose=options.verbose):
         try:
             return perform(options)
         except MeisaInputError as error:
-            say(str(error))
-            return Status.NOT_AS_ASKED
+            print_message(str(error))
+            return ExitStatus.USAGE_ERROR
         except (MeisaError, AirflowException) as error:  # Airflow's: of the connection to a store of files
-            say(str(error))
-            return Status.FAILED
+            print_message(str(error))
+            return ExitStatus.FAILED
         except KeyboardInterrupt:
-            say("Interrupted.")
-            return Status.INTERRUPTED
+            print_message("Interrupted.")
+            return ExitStatus.INTERRUPTED

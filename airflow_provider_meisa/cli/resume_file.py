@@ -70,7 +70,7 @@ class ResumeFile:
             raise self._failure("written", error) from error
 
     def remove(self) -> None:
-        """Keep nothing: every address has its verdict."""
+        """Keep nothing: every address has its status."""
         if self._path:
             self._path.unlink(missing_ok=True)
 

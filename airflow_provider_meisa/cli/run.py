@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Verdict, in_words
+from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.options import RunOptions
 from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 from airflow_provider_meisa.bulk.reporting import RunReporter
 from airflow_provider_meisa.bulk.runner import BulkRunner
-from airflow_provider_meisa.cli.connection import WatchedClient
-from airflow_provider_meisa.cli.output import Screen, say
+from airflow_provider_meisa.cli.connection import VerboseClient
+from airflow_provider_meisa.cli.output import ProgressBar, print_message
 from airflow_provider_meisa.cli.resume_file import ResumeFile
 from airflow_provider_meisa.jobs.enroll import EnrollJob
 from airflow_provider_meisa.operators.location import locate
@@ -24,7 +24,7 @@ from airflow_provider_meisa.transfers.sources.files import read_addresses
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.settings import Settings
-    from airflow_provider_meisa.bulk.enrollment import Done
+    from airflow_provider_meisa.bulk.engine import Finished
 
 
 def addresses(options: Namespace) -> Iterator[object]:
@@ -88,20 +88,20 @@ class Run:
         :raises MeisaError: if it cannot begin or go on, and the rest was not counted.
         :raises KeyboardInterrupt: on Ctrl+C, once the answers on their way have come.
         """
-        screen = Screen(self.total)
-        watched = WatchedClient(settings, max_wait=math.inf, on_wait=screen.wait)
-        with watched as client, self._runner(client, screen) as runner:
+        progress_bar = ProgressBar(self.total)
+        watched = VerboseClient(settings, max_wait=math.inf, on_wait=progress_bar.wait)
+        with watched as client, self._runner(client, progress_bar) as runner:
             self._prepare(runner)
             self._kept.save(self.start.as_json())
-            screen.advance(sum(self.start.counts.values()))
+            progress_bar.advance(sum(self.start.counts.values()))
             try:
-                with screen:
+                with progress_bar:
                     step = runner.run()
             except (KeyboardInterrupt, MeisaError):
                 self._put_away(runner, complete=False)
-                self._tell_stop(runner)
+                self._print_stop(runner)
                 raise
-        stopped_by = cast("Done", step).stopped_by  # no wait is too long for this run to sit out
+        stopped_by = cast("Finished", step).stopped_by  # no wait is too long for this run to sit out
         return self._put_away(runner, complete=stopped_by is None), stopped_by
 
     def advice(self) -> str:
@@ -110,13 +110,13 @@ class Run:
             return "Say the same again to go on exactly there."
         return "Without --resume-file, a further run sends every address again."
 
-    def _runner(self, client: MeisaClient, screen: Screen) -> BulkRunner:
+    def _runner(self, client: MeisaClient, progress_bar: ProgressBar) -> BulkRunner:
         def save(checkpoint: Mapping[str, Any]) -> None:
             if checkpoint["complete"]:
                 self._kept.remove()
             else:
                 self._kept.save(checkpoint)
-            screen.advance(sum(checkpoint["counts"].values()))
+            progress_bar.advance(sum(checkpoint["counts"].values()))
 
         options = RunOptions(
             meisa_conn_id=self._options.conn_id,
@@ -154,7 +154,7 @@ class Run:
             runner.cleanup()
         return summary
 
-    def _tell_stop(self, runner: BulkRunner) -> None:
-        counts = {Verdict(name): count for name, count in runner.checkpoint().counts.items()}
+    def _print_stop(self, runner: BulkRunner) -> None:
+        counts = {OutcomeStatus(name): count for name, count in runner.checkpoint().counts.items()}
         done = f"{sum(counts.values()):,} of {self.total:,} addresses"
-        say(f"Stopped after {done}: {in_words(counts)}. {self.advice()}")
+        print_message(f"Stopped after {done}: {format_counts(counts)}. {self.advice()}")

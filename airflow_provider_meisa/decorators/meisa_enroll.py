@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.operators.audience import AudienceOperator
-from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
+from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
@@ -39,8 +39,8 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {}
     custom_operator_name = "@task.meisa_enroll"
 
-    op_args = PrivateField()
-    op_kwargs = PrivateField()
+    op_args = RedactedField()
+    op_kwargs = RedactedField()
 
     def __init__(self, *, email_column: str | int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -52,8 +52,8 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
 
         :raises MeisaInputError: if it gives something else.
         """
-        args = revealed(self.op_args)
-        context_merge(context, revealed(self.op_kwargs))
+        args = unwrap(self.op_args)
+        context_merge(context, unwrap(self.op_kwargs))
         given = self.python_callable(*args, **determine_kwargs(self.python_callable, args, context))
         try:
             yield from AddressReader(self.email_column).read(addresses_from(given))

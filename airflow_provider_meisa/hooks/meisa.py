@@ -17,12 +17,12 @@ from airflow_provider_meisa.get_provider_info import get_provider_info
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply
+    from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkEnrollResponse
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.endpoints.account import KeyInfo
     from airflow_provider_meisa.api.endpoints.contacts import Contact, Suppressions
     from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, SequenceInfo
-    from airflow_provider_meisa.api.models import Answer
+    from airflow_provider_meisa.api.models import Response
     from airflow_provider_meisa.api.outcomes import Outcome
     from airflow_provider_meisa.api.settings import Settings
 
@@ -57,15 +57,15 @@ def meisa_error(raised: BaseException | None) -> errors.MeisaError | None:
 
 
 @contextmanager
-def airflow_failures(
-    final: tuple[type[errors.MeisaError], ...] = (), *, doubt_is_final: bool = False
+def raise_airflow_errors(
+    final: tuple[type[errors.MeisaError], ...] = (), *, ambiguous_is_final: bool = False
 ) -> Iterator[None]:
     """Turn Meisa's errors into Airflow's: final ones fail the task at once, others may be retried.
 
     It also decides again on what a method of the hook has raised, unless that is final already.
 
     :param final: errors that are final here, though they are not elsewhere.
-    :param doubt_is_final: whether errors are final after which a call may have been carried out.
+    :param ambiguous_is_final: whether errors are final after which a call may have been carried out.
     :raises AirflowFailException: for what a retry cannot mend: input, key, scope, slug, inactive sequence.
     :raises AirflowException: for the rest: network, rate limit, 5xx, unreadable answers.
     """
@@ -77,7 +77,7 @@ def airflow_failures(
         error = meisa_error(raised)
         if error is None:
             raise
-        if is_final(error) or isinstance(error, final) or (doubt_is_final and error.possibly_done):
+        if is_final(error) or isinstance(error, final) or (ambiguous_is_final and error.possibly_done):
             raise AirflowFailException(str(error)) from error
         raise AirflowException(str(error)) from error
 
@@ -137,13 +137,13 @@ class MeisaHook(BaseHook):
     def _checked_conn_id(self) -> str:
         from airflow_provider_meisa.api.checks import check_text
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return check_text("meisa_conn_id", self.meisa_conn_id)
 
     def _make_client(self, connection: Connection) -> MeisaClient:
         from airflow_provider_meisa.api.client import MeisaClient
 
-        with airflow_failures(), _named(self.meisa_conn_id):
+        with raise_airflow_errors(), _named(self.meisa_conn_id):
             client = MeisaClient(_settings(connection), max_wait=self.max_wait)
         warn_of_unknown_extras(self.meisa_conn_id, client.settings)
         return client
@@ -187,14 +187,14 @@ class MeisaHook(BaseHook):
         :param override_unsubscribe: enroll even if suppressed; needs the connection's opt-in.
         :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
             enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
-        :return: the verdict and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
+        :return: the status and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
             or, where the request was only accepted, ``unreported``.
         :raises AirflowFailException: for what a retry cannot mend.
         :raises AirflowException: for the rest.
         """
         from airflow_provider_meisa.api.endpoints import sequences
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return sequences.enroll(
                 self.get_conn(),
                 email,
@@ -212,7 +212,7 @@ class MeisaHook(BaseHook):
         *,
         override_unsubscribe: bool = False,
         resend: bool = True,
-    ) -> BulkReply:
+    ) -> BulkEnrollResponse:
         """Enroll up to 500 contacts in one call: ``POST /sequences/api/bulk-enroll/``.
 
         :param emails: 1–500 addresses, none twice.
@@ -226,7 +226,7 @@ class MeisaHook(BaseHook):
         """
         from airflow_provider_meisa.api.endpoints import sequences
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return sequences.bulk_enroll(
                 self.get_conn(),
                 emails,
@@ -244,7 +244,7 @@ class MeisaHook(BaseHook):
         """
         from airflow_provider_meisa.api.endpoints import sequences
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return sequences.list_sequences(self.get_conn(), status=status, search=search)
 
     def contact_enrollments(self, email: str) -> ContactEnrollments:
@@ -255,7 +255,7 @@ class MeisaHook(BaseHook):
         """
         from airflow_provider_meisa.api.endpoints import sequences
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return sequences.contact_enrollments(self.get_conn(), email)
 
     def upsert_contact(
@@ -290,7 +290,7 @@ class MeisaHook(BaseHook):
         """
         from airflow_provider_meisa.api.endpoints import contacts
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return contacts.upsert(
                 self.get_conn(),
                 email,
@@ -310,7 +310,7 @@ class MeisaHook(BaseHook):
         """
         from airflow_provider_meisa.api.endpoints import contacts
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return contacts.unsubscribed_emails(self.get_conn())
 
     def ping(self) -> KeyInfo:
@@ -320,7 +320,7 @@ class MeisaHook(BaseHook):
         """
         from airflow_provider_meisa.api.endpoints import account
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return account.ping(self.get_conn())
 
     def request(
@@ -331,7 +331,7 @@ class MeisaHook(BaseHook):
         query: Mapping[str, str | int] | None = None,
         *,
         resend: bool = False,
-    ) -> Answer:
+    ) -> Response:
         """Send a request to an endpoint that has no method here, within the rate limits.
 
         A ``GET`` is sent again after a lost response or a 5xx; everything is after a 429 or 503, and what never left.
@@ -349,7 +349,7 @@ class MeisaHook(BaseHook):
         """
         from airflow_provider_meisa.api import raw_request
 
-        with airflow_failures():
+        with raise_airflow_errors():
             return raw_request.request(self.get_conn(), method, path, json, query, resend=resend)
 
     def stop(self) -> None:
@@ -417,7 +417,7 @@ def _named(conn_id: str) -> Iterator[None]:
 def _settings(connection: Connection) -> Settings:
     """Read a connection; whatever of it is secret is masked before anything is checked."""
     from airflow_provider_meisa.api.extras import decode_extra
-    from airflow_provider_meisa.api.rate_limit.storage.stores import passwords_in
+    from airflow_provider_meisa.api.rate_limit.storage.factory import passwords_in
     from airflow_provider_meisa.api.settings import Settings
 
     password = (connection.password or "").strip()

@@ -20,14 +20,14 @@ _NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_.-]")
 
 
 class Work(Protocol):
-    """What was done so far: a client's `Traffic` says it, and a task's `Checkpoint`."""
+    """What was done so far: a client's `RequestStats` says it, and a task's `Checkpoint`."""
 
     @property
     def requests(self) -> int:
         """Requests sent, repeats among them."""
 
     @property
-    def repeats(self) -> int:
+    def retries(self) -> int:
         """Requests sent again."""
 
     @property
@@ -51,12 +51,12 @@ class Meter:
 
     def __init__(self, meisa_conn_id: str, sequence_slug: str = "") -> None:
         self._tags = {"conn_id": meisa_conn_id, **({"sequence": sequence_slug} if sequence_slug else {})}
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         self._broken = False
 
     def skip(self, work: Work, counts: Mapping[str, int]) -> None:
         """Leave out what an earlier leg of the task has told."""
-        self._told = {**_amounts(work), **counts}
+        self._reported = {**_amounts(work), **counts}
 
     def work(self, so_far: Work) -> None:
         """Tell what was done since the last time."""
@@ -65,23 +65,25 @@ class Meter:
                 self._emit(f"meisa.{name}", new, self._tags)
 
     def addresses(self, so_far: Mapping[str, int]) -> None:
-        """Tell how many addresses have got each verdict since the last time."""
-        for verdict, amount in so_far.items():
-            if (new := self._new(verdict, amount)) > 0:
-                self._emit("meisa.addresses", new, {**self._tags, "verdict": str(verdict)})
+        """Tell how many addresses have got each status since the last time."""
+        for status, amount in so_far.items():
+            if (new := self._new(status, amount)) > 0:
+                self._emit("meisa.addresses", new, {**self._tags, "status": str(status)})
 
     def _new(self, name: str, amount: float) -> float:
-        told, self._told[name] = self._told.get(name, 0), amount
-        return amount - told
+        reported, self._reported[name] = self._reported.get(name, 0), amount
+        return amount - reported
 
     def _emit(self, name: str, new: float, tags: Mapping[str, str]) -> None:
         if self._broken:
             return
         allowed = {tag: _NOT_ALLOWED.sub("_", value) for tag, value in tags.items()}
         try:
-            _tell(name, new, allowed)
+            _emit_metric(name, new, allowed)
             if conf.getboolean("metrics", "legacy_names_on", fallback=True):
-                _tell(".".join((name, *(value.replace(".", "__") for value in allowed.values()))), new, {})
+                _emit_metric(
+                    ".".join((name, *(value.replace(".", "__") for value in allowed.values()))), new, {}
+                )
         except Exception as error:  # noqa: BLE001 (whatever a backend raises: a task does not fail because nobody counts)
             self._broken = True
             log.warning("Airflow's metrics do not take what this task tells: %s", type(error).__name__)
@@ -94,19 +96,19 @@ def metered(client: MeisaClient, meisa_conn_id: str, sequence_slug: str = "") ->
     try:
         yield meter
     finally:
-        meter.work(client.traffic)
+        meter.work(client.stats)
 
 
 def _amounts(work: Work) -> dict[str, float]:
     return {
         "requests": work.requests,
-        "repeats": work.repeats,
+        "retries": work.retries,
         "rate_limited": work.rate_limited,
         "waits": work.waited,
     }
 
 
-def _tell(name: str, new: float, tags: Mapping[str, str]) -> None:
+def _emit_metric(name: str, new: float, tags: Mapping[str, str]) -> None:
     if name.startswith("meisa.waits"):
         Stats.timing(name, timedelta(seconds=new), tags=dict(tags))
     else:

@@ -12,7 +12,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, TypeGuard
 
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import EDGES, text_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def key_of(address: str) -> str:
     return address.strip(EDGES).lower()
 
 
-def fault_of(address: str) -> str | None:
+def validation_error(address: str) -> str | None:
     """Say in a few words why a normalised text is not an address; ``None`` where it is one."""
     return next((reason for reason, applies in _FAULTS if applies(address)), None)
 
@@ -62,12 +62,12 @@ def check(raw: object) -> str | Outcome:
     """
     text = raw if type(raw) is str else text_of(raw, lambda: "The audience")
     if text is None:
-        return Outcome("", Verdict.INVALID, "no value (None)")
+        return Outcome("", OutcomeStatus.INVALID, "no value (None)")
     address = normalise(text)
     if len(address) <= _LONGEST and _PLAIN.fullmatch(address.lower()):
         return address
-    fault = fault_of(address)
-    return address if fault is None else Outcome(_shown(address), Verdict.INVALID, fault)
+    fault = validation_error(address)
+    return address if fault is None else Outcome(_shown(address), OutcomeStatus.INVALID, fault)
 
 
 def check_all(values: Iterable[object]) -> Iterator[str | Outcome]:

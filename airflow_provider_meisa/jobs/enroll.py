@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_provider_meisa.api.endpoints import contacts, sequences
-from airflow_provider_meisa.api.enroll_response import verdict_of
+from airflow_provider_meisa.api.enroll_response import status_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
-from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
 from airflow_provider_meisa.bulk.job import BadItems, Exclusion
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.rate_limit.limiter import Slot
+    from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -47,7 +47,7 @@ class EnrollJob:
     name: ClassVar[str] = "enroll"
     batch_size: ClassVar[int] = sequences.MAX_BATCH
     repeat: ClassVar[Literal["ambiguous"]] = "ambiguous"
-    statuses: ClassVar[Sequence[Verdict]] = ENROLL_STATUSES
+    statuses: ClassVar[Sequence[OutcomeStatus]] = ENROLL_STATUSES
 
     @property
     def title(self) -> str:
@@ -117,29 +117,30 @@ class EnrollJob:
         log.info("Meisa's list of unsubscribed addresses has %s entries", f"{len(emails):,}")
         return _Suppressed(key_of(normalise(email)) for email in emails)
 
-    def send(self, client: MeisaClient, items: Sequence[str], slot: Slot) -> Sequence[Outcome]:
+    def send(self, client: MeisaClient, items: Sequence[str], reservation: Reservation) -> Sequence[Outcome]:
         """Enroll up to 500 addresses.
 
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.bulk_enroll`.
         """
-        reply = sequences.bulk_enroll(
+        response = sequences.bulk_enroll(
             client,
             items,
             self.sequence_slug,
             override_unsubscribe=self.override_unsubscribe,
             resend=False,  # the runner does, and keeps when
-            slot=slot,
+            reservation=reservation,
         )
-        if reply.unread:
-            log.warning("Not understood in the answer: %s", "; ".join(reply.unread))
-        return reply.outcomes
+        if response.unread:
+            log.warning("Not understood in the answer: %s", "; ".join(response.unread))
+        return response.outcomes
 
     def on_error(self, error: MeisaError, items: Sequence[str]) -> BadItems | None:
         """Find what a refusal says of single addresses; what is about something else concerns all of them."""
         if not isinstance(error, MeisaInvalidRequestError) or not _may_be_about_addresses(error):
             return None
         named = {
-            place: Outcome(items[place], Verdict.INVALID, reason) for place, reason in error.places.items()
+            place: Outcome(items[place], OutcomeStatus.INVALID, reason)
+            for place, reason in error.places.items()
         }
         return BadItems(named, _alone(error, items[0]) if len(items) == 1 else None)
 
@@ -153,7 +154,7 @@ class _Suppressed:
     def __call__(self, address: str) -> Outcome | None:
         if key_of(address) not in self._keys:
             return None
-        return Outcome(address, Verdict.SUPPRESSED, "on Meisa's list of unsubscribed addresses")
+        return Outcome(address, OutcomeStatus.SUPPRESSED, "on Meisa's list of unsubscribed addresses")
 
 
 def _no_one(_address: str) -> None:
@@ -163,11 +164,11 @@ def _no_one(_address: str) -> None:
 def _may_be_about_addresses(error: MeisaInvalidRequestError) -> bool:
     if error.places or error.fields:
         return _ABOUT_ADDRESSES.issuperset(error.fields)
-    return verdict_of(error) is not None or not _ABOUT_ALL.search(error.reason)
+    return status_of(error) is not None or not _ABOUT_ALL.search(error.reason)
 
 
 def _alone(error: MeisaInvalidRequestError, address: str) -> Outcome:
     """Return the outcome of an address whose request was refused although it was the only one in it."""
     reason = error.reason or f"the request was refused ({error.status})"
-    about_address = Verdict.INVALID if error.fields else Verdict.FAILED
-    return Outcome(address, verdict_of(error) or about_address, reason)
+    about_address = OutcomeStatus.INVALID if error.fields else OutcomeStatus.FAILED
+    return Outcome(address, status_of(error) or about_address, reason)

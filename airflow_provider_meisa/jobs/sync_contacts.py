@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_meisa.api.endpoints import contacts
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaInvalidRequestError
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.jobs.addresses import check
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
-    from airflow_provider_meisa.api.rate_limit.limiter import Slot
+    from airflow_provider_meisa.api.rate_limit.limiter import Reservation
     from airflow_provider_meisa.bulk.job import Exclusion
 
 FIELDS = ("email", "external_id", "first_name", "last_name", "display_name", "custom_fields", "tag_names")
@@ -34,13 +34,13 @@ class SyncContactsJob:
     title: ClassVar[str] = "contacts"
     batch_size: ClassVar[int] = 1
     repeat: ClassVar[Literal["harmless"]] = "harmless"
-    statuses: ClassVar[Sequence[Verdict]] = (
-        Verdict.CREATED,
-        Verdict.UPDATED,
-        Verdict.INVALID,
-        Verdict.DUPLICATE,
-        Verdict.FAILED,
-        Verdict.UNTRIED,
+    statuses: ClassVar[Sequence[OutcomeStatus]] = (
+        OutcomeStatus.CREATED,
+        OutcomeStatus.UPDATED,
+        OutcomeStatus.INVALID,
+        OutcomeStatus.DUPLICATE,
+        OutcomeStatus.FAILED,
+        OutcomeStatus.UNTRIED,
     )
     sends_excluded: ClassVar[bool] = False
 
@@ -78,14 +78,18 @@ class SyncContactsJob:
         del for_preview
         return lambda _item: None
 
-    def send(self, client: MeisaClient, items: Sequence[Mapping[str, Any]], slot: Slot) -> Sequence[Outcome]:
+    def send(
+        self, client: MeisaClient, items: Sequence[Mapping[str, Any]], reservation: Reservation
+    ) -> Sequence[Outcome]:
         """Create or update one contact.
 
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.contacts.upsert`.
         """
         (item,) = items
-        contact = contacts.upsert(client, **item, source=self.source, slot=slot)
-        return [Outcome(self.address(item), Verdict.CREATED if contact.created else Verdict.UPDATED)]
+        contact = contacts.upsert(client, **item, source=self.source, reservation=reservation)
+        return [
+            Outcome(self.address(item), OutcomeStatus.CREATED if contact.created else OutcomeStatus.UPDATED)
+        ]
 
     def on_error(self, error: MeisaError, items: Sequence[Mapping[str, Any]]) -> Sequence[Outcome] | None:
         """Fail the one contact that Meisa refuses; everything else concerns all of them."""
@@ -93,7 +97,7 @@ class SyncContactsJob:
         if not isinstance(error, MeisaInvalidRequestError) and not is_large:
             return None
         reason = getattr(error, "reason", "") or f"the contact was refused ({getattr(error, 'status', '')})"
-        return [Outcome(self.address(item), Verdict.FAILED, reason) for item in items]
+        return [Outcome(self.address(item), OutcomeStatus.FAILED, reason) for item in items]
 
 
 def _item(row: object) -> dict[str, Any] | Outcome:

@@ -24,7 +24,7 @@ class MeisaSequenceLink(BaseOperatorLink):
         return XCom.get_value(key=XCOM_KEY, ti_key=ti_key) or ""
 
 
-def leave_link(context: Any, hook: MeisaHook, slug: object = "") -> None:
+def push_dashboard_link(context: Any, hook: MeisaHook, slug: object = "") -> None:
     """Leave the dashboard's address where the link finds it, before the task does anything that can fail.
 
     Airflow 3 asks the link for it only when a process of the task ends, and keeps the answer as an XCom of its own:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_meisa.assets.events import tell_outlets
-from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.assets.extras import set_asset_extra
+from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter, metered
-from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
 from airflow_provider_meisa.operators.parameters import check_parameters
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class TaskResult:
 
 
 class MeisaOperator(BaseOperator):
-    """A task that sends requests to Meisa; a subclass for one record says which in `perform`.
+    """A task that sends requests to Meisa; a subclass for one record says which in `send`.
 
     `execute` does the rest: the link, the check of all parameters, metrics, XCom, the events of outlets, and Airflow's
     exceptions in place of Meisa's. On Airflow 3.3 and later a task has a `MeisaRetryPolicy`, unless its author gives it
@@ -75,18 +75,18 @@ class MeisaOperator(BaseOperator):
         :raises AirflowException: if Meisa cannot be reached.
         """
         slug = getattr(self, "sequence_slug", "")
-        with airflow_failures(doubt_is_final=getattr(self, "on_ambiguous", "") == "fail"):
+        with raise_airflow_errors(ambiguous_is_final=getattr(self, "on_ambiguous", "") == "fail"):
             client = self.begin(context).get_conn()
             with metered(client, self.meisa_conn_id, slug) as meter:
-                result = self.perform(context, meter)
+                result = self.send(context, meter)
         self.push(context, result.value)
         if result.failure is not None:
             raise result.failure
         if result.asset is not None and result.event is not None:
-            tell_outlets(context, self.outlets, result.event, result.asset)
+            set_asset_extra(context, self.outlets, result.event, result.asset)
         return result.value
 
-    def perform(self, context: Context, meter: Meter) -> TaskResult:
+    def send(self, context: Context, meter: Meter) -> TaskResult:
         """Send the request through methods of `hook`, and say what became of it.
 
         :raises MeisaError: if it cannot be sent, or its response says nothing of the record.
@@ -110,6 +110,6 @@ class MeisaOperator(BaseOperator):
         """
         check_parameters(self, "meisa_conn_id")
         if self.operator_extra_links:
-            leave_link(context, self.hook, self.sequence_slug)
+            push_dashboard_link(context, self.hook, self.sequence_slug)
         check_parameters(self)
         return self.hook

@@ -15,22 +15,22 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_meisa.api.checks import check_seconds
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import Verdict, nothing_valid, objections
+from airflow_provider_meisa.api.outcomes import OutcomeStatus, nothing_valid, threshold_violations
 from airflow_provider_meisa.api.rate_limit.limiter import Wait
-from airflow_provider_meisa.assets.events import tell_outlets
-from airflow_provider_meisa.bulk.enrollment import AwaitResend
+from airflow_provider_meisa.assets.extras import set_asset_extra
+from airflow_provider_meisa.bulk.engine import AwaitResend
 from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions
 from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
-from airflow_provider_meisa.hooks.meisa import airflow_failures
+from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.parameters import OnNo
-from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
+from airflow_provider_meisa.triggers.rate_limit import MeisaRateLimitTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
@@ -62,7 +62,7 @@ class BulkOperator(MeisaOperator):
     :param staging_path: the folder for the plan, **which holds addresses in clear**: a local path or an
         ``ObjectStoragePath`` URI (templated); by default a private one on the worker's own host. Workers on several
         hosts need one that they share.
-    :param outcomes_path: where the verdict of each row is written (templated): any ``ObjectStoragePath`` that
+    :param outcomes_path: where the status of each row is written (templated): any ``ObjectStoragePath`` that
         ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
     :param rejects_only: leave out of it what was accepted, and duplicates (templated).
     :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
@@ -75,7 +75,7 @@ class BulkOperator(MeisaOperator):
     :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
         seconds.
     :param meisa_conn_id: the Airflow Connection.
-    :ivar account: the summary, once there is one.
+    :ivar summary: the summary, once there is one.
     """
 
     template_fields: Sequence[str] = (
@@ -87,7 +87,7 @@ class BulkOperator(MeisaOperator):
         "meisa_conn_id",
     )
 
-    account: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any] | None = None
 
     staging_path = PathField()
     outcomes_path = PathField()
@@ -161,7 +161,7 @@ class BulkOperator(MeisaOperator):
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, object]:
         """Go on after a wait in the triggerer.
 
-        :raises AirflowFailException: if the event is not one of `MeisaQuotaTrigger`, and as `execute` does.
+        :raises AirflowFailException: if the event is not one of `MeisaRateLimitTrigger`, and as `execute` does.
         """
         match event:
             case {"status": "go", "cursor": dict(cursor), "moment": float(moment)}:
@@ -179,13 +179,13 @@ class BulkOperator(MeisaOperator):
             self._client.stop()
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
-        with airflow_failures():
+        with raise_airflow_errors():
             hook = self.begin(context)
             self._check_deferral()
             self._client = client = hook.get_conn()
             with self._runner(context, client, cursor) as runner:
-                result = self._perform(context, runner, is_new_try=cursor is None)
-            if isinstance(result, MeisaQuotaTrigger):
+                result = self._run_until_wait(context, runner, is_new_try=cursor is None)
+            if isinstance(result, MeisaRateLimitTrigger):
                 self.defer(trigger=result, method_name="resume")
             return result
 
@@ -233,9 +233,9 @@ class BulkOperator(MeisaOperator):
             longest_wait=self.longest_wait,
         )
 
-    def _perform(
+    def _run_until_wait(
         self, context: Context, runner: BulkRunner, *, is_new_try: bool
-    ) -> dict[str, object] | MeisaQuotaTrigger:
+    ) -> dict[str, object] | MeisaRateLimitTrigger:
         """Run until the summary is there, or a wait is due that is to be deferred."""
         try:
             if self.preview:
@@ -251,7 +251,7 @@ class BulkOperator(MeisaOperator):
                 return self._deferral(runner, Wait(error.retry_after), runner.begun(), stalled=True)
             raise
         if isinstance(step, Wait):
-            stalled = not runner.has_answers and not isinstance(step, AwaitResend)
+            stalled = not runner.has_responses and not isinstance(step, AwaitResend)
             return self._deferral(runner, step, runner.checkpoint(), stalled=stalled)
         return self._end(context, runner, step.stopped_by)
 
@@ -262,22 +262,22 @@ class BulkOperator(MeisaOperator):
     def _end(self, context: Context, runner: BulkRunner, stopped_by: MeisaError | None) -> dict[str, object]:
         """Leave the summary and the outcomes, and raise what has stopped the run early.
 
-        A failure after the checkpoint is complete is harmless: the retry finds that everybody has a verdict, and ends
+        A failure after the checkpoint is complete is harmless: the retry finds that everybody has a status, and ends
         the task.
         """
         ti = context["ti"]
-        self.account = account = runner.summary(complete=stopped_by is None)
-        self.push(context, account)
-        runner.finish(account, max_tries=ti.max_tries)
+        self.summary = summary = runner.summary(complete=stopped_by is None)
+        self.push(context, summary)
+        runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:
             in_doubt = self.on_ambiguous == "fail" and bool(runner.checkpoint().in_flight)
-            with airflow_failures(final=(MeisaError,) if in_doubt else ()):
+            with raise_airflow_errors(final=(MeisaError,) if in_doubt else ()):
                 raise stopped_by
         runner.cleanup()
-        tell_outlets(context, self.outlets, account, self.asset())
+        set_asset_extra(context, self.outlets, summary, self.asset())
         store_of(context).end()
-        self._conclude(runner.job.title, account)
-        return account
+        self._conclude(runner.job.title, summary)
+        return summary
 
     @property
     def longest_wait(self) -> float:
@@ -292,14 +292,14 @@ class BulkOperator(MeisaOperator):
 
     def _deferral(
         self, runner: BulkRunner, step: Wait, now: Checkpoint, *, stalled: bool
-    ) -> MeisaQuotaTrigger:
+    ) -> MeisaRateLimitTrigger:
         self.log.info(
             "%s for %.0f s: giving the worker slot back.", reason_to_wait(step, runner.client), step.seconds
         )
         # A wait just above the shortest deferral, less waking early, must not become a shorter one.
         pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)
         now, moment = runner.pause(now, pause, stalled=stalled)
-        return MeisaQuotaTrigger(moment=moment, cursor=now.as_json())
+        return MeisaRateLimitTrigger(moment=moment, cursor=now.as_json())
 
     def _preview(self, context: Context, runner: BulkRunner) -> dict[str, Any]:
         from airflow_provider_meisa.bulk.preview import preview
@@ -316,7 +316,7 @@ class BulkOperator(MeisaOperator):
         if plan:
             report["plan"] = f"{plans.note}#{plan.id}"
         self.log.info("Preview: nothing was sent. %s", report)
-        tell_outlets(context, self.outlets, report, self.asset())
+        set_asset_extra(context, self.outlets, report, self.asset())
         self.push(context, report)
         self._check_any_valid(runner.job.title, report["counts"]["invalid"], report["total"])
         return report
@@ -335,17 +335,17 @@ class BulkOperator(MeisaOperator):
             else AirflowSkipException(message)
         )
 
-    def _conclude(self, title: str, account: Mapping[str, Any]) -> None:
-        counts = {Verdict(name): count for name, count in account["counts"].items()}
-        if not account["total"] and self.on_empty != "success":
+    def _conclude(self, title: str, summary: Mapping[str, Any]) -> None:
+        counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
+        if not summary["total"] and self.on_empty != "success":
             message = "There is no address to enroll."
             raise AirflowFailException(message) if self.on_empty == "fail" else AirflowSkipException(message)
-        if found := objections(counts, max_failed=self.max_failed, max_invalid=self.max_invalid):
+        if found := threshold_violations(counts, max_failed=self.max_failed, max_invalid=self.max_invalid):
             raise AirflowFailException(
                 f"{title}: {'; '.join(found)}. The summary in XCom has the first of them under "
                 "'attention'. Mend the addresses, or raise the limit."
             )
-        self._check_any_valid(title, counts.get(Verdict.INVALID, 0), account["total"])
+        self._check_any_valid(title, counts.get(OutcomeStatus.INVALID, 0), summary["total"])
 
 
 def _path_and_id(reference: str) -> tuple[str, str]:

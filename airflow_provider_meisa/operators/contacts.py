@@ -11,7 +11,7 @@ from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.jobs.addresses import check
 from airflow_provider_meisa.operators.base import MeisaOperator, TaskResult
-from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
+from airflow_provider_meisa.operators.redacted import ADDRESSES, RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -56,13 +56,13 @@ class MeisaUpsertContactOperator(MeisaOperator):
         "meisa_conn_id",
     )
     operator_extra_links = ()  # no address of a contact's page is documented
-    contact_email = PrivateField(ADDRESSES)
-    external_id = PrivateField()
-    first_name = PrivateField()
-    last_name = PrivateField()
-    display_name = PrivateField()
-    custom_fields = PrivateField()
-    tag_names = PrivateField()
+    contact_email = RedactedField(ADDRESSES)
+    external_id = RedactedField()
+    first_name = RedactedField()
+    last_name = RedactedField()
+    display_name = RedactedField()
+    custom_fields = RedactedField()
+    tag_names = RedactedField()
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class MeisaUpsertContactOperator(MeisaOperator):
         private = ("contact_email", "external_id", "first_name", "last_name", "display_name")
         follow_references(self, *(getattr(self, name) for name in (*private, "custom_fields", "tag_names")))
 
-    def perform(self, context: Context, meter: Meter) -> TaskResult:
+    def send(self, context: Context, meter: Meter) -> TaskResult:
         """Create or update the contact."""
         address = self._address()
         contact = self._upsert(address)
@@ -106,7 +106,7 @@ class MeisaUpsertContactOperator(MeisaOperator):
 
     def _address(self) -> str:
         """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""
-        found = list(AddressReader(name="contact_email").read([revealed(self.contact_email)]))
+        found = list(AddressReader(name="contact_email").read([unwrap(self.contact_email)]))
         if len(found) != 1:
             raise MeisaInputError(
                 f"contact_email holds {len(found):,} addresses; pass one, or map the task with .expand()."
@@ -119,11 +119,11 @@ class MeisaUpsertContactOperator(MeisaOperator):
     def _upsert(self, address: str) -> Contact:
         return self.hook.upsert_contact(
             address,
-            external_id=revealed(self.external_id),
-            first_name=revealed(self.first_name),
-            last_name=revealed(self.last_name),
-            display_name=revealed(self.display_name),
+            external_id=unwrap(self.external_id),
+            first_name=unwrap(self.first_name),
+            last_name=unwrap(self.last_name),
+            display_name=unwrap(self.display_name),
             source=self.source,
-            custom_fields=revealed(self.custom_fields),
-            tag_names=revealed(self.tag_names),
+            custom_fields=unwrap(self.custom_fields),
+            tag_names=unwrap(self.tag_names),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
 from airflow_provider_meisa.assets.sequences import NAMESPACE, lineage_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class LineageMixin:
 
     sequence_slug: str
     preview: bool
-    account: Mapping[str, Any] | None
+    summary: Mapping[str, Any] | None
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return where the addresses come from, where OpenLineage has a name for it."""
@@ -39,7 +39,7 @@ class LineageMixin:
         from airflow.providers.openlineage.extractors import OperatorLineage
 
         output = OutputDataset(namespace=NAMESPACE, name=lineage_name(self.sequence_slug))
-        if self.account:
-            rows = OutputStatisticsOutputDatasetFacet(rowCount=self.account["counts"][Verdict.ENROLLED])
+        if self.summary:
+            rows = OutputStatisticsOutputDatasetFacet(rowCount=self.summary["counts"][OutcomeStatus.ENROLLED])
             output.outputFacets = {"outputStatistics": rows}
         return OperatorLineage(inputs=self.lineage_inputs(), outputs=[] if self.preview else [output])

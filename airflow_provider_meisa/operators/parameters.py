@@ -20,7 +20,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.input_shapes import EDGES
 from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience
 from airflow_provider_meisa.operators.location import path_as_text
-from airflow_provider_meisa.operators.private import revealed
+from airflow_provider_meisa.operators.redacted import unwrap
 
 OnNo = Literal["success", "skip", "fail"]
 OnMissing = Literal["wait", "fail"]  # as `triggers.sequences.ON_MISSING`
@@ -43,7 +43,7 @@ _RENDERED = {"True": True, "true": True, "False": False, "false": False}
 
 
 def read_later(_name: str, value: object) -> object:
-    """Leave a value as it is: each address in it gets its own verdict, or stops the task, where it is read."""
+    """Leave a value as it is: each address in it gets its own status, or stops the task, where it is read."""
     return value
 
 
@@ -225,7 +225,7 @@ def check_parameters(task: Any, *names: str) -> None:
     :raises MeisaInputError: if one cannot be used; nothing was sent.
     """
     for name, check, default in declared(type(task)):
-        value = revealed(getattr(task, name))
+        value = unwrap(getattr(task, name))
         if (names and name not in names) or check is None or (value is None and default is None):
             continue
         if hasattr(value, "iter_references"):

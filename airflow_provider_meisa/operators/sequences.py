@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.outcomes import BY_US, ENROLL_STATUSES, Outcome, Verdict, possibly_ours
+from airflow_provider_meisa.api.outcomes import BY_US, ENROLL_STATUSES, Outcome, OutcomeStatus, possibly_ours
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
@@ -22,7 +22,7 @@ from airflow_provider_meisa.operators.base import MeisaOperator, TaskResult
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
 from airflow_provider_meisa.operators.parameters import OnNo
-from airflow_provider_meisa.operators.private import ADDRESSES, PrivateField, follow_references, revealed
+from airflow_provider_meisa.operators.redacted import ADDRESSES, RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class MeisaEnrollOperator(MeisaOperator):
     """Enroll one contact into a sequence.
 
-    Pushes ``{"sequence_slug", "meisa_conn_id", "address" (masked), "verdict", "reason"}`` to XCom, also when it then
+    Pushes ``{"sequence_slug", "meisa_conn_id", "address" (masked), "status", "reason"}`` to XCom, also when it then
     fails or skips.
 
     :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
@@ -59,8 +59,8 @@ class MeisaEnrollOperator(MeisaOperator):
         "override_unsubscribe",
         "meisa_conn_id",
     )
-    contact_email = PrivateField(ADDRESSES)
-    metadata = PrivateField()
+    contact_email = RedactedField(ADDRESSES)
+    metadata = RedactedField()
 
     def __init__(
         self,
@@ -87,35 +87,35 @@ class MeisaEnrollOperator(MeisaOperator):
         self._intent: Intent | None = None
         follow_references(self, self.contact_email, self.metadata)
 
-    def perform(self, context: Context, meter: Meter) -> TaskResult:
+    def send(self, context: Context, meter: Meter) -> TaskResult:
         """Enroll the contact."""
         outcome = check(self._address())
         if not isinstance(outcome, Outcome):
             client = self.hook.get_conn()
             intent = Intent(store_of(context), (self.sequence_slug, outcome), client.settings.resend_after)
             outcome = self._enroll_once(client, outcome, intent)
-            meter.addresses({outcome.verdict: 1})
+            meter.addresses({outcome.status: 1})
             self._intent = intent
         value = {
             "sequence_slug": self.sequence_slug,
             "meisa_conn_id": self.meisa_conn_id,
             "address": mask_address(outcome.address),
-            "verdict": outcome.verdict.value,
+            "status": outcome.status.value,
             "reason": outcome.reason,
         }
         return TaskResult(
-            value, self._failure(outcome), meisa_sequence(self.sequence_slug), self._account(outcome)
+            value, self._failure(outcome), meisa_sequence(self.sequence_slug), self._summary(outcome)
         )
 
     def push(self, context: Context, value: Mapping[str, Any]) -> None:
-        """Push the verdict to XCom; only then forget that a request was sent."""
+        """Push the status to XCom; only then forget that a request was sent."""
         super().push(context, value)
         if self._intent:
             self._intent.end()
 
     def _address(self) -> str | None:
         """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""
-        found = list(AddressReader(name="contact_email").read([revealed(self.contact_email)]))
+        found = list(AddressReader(name="contact_email").read([unwrap(self.contact_email)]))
         if len(found) != 1:
             raise MeisaInputError(
                 f"contact_email holds {len(found):,} addresses; pass one, or use MeisaBulkEnrollOperator."
@@ -151,35 +151,39 @@ class MeisaEnrollOperator(MeisaOperator):
         return self.hook.enroll(
             address,
             self.sequence_slug,
-            metadata=revealed(self.metadata),
+            metadata=unwrap(self.metadata),
             trigger_source=self.trigger_source,
             override_unsubscribe=self.override_unsubscribe,
             resend=resend and self.on_ambiguous == "resend",
         )
 
-    def _account(self, outcome: Outcome) -> dict[str, object]:
+    def _summary(self, outcome: Outcome) -> dict[str, object]:
         """Make what a summary would say of this one contact."""
         return {
             "sequence_slug": self.sequence_slug,
             "meisa_conn_id": self.meisa_conn_id,
             "total": 1,
-            "counts": {verdict.value: int(verdict is outcome.verdict) for verdict in ENROLL_STATUSES},
+            "counts": {status.value: int(status is outcome.status) for status in ENROLL_STATUSES},
             "complete": True,
         }
 
     def _failure(self, outcome: Outcome) -> AirflowException | None:
         choice = {
-            Verdict.ENROLLED: "success",
-            Verdict.ALREADY_ENROLLED: "success" if outcome.reason == BY_US else self.on_already_enrolled,
-            Verdict.SUPPRESSED: self.on_suppressed,
-        }.get(outcome.verdict, "fail")
-        said = f"{mask_address(outcome.address)} in {self.sequence_slug}: {outcome.verdict}" + (
+            OutcomeStatus.ENROLLED: "success",
+            OutcomeStatus.ALREADY_ENROLLED: "success"
+            if outcome.reason == BY_US
+            else self.on_already_enrolled,
+            OutcomeStatus.SUPPRESSED: self.on_suppressed,
+        }.get(outcome.status, "fail")
+        message = f"{mask_address(outcome.address)} in {self.sequence_slug}: {outcome.status}" + (
             f" ({outcome.reason})" if outcome.reason else ""
         )
         if choice == "success":
-            self.log.info("%s", said)
+            self.log.info("%s", message)
             return None
-        return AirflowFailException(f"{said}.") if choice == "fail" else AirflowSkipException(f"{said}.")
+        return (
+            AirflowFailException(f"{message}.") if choice == "fail" else AirflowSkipException(f"{message}.")
+        )
 
 
 class MeisaBulkEnrollOperator(AudienceOperator):
@@ -195,7 +199,7 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
     template_fields: Sequence[str] = ("emails", *AudienceOperator.template_fields)
 
-    emails = PrivateField(ADDRESSES)
+    emails = RedactedField(ADDRESSES)
 
     def __init__(
         self, *, emails: Iterable[object], email_column: str | int | None = None, **kwargs: Any
@@ -210,6 +214,6 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
         :raises MeisaInputError: if something in ``emails`` is not an address, nor holds one that can be found.
         """
-        addresses = list(AddressReader(self.email_column).read(addresses_from(revealed(self.emails))))
+        addresses = list(AddressReader(self.email_column).read(addresses_from(unwrap(self.emails))))
         self.emails = addresses
         return addresses

@@ -10,8 +10,8 @@ from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_meisa.plugins import access, runs
 from airflow_provider_meisa.plugins.connections import is_meisa, offered
-from airflow_provider_meisa.plugins.figures import FIGURES, rate_left
-from airflow_provider_meisa.plugins.runs import RECENT
+from airflow_provider_meisa.plugins.runs import RUNS
+from airflow_provider_meisa.plugins.sequence_cache import SEQUENCES, rate_left
 
 STATIC = Path(__file__).with_name("static")
 router = APIRouter()
@@ -64,11 +64,11 @@ def connections(user: GetUserDep, session: SessionDep) -> list[str]:
 @router.get("/sequences")
 def sequences(connection: ConnectionDep) -> dict[str, object]:
     """List a connection's sequences; Meisa is asked at most once in half a minute."""
-    return FIGURES.of(connection)
+    return SEQUENCES.of(connection)
 
 
-@router.get("/quota")
-def quota(connection: ConnectionDep) -> dict[str, object]:
+@router.get("/rate_limits")
+def rate_limiter(connection: ConnectionDep) -> dict[str, object]:
     """Say what each window of a connection's rate limits has left; costs none of it."""
     return rate_left(connection)
 
@@ -81,7 +81,7 @@ def latest_runs(
     days: Annotated[int, Query(ge=1, le=366)] = 7,
 ) -> dict[str, object]:
     """List the newest runs of the last days."""
-    found = RECENT.of(session, dags, days=days)
+    found = RUNS.of(session, dags, days=days)
     may_read = access.connection_check(user)
     shown = [run.in_short(may_read=may_read) for run in found]
     return {"runs": shown, "truncated": len(found) == runs.MOST_RUNS}

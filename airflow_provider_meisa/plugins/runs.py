@@ -15,7 +15,7 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import and_, literal, not_, or_, select
 from sqlalchemy.orm import aliased
 
-from airflow_provider_meisa.plugins import accounts
+from airflow_provider_meisa.plugins import summaries
 
 if TYPE_CHECKING:
     from sqlalchemy import Row, Select
@@ -32,8 +32,8 @@ class Run:
     """One task instance of ours, and what it has said.
 
     :param link: where it leads to in Meisa; empty if that is no web address.
-    :param account: what it returned, as `accounts.account` reads it.
-    :param progress: how far it has come, as `accounts.progress` reads it, until it has returned.
+    :param summary: what it returned, as `summaries.summary` reads it.
+    :param progress: how far it has come, as `summaries.progress` reads it, until it has returned.
     """
 
     dag_id: str
@@ -47,7 +47,7 @@ class Run:
     ended: datetime | None
     begun: datetime
     link: str
-    account: dict[str, Any] | None
+    summary: dict[str, Any] | None
     progress: dict[str, Any] | None
 
     def as_json(self, *, may_read: Callable[[str], bool]) -> dict[str, Any]:
@@ -58,17 +58,17 @@ class Run:
         plain = asdict(self)
         for name in ("started", "ended", "begun"):
             plain[name] = plain[name] and plain[name].isoformat()
-        for said in (plain["account"], plain["progress"]):
-            if said and said["connection"] and not may_read(said["connection"]):
-                said["connection"] = ""
+        for message in (plain["summary"], plain["progress"]):
+            if message and message["connection"] and not may_read(message["connection"]):
+                message["connection"] = ""
         return plain
 
     def in_short(self, *, may_read: Callable[[str], bool]) -> dict[str, Any]:
         """Return it without what only its own tab shows: the link, and the addresses that want attention."""
         plain = self.as_json(may_read=may_read)
         del plain["link"]
-        if plain["account"]:
-            del plain["account"]["attention"]
+        if plain["summary"]:
+            del plain["summary"]["attention"]
         return plain
 
 
@@ -93,7 +93,7 @@ def one(session: Session, *, dag_id: str, run_id: str, task_id: str, map_index: 
     return None if row is None else _run(row)
 
 
-class Recent:
+class RunCache:
     """Reads the newest runs once in `KEEP` seconds for all who may read the same DAGs.
 
     :param clock: says the time in seconds.
@@ -120,7 +120,7 @@ class Recent:
             return self._kept[wanted][1]
 
 
-RECENT = Recent()
+RUNS = RunCache()
 """For everybody who has the page open."""
 
 
@@ -135,7 +135,7 @@ def _query() -> tuple[Select[Any], Any]:
             TaskInstance.end_date.label("ended"),
             link.timestamp.label("begun"),
             link.value.label("link"),
-            result.value.label("account"),
+            result.value.label("summary"),
             (literal(None) if progress is None else progress.value).label("progress"),
         )
         .select_from(link)
@@ -165,13 +165,13 @@ def _progress_model() -> Any:
 
 def _run(row: Row[Any]) -> Run:
     plain = row._asdict()
-    account = accounts.account(accounts.read_json(plain["account"]))
-    progress = None if account else accounts.progress(accounts.read_json(plain["progress"]))
-    said = {"link": _web_address(plain["link"]), "account": account, "progress": progress}
-    return Run(**{**plain, **said, "operator": plain["operator"] or ""})
+    summary = summaries.read_summary(summaries.read_json(plain["summary"]))
+    progress = None if summary else summaries.read_progress(summaries.read_json(plain["progress"]))
+    message = {"link": _web_address(plain["link"]), "summary": summary, "progress": progress}
+    return Run(**{**plain, **message, "operator": plain["operator"] or ""})
 
 
 def _web_address(stored: object) -> str:
     """Return the address a task left; it may have been pushed as JSON text, and a script is no address."""
-    link = accounts.read_json(stored) or stored
+    link = summaries.read_json(stored) or stored
     return link if isinstance(link, str) and urlsplit(link).scheme in ("http", "https") else ""

@@ -5,7 +5,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from airflow_provider_meisa.sandbox.control import control_api
 from airflow_provider_meisa.sandbox.endpoints import PREFIX
-from airflow_provider_meisa.sandbox.exchange import exchange
+from airflow_provider_meisa.sandbox.handler import handle
 from airflow_provider_meisa.sandbox.page import page
 from airflow_provider_meisa.sandbox.world import World
 
@@ -24,8 +24,8 @@ def create_app(world: World) -> FastAPI:
         return HTMLResponse(page(world))
 
     @app.api_route(f"{PREFIX}/{{path:path}}", methods=_METHODS)
-    async def answer(request: Request) -> Response:
-        return await exchange(world, request)
+    async def respond(request: Request) -> Response:
+        return await handle(world, request)
 
     @app.exception_handler(ValueError)
     async def explain(_request: Request, error: Exception) -> JSONResponse:

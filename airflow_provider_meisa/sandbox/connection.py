@@ -29,11 +29,11 @@ class ConnectionProtocol(H11Protocol):
 
 
 def _with_transport(app: ASGI3Application, transport: asyncio.Transport) -> ASGI3Application:
-    async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def respond(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         cast("MutableMapping[str, Any]", scope)[SCOPE_KEY] = transport
         await app(scope, receive, send)
 
-    return answer
+    return respond
 
 
 def is_gone(scope: MutableMapping[str, Any]) -> bool:

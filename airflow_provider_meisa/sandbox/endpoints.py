@@ -10,7 +10,7 @@ from airflow_provider_meisa.sandbox import fields
 from airflow_provider_meisa.sandbox.fields import Field
 from airflow_provider_meisa.sandbox.outcomes import ALREADY_ENROLLED, SUPPRESSED, canonical
 from airflow_provider_meisa.sandbox.profiles import NAMES, ConflictError
-from airflow_provider_meisa.sandbox.reply import RefusedError, Reply
+from airflow_provider_meisa.sandbox.responses import RefusedError, SandboxResponse
 from airflow_provider_meisa.sandbox.shapes import Shape, shaped
 from airflow_provider_meisa.sandbox.store import Enrolling, Key, Store
 
@@ -21,7 +21,7 @@ PREFIX = "/api/v1"  # documented
 
 
 @dataclass(frozen=True)
-class Call:
+class AdmittedRequest:
     """A request that is known, allowed and admitted."""
 
     store: Store
@@ -41,37 +41,40 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def ping(call: Call) -> Reply:
+def ping(request: AdmittedRequest) -> SandboxResponse:
     """Tell what the key is (content documented, names inferred)."""
-    return Reply(
-        200, {"environment": call.key.environment, "product": "Sandbox", "scopes": list(call.key.scopes)}
+    return SandboxResponse(
+        200,
+        {"environment": request.key.environment, "product": "Sandbox", "scopes": list(request.key.scopes)},
     )
 
 
-def enroll(call: Call) -> Reply:
+def enroll(request: AdmittedRequest) -> SandboxResponse:
     """Enroll one contact (fields and refusals documented, statuses inferred, bodies unknown)."""
-    sent = call.fields(
+    sent = request.fields(
         Field("email", fields.email),
         Field("sequence_slug", fields.text),
         Field("metadata", fields.dictionary, {}),
         Field("trigger_source", fields.text, "api"),
         Field("override_unsubscribe", fields.boolean, default=False),
     )
-    slug = _active_slug(call.store, sent["sequence_slug"])
+    slug = _active_slug(request.store, sent["sequence_slug"])
     wish = Enrolling(
-        call.key.environment,
+        request.key.environment,
         slug,
         override=sent["override_unsubscribe"],
         trigger_source=sent["trigger_source"],
         metadata=sent["metadata"],
-        as_of=call.as_of,
+        as_of=request.as_of,
     )
-    [outcome] = call.store.enroll([sent["email"]], wish)
+    [outcome] = request.store.enroll([sent["email"]], wish)
     if outcome.status == ALREADY_ENROLLED:
         raise RefusedError(409, {"error": outcome.reason})
     if outcome.status == SUPPRESSED:
         raise RefusedError(400, {"error": outcome.reason})
-    return Reply(201, _enrollment(sent, call.store.contact_enrollments(wish.environment, sent["email"])[-1]))
+    return SandboxResponse(
+        201, _enrollment(sent, request.store.contact_enrollments(wish.environment, sent["email"])[-1])
+    )
 
 
 def _enrollment(sent: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,17 +89,19 @@ def _enrollment(sent: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def bulk_enroll(call: Call) -> Reply:
+def bulk_enroll(request: AdmittedRequest) -> SandboxResponse:
     """Enroll up to 500 contacts (documented; the shape of the answer unknown)."""
-    sent = call.fields(
+    sent = request.fields(
         Field("sequence_slug", fields.text),
         Field("emails", fields.emails),
         Field("override_unsubscribe", fields.boolean, default=False),
     )
-    slug = _active_slug(call.store, sent["sequence_slug"])
-    wish = Enrolling(call.key.environment, slug, override=sent["override_unsubscribe"], as_of=call.as_of)
-    outcomes = tuple(call.store.enroll(sent["emails"], wish))
-    return Reply(200, shaped(slug, outcomes, Shape()), outcomes=outcomes)
+    slug = _active_slug(request.store, sent["sequence_slug"])
+    wish = Enrolling(
+        request.key.environment, slug, override=sent["override_unsubscribe"], as_of=request.as_of
+    )
+    outcomes = tuple(request.store.enroll(sent["emails"], wish))
+    return SandboxResponse(200, shaped(slug, outcomes, Shape()), outcomes=outcomes)
 
 
 def _active_slug(store: Store, slug: str) -> str:
@@ -108,44 +113,44 @@ def _active_slug(store: Store, slug: str) -> str:
     return slug
 
 
-def list_sequences(call: Call) -> Reply:
+def list_sequences(request: AdmittedRequest) -> SandboxResponse:
     """List sequences (documented; filtering by a status other than ``all`` inferred)."""
-    status = call.query.get("status", "active")
-    sought = call.query.get("search", "").casefold()
+    status = request.query.get("status", "active")
+    sought = request.query.get("search", "").casefold()
     shown = ("slug", "name", "status", "total_enrolled")
-    return Reply(
+    return SandboxResponse(
         200,
         {
             "results": [
                 {name: sequence[name] for name in shown}
-                for sequence in call.store.sequences(call.key.environment)
+                for sequence in request.store.sequences(request.key.environment)
                 if status in {"all", sequence["status"]} and sought in sequence["name"].casefold()
             ]
         },
     )
 
 
-def contact_enrollments(call: Call) -> Reply:
+def contact_enrollments(request: AdmittedRequest) -> SandboxResponse:
     """List the sequences of a contact (documented; names other than ``contact_exists`` inferred)."""
-    email = fields.read_fields(call.query, (Field("email", fields.text),))["email"]
-    environment = call.key.environment
+    email = fields.read_fields(request.query, (Field("email", fields.text),))["email"]
+    environment = request.key.environment
     shown = ("sequence_slug", "sequence_name", "status")
-    return Reply(
+    return SandboxResponse(
         200,
         {
             "email": email,
-            "contact_exists": call.store.contact_exists(environment, email),
+            "contact_exists": request.store.contact_exists(environment, email),
             "enrollments": [
                 {**{name: row[name] for name in shown}, "enrolled_at": iso(row["enrolled_at"])}
-                for row in call.store.contact_enrollments(environment, email)
+                for row in request.store.contact_enrollments(environment, email)
             ],
         },
     )
 
 
-def upsert_contact(call: Call) -> Reply:
+def upsert_contact(request: AdmittedRequest) -> SandboxResponse:
     """Create or update a contact (documented; statuses inferred, what a conflict is answered with unknown)."""
-    sent = call.fields(
+    sent = request.fields(
         Field("email", fields.email),
         Field("external_id", fields.text, None),
         *(Field(name, fields.any_text, None) for name in NAMES),
@@ -154,10 +159,10 @@ def upsert_contact(call: Call) -> Reply:
         Field("tag_names", fields.texts, []),
     )
     try:
-        profile, is_new = call.store.upsert_contact(call.key.environment, sent)
+        profile, is_new = request.store.upsert_contact(request.key.environment, sent)
     except ConflictError:
         raise RefusedError(409, {"detail": "Another contact has this email address."}) from None
-    return Reply(201 if is_new else 200, _contact(profile))
+    return SandboxResponse(201 if is_new else 200, _contact(profile))
 
 
 def _contact(profile: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,10 +171,10 @@ def _contact(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: profile[name] for name in shown}, **times}
 
 
-def unsubscribed_emails(call: Call) -> Reply:
+def unsubscribed_emails(request: AdmittedRequest) -> SandboxResponse:
     """List who gets no mail: unsubscribed, bounced, complained (documented)."""
-    emails = call.store.suppressed_emails(call.key.environment)
-    return Reply(200, {"as_of": iso(call.store.now()), "count": len(emails), "emails": emails})
+    emails = request.store.suppressed_emails(request.key.environment)
+    return SandboxResponse(200, {"as_of": iso(request.store.now()), "count": len(emails), "emails": emails})
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class Endpoint:
 
     method: str
     scope: str
-    answer: Callable[[Call], Reply]
+    respond: Callable[[AdmittedRequest], SandboxResponse]
 
 
 ENDPOINTS: Mapping[str, Endpoint] = {

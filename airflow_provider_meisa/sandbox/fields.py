@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_meisa.sandbox.outcomes import INVALID_EMAIL, is_email
-from airflow_provider_meisa.sandbox.reply import RefusedError
+from airflow_provider_meisa.sandbox.responses import RefusedError
 
 LARGEST_BATCH = 500  # documented
 SOURCES = ("api", "import", "manual", "signup", "initial_sync")  # documented

@@ -55,12 +55,12 @@ def judge(
     for email in emails:
         distinct.setdefault(canonical(email), email.strip())
     return [
-        _verdict(email, running.get(key), None if override else suppressed.get(key))
+        _status(email, running.get(key), None if override else suppressed.get(key))
         for key, email in distinct.items()
     ]
 
 
-def _verdict(email: str, running: str | None, suppressed: str | None) -> Outcome:
+def _status(email: str, running: str | None, suppressed: str | None) -> Outcome:
     if not is_email(email):
         return Outcome(email, INVALID, INVALID_EMAIL)
     if running:

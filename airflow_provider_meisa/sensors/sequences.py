@@ -16,9 +16,9 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError
-from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import metered
-from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
 from airflow_provider_meisa.operators.parameters import OnMissing, check_parameters
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ class MeisaSequenceSensor(BaseSensorOperator):
             retry cannot mend.
         :raises AirflowException: if Meisa cannot be asked.
         """
-        with airflow_failures():
+        with raise_airflow_errors():
             check_parameters(self, "meisa_conn_id")
-            leave_link(context, self._hook, self._only_slug)
+            push_dashboard_link(context, self._hook, self._only_slug)
             check_parameters(self)
         if not self.deferrable:
             return super().execute(context)
-        found = self._look_once(context)
+        found = self._check_once(context)
         return found.xcom_value if found else self._defer()
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -87,7 +87,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         from airflow_provider_meisa.api.endpoints.sequences import find_sequences
         from airflow_provider_meisa.api.readiness import readiness
 
-        with airflow_failures():
+        with raise_airflow_errors():
             try:
                 client = self._hook.get_conn()
                 with metered(client, self.meisa_conn_id, self._only_slug):
@@ -161,7 +161,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         """The slug, if there is one alone; not yet checked."""
         return self._slugs[0] if len(self._slugs) == 1 else ""
 
-    def _look_once(self, context: Context) -> PokeReturnValue:
+    def _check_once(self, context: Context) -> PokeReturnValue:
         """Look before deferring, with the same answer to a failure that poking gives."""
         try:
             return self.poke(context)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_meisa.operators.audience import AudienceOperator
-from airflow_provider_meisa.operators.private import PrivateField, follow_references, revealed
+from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
@@ -36,7 +36,7 @@ class SqlToMeisaSequenceOperator(AudienceOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
 
-    parameters = PrivateField()
+    parameters = RedactedField()
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class SqlToMeisaSequenceOperator(AudienceOperator):
         """
         from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
 
-        hook, parameters = database_hook(self.conn_id), revealed(self.parameters)
+        hook, parameters = database_hook(self.conn_id), unwrap(self.parameters)
         return read_column(hook, one_statement(self.sql), parameters, self.email_column)
 
     def lineage_inputs(self) -> list[Dataset]:

@@ -131,7 +131,7 @@ class MeisaSequenceTrigger(BaseTrigger):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CachedListing:
     """What a look has seen, or how it failed.
 
     :param at: when it ended, on the monotonic clock.
@@ -144,8 +144,8 @@ class Look:
     failure: MeisaError | AirflowException | None = None
 
 
-_seen: dict[str, Look] = {}
-_looking: dict[tuple[int, str], asyncio.Lock] = {}
+_listings: dict[str, CachedListing] = {}
+_locks: dict[tuple[int, str], asyncio.Lock] = {}
 
 
 async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInfo]:
@@ -156,26 +156,26 @@ async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInf
     :raises MeisaError: if Meisa cannot be asked.
     """
     asked = time.monotonic()
-    lock = _looking.setdefault((id(asyncio.get_running_loop()), meisa_conn_id), asyncio.Lock())
+    lock = _locks.setdefault((id(asyncio.get_running_loop()), meisa_conn_id), asyncio.Lock())
     async with lock:
-        last = _seen.get(meisa_conn_id)
+        last = _listings.get(meisa_conn_id)
         oldest = asked if last and last.failure else time.monotonic() - max_age
         if last is None or last.at < oldest:
-            last = _seen[meisa_conn_id] = await _look(meisa_conn_id)
+            last = _listings[meisa_conn_id] = await _fetch(meisa_conn_id)
     if last.failure:
         raise last.failure.with_traceback(None)  # else it would grow with everybody who shares the failure
     return last.sequences
 
 
-async def _look(meisa_conn_id: str) -> Look:
+async def _fetch(meisa_conn_id: str) -> CachedListing:
     try:
-        sequences = await _ask(meisa_conn_id)
+        sequences = await _fetch_sequences(meisa_conn_id)
     except (MeisaError, AirflowException) as failure:
-        return Look(time.monotonic(), failure=failure)
-    return Look(time.monotonic(), sequences)
+        return CachedListing(time.monotonic(), failure=failure)
+    return CachedListing(time.monotonic(), sequences)
 
 
-async def _ask(meisa_conn_id: str) -> list[SequenceInfo]:
+async def _fetch_sequences(meisa_conn_id: str) -> list[SequenceInfo]:
     client = await MeisaHook(meisa_conn_id, max_wait=_LONGEST_WAIT).get_async_conn()
     try:
         return await asyncio.to_thread(_list, client, meisa_conn_id)

@@ -20,10 +20,10 @@ def enroll() -> None:
     for begin in range(0, count, 500):
         body = {"sequence_slug": "onboarding", "emails": people[begin : begin + 500]}
         while (
-            answer := session.post(url, json=body, timeout=30)
+            response := session.post(url, json=body, timeout=30)
         ).status_code == requests.codes.too_many_requests:
-            time.sleep(float(answer.headers["Retry-After"]))
-        answer.raise_for_status()
+            time.sleep(float(response.headers["Retry-After"]))
+        response.raise_for_status()
 
 
 with DAG("loop", schedule=None):

@@ -23,7 +23,7 @@ import examples
 import page
 import scheduler
 import world
-from environment import EXTRAS, FOR_THE_EXAMPLES, Environment, Failed, build_wheel, said
+from environment import EXTRAS, FOR_THE_EXAMPLES, Environment, Failed, build_wheel, output_of
 from home import Home
 from lines import Line, interpreter, wanted
 
@@ -44,7 +44,7 @@ def main(only: str) -> int:
                 continue
             tries.append((line, found, wheel, Path(folder) / f"{line.name}-{python}"))
         # Processes, because leaving the block ends them, and what they have started ends with them.
-        with multiprocessing.Pool(_AT_ONCE, initializer=_stop_when_told) as pool:
+        with multiprocessing.Pool(_AT_ONCE, initializer=_stop_on_signal) as pool:
             for row in pool.imap(_try_line, tries):
                 rows.append(row)
                 print(page.table([row]).splitlines()[-1], *row.reasons, sep="\n", flush=True)
@@ -103,10 +103,10 @@ def _note(row: page.Row, step: Callable[[], str]) -> None:
 
 
 def _version(python: Path) -> str:
-    return said([python, "--version"]).split()[1]
+    return output_of([python, "--version"]).split()[1]
 
 
-def _stop_when_told() -> None:
+def _stop_on_signal() -> None:
     signal.signal(signal.SIGTERM, _stop)
 
 
@@ -115,5 +115,5 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    _stop_when_told()
+    _stop_on_signal()
     sys.exit(main(" ".join(sys.argv[1:])))

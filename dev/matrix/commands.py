@@ -6,13 +6,13 @@ import json
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from environment import Failed, said
+from environment import Failed, output_of
 from home import Home
 from lines import Line
 from world import KEY, Sandbox
 
 _WITH_COMMANDS = (3, 2)
-_EXTRA = {"quota_store": "memory", "rate_limits": "60/minute, 1000/hour"}
+_EXTRA = {"rate_limit_storage": "memory", "rate_limits": "60/minute, 1000/hour"}
 
 
 def modules(home: Home) -> str:
@@ -20,10 +20,10 @@ def modules(home: Home) -> str:
 
     :raises Failed: if one cannot be.
     """
-    answer = json.loads(home.inside("modules"))
-    if answer["broken"]:
-        raise Failed("\n".join(f"{name}: {why}" for name, why in answer["broken"].items()))
-    return f"{answer['imported']} of {answer['modules']}"
+    response = json.loads(home.inside("modules"))
+    if response["broken"]:
+        raise Failed("\n".join(f"{name}: {why}" for name, why in response["broken"].items()))
+    return f"{response['imported']} of {response['modules']}"
 
 
 def description(home: Home) -> str:
@@ -61,7 +61,7 @@ def terminal(line: Line, home: Home, sandbox: Sandbox) -> str:
     """
     home.meet(sandbox, deferrable=False)
     ours = home.environment.folder / "bin" / "airflow-meisa"
-    shown = {"airflow-meisa": said([ours, "sequences"], home.env(), home.folder)}
+    shown = {"airflow-meisa": output_of([ours, "sequences"], home.env(), home.folder)}
     if line.number >= _WITH_COMMANDS:
         shown["airflow meisa"] = home.airflow("meisa", "sequences")
     for name, printed in shown.items():
@@ -78,9 +78,9 @@ def _compare(shown: str, written: dict[str, Any]) -> None:
 
 
 def _test(home: Home, conn_id: str, **variable: str) -> None:
-    answer = home.airflow("connections", "test", conn_id, **variable)
-    if "Connection success!" not in answer:
-        raise Failed(f"The test of {conn_id} said: {answer[-500:]}")
+    response = home.airflow("connections", "test", conn_id, **variable)
+    if "Connection success!" not in response:
+        raise Failed(f"The test of {conn_id} said: {response[-500:]}")
 
 
 def _last_json(printed: str) -> str:

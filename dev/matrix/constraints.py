@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from environment import EXTRAS, FOR_THE_EXAMPLES, outside, said
+from environment import EXTRAS, FOR_THE_EXAMPLES, output_of, outside
 from lines import ROOT, Line, wanted
 
 # We need it younger than the Airflow beside it; it is made to work with all of them.
@@ -26,7 +26,7 @@ def pin(line: Line) -> int:
         asked, pinned = Path(folder) / "asked.txt", Path(folder) / "pinned.txt"
         ours = f"airflow-provider-meisa[{EXTRAS}] @ {ROOT.as_uri()}"
         asked.write_text("\n".join([ours, f"apache-airflow=={line.airflow}", *FOR_THE_EXAMPLES]))
-        said([*_command(line), asked, "--output-file", pinned], outside())
+        output_of([*_command(line), asked, "--output-file", pinned], outside())
         names = [
             text for text in pinned.read_text().splitlines() if not text.startswith("airflow-provider-meisa")
         ]

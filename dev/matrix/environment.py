@@ -22,7 +22,7 @@ class Failed(Exception):  # noqa: N818 - what it says is what became of a step
     """A step did not do what it should; the text says what was seen instead."""
 
 
-def said(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
+def output_of(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
     """Run a command and return what it printed.
 
     :raises Failed: if it ended with an error, with what it said of errors and in the end.
@@ -51,7 +51,7 @@ def outside() -> dict[str, str]:
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel of this checkout."""
-    said([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder])
+    output_of([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder])
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -82,9 +82,9 @@ class Environment:
 
         :raises Failed: if something cannot be installed, or what was installed does not fit together.
         """
-        said([interpreter, "-m", "venv", "--clear", self.folder], outside())
+        output_of([interpreter, "-m", "venv", "--clear", self.folder], outside())
         ours = f"airflow-provider-meisa{f'[{extras}]' if extras else ''} @ {wheel.as_uri()}"
         wishes = [ours, f"apache-airflow=={line.airflow}", *others]
         pip: list[str | Path] = [self.python, "-m", "pip", "--disable-pip-version-check"]
-        said([*pip, "install", "--quiet", "--constraint", line.constraints, *wishes], outside())
-        said([*pip, "check"], outside())
+        output_of([*pip, "install", "--quiet", "--constraint", line.constraints, *wishes], outside())
+        output_of([*pip, "check"], outside())

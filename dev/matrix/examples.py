@@ -36,7 +36,7 @@ def run(line: Line, environment: Environment, template: Home, folder: Path, *, d
         dags = [dag_id for dag_id in world.runs(folder) if not _needs_a_person(line, dag_id)]
         with activated_after_two_looks(sandbox), ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(run_one, dags))
-        sandbox.check_account()
+        sandbox.check_summary()
     return f"{len(dags)} of {len(dags)}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import world
-from environment import Environment, outside, said
+from environment import Environment, output_of, outside
 from lines import ROOT
 
 
@@ -34,7 +34,7 @@ class Home:
             "NO_PROXY": "127.0.0.1",
         }
         (folder / "dags").mkdir(parents=True)
-        (folder / "quota").mkdir(mode=0o700)
+        (folder / "rate_limits").mkdir(mode=0o700)
         for file in (*ROOT.glob("example_dags/*.py"), *Path(__file__).parent.glob("dags/*.py")):
             shutil.copy(file, folder / "dags")
         world.fill(folder)
@@ -54,7 +54,7 @@ class Home:
 
         :raises Failed: if it ended with an error.
         """
-        return said([self.environment.airflow, *arguments], {**self.env(), **more}, self.folder)
+        return output_of([self.environment.airflow, *arguments], {**self.env(), **more}, self.folder)
 
     def inside(self, question: str, *details: str) -> str:
         """Ask a question of ``inside.py`` and return the answer, the last line it prints.
@@ -62,8 +62,8 @@ class Home:
         :raises Failed: if it ended with an error.
         """
         program = Path(__file__).with_name("inside.py")
-        answer = said([self.environment.python, program, question, *details], self.env(), self.folder)
-        return answer.splitlines()[-1]
+        response = output_of([self.environment.python, program, question, *details], self.env(), self.folder)
+        return response.splitlines()[-1]
 
     def migrate(self) -> None:
         """Make the database, with the DAGs in it: Airflow 3.0 runs no task whose assets it does not know.

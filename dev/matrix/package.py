@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from environment import Environment, Failed, outside, said
+from environment import Environment, Failed, output_of, outside
 from lines import LINES, ROOT, Line, interpreter
 
 DIST = ROOT / "dist"
@@ -42,11 +42,11 @@ def build() -> Path:
     :raises Failed: if one of the tools complains.
     """
     shutil.rmtree(DIST, ignore_errors=True)
-    said([TOOLS / "validate-pyproject", "pyproject.toml"])
-    said([sys.executable, "-m", "build", "--outdir", DIST])
-    said([TOOLS / "twine", "check", "--strict", *DIST.iterdir()])
+    output_of([TOOLS / "validate-pyproject", "pyproject.toml"])
+    output_of([sys.executable, "-m", "build", "--outdir", DIST])
+    output_of([TOOLS / "twine", "check", "--strict", *DIST.iterdir()])
     (wheel,) = DIST.glob("*.whl")
-    said([TOOLS / "check-wheel-contents", wheel])
+    output_of([TOOLS / "check-wheel-contents", wheel])
     return wheel
 
 
@@ -63,13 +63,13 @@ def install_alone(wheel: Path, line: Line) -> int:
         environment.make(python, wheel, line, extras="")
         program = Path(__file__).with_name("inside.py")
         env = {**outside(), "AIRFLOW_HOME": folder}
-        answer = json.loads(
-            said([environment.python, program, "modules"], env, Path(folder)).splitlines()[-1]
+        response = json.loads(
+            output_of([environment.python, program, "modules"], env, Path(folder)).splitlines()[-1]
         )
-    broken = {name: why for name, why in answer["broken"].items() if not _is_of_the_extra(name, why)}
+    broken = {name: why for name, why in response["broken"].items() if not _is_of_the_extra(name, why)}
     if broken:
         raise Failed(f"Airflow {line.airflow}, the wheel alone: {json.dumps(broken, indent=2)}")
-    return int(answer["imported"])
+    return int(response["imported"])
 
 
 def _is_of_the_extra(name: str, why: str) -> bool:

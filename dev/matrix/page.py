@@ -47,9 +47,11 @@ def table(rows: Sequence[Row]) -> str:
 
 def write(rows: Sequence[Row], missing: Sequence[str], minutes: float) -> None:
     """Replace what the page has of an earlier run."""
-    said = [f"Seen on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.", "", table(rows)]
+    output_of = [f"Seen on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.", "", table(rows)]
     if missing:
-        said += ["", f"Not tried, for want of an interpreter: Python {', '.join(missing)}."]
+        output_of += ["", f"Not tried, for want of an interpreter: Python {', '.join(missing)}."]
     text = PAGE.read_text(encoding="utf-8")
     pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
-    PAGE.write_text(pattern.sub(lambda _: "\n".join(["", *said, "", ""]), text, count=1), encoding="utf-8")
+    PAGE.write_text(
+        pattern.sub(lambda _: "\n".join(["", *output_of, "", ""]), text, count=1), encoding="utf-8"
+    )

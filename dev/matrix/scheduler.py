@@ -42,7 +42,7 @@ def run(line: Line, home: Home) -> str:
         home.inside("trigger", json.dumps(dags))
         stack.enter_context(activated_after_two_looks(sandbox))
         deferred = _until_all_ended(line, home, url, set(dags))
-        sandbox.check_account()
+        sandbox.check_summary()
         if line.number >= _WITH_PAGE:
             _check_page(home, url)
     if not deferred >= {"wait", "enroll"}:
@@ -59,9 +59,9 @@ def _check_page(home: Home, url: str) -> None:
         ("connections", {}, 401),
     )
     for path, headers, status in expected:
-        answer = requests.get(f"{url}/meisa/{path}", headers=headers, timeout=10)
-        if answer.status_code != status:
-            raise Failed(f"/meisa/{path} answers {answer.status_code} instead of {status}.")
+        response = requests.get(f"{url}/meisa/{path}", headers=headers, timeout=10)
+        if response.status_code != status:
+            raise Failed(f"/meisa/{path} answers {response.status_code} instead of {status}.")
 
 
 def _token(home: Home, url: str) -> str:
@@ -85,7 +85,7 @@ def _until_all_ended(line: Line, home: Home, url: str, dags: set[str]) -> set[st
     _until(all_ended, "all runs have ended", lambda: str(_states(home)))
     if bad := [dag_id for dag_id, state in _states(home).items() if state != "success"]:
         raise Failed(f"Not all succeeded: { {dag_id: home.states(dag_id) for dag_id in bad} }")
-    _until(lambda: _was_told(line, home), "the DAG that the asset starts has said what its event tells")
+    _until(lambda: _has_reported(line, home), "the DAG that the asset starts has said what its event tells")
     return deferred
 
 
@@ -93,7 +93,7 @@ def _states(home: Home) -> dict[str, str]:
     return dict(home.query("SELECT dag_id, state FROM dag_run WHERE run_id = 'matrix'"))
 
 
-def _was_told(line: Line, home: Home) -> bool:
+def _has_reported(line: Line, home: Home) -> bool:
     """Return whether the run that the event of an asset has started, not we, was told how many were enrolled."""
     query = "SELECT value FROM xcom WHERE dag_id = 'after_enrollment' AND run_id != 'matrix'"
     reports = " ".join(str(row[0]) for row in home.query(query))

@@ -46,9 +46,9 @@ class Sandbox:
 
     def ask(self, path: str, **query: str) -> Any:
         """Get what it knows."""
-        answer = requests.get(f"{self.url}/_sandbox/{path}", params=query, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        response = requests.get(f"{self.url}/_sandbox/{path}", params=query, timeout=30)
+        response.raise_for_status()
+        return response.json()
 
     def tell(self, path: str, body: object) -> None:
         """Change what it is."""
@@ -63,7 +63,7 @@ class Sandbox:
         seen = [each for each in self.ask("requests") if SLOW_KEY.endswith(each["key"].lstrip("…"))]
         return sum("/sequences/" in each["path"] and each["method"] == "GET" for each in seen)
 
-    def check_account(self) -> None:
+    def check_summary(self) -> None:
         """Compare who is enrolled with who should be.
 
         :raises Failed: if they differ, or somebody was enrolled twice.
@@ -141,10 +141,10 @@ def runs(folder: Path) -> dict[str, dict[str, str]]:
 def connections(world: Sandbox, folder: Path) -> dict[str, str]:
     """Return the variables that Airflow reads its connections from."""
     ours = {"conn_type": "meisa", "host": world.url}
-    quota = {"quota_store": (folder / "quota").as_uri()}
-    slow = {**ours, "password": SLOW_KEY, "extra": {**quota, "rate_limits": SLOW}}
+    storage = {"rate_limit_storage": (folder / "rate_limits").as_uri()}
+    slow = {**ours, "password": SLOW_KEY, "extra": {**storage, "rate_limits": SLOW}}
     return {
-        "AIRFLOW_CONN_MEISA_DEFAULT": json.dumps({**ours, "password": KEY, "extra": quota}),
+        "AIRFLOW_CONN_MEISA_DEFAULT": json.dumps({**ours, "password": KEY, "extra": storage}),
         "AIRFLOW_CONN_MEISA_SLOW": json.dumps(slow),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps(
             {"conn_type": "sqlite", "host": str(folder / "warehouse.sqlite")}

@@ -33,14 +33,14 @@ def main() -> int:
             summary = run_dag(home, environment(home, url))
             print_progress(home)
             print_outcomes(home)
-            theirs = sandbox_account(url, rows, seeded)
-    ours = airflow_account(summary)
+            theirs = sandbox_summary(url, rows, seeded)
+    ours = airflow_summary(summary)
     print_table(ours, theirs)
     print(f"{summary['requests']} requests, {time.monotonic() - started:.0f} s in all.")
     if ours != theirs:
         print("The two accounts do not agree.")
         return 1
-    print("The two accounts agree: every address is accounted for. Everything that was started has stopped.")
+    print("The two accounts agree: every address is counted for. Everything that was started has stopped.")
     return 0
 
 
@@ -66,20 +66,22 @@ def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
 
 def print_progress(home: Path) -> None:
     """Print what the task has said of its plan and its progress."""
-    said = re.findall(r"((?:Enrolling into|Batch \d+:).*?)\s*\[airflow", (home / "airflow.log").read_text())
-    print("\n" + "\n".join(f"  {line}" for line in said))
+    output_of = re.findall(
+        r"((?:Enrolling into|Batch \d+:).*?)\s*\[airflow", (home / "airflow.log").read_text()
+    )
+    print("\n" + "\n".join(f"  {line}" for line in output_of))
 
 
 def print_outcomes(home: Path) -> None:
-    """Print how many lines the outcomes file has, and one line of each verdict."""
+    """Print how many lines the outcomes file has, and one line of each status."""
     lines = [json.loads(line) for line in (home / OUTCOMES).read_text().splitlines()]
-    one_of_each = {line["verdict"]: line for line in lines}
+    one_of_each = {line["status"]: line for line in lines}
     print(f"\n{OUTCOMES}: {len(lines):,} lines, one an address, such as")
     for line in one_of_each.values():
         print(f"  {json.dumps(line)}")
 
 
-def airflow_account(summary: dict[str, Any]) -> dict[str, int]:
+def airflow_summary(summary: dict[str, Any]) -> dict[str, int]:
     """Count what the task says, in the words that both sides can speak."""
     counts = summary["counts"]
     words = ("enrolled", "already_enrolled", "suppressed")
@@ -91,7 +93,7 @@ def airflow_account(summary: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def sandbox_account(url: str, rows: list[str], seeded: list[dict[str, Any]]) -> dict[str, int]:
+def sandbox_summary(url: str, rows: list[str], seeded: list[dict[str, Any]]) -> dict[str, int]:
     """Count what the sandbox received and what it holds now, without asking Airflow."""
     received = Counter(
         address.lower() for request in ask(url, "requests") for address in request["addresses"] or []

@@ -42,13 +42,13 @@ def sandbox(home: Path) -> Iterator[str]:
 
 def environment(home: Path, sandbox_url: str) -> dict[str, str]:
     """Make the environment of an Airflow that lives in a folder and knows the sandbox and the warehouse."""
-    quota = home / "quota"
-    quota.mkdir(mode=0o700, exist_ok=True)
+    storage = home / "rate_limits"
+    storage.mkdir(mode=0o700, exist_ok=True)
     meisa = {
         "conn_type": "meisa",
         "host": sandbox_url,
         "password": KEY,
-        "extra": {"quota_store": quota.as_uri()},
+        "extra": {"rate_limit_storage": storage.as_uri()},
     }
     warehouse = {"conn_type": "sqlite", "host": str(home / "warehouse.sqlite")}
     return {
@@ -112,9 +112,9 @@ def fill_sandbox(url: str, people: list[str]) -> None:
 
 def ask(url: str, path: str, **query: str) -> Any:
     """Ask the sandbox's control API."""
-    answer = requests.get(f"{url}/_sandbox/{path}", params=query, timeout=30)
-    answer.raise_for_status()
-    return answer.json()
+    response = requests.get(f"{url}/_sandbox/{path}", params=query, timeout=30)
+    response.raise_for_status()
+    return response.json()
 
 
 def _post(url: str, path: str, body: object) -> None:

@@ -17,7 +17,7 @@ COMMANDS = {
     "make package": "wheel and sdist, checked, and the wheel installed alone",
     "make matrix": "the wheel on Airflow 2.11 to 3.3 and Python 3.11 to 3.13",
     "make distributed": "Celery with PostgreSQL and Redis, and what it survives",
-    "make chaos": "every fault in every story for every operator",
+    "make chaos": "every fault in every scenario for every operator",
     "make fuzz": "input that Hypothesis makes up",
     "make bench": "speed, memory, growth, load, pace and slots against peers",
 }

@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from airflow_provider_meisa.api.client import MAX_WAIT, MeisaClient
-from airflow_provider_meisa.api.rate_limit.limiter import Quota
-from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
+from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter
+from airflow_provider_meisa.api.rate_limit.storage.factory import MemoryStorage
 from airflow_provider_meisa.api.settings import Settings
 from tests.support.clock import Clock
 from tests.support.raw_server import RawServer
@@ -37,8 +37,8 @@ def client_of(clock):
 
     def make(base_url, api_key=KEY, *, max_wait=MAX_WAIT, **settings):
         known = Settings(api_key=api_key, base_url=base_url, **{"timeout": 5, **settings})
-        quota = Quota(known.limits, MemoryStore(), clock=clock)
-        made.append(MeisaClient(known, quota=quota, sleep=clock.sleep, max_wait=max_wait))
+        rate_limiter = RateLimiter(known.limits, MemoryStorage(), clock=clock)
+        made.append(MeisaClient(known, rate_limiter=rate_limiter, sleep=clock.sleep, max_wait=max_wait))
         return made[-1]
 
     yield make

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from airflow_provider_meisa.api.endpoints.account import KeyInfo, confirm_environment, ping
-from airflow_provider_meisa.api.errors import MeisaInputError, MeisaKeyError, MeisaUnreadableAnswerError
-from tests.support.raw_server import answer
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaKeyError, MeisaUnreadableResponseError
+from tests.support.raw_server import respond_with
 
 
 def test_ping_says_what_the_key_is_and_may_do(meisa_sandbox, client_of):
@@ -34,42 +34,42 @@ def test_ping_with_an_unknown_key_is_refused(meisa_sandbox, client_of):
         ({"product": {"name": "Shop"}, "scopes": ["a:b", None, 7]}, KeyInfo("", "Shop", frozenset({"a:b"}))),
     ],
 )
-def test_odd_answers_to_ping_are_read_as_far_as_they_go(raw, raw_client, body, info):
-    raw.will(answer(200, body))
+def test_odd_responses_to_ping_are_read_as_far_as_they_go(raw, raw_client, body, info):
+    raw.will(respond_with(200, body))
     assert ping(raw_client) == info
 
 
 @pytest.mark.parametrize("body", [[], "pong", 1, None])
-def test_an_answer_to_ping_that_is_no_object_is_unreadable(raw, raw_client, body):
-    raw.will(answer(200, json.dumps(body)))
-    with pytest.raises(MeisaUnreadableAnswerError, match="no JSON object"):
+def test_a_response_to_ping_that_is_no_object_is_unreadable(raw, raw_client, body):
+    raw.will(respond_with(200, json.dumps(body)))
+    with pytest.raises(MeisaUnreadableResponseError, match="no JSON object"):
         ping(raw_client)
 
 
-def test_without_an_environment_nobody_is_asked(raw, raw_client):
+def test_without_an_environment_no_contact_is_asked(raw, raw_client):
     confirm_environment(raw_client)
     assert raw.connections == 0
 
 
 def test_an_environment_that_agrees_is_asked_for_once(raw, client_of):
     client = client_of(raw.url, environment="test")
-    raw.will(answer(200, {"environment": "Test"}))
+    raw.will(respond_with(200, {"environment": "Test"}))
     confirm_environment(client)
     confirm_environment(client)
     assert len(raw.received) == 1
 
 
 @pytest.mark.parametrize(
-    ("said", "named"),
+    ("message", "named"),
     [
         ("test", "'test'"),
         (None, "'an unknown one'"),
         ("of ada@example.org " + "x" * 1000, "'of <address>"),
     ],
 )
-def test_an_environment_that_does_not_agree_is_refused_each_time(raw, client_of, said, named):
+def test_an_environment_that_does_not_agree_is_refused_each_time(raw, client_of, message, named):
     client = client_of(raw.url, environment="live")
-    raw.will(answer(200, {"environment": said}))
+    raw.will(respond_with(200, {"environment": message}))
     for _ in range(2):
         with pytest.raises(MeisaInputError, match="nothing was sent") as caught:
             confirm_environment(client)

@@ -34,12 +34,12 @@ from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.settings import Settings
 
 base_url, key = sys.argv[1:]
-with MeisaClient(Settings(base_url=base_url, api_key=key, quota_store="memory", environment="live")) as client:
+with MeisaClient(Settings(base_url=base_url, api_key=key, rate_limit_storage="memory", environment="live")) as client:
     one = enroll(client, "ada@example.org", "onboarding")
     two = bulk_enroll(client, ["ada@example.org", "bounced@example.com"], "onboarding").outcomes
 
 strangers = {"airflow", "fastapi", "pydantic", "sqlalchemy"} & set(sys.modules)
-print(json.dumps({"verdicts": [outcome.verdict for outcome in (one, *two)], "strangers": sorted(strangers)}))
+print(json.dumps({"statuses": [outcome.status for outcome in (one, *two)], "strangers": sorted(strangers)}))
 """
 
 
@@ -79,7 +79,7 @@ def test_contacts_are_enrolled_without_airflow(bare_python, meisa_sandbox):
     )
     assert done.stderr == ""
     assert json.loads(done.stdout) == {
-        "verdicts": ["enrolled", "already_enrolled", "suppressed"],
+        "statuses": ["enrolled", "already_enrolled", "suppressed"],
         "strangers": [],
     }
     assert [row["email"] for row in meisa_sandbox.enrollments("onboarding")] == ["ada@example.org"]

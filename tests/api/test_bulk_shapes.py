@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_meisa.api.bulk_enroll_response.reader import read_bulk_reply
+from airflow_provider_meisa.api.bulk_enroll_response.reader import read_bulk_response
 from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll
 
 A, B, C, D = SENT = ["ann@a.example", "bob@b.example", "cat@c.example", "dan@d.example"]
@@ -13,19 +13,19 @@ INVALID, FAILED, UNREPORTED = "invalid", "failed", "unreported"
 
 
 def statuses(body: object, status: int = 200) -> list[str]:
-    return [outcome.verdict.value for outcome in read_bulk_reply(SENT, body, status=status).outcomes]
+    return [outcome.status.value for outcome in read_bulk_response(SENT, body, status=status).outcomes]
 
 
 def test_likeliest_shape_has_no_reasons_and_nothing_unread(meisa_sandbox, client):
     meisa_sandbox.fault("bulk_shape", shape="emails")
     meisa_sandbox.seed_enrollments("onboarding", [B])
-    reply = bulk_enroll(client, [A, B, "bounced@example.com"], "onboarding")
-    assert [(one.verdict.value, one.reason) for one in reply.outcomes] == [
+    response = bulk_enroll(client, [A, B, "bounced@example.com"], "onboarding")
+    assert [(one.status.value, one.reason) for one in response.outcomes] == [
         (ENROLLED, ""),
         (ALREADY, ""),
         (SUPPRESSED, ""),
     ]
-    assert reply.unread == ()
+    assert response.unread == ()
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,15 @@ def test_likeliest_shape_has_no_reasons_and_nothing_unread(meisa_sandbox, client
     ],
 )
 def test_name_of_a_list_tells_the_outcome(name, expected):
-    read = read_bulk_reply([A], {name: [A], "not_found": []})
-    assert read.outcomes[0].verdict.value == expected
+    read = read_bulk_response([A], {name: [A], "not_found": []})
+    assert read.outcomes[0].status.value == expected
     assert "not known" not in read.outcomes[0].reason
     assert expected != UNREPORTED or read.outcomes[0].reason
 
 
 def test_not_found_created_and_queued_say_why():
     body = {"not_found_emails": [A], "created_emails": [B], "queued_emails": [C], "enrolled_emails": [D]}
-    assert [outcome.reason for outcome in read_bulk_reply(SENT, body).outcomes] == [
+    assert [outcome.reason for outcome in read_bulk_response(SENT, body).outcomes] == [
         "not found",
         "created, not reported as enrolled",
         "queued, not reported as enrolled",
@@ -81,7 +81,9 @@ def test_created_contacts_are_enrolled_where_they_are_listed_so():
 
 @pytest.mark.parametrize("empty", [[], {}, None, "", 0])
 def test_empty_fields_are_not_noted_as_unread(empty):
-    assert read_bulk_reply([A], {"enrolled_emails": [A], "warnings": empty, "levitating": empty}).unread == ()
+    assert (
+        read_bulk_response([A], {"enrolled_emails": [A], "warnings": empty, "levitating": empty}).unread == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,8 +144,8 @@ def test_counts_as_text_are_counts(body, expected):
     ],
 )
 def test_promises_and_contradictions_enroll_no_one(body):
-    read = read_bulk_reply(SENT, body)
-    assert {outcome.verdict.value for outcome in read.outcomes} == {UNREPORTED}
+    read = read_bulk_response(SENT, body)
+    assert {outcome.status.value for outcome in read.outcomes} == {UNREPORTED}
     assert all(outcome.reason for outcome in read.outcomes)
 
 
@@ -153,9 +155,9 @@ def test_promises_and_contradictions_enroll_no_one(body):
 )
 def test_accepted_status_settles_no_address(meisa_sandbox, client, body):
     meisa_sandbox.fault("status", status=202, body=body, path="bulk-enroll")
-    reply = bulk_enroll(client, SENT, "onboarding")
-    assert {outcome.verdict.value for outcome in reply.outcomes} == {UNREPORTED}
-    assert "accepted (202)" in reply.outcomes[0].reason
+    response = bulk_enroll(client, SENT, "onboarding")
+    assert {outcome.status.value for outcome in response.outcomes} == {UNREPORTED}
+    assert "accepted (202)" in response.outcomes[0].reason
 
 
 def test_accepted_status_keeps_what_is_refused():
@@ -175,6 +177,6 @@ def test_accepted_status_keeps_what_is_refused():
     ],
 )
 def test_skipped_for_another_reason_has_failed(shape, reason):
-    read = read_bulk_reply(SENT, shape(reason))
-    assert {outcome.verdict.value for outcome in read.outcomes} == {FAILED}
+    read = read_bulk_response(SENT, shape(reason))
+    assert {outcome.status.value for outcome in read.outcomes} == {FAILED}
     assert all(reason in outcome.reason for outcome in read.outcomes)

@@ -19,7 +19,7 @@ def client(meisa_sandbox):
     settings = Settings(
         api_key=meisa_sandbox.key,
         base_url=meisa_sandbox.url,
-        quota_store="memory",
+        rate_limit_storage="memory",
         allow_override_unsubscribe=True,
     )
     with MeisaClient(settings) as made:
@@ -35,7 +35,7 @@ CALLS = {
     ),
     "list": sequences.list_sequences,
     "enrollments": sequences.contact_enrollments,
-    "call": lambda client, **given: client.perform(sequences._LIST, **given),
+    "call": lambda client, **given: client.send(sequences._LIST, **given),
 }
 
 
@@ -71,11 +71,11 @@ def test_a_call_refuses_what_is_not_of_its_type(client, meisa_sandbox, call, nam
 
 
 def test_a_refused_batch_gives_its_slot_back(client):
-    before = client.quota.remaining()
-    slot = client.quota.reserve()
+    before = client.rate_limiter.remaining()
+    reservation = client.rate_limiter.reserve()
     with pytest.raises(MeisaInputError):
-        CALLS["bulk"](client, override_unsubscribe="False", slot=slot)
-    assert client.quota.remaining() == before
+        CALLS["bulk"](client, override_unsubscribe="False", reservation=reservation)
+    assert client.rate_limiter.remaining() == before
 
 
 @pytest.mark.parametrize("name", ["allow_override_unsubscribe", "allow_http"])
@@ -115,7 +115,7 @@ def deep(levels):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (
             {"since": dt.datetime(2026, 1, 1, tzinfo=dt.UTC)},
@@ -129,10 +129,10 @@ def deep(levels):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_metadata_names_the_key_of_what_is_no_json(value, said):
+def test_metadata_names_the_key_of_what_is_no_json(value, message):
     with pytest.raises(MeisaInputError) as refused:
         checks.check_json_object("metadata", value)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "jane" not in str(refused.value)
 
 
@@ -142,7 +142,7 @@ def test_metadata_is_copied_with_tuples_as_lists():
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("no", "the text 'no'"),
         ("jane@example.com", "a text"),
@@ -156,5 +156,5 @@ def test_metadata_is_copied_with_tuples_as_lists():
         (["jane@example.com"], "a value of type list"),
     ],
 )
-def test_what_was_found_is_said_without_content(value, said):
-    assert checks.found(value) == said
+def test_what_was_found_is_said_without_content(value, message):
+    assert checks.found(value) == message

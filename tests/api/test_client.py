@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from airflow_provider_meisa.api import client as client_module
-from airflow_provider_meisa.api.client import TRIES, MeisaClient, Traffic, may_repeat
+from airflow_provider_meisa.api.client import TRIES, MeisaClient, RequestStats, is_retryable
 from airflow_provider_meisa.api.endpoints.account import confirm_environment, ping
 from airflow_provider_meisa.api.endpoints.contacts import unsubscribed_emails
 from airflow_provider_meisa.api.endpoints.sequences import (
@@ -21,44 +21,46 @@ from airflow_provider_meisa.api.endpoints.sequences import (
     list_sequences,
 )
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaError,
     MeisaInputError,
     MeisaInvalidRequestError,
     MeisaRateLimitError,
+    MeisaResponseLostError,
     MeisaScopeError,
     MeisaServerError,
     MeisaStoppedError,
     MeisaUnreachableError,
-    MeisaUnreadableAnswerError,
+    MeisaUnreadableResponseError,
 )
-from airflow_provider_meisa.api.models import Call
-from airflow_provider_meisa.api.rate_limit.limiter import Slot
+from airflow_provider_meisa.api.models import Request
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 from airflow_provider_meisa.api.rate_limit.limits import Limit, parse_limits
 from airflow_provider_meisa.api.settings import Settings
-from tests.support.raw_server import RawServer, answer
+from tests.support.raw_server import RawServer, respond_with
 
-READ = Call("GET", "/ping/")
-WRITE = Call(
+READ = Request("GET", "/ping/")
+WRITE = Request(
     "POST", "/sequences/enroll/", body={"email": "ada@example.org", "sequence_slug": "onboarding"}, safe=False
 )
 
 
 def used(client):
     """How many requests the quota has noted."""
-    [(limit, left), *_] = client.quota.remaining().items()
+    [(limit, left), *_] = client.rate_limiter.remaining().items()
     return int(limit.partition("/")[0]) - left
 
 
 def test_a_call_uses_one_slot_and_waits_for_nothing(client, clock):
-    assert client.perform(READ).status == 200
-    assert client.traffic == Traffic(requests=1)
+    assert client.send(READ).status == 200
+    assert client.stats == RequestStats(requests=1)
     assert used(client) == 1
     assert clock.sleeps == []
 
 
-def test_without_a_quota_of_ones_own_the_settings_name_one(meisa_sandbox):
-    settings = Settings(api_key=meisa_sandbox.key, base_url=meisa_sandbox.api_url, quota_store="memory")
+def test_without_a_rate_limit_of_ones_own_the_settings_name_one(meisa_sandbox):
+    settings = Settings(
+        api_key=meisa_sandbox.key, base_url=meisa_sandbox.api_url, rate_limit_storage="memory"
+    )
     with MeisaClient(settings) as first, MeisaClient(settings) as second:
         ping(first)
         assert used(first) == used(second) == 1
@@ -81,28 +83,31 @@ def test_without_a_quota_of_ones_own_the_settings_name_one(meisa_sandbox):
 def test_after_a_429_a_call_waits_as_long_as_was_asked_or_for_the_shortest_window(
     raw, raw_client, clock, header, waited
 ):
-    refused = answer(429, **({"Retry_After": header} if header is not None else {}))
-    raw.will(refused, answer(200, {}))
-    answered = raw_client.perform(WRITE)
-    assert not answered.possibly_repeated
+    refused = respond_with(429, **({"Retry_After": header} if header is not None else {}))
+    raw.will(refused, respond_with(200, {}))
+    answered = raw_client.send(WRITE)
+    assert not answered.possibly_twice
     assert waited <= sum(clock.sleeps) <= waited + 1.1
-    assert raw_client.traffic == Traffic(requests=2, repeats=1, rate_limited=1, waited=sum(clock.sleeps))
+    assert raw_client.stats == RequestStats(requests=2, retries=1, rate_limited=1, waited=sum(clock.sleeps))
 
 
 def test_after_a_429_with_a_date_a_call_waits_until_then(raw, raw_client, clock):
-    raw.will(answer(429, Retry_After=email.utils.formatdate(time.time() + 40, usegmt=True)), answer(200, {}))
-    raw_client.perform(READ)
+    raw.will(
+        respond_with(429, Retry_After=email.utils.formatdate(time.time() + 40, usegmt=True)),
+        respond_with(200, {}),
+    )
+    raw_client.send(READ)
     assert 20 <= sum(clock.sleeps) <= 41.1  # less on a slow machine: the date does not move
 
 
 @pytest.mark.parametrize("header", ["1000000000", "Fri, 31 Dec 9999 23:59:59 GMT", "3600"])
 def test_an_absurd_wait_is_cut_to_an_hour_and_raised(raw, raw_client, clock, header):
-    raw.will(answer(429, Retry_After=header), answer(200, {}))
+    raw.will(respond_with(429, Retry_After=header), respond_with(200, {}))
     with pytest.raises(MeisaRateLimitError) as caught:
-        raw_client.perform(READ)
+        raw_client.send(READ)
     assert caught.value.retry_after == 3600
     assert clock.sleeps == []
-    assert 3600 <= raw_client.quota.reserve().seconds <= 3601
+    assert 3600 <= raw_client.rate_limiter.reserve().seconds <= 3601
     assert len(raw.received) == 1
 
 
@@ -119,109 +124,109 @@ def test_a_wait_of_up_to_an_hour_is_believed_whatever_windows_are_configured(
     raw, client_of, clock, limits, asked, believed
 ):
     client = client_of(raw.url, limits=parse_limits(limits))
-    raw.will(answer(429, Retry_After=str(asked)))
+    raw.will(respond_with(429, Retry_After=str(asked)))
     with pytest.raises(MeisaRateLimitError) as caught:
-        client.perform(READ)
+        client.send(READ)
     assert caught.value.retry_after == believed
     assert clock.sleeps == []
-    assert believed <= client.quota.reserve().seconds <= believed + 20
+    assert believed <= client.rate_limiter.reserve().seconds <= believed + 20
     assert len(raw.received) == 1
 
 
 def test_the_longest_window_counts_in_whatever_order_the_limits_stand(raw, client_of):
     client = client_of(raw.url, limits=(Limit(1000, 3600), Limit(60, 60)))
-    raw.will(answer(429, Retry_After="1000"))
+    raw.will(respond_with(429, Retry_After="1000"))
     with pytest.raises(MeisaRateLimitError) as caught:
-        client.perform(READ)
+        client.send(READ)
     assert caught.value.retry_after == 1000
 
 
 def test_a_wait_below_max_wait_is_sat_out_and_a_longer_one_is_raised(raw, client_of, clock):
-    raw.will(answer(429, Retry_After="20"), answer(200, {}))
-    client_of(raw.url, max_wait=30).perform(READ)
+    raw.will(respond_with(429, Retry_After="20"), respond_with(200, {}))
+    client_of(raw.url, max_wait=30).send(READ)
     waited = sum(clock.sleeps)
     assert 20 <= waited <= 21
-    raw.will(answer(429, Retry_After="31"))
+    raw.will(respond_with(429, Retry_After="31"))
     client = client_of(raw.url, max_wait=30)
     with pytest.raises(MeisaRateLimitError) as caught:
-        client.perform(READ)
+        client.send(READ)
     assert caught.value.retry_after == 31
     assert sum(clock.sleeps) == waited
-    assert client.traffic == Traffic(requests=1, rate_limited=1)
+    assert client.stats == RequestStats(requests=1, rate_limited=1)
 
 
 def test_a_key_whose_limits_are_used_up_is_not_even_asked(raw, client_of, clock):
-    raw.will(answer(200, {}))
+    raw.will(respond_with(200, {}))
     client = client_of(raw.url, limits=parse_limits("2/hour"), max_wait=10)
-    client.perform(READ)
-    client.perform(READ)
+    client.send(READ)
+    client.send(READ)
     with pytest.raises(MeisaRateLimitError, match="longer than the 10 s") as caught:
-        client.perform(READ)
+        client.send(READ)
     assert caught.value.retry_after == pytest.approx(3600, abs=40)
     assert len(raw.received) == 2
     assert clock.sleeps == []
 
 
 def test_a_short_wait_for_the_limits_is_sat_out_and_logged(raw, client_of, clock, caplog):
-    raw.will(answer(200, {}))
+    raw.will(respond_with(200, {}))
     client = client_of(raw.url, limits=parse_limits("2/20s"))
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            client.perform(READ)
+            client.send(READ)
     assert sum(clock.sleeps) == pytest.approx(20, abs=0.3)
-    assert client.traffic.waited == sum(clock.sleeps)
+    assert client.stats.waited == sum(clock.sleeps)
     assert "leave no room: waiting 20.0 s" in caplog.text
 
 
 def test_429_after_429_is_given_up_after_five_tries(raw, client_of, clock):
-    raw.will(answer(429, Retry_After="1"))
+    raw.will(respond_with(429, Retry_After="1"))
     client = client_of(raw.url)
     with pytest.raises(MeisaRateLimitError, match="used up"):
-        client.perform(READ)
-    assert len(raw.received) == client.traffic.rate_limited == TRIES == 5
-    assert client.traffic.repeats == 4
+        client.send(READ)
+    assert len(raw.received) == client.stats.rate_limited == TRIES == 5
+    assert client.stats.retries == 4
 
 
 # 5xx.
 
 
 @pytest.mark.parametrize("status", [408, 421, 425, 500, 502, 504])
-def test_a_read_that_met_a_5xx_is_repeated(meisa_sandbox, client, clock, status):
+def test_a_read_that_met_a_5xx_is_retried(meisa_sandbox, client, clock, status):
     meisa_sandbox.fault("status", status=status, times=2)
-    answered = client.perform(READ)
-    assert (answered.status, answered.possibly_repeated) == (200, False)
-    assert client.traffic == Traffic(requests=3, repeats=2, waited=sum(clock.sleeps))
+    answered = client.send(READ)
+    assert (answered.status, answered.possibly_twice) == (200, False)
+    assert client.stats == RequestStats(requests=3, retries=2, waited=sum(clock.sleeps))
     assert len(clock.sleeps) == 2
     assert all(0 <= pause <= 20 for pause in clock.sleeps)
 
 
 @pytest.mark.parametrize("status", [408, 421, 425, 502, 504])
-def test_a_write_that_met_a_gateway_is_repeated_only_if_told_so(meisa_sandbox, client, status):
+def test_a_write_that_met_a_gateway_is_retried_only_if_told_so(meisa_sandbox, client, status):
     meisa_sandbox.fault("status", status=status, times=1)
     with pytest.raises(MeisaServerError) as caught:
-        client.perform(WRITE)
+        client.send(WRITE)
     assert caught.value.status == status
-    assert client.traffic.requests == 1
+    assert client.stats.requests == 1
     meisa_sandbox.fault("status", status=status, times=1)
-    answered = client.perform(WRITE, resend=True)
-    assert (answered.status, answered.possibly_repeated) == (201, True)
+    answered = client.send(WRITE, resend=True)
+    assert (answered.status, answered.possibly_twice) == (201, True)
 
 
 @pytest.mark.parametrize("resend", [False, True])
-def test_a_write_that_met_a_500_is_not_repeated(meisa_sandbox, client, resend):
+def test_a_write_that_met_a_500_is_not_retried(meisa_sandbox, client, resend):
     meisa_sandbox.fault("status", status=500, times=1)
     with pytest.raises(MeisaServerError):
-        client.perform(WRITE, resend=resend)
-    assert client.traffic == Traffic(requests=1)
+        client.send(WRITE, resend=resend)
+    assert client.stats == RequestStats(requests=1)
 
 
 def test_the_last_of_five_failures_is_raised(raw, raw_client, clock, caplog):
-    raw.will(*(answer(status) for status in (500, 501, 502, 505, 504)))
+    raw.will(*(respond_with(status) for status in (500, 501, 502, 505, 504)))
     with pytest.raises(MeisaServerError) as caught:
-        raw_client.perform(READ)
+        raw_client.send(READ)
     assert caught.value.status == 504
     assert len(raw.received) == 5
-    assert len(clock.sleeps) == raw_client.traffic.repeats == 4
+    assert len(clock.sleeps) == raw_client.stats.retries == 4
     assert used(raw_client) == 5
     assert "Meisa failed (500). Try again later. Try 2 of 5 follows in" in caplog.text
 
@@ -231,7 +236,7 @@ def test_what_a_repeat_cannot_mend_is_raised_at_once(meisa_sandbox, client_of, c
     client = client_of(meisa_sandbox.api_url, "meisa_live_reads")
     with pytest.raises(MeisaScopeError, match="sequences:read"):
         list_sequences(client)
-    assert client.traffic == Traffic(requests=1)
+    assert client.stats == RequestStats(requests=1)
     assert clock.sleeps == []
 
 
@@ -239,11 +244,11 @@ def test_what_a_repeat_cannot_mend_is_raised_at_once(meisa_sandbox, client_of, c
 
 
 @pytest.mark.parametrize("call", [READ, WRITE])
-def test_a_refused_connection_is_tried_again_and_uses_no_quota(client_of, closed_port, call):
+def test_a_refused_connection_is_tried_again_and_uses_no_rate_limit(client_of, closed_port, call):
     client = client_of(f"http://127.0.0.1:{closed_port}/api/v1")
     with pytest.raises(MeisaUnreachableError, match="Nothing was sent"):
-        client.perform(call)
-    assert client.traffic.repeats == 4
+        client.send(call)
+    assert client.stats.retries == 4
     assert used(client) == 0
 
 
@@ -255,54 +260,54 @@ def test_a_write_goes_through_once_the_port_is_open_and_is_no_repeat(client_of, 
 
         def open_it(seconds):
             bound.listen()
-            thread = threading.Thread(target=_answer_one, args=(bound,))
+            thread = threading.Thread(target=_response_one, args=(bound,))
             thread.start()
             opened.callback(thread.join)
 
         client._sleep = open_it
-        answered = client.perform(WRITE)
-    assert (answered.status, answered.possibly_repeated) == (201, False)
+        answered = client.send(WRITE)
+    assert (answered.status, answered.possibly_twice) == (201, False)
     assert used(client) == 1
 
 
-def _answer_one(listener):
+def _response_one(listener):
     connection, _ = listener.accept()
     with connection:
         connection.recv(65536)
-        connection.sendall(answer(201, {}))
+        connection.sendall(respond_with(201, {}))
 
 
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
-def test_a_read_whose_connection_broke_is_repeated(meisa_sandbox, client, fault):
+def test_a_read_whose_connection_broke_is_retried(meisa_sandbox, client, fault):
     meisa_sandbox.fault(fault, times=1)
-    answered = client.perform(READ)
-    assert (answered.status, answered.possibly_repeated) == (200, False)
+    answered = client.send(READ)
+    assert (answered.status, answered.possibly_twice) == (200, False)
     assert len(meisa_sandbox.requests()) == used(client) == 2
 
 
 @pytest.mark.parametrize(("fault", "enrolled"), [("reset_before", 0), ("reset_after", 1)])
-def test_a_write_whose_connection_broke_is_not_repeated_unasked(meisa_sandbox, client, fault, enrolled):
+def test_a_write_whose_connection_broke_is_not_retried_unasked(meisa_sandbox, client, fault, enrolled):
     meisa_sandbox.fault(fault, times=1)
-    with pytest.raises(MeisaAnswerLostError, match="may have carried the call out"):
-        client.perform(WRITE)
+    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+        client.send(WRITE)
     assert len(meisa_sandbox.enrollments("onboarding")) == enrolled
     assert len(meisa_sandbox.requests()) == used(client) == 1
 
 
-def test_a_write_whose_connection_broke_is_repeated_if_told_so(meisa_sandbox, client):
+def test_a_write_whose_connection_broke_is_retried_if_told_so(meisa_sandbox, client):
     meisa_sandbox.fault("reset_before", times=1)
-    answered = client.perform(WRITE, resend=True)
-    assert (answered.status, answered.possibly_repeated) == (201, True)
+    answered = client.send(WRITE, resend=True)
+    assert (answered.status, answered.possibly_twice) == (201, True)
     assert [row["times_enrolled"] for row in meisa_sandbox.enrollments("onboarding")] == [1]
 
 
 def test_a_doubt_is_told_also_where_the_repeat_is_refused(meisa_sandbox, client):
     meisa_sandbox.fault("reset_after", times=1)
     with pytest.raises(MeisaInvalidRequestError, match="409") as caught:
-        client.perform(WRITE, resend=True)
+        client.send(WRITE, resend=True)
     assert caught.value.possibly_done
     with pytest.raises(MeisaInvalidRequestError, match="409") as caught:
-        client.perform(WRITE, resend=True)
+        client.send(WRITE, resend=True)
     assert not caught.value.possibly_done
 
 
@@ -327,116 +332,116 @@ def vanishing(client_of):
         thread.join()
 
 
-def test_a_write_whose_repeats_found_nobody_may_still_have_been_carried_out(vanishing):
-    with pytest.raises(MeisaAnswerLostError, match="may have carried out") as caught:
-        vanishing.perform(WRITE, resend=True)
+def test_a_write_whose_retries_found_no_contact_may_still_have_been_carried_out(vanishing):
+    with pytest.raises(MeisaResponseLostError, match="may have carried out") as caught:
+        vanishing.send(WRITE, resend=True)
     assert isinstance(caught.value.__cause__, MeisaUnreachableError)
     assert "Nothing was sent" not in str(caught.value)
-    assert vanishing.traffic.requests == 5
+    assert vanishing.stats.requests == 5
     assert used(vanishing) == 1
 
 
-def test_a_read_whose_repeats_found_nobody_is_unreachable(vanishing):
+def test_a_read_whose_retries_found_no_contact_is_unreachable(vanishing):
     with pytest.raises(MeisaUnreachableError):
-        vanishing.perform(READ)
+        vanishing.send(READ)
 
 
 def test_a_write_whose_repeat_is_refused_for_the_rate_may_still_have_been_carried_out(raw, raw_client):
-    raw.will(break_off, answer(429, Retry_After="1000"))
+    raw.will(break_off, respond_with(429, Retry_After="1000"))
     with pytest.raises(MeisaRateLimitError) as caught:
-        raw_client.perform(WRITE, resend=True)
+        raw_client.send(WRITE, resend=True)
     assert caught.value.possibly_done
 
 
-def test_a_client_that_was_told_to_stop_sends_nothing_and_gives_its_slot_back(raw, raw_client):
-    slot = raw_client.quota.reserve()
+def test_a_client_that_was_stopped_sends_nothing_and_gives_its_slot_back(raw, raw_client):
+    reservation = raw_client.rate_limiter.reserve()
     raw_client.stop()
-    for held in (slot, None):
+    for held in (reservation, None):
         with pytest.raises(MeisaStoppedError):
-            raw_client.perform(READ, slot=held)
+            raw_client.send(READ, reservation=held)
     assert used(raw_client) == 0
     assert raw.connections == 0
 
 
 def test_a_client_that_waits_stops_when_told_to(raw):
-    raw.will(answer(503))
+    raw.will(respond_with(503))
     settings = Settings(
-        api_key=SECRET_KEY, base_url=raw.url, quota_store="memory", limits=parse_limits("1/hour")
+        api_key=SECRET_KEY, base_url=raw.url, rate_limit_storage="memory", limits=parse_limits("1/hour")
     )
     with MeisaClient(settings, max_wait=4000) as client:
-        client.quota.reserve()
+        client.rate_limiter.reserve()
         timer = threading.Timer(0.05, client.stop)
         timer.start()
         with pytest.raises(MeisaStoppedError):
-            client.perform(READ)
+            client.send(READ)
         timer.join()
     assert raw.connections == 0
 
 
-def test_a_read_that_timed_out_is_repeated(meisa_sandbox, client_of):
+def test_a_read_that_timed_out_is_retried(meisa_sandbox, client_of):
     client = client_of(meisa_sandbox.api_url, meisa_sandbox.key, timeout=0.3)
     meisa_sandbox.fault("slow", seconds=1, times=1)
-    assert client.perform(READ).status == 200
-    assert client.traffic.requests == 2
+    assert client.send(READ).status == 200
+    assert client.stats.requests == 2
 
 
-def test_a_write_that_timed_out_is_not_repeated_unasked(meisa_sandbox, client_of):
+def test_a_write_that_timed_out_is_not_retried_unasked(meisa_sandbox, client_of):
     client = client_of(meisa_sandbox.api_url, meisa_sandbox.key, timeout=0.3)
     meisa_sandbox.fault("slow", seconds=1, times=1)
-    with pytest.raises(MeisaAnswerLostError):
-        client.perform(WRITE)
-    assert client.traffic.requests == 1
+    with pytest.raises(MeisaResponseLostError):
+        client.send(WRITE)
+    assert client.stats.requests == 1
 
 
 @pytest.mark.parametrize("fault", [("html", {"status": 200}), ("empty", {"status": 200}), ("huge", {})])
-def test_an_unreadable_answer_is_not_asked_for_again(meisa_sandbox, client, fault):
+def test_an_unreadable_response_is_not_asked_for_again(meisa_sandbox, client, fault):
     kind, params = fault
     meisa_sandbox.fault(kind, **params)
-    with pytest.raises(MeisaUnreadableAnswerError):
-        client.perform(READ)
-    assert client.traffic.requests == 1
+    with pytest.raises(MeisaUnreadableResponseError):
+        client.send(READ)
+    assert client.stats.requests == 1
 
 
 def test_html_from_a_gateway_is_a_server_error(meisa_sandbox, client):
     meisa_sandbox.fault("html", status=502, times=1)
-    assert client.perform(READ).status == 200
-    assert client.traffic.repeats == 1
+    assert client.send(READ).status == 200
+    assert client.stats.retries == 1
 
 
 def test_an_interrupted_call_counts_as_used(raw, raw_client, mocker):
     mocker.patch("requests.Session.request", side_effect=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        raw_client.perform(READ)
+        raw_client.send(READ)
     assert used(raw_client) == 1
 
 
 def test_a_call_that_cannot_be_sent_gives_its_slot_back(raw, raw_client):
     with pytest.raises(MeisaInputError):
-        raw_client.perform(Call("POST", "/things/", body={"metadata": object()}))
+        raw_client.send(Request("POST", "/things/", body={"metadata": object()}))
     assert used(raw_client) == 0
     assert raw.connections == 0
 
 
 def test_a_slot_that_was_reserved_is_used_for_the_first_try_only(raw, raw_client):
-    raw.will(answer(500), answer(200, {}))
-    slot = raw_client.quota.reserve()
-    assert isinstance(slot, Slot)
-    raw_client.perform(READ, slot=slot)
+    raw.will(respond_with(500), respond_with(200, {}))
+    reservation = raw_client.rate_limiter.reserve()
+    assert isinstance(reservation, Reservation)
+    raw_client.send(READ, reservation=reservation)
     assert used(raw_client) == 2
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), MeisaInputError("x"), MeisaUnreadableAnswerError("x", status=200)]
+    "error", [ValueError("x"), MeisaInputError("x"), MeisaUnreadableResponseError("x", status=200)]
 )
-def test_other_failures_are_never_repeated(error):
-    assert not may_repeat(READ, error, resend=True, max_wait=120)
+def test_other_failures_are_never_retried(error):
+    assert not is_retryable(READ, error, resend=True, max_wait=120)
 
 
 # Pages.
 
 
 def pages_of(client):
-    return list(client.pages(Call("GET", "/sequences/api/list/", query={"status": "all"})))
+    return list(client.pages(Request("GET", "/sequences/api/list/", query={"status": "all"})))
 
 
 @pytest.mark.parametrize(
@@ -451,8 +456,8 @@ def pages_of(client):
 )
 def test_a_link_to_the_next_page_is_followed_below_the_base_url(raw, raw_client, link):
     raw.will(
-        answer(200, {"results": [1], "next": link.format(url=raw.url)}),
-        answer(200, {"results": [2], "next": None}),
+        respond_with(200, {"results": [1], "next": link.format(url=raw.url)}),
+        respond_with(200, {"results": [2], "next": None}),
     )
     assert [page["results"] for page in pages_of(raw_client)] == [[1], [2]]
     assert [request.target for request in raw.received] == [
@@ -480,10 +485,10 @@ def test_a_link_to_the_next_page_is_followed_below_the_base_url(raw, raw_client,
     ],
 )
 def test_a_link_that_leads_elsewhere_is_not_followed(raw, raw_client, link):
-    with RawServer(answer(200, {})) as elsewhere:
+    with RawServer(respond_with(200, {})) as elsewhere:
         origin = elsewhere.origin.replace("127.0.0.1", "localhost")
         link = link.format(elsewhere=origin) if isinstance(link, str) else link
-        raw.will(answer(200, {"results": [1], "next": link}), answer(200, {"results": [2]}))
+        raw.will(respond_with(200, {"results": [1], "next": link}), respond_with(200, {"results": [2]}))
         assert [page["results"] for page in pages_of(raw_client)] == [[1], [2]]
         assert elsewhere.connections == 0
     following = "page=2" if "page=2" in str(link) and isinstance(link, str) else "offset=1"
@@ -491,17 +496,20 @@ def test_a_link_that_leads_elsewhere_is_not_followed(raw, raw_client, link):
 
 
 def test_pages_in_a_circle_are_noticed(raw, raw_client):
-    raw.will(answer(200, {"results": [], "next": "?page=1"}), answer(200, {"results": [], "next": "?page=2"}))
-    raw.will(*(answer(200, {"results": [], "next": f"?page={number % 2}"}) for number in range(9)))
-    with pytest.raises(MeisaUnreadableAnswerError, match="have no end"):
+    raw.will(
+        respond_with(200, {"results": [], "next": "?page=1"}),
+        respond_with(200, {"results": [], "next": "?page=2"}),
+    )
+    raw.will(*(respond_with(200, {"results": [], "next": f"?page={number % 2}"}) for number in range(9)))
+    with pytest.raises(MeisaUnreadableResponseError, match="have no end"):
         pages_of(raw_client)
     assert len(raw.received) == 3
 
 
 def test_pages_without_end_are_given_up(raw, raw_client, monkeypatch):
     monkeypatch.setattr(client_module, "_MOST_PAGES", 10)
-    raw.will(*(answer(200, {"results": [], "next": f"?page={number}"}) for number in range(99)))
-    with pytest.raises(MeisaUnreadableAnswerError, match="have no end"):
+    raw.will(*(respond_with(200, {"results": [], "next": f"?page={number}"}) for number in range(99)))
+    with pytest.raises(MeisaUnreadableResponseError, match="have no end"):
         pages_of(raw_client)
     assert len(raw.received) == 11
 
@@ -532,8 +540,8 @@ def test_eight_threads_share_a_client(meisa_sandbox, client_of):
     assert errors == []
     assert len(sessions) == 8
     assert len(meisa_sandbox.enrollments("onboarding")) == 80
-    assert client.traffic.requests == used(client) == len(meisa_sandbox.requests()) == 85
-    assert client.traffic.repeats == 5
+    assert client.stats.requests == used(client) == len(meisa_sandbox.requests()) == 85
+    assert client.stats.retries == 5
 
 
 # Privacy.
@@ -546,29 +554,31 @@ LEAKS = ("jane", "acme", "%40", "@", "Secret42", IN_THE_BODY)
 
 PLAYS = {
     **{
-        f"status {status}": answer(status, TELLING)
+        f"status {status}": respond_with(status, TELLING)
         for status in (400, 401, 403, 404, 405, 408, 409, 421, 422, 425, 429)
     },
-    **{f"status {status}": answer(status, TELLING) for status in (500, 502, 503, 504)},
-    "429 with an absurd wait": answer(429, TELLING, Retry_After=f"9999999 {ADDRESS}"),
-    "html": answer(200, f"<html>{TELLING}</html>"),
-    "html from a gateway": answer(502, f"<html>{TELLING}</html>"),
-    "text": answer(200, str(TELLING)),
-    "half": answer(200, '{"email": "' + ADDRESS),
-    "another list": answer(200, [TELLING]),
-    "another shape": answer(200, {"results": TELLING, "next": f"https://{ADDRESS}/{IN_THE_BODY}"}),
-    "a link elsewhere": answer(200, {"emails": [], "results": [], "next": f"https://x.example/{ADDRESS}"}),
-    "an odd link": answer(200, {"emails": [], "results": [], "next": [ADDRESS]}),
-    "a broken link": answer(200, {"emails": [], "results": [], "next": f"https://[{ADDRESS}"}),
-    "empty": answer(200),
-    "redirect": answer(302, Location=f"https://elsewhere.example/?email={ADDRESS}"),
-    "redirect to nowhere": answer(302, Location=f"http://[{ADDRESS}"),
-    "truncated": lambda line: line.send(answer(200, TELLING, Content_Length=9999)),
+    **{f"status {status}": respond_with(status, TELLING) for status in (500, 502, 503, 504)},
+    "429 with an absurd wait": respond_with(429, TELLING, Retry_After=f"9999999 {ADDRESS}"),
+    "html": respond_with(200, f"<html>{TELLING}</html>"),
+    "html from a gateway": respond_with(502, f"<html>{TELLING}</html>"),
+    "text": respond_with(200, str(TELLING)),
+    "half": respond_with(200, '{"email": "' + ADDRESS),
+    "another list": respond_with(200, [TELLING]),
+    "another shape": respond_with(200, {"results": TELLING, "next": f"https://{ADDRESS}/{IN_THE_BODY}"}),
+    "a link elsewhere": respond_with(
+        200, {"emails": [], "results": [], "next": f"https://x.example/{ADDRESS}"}
+    ),
+    "an odd link": respond_with(200, {"emails": [], "results": [], "next": [ADDRESS]}),
+    "a broken link": respond_with(200, {"emails": [], "results": [], "next": f"https://[{ADDRESS}"}),
+    "empty": respond_with(200),
+    "redirect": respond_with(302, Location=f"https://elsewhere.example/?email={ADDRESS}"),
+    "redirect to nowhere": respond_with(302, Location=f"http://[{ADDRESS}"),
+    "truncated": lambda line: line.send(respond_with(200, TELLING, Content_Length=9999)),
     "no HTTP": lambda line: line.send(f"{IN_THE_BODY} {ADDRESS}\r\n\r\n".encode()),
     "bad header": lambda line: line.send(f"HTTP/1.1 200 OK\r\nContent-Length: {ADDRESS}\r\n\r\n".encode()),
-    "bad gzip": answer(200, TELLING, Content_Encoding="gzip"),
+    "bad gzip": respond_with(200, TELLING, Content_Encoding="gzip"),
     "hung up": lambda line: None,
-    "silence": lambda line: line.hold(),
+    "silence": lambda line: line.back_off(),
 }
 
 
@@ -655,7 +665,7 @@ def chain_of(error):
 
 
 def test_no_failure_is_its_own_cause(raw, raw_client):
-    raw.will(answer(400, TELLING))
+    raw.will(respond_with(400, TELLING))
     failures = []
     for attempt in attempts(raw_client):
         try:

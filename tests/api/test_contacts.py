@@ -5,9 +5,9 @@ import json
 import pytest
 
 from airflow_provider_meisa.api.endpoints.contacts import Suppressions, unsubscribed_emails
-from airflow_provider_meisa.api.errors import MeisaScopeError, MeisaUnreadableAnswerError
-from airflow_provider_meisa.api.models import MAX_ANSWER_BYTES
-from tests.support.raw_server import answer
+from airflow_provider_meisa.api.errors import MeisaScopeError, MeisaUnreadableResponseError
+from airflow_provider_meisa.api.models import MAX_RESPONSE_BYTES
+from tests.support.raw_server import respond_with
 
 
 def test_the_unsubscribed_the_bounced_and_the_complained_are_listed(client):
@@ -25,34 +25,34 @@ def test_a_key_without_the_scope_is_told_which(meisa_sandbox, client_of):
 
 def test_all_pages_are_read(raw, raw_client):
     raw.will(
-        answer(200, {"as_of": "2026-11-01", "emails": ["a@x.example"], "next": "?page=2"}),
-        answer(200, {"as_of": "2026-11-02", "emails": ["b@x.example", None, 7]}),
+        respond_with(200, {"as_of": "2026-11-01", "emails": ["a@x.example"], "next": "?page=2"}),
+        respond_with(200, {"as_of": "2026-11-02", "emails": ["b@x.example", None, 7]}),
     )
     assert unsubscribed_emails(raw_client) == Suppressions("2026-11-01", ("a@x.example", "b@x.example"))
 
 
 def test_an_empty_list_without_a_date_is_a_list(raw, raw_client):
-    raw.will(answer(200, {"as_of": None, "emails": []}))
+    raw.will(respond_with(200, {"as_of": None, "emails": []}))
     assert unsubscribed_emails(raw_client) == Suppressions("", ())
 
 
-def test_the_list_may_be_larger_than_other_answers(raw, raw_client):
-    emails = ["a" * 1000 + "@x.example"] * (MAX_ANSWER_BYTES // 1000)
-    raw.will(answer(200, {"emails": emails}))
+def test_the_list_may_be_larger_than_other_responses(raw, raw_client):
+    emails = ["a" * 1000 + "@x.example"] * (MAX_RESPONSE_BYTES // 1000)
+    raw.will(respond_with(200, {"emails": emails}))
     assert len(unsubscribed_emails(raw_client).emails) == len(emails)
 
 
 @pytest.mark.parametrize(
     "body", [{}, [], ["a@x.example"], {"emails": None}, {"emails": {"a@x.example": 1}}, "text"]
 )
-def test_an_answer_without_a_list_is_unreadable(raw, raw_client, body):
-    raw.will(answer(200, json.dumps(body)))
-    with pytest.raises(MeisaUnreadableAnswerError, match="no list 'emails'") as caught:
+def test_a_response_without_a_list_is_unreadable(raw, raw_client, body):
+    raw.will(respond_with(200, json.dumps(body)))
+    with pytest.raises(MeisaUnreadableResponseError, match="no list 'emails'") as caught:
         unsubscribed_emails(raw_client)
     assert "a@x" not in str(caught.value)
 
 
 def test_a_second_page_without_a_list_is_unreadable(raw, raw_client):
-    raw.will(answer(200, {"emails": [], "next": "?page=2"}), answer(200, {"next": None}))
-    with pytest.raises(MeisaUnreadableAnswerError):
+    raw.will(respond_with(200, {"emails": [], "next": "?page=2"}), respond_with(200, {"next": None}))
+    with pytest.raises(MeisaUnreadableResponseError):
         unsubscribed_emails(raw_client)

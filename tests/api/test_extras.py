@@ -111,10 +111,10 @@ def test_a_key_that_occurs_twice_as_a_name_is_not_shown():
         ("RateLimits", "rate_limits"),
         ("limit", "rate_limits"),
         ("raet_limits", "rate_limits"),
-        ("quotastore", "quota_store"),
-        ("quota_stroe", "quota_store"),
-        ("redis_url", "quota_store"),
-        ("rate_limit_storage", "quota_store"),
+        ("ratelimitstorage", "rate_limit_storage"),
+        ("rate_limit_stroage", "rate_limit_storage"),
+        ("redis_url", "rate_limit_storage"),
+        ("quota_store_", "rate_limit_storage"),
         ("allow_override_unsubscribed", "allow_override_unsubscribe"),
         ("allowoverideunsubscribe", "allow_override_unsubscribe"),
         ("override", "allow_override_unsubscribe"),
@@ -193,7 +193,10 @@ def test_empty_values_mean_not_given():
 def test_prefixed_names_of_old_forms_are_read():
     old = {"extra__meisa__environment": "test", "extra__meisa__timeout": 7, "extra__meisa__allow_http": True}
     assert read_extras(old) == Extras(environment="test", timeout=7, allow_http=True)
-    assert read_extras({**old, "environment": "test", "extra__meisa__quota_store": ""}).environment == "test"
+    assert (
+        read_extras({**old, "environment": "test", "extra__meisa__rate_limit_storage": ""}).environment
+        == "test"
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ WRONG = [
     *(("rate_limits", value) for value in (["60/minute"], {"minute": 60}, 60, False)),
     *(("allow_http", value) for value in (0, 1, "yes", "on", "1", "no", [True], SECRET)),
     *(("allow_override_unsubscribe", value) for value in ("True!", 1.0, {"value": True}, "truthy")),
-    *(("quota_store", value) for value in (True, ["memory"], {"url": SECRET})),
+    *(("rate_limit_storage", value) for value in (True, ["memory"], {"url": SECRET})),
     *(("dashboard_url", value) for value in (5, ["https://app.meisa.io"])),
 ]
 

@@ -9,32 +9,38 @@ import pytest
 
 from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaRateLimitError,
+    MeisaResponseLostError,
     MeisaServerError,
     MeisaUnavailableError,
-    MeisaUnreadableAnswerError,
+    MeisaUnreadableResponseError,
 )
-from airflow_provider_meisa.api.models import Call
+from airflow_provider_meisa.api.models import Request
 from airflow_provider_meisa.api.outcomes import (
     BY_US,
     ENROLL_STATUSES,
     TWICE,
     Outcome,
-    Tally,
-    Verdict,
-    summary,
+    OutcomeCounter,
+    OutcomeStatus,
+    build_summary,
 )
-from airflow_provider_meisa.api.rate_limit.limiter import Slot
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.enrollment import AwaitResend, Collect, Done, Enrollment, Send
+from airflow_provider_meisa.bulk.engine import (
+    AwaitResend,
+    AwaitResponse,
+    BulkEngine,
+    Finished,
+    SendBatch,
+)
 from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
-from tests.support.raw_server import answer
+from tests.support.raw_server import respond_with
 
-WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
-READ = Call("GET", "/ping/")
+WRITE = Request("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
+READ = Request("GET", "/ping/")
 ADA = "ada@example.org"
 PEOPLE = people(500, domain="example.org")
 AFTER = 30.0
@@ -71,54 +77,60 @@ def test_resend_waits_for_timeout_and_ten_seconds_at_least(clock, timeout, wait)
     assert Settings(api_key="k", timeout=timeout).resend_after == wait
 
 
-@pytest.mark.parametrize("lost", [hang_up, answer(502), answer(504, "<html>"), answer(408), answer(425)])
+@pytest.mark.parametrize(
+    "lost", [hang_up, respond_with(502), respond_with(504, "<html>"), respond_with(408), respond_with(425)]
+)
 @pytest.mark.parametrize(("timeout", "wait"), [(5, 10), (45, 45)])
 def test_lost_write_is_sent_again_once_after_its_wait(raw, client_of, clock, lost, timeout, wait):
-    raw.will(lost, answer(201, {}))
+    raw.will(lost, respond_with(201, {}))
     client = client_of(raw.url, timeout=timeout)
-    assert client.perform(WRITE, resend=True).possibly_repeated
+    assert client.send(WRITE, resend=True).possibly_twice
     assert clock.sleeps == [wait]
-    assert (len(raw.received), client.traffic.repeats, client.traffic.waited) == (2, 1, wait)
+    assert (len(raw.received), client.stats.retries, client.stats.waited) == (2, 1, wait)
 
 
-@pytest.mark.parametrize("lost", [hang_up, answer(502), answer(504)])
+@pytest.mark.parametrize("lost", [hang_up, respond_with(502), respond_with(504)])
 def test_write_lost_twice_is_left_to_airflow(raw, raw_client, clock, lost):
     raw.will(lost)
-    with pytest.raises((MeisaAnswerLostError, MeisaServerError)) as caught:
-        raw_client.perform(WRITE, resend=True)
+    with pytest.raises((MeisaResponseLostError, MeisaServerError)) as caught:
+        raw_client.send(WRITE, resend=True)
     assert caught.value.possibly_done
     assert (clock.sleeps, len(raw.received)) == ([10], 2)
 
 
 def test_write_is_resent_once_whatever_comes_in_between(raw, raw_client, clock):
     raw.will(
-        hang_up, answer(503, Retry_After="2"), answer(429, Retry_After="2"), answer(504), answer(201, {})
+        hang_up,
+        respond_with(503, Retry_After="2"),
+        respond_with(429, Retry_After="2"),
+        respond_with(504),
+        respond_with(201, {}),
     )
     with pytest.raises(MeisaServerError):
-        raw_client.perform(WRITE, resend=True)
+        raw_client.send(WRITE, resend=True)
     assert len(raw.received) == 4
 
 
 def test_wait_longer_than_a_call_waits_is_not_begun(raw, client_of, clock):
     raw.will(hang_up)
-    with pytest.raises(MeisaAnswerLostError):
-        client_of(raw.url, timeout=300).perform(WRITE, resend=True)
+    with pytest.raises(MeisaResponseLostError):
+        client_of(raw.url, timeout=300).send(WRITE, resend=True)
     assert (clock.sleeps, len(raw.received)) == ([], 1)
 
 
 @pytest.mark.parametrize("status", [500, 501, 507, 520, 599])
 def test_any_other_5xx_leaves_the_write_in_doubt(raw, raw_client, clock, status):
-    raw.will(answer(status))
+    raw.will(respond_with(status))
     with pytest.raises(MeisaServerError) as caught:
-        raw_client.perform(WRITE, resend=True)
+        raw_client.send(WRITE, resend=True)
     assert caught.value.possibly_done
     assert (clock.sleeps, len(raw.received)) == ([], 1)
 
 
 def test_lost_read_is_not_in_doubt(raw, raw_client, clock):
-    raw.will(answer(504))
+    raw.will(respond_with(504))
     with pytest.raises(MeisaServerError) as caught:
-        raw_client.perform(READ)
+        raw_client.send(READ)
     assert not caught.value.possibly_done
     assert len(raw.received) == 5
     assert max(clock.sleeps) < 10
@@ -127,8 +139,8 @@ def test_lost_read_is_not_in_doubt(raw, raw_client, clock):
 def test_stop_ends_the_wait_for_a_resend(raw, raw_client, clock):
     raw.will(hang_up)
     raw_client._sleep = lambda _seconds: raw_client.stop()
-    with pytest.raises(MeisaAnswerLostError, match="could not be repeated"):
-        raw_client.perform(WRITE, resend=True)
+    with pytest.raises(MeisaResponseLostError, match="could not be repeated"):
+        raw_client.send(WRITE, resend=True)
     assert len(raw.received) == 1
 
 
@@ -138,16 +150,16 @@ def test_stop_ends_the_wait_for_a_resend(raw, raw_client, clock):
 @pytest.mark.parametrize("status", [504, 502, 408])
 def test_slow_server_enrolls_one_contact_once(meisa_sandbox, patient, status):
     meisa_sandbox.fault("late", seconds=0.2, status=status, path="/enroll/", times=1)
-    assert enroll(patient, ADA, "onboarding") == Outcome(ADA, Verdict.ALREADY_ENROLLED, BY_US)
+    assert enroll(patient, ADA, "onboarding") == Outcome(ADA, OutcomeStatus.ALREADY_ENROLLED, BY_US)
     assert times(meisa_sandbox) == {ADA: 1}
 
 
 @pytest.mark.parametrize("status", [504, 502, 408])
 def test_slow_server_enrolls_a_batch_once(meisa_sandbox, patient, status):
     meisa_sandbox.fault("late", seconds=0.2, status=status, path="bulk", times=1)
-    reply = bulk_enroll(patient, PEOPLE, "onboarding")
-    assert Counter(reply.outcomes) == Counter(
-        Outcome(email, Verdict.ALREADY_ENROLLED, BY_US) for email in PEOPLE
+    response = bulk_enroll(patient, PEOPLE, "onboarding")
+    assert Counter(response.outcomes) == Counter(
+        Outcome(email, OutcomeStatus.ALREADY_ENROLLED, BY_US) for email in PEOPLE
     )
     assert times(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
@@ -168,9 +180,9 @@ def test_slow_server_after_a_timeout(meisa_sandbox, client_of, clock):
 
 def test_server_slower_than_the_wait_is_reported(meisa_sandbox, client, clock):
     meisa_sandbox.fault("late", seconds=0.5, times=1)
-    reply = bulk_enroll(client, [ADA, "bounced@example.com"], "onboarding")
-    assert reply.outcomes[0].reason == TWICE
-    assert reply.outcomes[1].verdict is Verdict.SUPPRESSED
+    response = bulk_enroll(client, [ADA, "bounced@example.com"], "onboarding")
+    assert response.outcomes[0].reason == TWICE
+    assert response.outcomes[1].status is OutcomeStatus.SUPPRESSED
     while meisa_sandbox.at_work:
         time.sleep(0.005)
     assert times(meisa_sandbox) == {ADA: 2}
@@ -193,10 +205,10 @@ def now():
 
 
 def engine(now, checkpoint=None, *, many=6, **more):
-    run = Enrollment(
+    run = BulkEngine(
         ENROLL,
         enroll_batches(people(many, domain="example.org"), 1),
-        lambda: Slot("any"),
+        lambda: Reservation("any"),
         checkpoint=checkpoint,
         clock=now,
         **{"resend_after": AFTER, "max_in_flight": 3, **more},
@@ -205,13 +217,13 @@ def engine(now, checkpoint=None, *, many=6, **more):
     return run
 
 
-def take(run, send, verdict=Verdict.ENROLLED):
-    run.answered(send, [Outcome(address, verdict) for address in send.batch.items])
+def take(run, send, status=OutcomeStatus.ENROLLED):
+    run.on_response(send, [Outcome(address, status) for address in send.batch.items])
 
 
 def test_engine_waits_before_it_sends_a_lost_batch_again(now):
     run = engine(now)
-    run.refused(run.step(), MeisaAnswerLostError("lost"))
+    run.refused(run.step(), MeisaResponseLostError("lost"))
     assert run.step() == AwaitResend(AFTER)
     now.seconds += AFTER - 1
     assert run.step() == AwaitResend(1.0)
@@ -219,49 +231,49 @@ def test_engine_waits_before_it_sends_a_lost_batch_again(now):
     again = run.step()
     assert (again.batch.number, again.is_resend) == (0, True)
     take(run, again)
-    assert +run.tally.doubts == {TWICE: 1}
+    assert +run.counter.doubts == {TWICE: 1}
 
 
-@pytest.mark.parametrize("error", [MeisaAnswerLostError("lost"), MeisaServerError("504", status=504)])
+@pytest.mark.parametrize("error", [MeisaResponseLostError("lost"), MeisaServerError("504", status=504)])
 def test_engine_stops_when_a_batch_is_lost_twice(now, error):
     run = engine(now)
     run.refused(run.step(), error)
     now.seconds += AFTER
     run.refused(run.step(), error)
-    assert run.step() == Done(error)
+    assert run.step() == Finished(error)
     kept = run.checkpoint()
     assert (kept.in_flight, kept.resend_at) == ((0,), now() + AFTER)
 
 
 @pytest.mark.parametrize(
-    "error", [MeisaServerError("500", status=500), MeisaUnreadableAnswerError("HTML", status=200)]
+    "error", [MeisaServerError("500", status=500), MeisaUnreadableResponseError("HTML", status=200)]
 )
 def test_engine_leaves_other_doubts_to_a_later_try(now, error):
     run = engine(now)
     run.refused(run.step(), error)
-    assert run.step() == Done(error)
+    assert run.step() == Finished(error)
     assert run.checkpoint().resend_at == now() + AFTER
 
 
 def test_engine_does_not_resend_where_that_is_not_wanted(now):
     run = engine(now, resend=False)
-    run.refused(run.step(), error := MeisaAnswerLostError("lost"))
-    assert run.step() == Done(error)
+    run.refused(run.step(), error := MeisaResponseLostError("lost"))
+    assert run.step() == Finished(error)
 
 
 def test_batches_in_doubt_take_up_room(now):
     run = engine(now)
     take(run, run.step())
     one, two, three = run.step(), run.step(), run.step()
-    assert run.step() == Collect()
-    run.refused(one, MeisaAnswerLostError("lost"))
-    run.refused(two, MeisaAnswerLostError("lost"))
+    assert run.step() == AwaitResponse()
+    run.refused(one, MeisaResponseLostError("lost"))
+    run.refused(two, MeisaResponseLostError("lost"))
     assert run.step() == AwaitResend(AFTER)
     take(run, three)
     other = run.step()
     assert other.batch.number == 4
     assert run.step() == AwaitResend(AFTER)
-    run.refused(other, MeisaAnswerLostError("lost"))
+    run.refused(other, MeisaResponseLostError("lost"))
     assert len(run.checkpoint().in_flight) == 3
     now.seconds += AFTER
     assert [run.step().batch.number for _ in range(3)] == [1, 2, 4]
@@ -270,13 +282,13 @@ def test_batches_in_doubt_take_up_room(now):
 @pytest.mark.parametrize("error", [MeisaRateLimitError("429"), MeisaUnavailableError("503")])
 def test_resend_that_is_put_back_may_follow_at_once(now, error):
     run = engine(now)
-    run.refused(run.step(), MeisaAnswerLostError("lost"))
+    run.refused(run.step(), MeisaResponseLostError("lost"))
     now.seconds += AFTER
     run.refused(run.step(), error)
     again = run.step()
     assert again.is_resend
-    take(run, again, Verdict.ALREADY_ENROLLED)
-    assert +run.tally.doubts == {BY_US: 1}
+    take(run, again, OutcomeStatus.ALREADY_ENROLLED)
+    assert +run.counter.doubts == {BY_US: 1}
 
 
 def test_later_try_waits_out_the_rest(now):
@@ -286,7 +298,7 @@ def test_later_try_waits_out_the_rest(now):
     second = engine(now, Checkpoint.from_json(first.checkpoint().as_json()))
     assert second.step() == AwaitResend(AFTER - 12)
     now.seconds += AFTER - 12
-    assert isinstance(second.step(), Send)
+    assert isinstance(second.step(), SendBatch)
 
 
 @pytest.mark.parametrize("elapsed", [0, 5, 100_000])
@@ -307,8 +319,8 @@ def test_clock_that_was_set_never_makes_a_wait_too_long(now, shift):
     assert engine(now, first.checkpoint()).step().seconds == min(AFTER, AFTER - shift)
 
 
-def test_resend_counts_over_a_deferral_and_anew_in_a_later_try(now):
-    error = MeisaAnswerLostError("lost")
+def test_resend_counts_over_a_deferral_and_again_in_a_later_try(now):
+    error = MeisaResponseLostError("lost")
     first = engine(now)
     first.refused(first.step(), error)
     now.seconds += AFTER
@@ -317,33 +329,35 @@ def test_resend_counts_over_a_deferral_and_anew_in_a_later_try(now):
     assert kept.resent == (0,)
     deferred = engine(now, kept)
     deferred.refused(deferred.step(), error)
-    assert deferred.step() == Done(error)
+    assert deferred.step() == Finished(error)
 
 
 def test_doubts_stay_in_the_account_of_a_later_try(now):
     first = engine(now)
-    first.refused(first.step(), MeisaAnswerLostError("lost"))
+    first.refused(first.step(), MeisaResponseLostError("lost"))
     now.seconds += AFTER
     take(first, first.step())
     kept = Checkpoint.from_json(first.checkpoint().as_json())
-    assert +engine(now, kept).tally.doubts == {TWICE: 1}
+    assert +engine(now, kept).counter.doubts == {TWICE: 1}
 
 
 # The account.
 
 
 def test_summary_counts_what_may_be_twice_and_leaves_room_for_failures():
-    tally = Tally()
-    tally.add([Outcome(email, Verdict.ENROLLED, TWICE) for email in PEOPLE])
-    tally.add([Outcome(email, Verdict.ALREADY_ENROLLED, BY_US) for email in PEOPLE[:7]])
-    tally.add([Outcome("grace@example.org", Verdict.FAILED, "no")])
-    numbers = {"requests": 1, "repeats": 0, "rate_limited": 0, "waited_s": 0.0, "elapsed_s": 0.0}
-    account = summary(tally, job="enroll", identity={}, statuses=ENROLL_STATUSES, complete=True, **numbers)
-    assert (account["possibly_twice"], account["possibly_by_this_run"]) == (500, 7)
-    assert Counter(entry["reason"] for entry in account["attention"]) == {TWICE: 5, "no": 1}
-    assert account["attention_truncated"]
+    counter = OutcomeCounter()
+    counter.add([Outcome(email, OutcomeStatus.ENROLLED, TWICE) for email in PEOPLE])
+    counter.add([Outcome(email, OutcomeStatus.ALREADY_ENROLLED, BY_US) for email in PEOPLE[:7]])
+    counter.add([Outcome("grace@example.org", OutcomeStatus.FAILED, "no")])
+    numbers = {"requests": 1, "retries": 0, "rate_limited": 0, "waited_s": 0.0, "elapsed_s": 0.0}
+    summary = build_summary(
+        counter, job="enroll", identity={}, statuses=ENROLL_STATUSES, complete=True, **numbers
+    )
+    assert (summary["possibly_twice"], summary["possibly_by_this_run"]) == (500, 7)
+    assert Counter(entry["reason"] for entry in summary["attention"]) == {TWICE: 5, "no": 1}
+    assert summary["attention_truncated"]
 
 
 def test_both_doubts_add_up():
-    one, other = Tally(doubts={TWICE: 2}), Tally(doubts={TWICE: 1, BY_US: 4})
+    one, other = OutcomeCounter(doubts={TWICE: 2}), OutcomeCounter(doubts={TWICE: 1, BY_US: 4})
     assert (one + other).doubts == {TWICE: 3, BY_US: 4}

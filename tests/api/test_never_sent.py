@@ -11,17 +11,17 @@ import pytest
 
 from airflow_provider_meisa.api.endpoints.account import ping
 from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll, enroll
-from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaError, MeisaUnreachableError
-from airflow_provider_meisa.api.models import Call
-from tests.support.raw_server import RawServer, answer
+from airflow_provider_meisa.api.errors import MeisaError, MeisaResponseLostError, MeisaUnreachableError
+from airflow_provider_meisa.api.models import Request
+from tests.support.raw_server import RawServer, respond_with
 
-WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
+WRITE = Request("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
 ADDRESSES = ["ada@example.org", "grace@example.org"]
 
 
 def used(client):
     """How many requests the quota has noted."""
-    [(limit, left), *_] = client.quota.remaining().items()
+    [(limit, left), *_] = client.rate_limiter.remaining().items()
     return int(limit.partition("/")[0]) - left
 
 
@@ -76,7 +76,7 @@ def speak(content):
 PLAIN = "does not speak TLS"
 BROKE = "broke during the TLS handshake"
 HANDSHAKES = {
-    "plain HTTP": (speak(answer(400, "<html>The plain HTTP request</html>")), PLAIN),
+    "plain HTTP": (speak(respond_with(400, "<html>The plain HTTP request</html>")), PLAIN),
     "HTTP without a status": (speak(b"<html>400 Bad Request</html>\r\n"), PLAIN),
     "SSH": (speak(b"SSH-2.0-OpenSSH_9.9\r\n"), PLAIN),
     "Redis": (speak(b"-ERR unknown command\r\n"), PLAIN),
@@ -97,7 +97,7 @@ def test_failed_handshake_was_never_sent(client_of, kind):
             f"https://127.0.0.1:{listener.port}/api/v1", timeout=0.1 if kind == "silence" else 5
         )
         with pytest.raises(MeisaUnreachableError, match=f"{advice}.*Nothing was sent") as caught:
-            client.perform(WRITE)
+            client.send(WRITE)
     assert used(client) == 0
     assert listener.connections == 5
     assert "ada@" not in str(caught.value)
@@ -105,7 +105,7 @@ def test_failed_handshake_was_never_sent(client_of, kind):
 
 @pytest.mark.parametrize("call", [ping, lambda c: enroll(c, "ada@example.org", "onboarding")])
 def test_failed_handshake_names_cure_for_every_call(raw, client_of, call):
-    raw.will(answer(400, ""))
+    raw.will(respond_with(400, ""))
     with pytest.raises(MeisaUnreachableError, match="check https:// and the port"):
         call(client_of(raw.url.replace("http:", "https:")))
 
@@ -114,7 +114,7 @@ def test_server_with_tls_that_gets_plain_http(client_of):
     with Listener(speak(b"\x15\x03\x03\x00\x02\x02\x46")) as listener:
         client = client_of(f"http://127.0.0.1:{listener.port}/api/v1")
         with pytest.raises(MeisaUnreachableError, match=r"speaks TLS on this port: write https://"):
-            client.perform(WRITE)
+            client.send(WRITE)
     assert used(client) == 0
 
 
@@ -123,10 +123,10 @@ def test_old_tls_version_is_refused_before_sending(certificate, client_of, monke
     context.load_cert_chain(certificate)
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with RawServer(answer(201, {}), tls=context) as server:
+    with RawServer(respond_with(201, {}), tls=context) as server:
         client = client_of(server.url)
         with pytest.raises(MeisaUnreachableError, match="Nothing was sent"):
-            client.perform(WRITE)
+            client.send(WRITE)
         assert server.received == []
     assert used(client) == 0
 
@@ -137,33 +137,33 @@ def test_server_that_wants_a_client_certificate(certificate, client_of, monkeypa
     context.load_cert_chain(certificate)
     context.load_verify_locations(certificate)
     context.verify_mode = ssl.CERT_REQUIRED
-    with RawServer(answer(201, {}), tls=context) as server:
+    with RawServer(respond_with(201, {}), tls=context) as server:
         client = client_of(server.url)
         with pytest.raises(MeisaError) as caught:
-            client.perform(WRITE)
+            client.send(WRITE)
         assert server.received == []
     # A reset may overtake the alert; then nothing tells that the server did not read the request.
-    assert "client certificate" in str(caught.value) or isinstance(caught.value, MeisaAnswerLostError)
+    assert "client certificate" in str(caught.value) or isinstance(caught.value, MeisaResponseLostError)
 
 
 def test_certificate_of_another_host_names_the_cure(certificate, client_of, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with RawServer(answer(201, {}), tls=context) as server:
+    with RawServer(respond_with(201, {}), tls=context) as server:
         client = client_of(server.url.replace("127.0.0.1", "localhost"))
         with pytest.raises(MeisaUnreachableError, match="certificate is not trusted: check the"):
-            client.perform(WRITE)
+            client.send(WRITE)
         assert server.received == []
 
 
 @pytest.mark.parametrize("status", [403, 407, 502, 503])
 def test_refused_tunnel_names_the_proxy(raw, client_of, monkeypatch, status):
     monkeypatch.setenv("https_proxy", raw.origin)
-    raw.will(lambda line: line.send(answer(status)))
+    raw.will(lambda line: line.send(respond_with(status)))
     client = client_of("https://127.0.0.1:9/api/v1")
     with pytest.raises(MeisaUnreachableError, match="proxy refused the connection: check HTTPS_PROXY"):
-        client.perform(WRITE)
+        client.send(WRITE)
     assert used(client) == 0
 
 
@@ -189,16 +189,16 @@ def test_connection_that_breaks_after_a_handshake_is_lost(certificate, client_of
     context.load_cert_chain(certificate)
     with RawServer(lambda line: None, tls=context) as server:
         client = client_of(server.url)
-        with pytest.raises(MeisaAnswerLostError, match="may have carried the call out"):
-            client.perform(WRITE)
+        with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+            client.send(WRITE)
         assert len(server.received) == 1
     assert used(client) == 1
 
 
 def test_second_request_of_a_connection_is_lost_when_it_breaks(raw, client_of):
-    raw.will(answer(200, {}), lambda line: None)
+    raw.will(respond_with(200, {}), lambda line: None)
     client = client_of(raw.url)
-    client.perform(WRITE)
-    with pytest.raises(MeisaAnswerLostError):
-        client.perform(WRITE)
+    client.send(WRITE)
+    with pytest.raises(MeisaResponseLostError):
+        client.send(WRITE)
     assert raw.connections == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_meisa.api.redaction import mask_address, scrub
+from airflow_provider_meisa.api.redaction import mask_address, redact
 
 ATEXT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~üñжあ"
 dot_atoms = st.lists(st.text(ATEXT, min_size=1, max_size=12), min_size=1, max_size=3).map(".".join)
@@ -29,7 +29,7 @@ separators = st.sampled_from([" ", "\n", "<", ",", ";", ": ", "(", "\t"])
 
 @given(before=around, after=around, address=addresses, separator=separators)
 def test_no_address_passes_whatever_stands_around_it(before, after, address, separator):
-    shown = scrub(f"{before}{separator}{address}{separator.strip()} {after}")
+    shown = redact(f"{before}{separator}{address}{separator.strip()} {after}")
     assert "Qq0" not in shown
     assert "9Zz" not in shown
 
@@ -56,14 +56,14 @@ def test_no_address_passes_whatever_stands_around_it(before, after, address, sep
 )
 def test_no_address_passes_however_its_at_is_written(address, written, around):
     local, _, domain = address.rpartition("@")
-    shown = scrub(f"GET /contacts/?email={local}{around}{written}{around}{domain} refused")
+    shown = redact(f"GET /contacts/?email={local}{around}{written}{around}{domain} refused")
     assert "Qq0" not in shown
     assert "9Zz" not in shown
 
 
 @given(address=addresses)
 def test_no_address_passes_in_percent_encoding(address):
-    shown = scrub(f"/contact-enrollments/?email={quote(address, safe='')}&page=2")
+    shown = redact(f"/contact-enrollments/?email={quote(address, safe='')}&page=2")
     assert "Qq0" not in shown
     assert "9Zz" not in shown
 
@@ -114,7 +114,7 @@ def test_no_address_passes_in_percent_encoding(address):
     ],
 )
 def test_known_spellings_leave_nothing(text):
-    shown = scrub(text).lower()
+    shown = redact(text).lower()
     assert "<address>" in shown
     assert "jane" not in shown
     assert "doe" not in shown
@@ -122,37 +122,37 @@ def test_known_spellings_leave_nothing(text):
 
 
 def test_what_is_no_address_stays():
-    assert scrub("The address must contain an @ sign.") == "The address must contain an <address> sign."
-    assert scrub("Sequence  is\npaused") == "Sequence is paused"
-    assert scrub("'a@b.example': already enrolled") == "'<address>': already enrolled"
-    assert scrub("50% of 3 & more") == "50% of 3 & more"
+    assert redact("The address must contain an @ sign.") == "The address must contain an <address> sign."
+    assert redact("Sequence  is\npaused") == "Sequence is paused"
+    assert redact("'a@b.example': already enrolled") == "'<address>': already enrolled"
+    assert redact("50% of 3 & more") == "50% of 3 & more"
 
 
-@pytest.mark.parametrize("said", ["nothing before the @", "more than one @", "no @"])
-def test_our_own_reasons_that_speak_of_the_at_stay_as_they_are(said):
-    assert scrub(said) == said
-    assert scrub(f"a@b.example has {said}") == f"<address> has {said}"
-    assert scrub(f"key meisa_live_abc123 has {said}") == f"key <key> has {said}"
+@pytest.mark.parametrize("message", ["nothing before the @", "more than one @", "no @"])
+def test_our_own_reasons_that_speak_of_the_at_stay_as_they_are(message):
+    assert redact(message) == message
+    assert redact(f"a@b.example has {message}") == f"<address> has {message}"
+    assert redact(f"key meisa_live_abc123 has {message}") == f"key <key> has {message}"
 
 
 def test_a_lone_at_does_not_bring_a_key_through():
-    assert scrub("meisa_live_abc123 @") == "<key> @"
+    assert redact("meisa_live_abc123 @") == "<key> @"
 
 
 def test_keys_are_taken_out():
-    assert scrub("key meisa_live_AbC-12_x is revoked") == "key <key> is revoked"
-    assert scrub("MEISA_TEST_abc") == "<key>"
-    assert scrub("meisa_\u200blive_ab\u200bc") == "<key>"
+    assert redact("key meisa_live_AbC-12_x is revoked") == "key <key> is revoked"
+    assert redact("MEISA_TEST_abc") == "<key>"
+    assert redact("meisa_\u200blive_ab\u200bc") == "<key>"
 
 
 @given(st.text(st.characters(codec=None), max_size=400))
 def test_what_is_shown_is_one_short_printable_line_and_stays_as_it_is(text):
-    shown = scrub(text)
+    shown = redact(text)
     assert len(shown) <= 200
     assert shown.isprintable()
     assert "@" not in shown.removesuffix(" @")
     shown.encode()
-    assert scrub(shown) == shown
+    assert redact(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_is_shown_is_one_short_printable_line_and_stays_as_it_is(text):
 )
 @pytest.mark.timeout(5)
 def test_a_long_text_is_scrubbed_in_time(text):
-    assert len(scrub(text)) <= 200
+    assert len(redact(text)) <= 200
 
 
 @pytest.mark.parametrize(

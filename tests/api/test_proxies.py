@@ -7,16 +7,16 @@ from importlib.util import find_spec
 
 import pytest
 
-from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaUnreachableError
-from airflow_provider_meisa.api.models import Call
-from tests.support.raw_server import answer
+from airflow_provider_meisa.api.errors import MeisaResponseLostError, MeisaUnreachableError
+from airflow_provider_meisa.api.models import Request
+from tests.support.raw_server import respond_with
 
-WRITE = Call("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
+WRITE = Request("POST", "/sequences/enroll/", body={"email": "ada@example.org"}, safe=False)
 
 
 def used(client):
     """How many requests the quota has noted."""
-    [(limit, left), *_] = client.quota.remaining().items()
+    [(limit, left), *_] = client.rate_limiter.remaining().items()
     return int(limit.partition("/")[0]) - left
 
 
@@ -67,36 +67,36 @@ def tunnelled_client(raw, client_of, monkeypatch, certificate):
     return client_of("https://127.0.0.1:9/api/v1")
 
 
-def test_a_write_whose_answer_a_proxy_lost_is_not_sent_again(raw, http_client):
+def test_a_write_whose_response_a_proxy_lost_is_not_sent_again(raw, http_client):
     raw.will(lambda line: None)
-    with pytest.raises(MeisaAnswerLostError, match="may have carried the call out"):
-        http_client.perform(WRITE)
+    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+        http_client.send(WRITE)
     assert len(raw.received) == used(http_client) == 1
 
 
-def test_a_write_whose_answer_was_lost_in_a_tunnel_is_not_sent_again(raw, tunnelled_client, certificate):
+def test_a_write_whose_response_was_lost_in_a_tunnel_is_not_sent_again(raw, tunnelled_client, certificate):
     tunnel = Tunnel(certificate, None)
     raw.will(tunnel)
-    with pytest.raises(MeisaAnswerLostError, match="may have carried the call out"):
-        tunnelled_client.perform(WRITE)
+    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+        tunnelled_client.send(WRITE)
     assert b"POST /api/v1/sequences/enroll/" in tunnel.received[0]
     assert raw.connections == used(tunnelled_client) == 1
 
 
 def test_a_tunnel_carries_call_after_call(raw, tunnelled_client, certificate):
-    tunnel = Tunnel(certificate, answer(201, {}), answer(201, {}), None)
+    tunnel = Tunnel(certificate, respond_with(201, {}), respond_with(201, {}), None)
     raw.will(tunnel)
-    assert [tunnelled_client.perform(WRITE).status for _ in range(2)] == [201, 201]
-    with pytest.raises(MeisaAnswerLostError):
-        tunnelled_client.perform(WRITE)
+    assert [tunnelled_client.send(WRITE).status for _ in range(2)] == [201, 201]
+    with pytest.raises(MeisaResponseLostError):
+        tunnelled_client.send(WRITE)
     assert raw.connections == 1
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
 def test_a_tunnel_that_is_refused_means_that_nothing_was_sent(raw, tunnelled_client, status):
-    raw.will(lambda line: line.send(answer(status)))
+    raw.will(lambda line: line.send(respond_with(status)))
     with pytest.raises(MeisaUnreachableError, match="Nothing was sent"):
-        tunnelled_client.perform(WRITE)
+        tunnelled_client.send(WRITE)
     assert {request.method for request in raw.received} == {"CONNECT"}
     assert used(tunnelled_client) == 0
 
@@ -104,16 +104,16 @@ def test_a_tunnel_that_is_refused_means_that_nothing_was_sent(raw, tunnelled_cli
 def test_a_proxy_that_hangs_up_before_the_tunnel_is_open_means_that_nothing_was_sent(raw, tunnelled_client):
     raw.will(lambda line: None)
     with pytest.raises(MeisaUnreachableError, match="Nothing was sent"):
-        tunnelled_client.perform(WRITE)
+        tunnelled_client.send(WRITE)
     assert {request.method for request in raw.received} == {"CONNECT"}
     assert used(tunnelled_client) == 0
 
 
-def test_a_proxy_that_is_not_there_uses_no_quota(client_of, closed_port, monkeypatch):
+def test_a_proxy_that_is_not_there_uses_no_rate_limit(client_of, closed_port, monkeypatch):
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port}")
     client = client_of("https://meisa.invalid/api/v1")
     with pytest.raises(MeisaUnreachableError, match="Nothing was sent"):
-        client.perform(WRITE)
+        client.send(WRITE)
     assert used(client) == 0
 
 
@@ -122,5 +122,5 @@ def test_a_socks_proxy_without_pysocks_means_that_nothing_was_sent(raw, client_o
     monkeypatch.setenv("https_proxy", f"socks5://127.0.0.1:{raw.port}")
     client = client_of("https://meisa.invalid/api/v1")
     with pytest.raises(MeisaUnreachableError, match=r"the proxy.*Nothing was sent"):
-        client.perform(WRITE)
+        client.send(WRITE)
     assert raw.connections == used(client) == 0

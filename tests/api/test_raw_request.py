@@ -5,11 +5,11 @@ import json
 import pytest
 
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaInputError,
     MeisaInvalidRequestError,
     MeisaRedirectError,
-    MeisaUnreadableAnswerError,
+    MeisaResponseLostError,
+    MeisaUnreadableResponseError,
 )
 from airflow_provider_meisa.api.rate_limit.limits import Limit
 from airflow_provider_meisa.api.raw_request import request
@@ -50,7 +50,7 @@ def test_a_response_may_be_empty(raw, raw_client, response):
 
 def test_what_is_not_json_is_still_unreadable(raw, raw_client):
     raw.will(http(200, b"<html>"))
-    with pytest.raises(MeisaUnreadableAnswerError, match="is HTML"):
+    with pytest.raises(MeisaUnreadableResponseError, match="is HTML"):
         request(raw_client, "GET", "/tags/")
 
 
@@ -139,7 +139,7 @@ def test_a_write_is_not_sent_again(client, meisa_sandbox, kind):
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_no_method_that_writes_is_sent_again(raw, raw_client, method):
     raw.will(lambda _line: None)
-    with pytest.raises(MeisaAnswerLostError):
+    with pytest.raises(MeisaResponseLostError):
         request(raw_client, method, "/tags/7/")
     assert len(raw.received) == 1
 
@@ -147,9 +147,9 @@ def test_no_method_that_writes_is_sent_again(raw, raw_client, method):
 def test_a_write_is_sent_again_only_once_with_resend(client, meisa_sandbox):
     meisa_sandbox.fault("reset_after", times=1)
     response = request(client, "POST", UPSERT, {"email": "ada@example.com"}, resend=True)
-    assert (response.status, response.possibly_repeated) == (200, True)
+    assert (response.status, response.possibly_twice) == (200, True)
     meisa_sandbox.fault("reset_after")
-    with pytest.raises(MeisaAnswerLostError):
+    with pytest.raises(MeisaResponseLostError):
         request(client, "POST", UPSERT, {"email": "ada@example.com"}, resend=True)
     assert len(meisa_sandbox.requests()) == 4
 

@@ -15,19 +15,21 @@ from airflow_provider_meisa.api.errors import (
     MeisaServerError,
     MeisaUnavailableError,
 )
-from airflow_provider_meisa.api.models import Call
-from tests.support.raw_server import answer
+from airflow_provider_meisa.api.models import Request
+from tests.support.raw_server import respond_with
 
 ADA = "ada@private.example"
-READ = Call("GET", "/things/", scope="things:read", query={"search": "Lovelace"})
-WRITE = Call("POST", "/things/", body={"email": ADA, "metadata": {"name": "Lovelace"}}, scope="things:write")
+READ = Request("GET", "/things/", scope="things:read", query={"search": "Lovelace"})
+WRITE = Request(
+    "POST", "/things/", body={"email": ADA, "metadata": {"name": "Lovelace"}}, scope="things:write"
+)
 REASONS = ["Your plan ended on 1 May.", "Der Absender fehlt.", "At most 100 contacts a day"]
 
 
 def failure(raw, client, status, body, call=WRITE):
-    raw.will(answer(status, body))
+    raw.will(respond_with(status, body))
     with pytest.raises(Exception) as caught:  # noqa: PT011 (each test looks at the class)
-        client._transport.exchange(call)
+        client._transport.send(call)
     return caught.value
 
 
@@ -166,13 +168,13 @@ def test_enrolling_raises_with_the_reason(meisa_sandbox, client, status, send):
 
 
 def test_unavailable_logs_its_reason_before_a_wait(raw, raw_client, caplog):
-    raw.will(answer(503, {"detail": "Maintenance until 14:00."}), answer(200, {}))
-    raw_client.perform(Call("GET", "/ping/"))
+    raw.will(respond_with(503, {"detail": "Maintenance until 14:00."}), respond_with(200, {}))
+    raw_client.send(Request("GET", "/ping/"))
     assert "Try again later. Meisa said: Maintenance until 14:00. Try 2 of 5 follows when" in caplog.text
 
 
 def test_unavailable_for_long_logs_its_reason(raw, client_of, caplog):
-    raw.will(answer(503, {"detail": "Maintenance until 14:00."}, Retry_After="1800"))
+    raw.will(respond_with(503, {"detail": "Maintenance until 14:00."}, Retry_After="1800"))
     with pytest.raises(MeisaUnavailableError, match="Maintenance until 14:00"):
-        client_of(raw.url, max_wait=10).perform(Call("GET", "/ping/"))
+        client_of(raw.url, max_wait=10).send(Request("GET", "/ping/"))
     assert "Meisa said: Maintenance until 14:00." in caplog.text

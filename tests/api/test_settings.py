@@ -194,8 +194,8 @@ def test_bad_rate_limits_are_refused(text):
 
 
 def test_repr_shows_neither_the_key_nor_the_password_of_the_store():
-    settings = read(quota_store="redis://:store-pass@localhost")
-    assert settings.quota_store == "redis://:store-pass@localhost"
+    settings = read(rate_limit_storage="redis://:store-pass@localhost")
+    assert settings.rate_limit_storage == "redis://:store-pass@localhost"
     assert KEY not in repr(settings)
     assert "store-pass" not in repr(settings)
 

@@ -15,29 +15,29 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_meisa.api.error_response import seconds_of
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaInputError,
     MeisaInvalidRequestError,
     MeisaKeyError,
     MeisaNotFoundError,
     MeisaRateLimitError,
     MeisaRedirectError,
+    MeisaResponseLostError,
     MeisaScopeError,
     MeisaServerError,
     MeisaUnavailableError,
     MeisaUnreachableError,
-    MeisaUnreadableAnswerError,
+    MeisaUnreadableResponseError,
 )
-from airflow_provider_meisa.api.models import MAX_ANSWER_BYTES, Call
-from airflow_provider_meisa.api.refusal import seconds_of
+from airflow_provider_meisa.api.models import MAX_RESPONSE_BYTES, Request
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Transport
-from tests.support.raw_server import RawServer, answer
+from tests.support.raw_server import RawServer, respond_with
 
 KEY = "meisa_live_RawKey123"
-READ = Call("GET", "/things/", scope="things:read")
-WRITE = Call("POST", "/things/", body={"email": "jane.doe@acme.example"}, safe=False)
+READ = Request("GET", "/things/", scope="things:read")
+WRITE = Request("POST", "/things/", body={"email": "jane.doe@acme.example"}, safe=False)
 NOW = 1_800_000_000.0
 
 
@@ -61,8 +61,8 @@ def transport(raw, transport_to):
 
 
 def test_a_read_goes_out_with_key_query_and_nothing_else(raw, transport):
-    raw.will(answer(200, {"fine": True}))
-    found = transport.exchange(Call("GET", "/things/", query={"email": "jane+1@acme.example"}))
+    raw.will(respond_with(200, {"fine": True}))
+    found = transport.send(Request("GET", "/things/", query={"email": "jane+1@acme.example"}))
     assert (found.status, found.body) == (200, {"fine": True})
     [request] = raw.received
     assert (request.method, request.target) == ("GET", "/api/v1/things/?email=jane%2B1%40acme.example")
@@ -74,8 +74,8 @@ def test_a_read_goes_out_with_key_query_and_nothing_else(raw, transport):
 
 
 def test_a_write_goes_out_as_json(raw, transport):
-    raw.will(answer(201, {}))
-    transport.exchange(WRITE)
+    raw.will(respond_with(201, {}))
+    transport.send(WRITE)
     [request] = raw.received
     assert request.headers["content-type"] == "application/json"
     assert json.loads(request.body) == {"email": "jane.doe@acme.example"}
@@ -84,26 +84,26 @@ def test_a_write_goes_out_as_json(raw, transport):
 def test_a_user_and_password_of_netrc_do_not_travel_with_the_key(raw, transport, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login jane password pass-word\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    raw.will(answer(200, {}))
-    transport.exchange(READ)
+    raw.will(respond_with(200, {}))
+    transport.send(READ)
     assert "authorization" not in raw.received[0].headers
 
 
 def test_one_connection_carries_call_after_call(raw, transport):
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-    zipped = answer(200, gzip.compress(b"{}"), Content_Encoding="gzip")
-    raw.will(answer(200, {}), chunked, zipped, answer(200, {}))
-    assert [transport.exchange(READ).body for _ in range(4)] == [{}] * 4
+    zipped = respond_with(200, gzip.compress(b"{}"), Content_Encoding="gzip")
+    raw.will(respond_with(200, {}), chunked, zipped, respond_with(200, {}))
+    assert [transport.send(READ).body for _ in range(4)] == [{}] * 4
     assert raw.connections == 1
 
 
 def test_each_thread_has_a_connection_of_its_own_and_close_closes_them_all(raw, transport):
-    raw.will(answer(200, {}))
+    raw.will(respond_with(200, {}))
     meeting = threading.Barrier(4)
 
     def call():
         meeting.wait(5)
-        transport.exchange(READ)
+        transport.send(READ)
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
@@ -117,18 +117,18 @@ def test_each_thread_has_a_connection_of_its_own_and_close_closes_them_all(raw, 
     ] * 4
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(raw, transport):
+def test_a_connection_that_the_server_closed_meanwhile_is_opened_again(raw, transport):
     closed = threading.Event()
 
-    def answer_and_close(line):
-        line.send(answer(200, {}))
+    def response_and_close(line):
+        line.send(respond_with(200, {}))
         line.connection.close()
         closed.set()
 
-    raw.will(answer_and_close, answer(200, {}))
-    transport.exchange(WRITE)
+    raw.will(response_and_close, respond_with(200, {}))
+    transport.send(WRITE)
     assert closed.wait(5)
-    transport.exchange(WRITE)
+    transport.send(WRITE)
     assert (len(raw.received), raw.connections) == (2, 2)
 
 
@@ -158,9 +158,9 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(raw, trans
     ],
 )
 def test_each_status_has_its_error_and_its_advice(raw, transport, status, kind, advice):
-    raw.will(answer(status, {"detail": "no"}))
+    raw.will(respond_with(status, {"detail": "no"}))
     with pytest.raises(kind) as caught:
-        transport.exchange(READ)
+        transport.send(READ)
     assert type(caught.value) is kind
     assert caught.value.status == status
     assert str(caught.value).startswith("GET /things/: ")
@@ -168,20 +168,20 @@ def test_each_status_has_its_error_and_its_advice(raw, transport, status, kind, 
 
 
 def test_a_403_names_the_scope_or_says_that_the_key_may_not(raw, transport):
-    raw.will(answer(403, {"detail": "You do not have permission to perform this action."}))
+    raw.will(respond_with(403, {"detail": "You do not have permission to perform this action."}))
     with pytest.raises(MeisaScopeError) as caught:
-        transport.exchange(READ)
+        transport.send(READ)
     assert caught.value.scope == "things:read"
     with pytest.raises(MeisaScopeError, match="not allowed to do this") as caught:
-        transport.exchange(Call("GET", "/ping/"))
+        transport.send(Request("GET", "/ping/"))
     assert caught.value.scope is None
 
 
 @pytest.mark.parametrize("body", ["", "<html>Access denied</html>", "Forbidden", "[" * 100_000])
 def test_a_403_that_is_no_json_is_not_laid_to_the_key(raw, transport, body):
-    raw.will(answer(403, body))
+    raw.will(respond_with(403, body))
     with pytest.raises(MeisaScopeError, match="firewall or proxy") as caught:
-        transport.exchange(READ)
+        transport.send(READ)
     assert caught.value.scope is None
     assert "scope" not in str(caught.value)
 
@@ -202,9 +202,9 @@ def test_a_403_that_is_no_json_is_not_laid_to_the_key(raw, transport, body):
     ],
 )
 def test_a_refusal_keeps_the_fields_it_names_and_a_clean_reason(raw, transport, body, fields, reason):
-    raw.will(answer(400, json.dumps(body) if body == "plain" else body))
+    raw.will(respond_with(400, json.dumps(body) if body == "plain" else body))
     with pytest.raises(MeisaInvalidRequestError) as caught:
-        transport.exchange(WRITE)
+        transport.send(WRITE)
     assert caught.value.fields == fields
     assert caught.value.reason == reason
     assert "jane" not in caught.value.reason
@@ -223,23 +223,23 @@ def test_a_refusal_keeps_the_fields_it_names_and_a_clean_reason(raw, transport, 
         (b"9" * 10_000, "is not JSON"),
     ],
 )
-def test_an_answer_that_is_no_json_is_unreadable(raw, transport, content, says):
-    raw.will(answer(200, content))
-    with pytest.raises(MeisaUnreadableAnswerError, match=says) as caught:
-        transport.exchange(READ)
+def test_a_response_that_is_no_json_is_unreadable(raw, transport, content, says):
+    raw.will(respond_with(200, content))
+    with pytest.raises(MeisaUnreadableResponseError, match=says) as caught:
+        transport.send(READ)
     assert caught.value.status == 200
 
 
 def test_a_status_without_a_body_is_unreadable(raw, transport):
     raw.will(b"HTTP/1.1 204 No Content\r\n\r\n")
-    with pytest.raises(MeisaUnreadableAnswerError, match=r"\(204\) is empty"):
-        transport.exchange(READ)
+    with pytest.raises(MeisaUnreadableResponseError, match=r"\(204\) is empty"):
+        transport.send(READ)
 
 
 # How much of it, and for how long.
 
 
-def test_a_too_large_answer_is_refused_before_it_is_read_whole(raw, transport):
+def test_a_too_large_response_is_refused_before_it_is_read_whole(raw, transport):
     written = []
 
     def pour(line):
@@ -249,23 +249,23 @@ def test_a_too_large_answer_is_refused_before_it_is_read_whole(raw, transport):
             written.append(1)
 
     raw.will(pour)
-    with pytest.raises(MeisaUnreadableAnswerError, match="larger than 8,388,608 bytes"):
-        transport.exchange(READ)
+    with pytest.raises(MeisaUnreadableResponseError, match="larger than 8,388,608 bytes"):
+        transport.send(READ)
     assert len(written) < 100
 
 
-def test_a_call_may_take_a_larger_answer(raw, transport):
-    body = "x" * (MAX_ANSWER_BYTES + 1)
-    raw.will(answer(200, body=json.dumps(body)))
-    assert transport.exchange(Call("GET", "/things/", max_bytes=2 * MAX_ANSWER_BYTES)).body == body
+def test_a_call_may_take_a_larger_response(raw, transport):
+    body = "x" * (MAX_RESPONSE_BYTES + 1)
+    raw.will(respond_with(200, body=json.dumps(body)))
+    assert transport.send(Request("GET", "/things/", max_bytes=2 * MAX_RESPONSE_BYTES)).body == body
 
 
-def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused(raw, transport):
+def test_a_small_response_that_unpacks_to_a_huge_one_is_refused(raw, transport):
     pack = zlib.compressobj(wbits=31)
     bomb = b"".join(pack.compress(b" " * 1_000_000) for _ in range(64)) + pack.flush()
-    raw.will(answer(200, bomb, Content_Encoding="gzip"))
-    with pytest.raises(MeisaUnreadableAnswerError, match="larger than"):
-        transport.exchange(READ)
+    raw.will(respond_with(200, bomb, Content_Encoding="gzip"))
+    with pytest.raises(MeisaUnreadableResponseError, match="larger than"):
+        transport.send(READ)
     assert len(bomb) < 100_000
 
 
@@ -283,27 +283,27 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ids=["chunk by chunk", "inside a chunk", "inside a known length", "until the end"],
 )
 @pytest.mark.timeout(45)  # all that drips would take 50 s
-def test_an_answer_that_drips_is_given_up_when_its_time_is_over(raw, transport_to, head, piece):
+def test_a_response_that_drips_is_given_up_when_its_time_is_over(raw, transport_to, head, piece):
     def drip(line):
         line.send(head)
         line.drip([piece] * 1000, every=0.05)
 
     raw.will(drip)
-    with pytest.raises(MeisaAnswerLostError, match=r"took longer than 0.3 s"):
-        transport_to(raw.url, timeout=0.3).exchange(READ)
+    with pytest.raises(MeisaResponseLostError, match=r"took longer than 0.3 s"):
+        transport_to(raw.url, timeout=0.3).send(READ)
 
 
 @pytest.mark.parametrize(
     "beginning", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]
 )
-def test_an_answer_that_never_comes_is_given_up(raw, transport_to, beginning):
+def test_a_response_that_never_comes_is_given_up(raw, transport_to, beginning):
     def fall_silent(line):
         line.send(beginning)
         line.hold()
 
     raw.will(fall_silent)
-    with pytest.raises(MeisaAnswerLostError, match="may have carried the call out"):
-        transport_to(raw.url, timeout=0.2).exchange(READ)
+    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+        transport_to(raw.url, timeout=0.2).send(READ)
 
 
 @pytest.mark.parametrize(
@@ -319,16 +319,16 @@ def test_an_answer_that_never_comes_is_given_up(raw, transport_to, beginning):
     ],
     ids=["nothing", "truncated", "truncated chunk", "bad chunk", "two lengths", "no HTTP", "endless header"],
 )
-def test_an_answer_that_breaks_off_or_is_no_http_is_lost(raw, transport, content):
+def test_a_response_that_breaks_off_or_is_no_http_is_lost(raw, transport, content):
     raw.will(lambda line: line.send(content))
-    with pytest.raises(MeisaAnswerLostError):
-        transport.exchange(READ)
+    with pytest.raises(MeisaResponseLostError):
+        transport.send(READ)
 
 
-def test_an_answer_that_cannot_be_unpacked_is_lost(raw, transport):
-    raw.will(answer(200, b"no gzip at all", Content_Encoding="gzip"))
-    with pytest.raises(MeisaAnswerLostError, match="compression is broken"):
-        transport.exchange(READ)
+def test_a_response_that_cannot_be_unpacked_is_lost(raw, transport):
+    raw.will(respond_with(200, b"no gzip at all", Content_Encoding="gzip"))
+    with pytest.raises(MeisaResponseLostError, match="compression is broken"):
+        transport.send(READ)
 
 
 # Redirects.
@@ -336,18 +336,18 @@ def test_an_answer_that_cannot_be_unpacked_is_lost(raw, transport):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_another_host_is_not_followed(raw, transport, status):
-    with RawServer(answer(200, {})) as elsewhere:
-        raw.will(answer(status, Location=f"{elsewhere.origin}/api/v1/things/"))
+    with RawServer(respond_with(200, {})) as elsewhere:
+        raw.will(respond_with(status, Location=f"{elsewhere.origin}/api/v1/things/"))
         for call in (READ, WRITE):
             with pytest.raises(MeisaRedirectError, match="key would travel"):
-                transport.exchange(call)
+                transport.send(call)
         assert (elsewhere.connections, elsewhere.received) == (0, [])
 
 
 def test_a_redirect_on_the_same_host_is_not_followed_either(raw, transport):
-    raw.will(answer(301, Location="/api/v1/things/"), answer(200, {}))
+    raw.will(respond_with(301, Location="/api/v1/things/"), respond_with(200, {}))
     with pytest.raises(MeisaRedirectError):
-        transport.exchange(WRITE)
+        transport.send(WRITE)
     assert len(raw.received) == 1
 
 
@@ -355,9 +355,9 @@ def test_a_redirect_on_the_same_host_is_not_followed_either(raw, transport):
     "location", ["http://", "http://[::1", "mailto:jane@acme.example", "//", "http://a..b/", "%zz"]
 )
 def test_a_redirect_to_nowhere_is_a_redirect(raw, transport, location):
-    raw.will(answer(302, Location=location))
+    raw.will(respond_with(302, Location=location))
     with pytest.raises(MeisaRedirectError):
-        transport.exchange(WRITE)
+        transport.send(WRITE)
 
 
 def test_the_body_of_a_redirect_is_not_read(raw, transport_to):
@@ -367,7 +367,7 @@ def test_the_body_of_a_redirect_is_not_read(raw, transport_to):
 
     raw.will(redirect_and_hold)
     with pytest.raises(MeisaRedirectError):
-        transport_to(raw.url, timeout=0.5).exchange(READ)
+        transport_to(raw.url, timeout=0.5).send(READ)
 
 
 # No connection.
@@ -375,7 +375,7 @@ def test_the_body_of_a_redirect_is_not_read(raw, transport_to):
 
 def test_a_refused_connection_means_that_nothing_was_sent(transport_to, closed_port):
     with pytest.raises(MeisaUnreachableError, match=r"ConnectionRefusedError.*Nothing was sent"):
-        transport_to(f"http://127.0.0.1:{closed_port}/api/v1").exchange(WRITE)
+        transport_to(f"http://127.0.0.1:{closed_port}/api/v1").send(WRITE)
 
 
 @pytest.mark.parametrize(
@@ -383,13 +383,13 @@ def test_a_refused_connection_means_that_nothing_was_sent(transport_to, closed_p
 )
 def test_a_name_that_does_not_resolve_means_that_nothing_was_sent(transport_to, host):
     with pytest.raises(MeisaUnreachableError, match="Nothing was sent"):
-        transport_to(f"https://{host}/api/v1").exchange(WRITE)
+        transport_to(f"https://{host}/api/v1").send(WRITE)
 
 
 def test_a_proxy_that_is_not_there_means_that_nothing_was_sent(transport_to, closed_port, monkeypatch):
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port}")
     with pytest.raises(MeisaUnreachableError, match="Nothing was sent"):
-        transport_to("https://meisa.invalid/api/v1").exchange(WRITE)
+        transport_to("https://meisa.invalid/api/v1").send(WRITE)
 
 
 def test_what_the_caller_has_just_met_says_nothing_of_this_call(raw, transport, closed_port):
@@ -397,22 +397,22 @@ def test_what_the_caller_has_just_met_says_nothing_of_this_call(raw, transport, 
     try:
         requests.get(f"http://127.0.0.1:{closed_port}/", timeout=5)
     except requests.ConnectionError:
-        with pytest.raises(MeisaAnswerLostError, match="may have carried the call out"):
-            transport.exchange(WRITE)
+        with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+            transport.send(WRITE)
     assert len(raw.received) == 1
 
 
 def test_a_ca_bundle_that_is_not_there_means_that_nothing_was_sent(raw, transport_to, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(MeisaUnreachableError, match=r"Nothing was sent"):
-        transport_to(raw.url.replace("http:", "https:")).exchange(WRITE)
+        transport_to(raw.url.replace("http:", "https:")).send(WRITE)
     assert raw.connections == 0
 
 
 def test_https_to_a_port_that_speaks_plain_http_sends_nothing(raw, transport_to):
-    raw.will(answer(400, "<html>plain HTTP was sent to an HTTPS port</html>"))
+    raw.will(respond_with(400, "<html>plain HTTP was sent to an HTTPS port</html>"))
     with pytest.raises(MeisaUnreachableError, match=r"SSLError.*does not speak TLS.*Nothing was sent"):
-        transport_to(raw.url.replace("http:", "https:")).exchange(WRITE)
+        transport_to(raw.url.replace("http:", "https:")).send(WRITE)
     assert KEY not in str(raw.received)
     assert "jane" not in str(raw.received)
 
@@ -421,19 +421,19 @@ def test_https_to_a_port_that_speaks_plain_http_sends_nothing(raw, transport_to)
 def tls_server(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with RawServer(answer(200, {"fine": True}), tls=context) as server:
+    with RawServer(respond_with(200, {"fine": True}), tls=context) as server:
         yield server
 
 
-def test_a_certificate_that_nobody_vouches_for_means_that_nothing_was_sent(tls_server, transport_to):
+def test_a_certificate_that_no_contact_vouches_for_means_that_nothing_was_sent(tls_server, transport_to):
     with pytest.raises(MeisaUnreachableError, match=r"SSLCertVerificationError.*Nothing was sent"):
-        transport_to(tls_server.url).exchange(WRITE)
+        transport_to(tls_server.url).send(WRITE)
     assert tls_server.received == []
 
 
 def test_a_certificate_of_the_given_authority_is_accepted(tls_server, transport_to, certificate, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    assert transport_to(tls_server.url).exchange(READ).body == {"fine": True}
+    assert transport_to(tls_server.url).send(READ).body == {"fine": True}
 
 
 # What cannot be sent.
@@ -445,7 +445,7 @@ def test_a_certificate_of_the_given_authority_is_accepted(tls_server, transport_
 )
 def test_what_is_no_json_is_not_sent(raw, transport, value):
     with pytest.raises(MeisaInputError, match="not plain JSON"):
-        transport.exchange(Call("POST", "/things/", body={"metadata": value}))
+        transport.send(Request("POST", "/things/", body={"metadata": value}))
     assert raw.connections == 0
 
 
@@ -453,23 +453,23 @@ def test_what_contains_itself_is_not_sent(transport):
     endless = []
     endless.append(endless)
     with pytest.raises(MeisaInputError, match="not plain JSON"):
-        transport.exchange(Call("POST", "/things/", body={"metadata": endless}))
+        transport.send(Request("POST", "/things/", body={"metadata": endless}))
 
 
 # Words.
 
 
-def test_calls_and_answers_show_no_content():
+def test_calls_and_responses_show_no_content():
     assert "jane" not in repr(WRITE)
-    assert "jane" not in repr(Call("GET", "/things/", query={"email": "jane.doe@acme.example"}))
+    assert "jane" not in repr(Request("GET", "/things/", query={"email": "jane.doe@acme.example"}))
     assert str(WRITE) == "POST /things/"
 
 
 def test_the_log_of_urllib3_shows_paths_without_queries(raw, transport, transport_to, caplog):
-    raw.will(answer(200, {}))
+    raw.will(respond_with(200, {}))
     with caplog.at_level(logging.DEBUG):
         for carrier in (transport, transport_to(raw.url)):
-            carrier.exchange(Call("GET", "/things/", query={"email": "jane.doe@acme.example"}))
+            carrier.send(Request("GET", "/things/", query={"email": "jane.doe@acme.example"}))
     lines = [record.getMessage() for record in caplog.records if "/things/" in record.getMessage()]
     assert len(lines) == 2
     assert all("/api/v1/things/?…" in line for line in lines)

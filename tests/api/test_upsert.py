@@ -6,13 +6,13 @@ import pytest
 
 from airflow_provider_meisa.api.endpoints import contacts
 from airflow_provider_meisa.api.errors import (
-    MeisaAnswerLostError,
     MeisaInputError,
     MeisaInvalidRequestError,
     MeisaRateLimitError,
+    MeisaResponseLostError,
     MeisaScopeError,
     MeisaServerError,
-    MeisaUnreadableAnswerError,
+    MeisaUnreadableResponseError,
 )
 from airflow_provider_meisa.api.rate_limit.limits import Limit
 
@@ -104,12 +104,12 @@ def test_a_lost_response_is_sent_again(client, meisa_sandbox, fault, clock):
     (kept,) = meisa_sandbox.contacts()
     assert contact.id == kept["id"]
     assert len(meisa_sandbox.requests()) == 3
-    assert client.traffic.repeats == 2
+    assert client.stats.retries == 2
 
 
 def test_a_response_that_stays_lost_is_an_error(client, meisa_sandbox):
     meisa_sandbox.fault("reset_after")
-    with pytest.raises(MeisaAnswerLostError) as raised:
+    with pytest.raises(MeisaResponseLostError) as raised:
         contacts.upsert(client, "ada@example.com")
     assert raised.value.possibly_done
     assert len(meisa_sandbox.contacts()) == 1
@@ -127,7 +127,7 @@ def test_a_response_that_stays_lost_is_an_error(client, meisa_sandbox):
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_a_response_without_id_is_unreadable(raw, raw_client, status, body):
     raw.will(http(status, body))
-    with pytest.raises(MeisaUnreadableAnswerError, match="has no id of the contact") as raised:
+    with pytest.raises(MeisaUnreadableResponseError, match="has no id of the contact") as raised:
         contacts.upsert(raw_client, "ada@example.com")
     assert raised.value.status == status
 

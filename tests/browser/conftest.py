@@ -34,7 +34,7 @@ for name, (people, arguments) in OF.items():
 '''
 
 
-class Scene:
+class Environment:
     """The Airflow at work, its sandboxes, and the runs that have ended."""
 
     def __init__(self, airflow, sandboxes, outcomes):
@@ -57,11 +57,11 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def scene(browser):
+def environment(browser):
     from airflow_provider_meisa.sandbox.server import Sandbox
 
     home = Path(tempfile.mkdtemp(prefix="meisa-browser-"))
-    (home / "quota").mkdir(mode=0o700)
+    (home / "rate_limits").mkdir(mode=0o700)
     outcomes = str(home / "outcomes.jsonl")
     to_onboarding = {"sequence_slug": "onboarding"}
     of = {
@@ -88,20 +88,20 @@ def scene(browser):
         (airflow.dags / "looked_at.py").write_text(DAGS.format(of=of))
         stack.callback(airflow.stop)
         airflow.start()
-        scene = Scene(airflow, sandboxes, outcomes)
+        environment = Environment(airflow, sandboxes, outcomes)
         for dag_id, state in {"nightly": "success", "misspelled": "failed", "unrelated": "success"}.items():
-            scene.run(dag_id)
-            assert airflow.ended(dag_id, scene.runs[dag_id]) == state
-        yield scene
+            environment.run(dag_id)
+            assert airflow.ended(dag_id, environment.runs[dag_id]) == state
+        yield environment
 
 
 def _connection(sandbox, limits, home):
-    extra = {"quota_store": (home / "quota").as_uri(), "rate_limits": limits, "timeout": 20}
+    extra = {"rate_limit_storage": (home / "rate_limits").as_uri(), "rate_limits": limits, "timeout": 20}
     return {"conn_type": "meisa", "host": sandbox.url, "password": sandbox.key, "extra": extra}
 
 
 @pytest.fixture
-def visit(scene, browser):
+def visit(environment, browser):
     """Open a page of Airflow's UI as a user; at the end of the test, see that it has complained of nothing."""
     complaints, pending = [], set()
 
@@ -120,18 +120,18 @@ def visit(scene, browser):
             context = browser.new_context(viewport={"width": width, "height": 900})
             stack.callback(context.close)
             context.add_cookies(
-                [{"name": "_token", "value": scene.airflow.token(user), "url": scene.airflow.url}]
+                [{"name": "_token", "value": environment.airflow.token(user), "url": environment.airflow.url}]
             )
             context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
             page = context.new_page()
             page.set_default_timeout(30_000)
-            page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+            page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("request", lambda sent: "/meisa/" in sent.url and pending.add(sent))
             page.on("requestfinished", finish)
             page.on("requestfailed", finish)
             stack.callback(finish_requests, page)
-            page.goto(scene.airflow.url + path)
+            page.goto(environment.airflow.url + path)
             return page
 
         yield open_page

@@ -14,11 +14,11 @@ def card(page, name):
     return page.get_by_role("region", name=name, exact=True)
 
 
-def test_the_page_is_reached_from_the_navigation_and_shows_what_the_sandbox_holds(visit, scene):
+def test_the_page_is_reached_from_the_navigation_and_shows_what_the_sandbox_holds(visit, environment):
     page = visit("/")
     page.get_by_role("link", name="Meisa").click()
     expect(page.get_by_role("heading", name="Meisa", exact=True)).to_be_visible()
-    held = len(scene.sandboxes["meisa_default"].enrollments("onboarding"))
+    held = len(environment.sandboxes["meisa_default"].enrollments("onboarding"))
     assert held == 1199
     row = card(page, "Sequences").get_by_role("row", name="Onboarding")
     expect(row).to_contain_text("active")
@@ -27,19 +27,19 @@ def test_the_page_is_reached_from_the_navigation_and_shows_what_the_sandbox_hold
         expect(card(page, "Sequences")).to_contain_text(status)
 
 
-def test_the_latest_runs_have_their_verdicts_their_file_and_links(visit, scene):
+def test_the_latest_runs_have_their_statuses_their_file_and_links(visit, environment):
     page = visit("/plugin/meisa")
     row = card(page, "Latest runs").get_by_role("row", name="nightly")
-    for said in (
+    for message in (
         "1,199 enrolled",
         "1 suppressed",
         "1 invalid",
         "1 duplicate",
         "1,202",
-        scene.outcomes,
+        environment.outcomes,
         "success",
     ):
-        expect(row).to_contain_text(said)
+        expect(row).to_contain_text(message)
     expect(row.get_by_role("link", name="nightly")).to_have_attribute("href", "/airflow/dags/nightly")
     row.get_by_role("link", name="task", exact=True).click()
     expect(page).to_have_url(re.compile(r"/dags/nightly/runs/[^/]+/tasks/task"))
@@ -52,7 +52,7 @@ def test_a_run_that_sent_nothing_is_among_them_and_says_so(visit):
     expect(row).to_contain_text("nothing was sent")
 
 
-def test_the_chart_says_the_same_as_its_table_and_the_sandbox(visit, scene):
+def test_the_chart_says_the_same_as_its_table_and_the_sandbox(visit, environment):
     page = visit("/plugin/meisa")
     chart = card(page, "Enrollments over time")
     picture = chart.get_by_role("img", name=re.compile("^onboarding, from .* 1,199 enrolled, 1 suppressed"))
@@ -64,8 +64,8 @@ def test_the_chart_says_the_same_as_its_table_and_the_sandbox(visit, scene):
     (line,) = chart.locator("tbody tr").filter(has_text="onboarding").all()
     heads = chart.locator("thead th").all_inner_texts()
     cells = line.locator("td").all_inner_texts()[1:]
-    said = {head: int(cell.replace(",", "")) for head, cell in zip(heads[2:], cells, strict=True)}
-    assert said == {"enrolled": 1199, "suppressed": 1, "invalid": 1, "duplicate": 1}
+    message = {head: int(cell.replace(",", "")) for head, cell in zip(heads[2:], cells, strict=True)}
+    assert message == {"enrolled": 1199, "suppressed": 1, "invalid": 1, "duplicate": 1}
 
 
 def test_the_rate_left_is_shown_and_another_connection_has_another(visit):
@@ -102,7 +102,7 @@ def test_the_keyboard_suffices_and_the_focus_is_seen(visit):
 
 
 @TWO_THEMES
-def test_page_and_tab_wear_the_theme_of_the_page_around_them(visit, scene, theme):
+def test_page_and_tab_wear_the_theme_of_the_page_around_them(visit, environment, theme):
     page = visit("/plugin/meisa", theme=theme)
     heading = page.get_by_role("heading", name="Meisa", exact=True)
     expect(heading).to_be_visible()
@@ -125,47 +125,47 @@ def test_a_narrow_window_needs_no_sideways_scrolling_of_the_page(visit):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_the_tab_of_a_task_shows_its_verdicts_and_its_masked_rejects(visit, scene):
-    page = visit(f"/dags/nightly/runs/{scene.runs['nightly']}/tasks/task")
+def test_the_tab_of_a_task_shows_its_statuses_and_its_masked_rejects(visit, environment):
+    page = visit(f"/dags/nightly/runs/{environment.runs['nightly']}/tasks/task")
     page.get_by_role("link", name="Meisa", exact=True).last.click()
     expect(page.get_by_text("1,202 addresses", exact=True)).to_be_visible()
-    verdicts = page.locator(".meisa-verdicts")
-    for said in ("1,199 enrolled", "1 suppressed", "1 invalid", "1 duplicate"):
-        expect(verdicts).to_contain_text(said)
+    statuses = page.locator(".meisa-statuses")
+    for message in ("1,199 enrolled", "1 suppressed", "1 invalid", "1 duplicate"):
+        expect(statuses).to_contain_text(message)
     expect(page.get_by_role("row", name="***")).to_contain_text("no @")
-    expect(page.get_by_text(scene.outcomes)).to_be_visible()
+    expect(page.get_by_text(environment.outcomes)).to_be_visible()
     expect(page.get_by_role("link", name="Sequence in Meisa").last).to_have_attribute(
         "href", re.compile("^https://")
     )
 
 
-def test_the_tab_of_another_task_says_that_it_is_none_of_ours(visit, scene):
-    page = visit(f"/dags/unrelated/runs/{scene.runs['unrelated']}/tasks/task/plugin/meisa-run")
+def test_the_tab_of_another_task_says_that_it_is_none_of_ours(visit, environment):
+    page = visit(f"/dags/unrelated/runs/{environment.runs['unrelated']}/tasks/task/plugin/meisa-run")
     expect(page.get_by_text("This task has not talked to Meisa")).to_be_visible()
 
 
-def test_the_tab_follows_a_task_that_runs_until_its_account(visit, scene):
-    page = visit(scene.run("slow"))
+def test_the_tab_follows_a_task_that_runs_until_its_account(visit, environment):
+    page = visit(environment.run("slow"))
     going = page.locator(".meisa-card", has=page.get_by_role("progressbar", name="Progress"))
     expect(going).to_contain_text(re.compile(r"\d of 5,002 addresses"), timeout=60_000)
     expect(page.get_by_text("5,002 addresses", exact=True)).to_be_visible(timeout=60_000)
-    expect(page.locator(".meisa-verdicts")).to_contain_text("5,000 enrolled")
+    expect(page.locator(".meisa-statuses")).to_contain_text("5,000 enrolled")
 
 
-def test_a_viewer_sees_runs_but_nothing_of_the_connections(visit, scene):
-    before = len(scene.sandboxes["meisa_default"].requests())
+def test_a_viewer_sees_runs_but_nothing_of_the_connections(visit, environment):
+    before = len(environment.sandboxes["meisa_default"].requests())
     page = visit("/plugin/meisa", user="viewer")
     expect(card(page, "Latest runs").get_by_role("row", name="nightly")).to_contain_text("1,199 enrolled")
     expect(page.get_by_text("There is no connection to Meisa that you may read")).to_be_visible()
     expect(card(page, "Sequences")).to_have_count(0)
     expect(card(page, "Rate limits")).to_have_count(0)
     assert "meisa_default" not in page.inner_text("main")
-    assert len(scene.sandboxes["meisa_default"].requests()) == before
+    assert len(environment.sandboxes["meisa_default"].requests()) == before
 
 
-def test_no_key_and_no_address_is_anywhere_in_the_page(visit, scene):
+def test_no_key_and_no_address_is_anywhere_in_the_page(visit, environment):
     page = visit("/plugin/meisa")
     expect(card(page, "Latest runs").get_by_role("row", name="nightly")).to_be_visible()
     content = page.content()
-    assert scene.sandboxes["meisa_default"].key not in content
+    assert environment.sandboxes["meisa_default"].key not in content
     assert "@example.com" not in content

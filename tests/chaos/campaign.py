@@ -29,12 +29,12 @@ def _home():
 
 def broken_by(case):
     """Play one run, and return what was broken in it and how many tries it had."""
-    from tests.chaos.laws import complaints
-    from tests.chaos.runs import perform
+    from tests.chaos.invariants import violations
+    from tests.chaos.runs import run_case
 
     with tempfile.TemporaryDirectory(prefix="meisa-chaos-run-") as folder:
-        run = perform(case, Path(folder))
-        return complaints(run), len(run.tries), len(run.requests)
+        run = run_case(case, Path(folder))
+        return violations(run), len(run.tries), len(run.requests)
 
 
 def repeat(case):
@@ -60,7 +60,7 @@ def _say(case, found):
 
 def _table(results, seconds):
     """Write what was played as Markdown."""
-    stories = Counter(case.story for case, *_ in results)
+    scenarios = Counter(case.scenario for case, *_ in results)
     tries, requests = sum(result[2] for result in results), sum(result[3] for result in results)
     broken = sum(bool(found) for _, found, *_ in results)
     lines = [
@@ -72,8 +72,8 @@ def _table(results, seconds):
         "| Story | Runs | Broken |",
         "| --- | ---: | ---: |",
         *(
-            f"| {story} | {count} | {sum(bool(found) for case, found, *_ in results if case.story == story)} |"
-            for story, count in stories.items()
+            f"| {scenario} | {count} | {sum(bool(found) for case, found, *_ in results if case.scenario == scenario)} |"
+            for scenario, count in scenarios.items()
         ),
     ]
     return "\n".join(lines)
@@ -99,7 +99,7 @@ def main():
     cases = sample(asked.sample) if asked.sample else table()
     cases = [case for case in cases if not asked.only or asked.only in str(case)]
     began, results = time.monotonic(), []
-    import tests.chaos.laws  # noqa: F401 (Airflow takes seconds to load: once, before the processes part)
+    import tests.chaos.invariants  # noqa: F401 (Airflow takes seconds to load: once, before the processes part)
 
     with multiprocessing.get_context("fork").Pool(asked.processes) as pool:
         for result in pool.imap_unordered(_play, cases):

@@ -1,4 +1,4 @@
-"""The table of the campaign: every fault, by every operator, in every story; the rest is drawn from the seed."""
+"""The table of the campaign: every fault, by every operator, in every scenario; the rest is drawn from the seed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FAULTS = {
     "strangers": {"kind": "bulk_shape", "shape": "results", "extra": 3},
 }
 OPERATORS = ("bulk", "sql", "file", "single")
-STORIES = (
+SCENARIOS = (
     "retried",
     "killed as it notes",
     "killed as it sends",
@@ -66,7 +66,7 @@ STORIES = (
 # Faults in which the client gives up before the answer comes.
 IMPATIENT = ("too slow", "slow server that says nothing")
 _OF_ONE = ("retried", "killed as it sends", "cleared")
-_STORIES_OF = {"single": _OF_ONE, "file": [story for story in STORIES if story != "wrong shape"]}
+_SCENARIOS_OF = {"single": _OF_ONE, "file": [scenario for scenario in SCENARIOS if scenario != "wrong shape"]}
 _SEEDS = range(1)
 
 
@@ -76,36 +76,36 @@ class Case:
 
     operator: str
     fault: str
-    story: str
+    scenario: str
     seed: int
 
     def __str__(self):
-        return f"{self.operator}, {self.fault}, {self.story}, {self.seed}"
+        return f"{self.operator}, {self.fault}, {self.scenario}, {self.seed}"
 
-    def chance(self):
+    def rng(self):
         """Return the dice of this run: the same ones every time."""
         return random.Random(str(self))
 
     @property
     def many(self):
         """Whether the run needs several batches."""
-        return self.story not in ("retried", "cleared")
+        return self.scenario not in ("retried", "cleared")
 
 
 def table():
     """Return every run of the campaign."""
     return [
-        Case(operator, fault, story, seed)
+        Case(operator, fault, scenario, seed)
         for seed in _SEEDS
         for operator in OPERATORS
         for fault in FAULTS
-        for story in _STORIES_OF.get(operator, STORIES)
+        for scenario in _SCENARIOS_OF.get(operator, SCENARIOS)
         if operator != "single" or (FAULTS[fault] or {}).get("kind") not in ("bulk_shape", "bad_addresses")
     ]
 
 
 def sample(size):
-    """Return a part of the table in which everything occurs: each fault, each story, each operator.
+    """Return a part of the table in which everything occurs: each fault, each scenario, each operator.
 
     :param size: about how many runs.
     """
@@ -113,7 +113,7 @@ def sample(size):
     random.Random(size).shuffle(cases)
     seen, first = set(), []
     for case in cases:
-        signs = {(case.operator, case.story), case.fault}
+        signs = {(case.operator, case.scenario), case.fault}
         if not signs <= seen:
             first.append(case)
             seen |= signs

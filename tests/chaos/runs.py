@@ -1,4 +1,4 @@
-"""One run of the campaign: people, a sandbox, a task, a fault and a story, until everybody has a verdict."""
+"""One run of the campaign: people, a sandbox, a task, a fault and a scenario, until everybody has a status."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.bulk.outcome_file import text_of_cell
 from tests.chaos.cases import BULK, IMPATIENT, SINGLE
-from tests.chaos.crowd import Truth, crowd, of
-from tests.chaos.neighbours import Neighbour
+from tests.chaos.factories import Expected, make_contacts, of
+from tests.chaos.sandbox_process import SandboxProcess
 from tests.chaos.shapes import is_readable
-from tests.chaos.stage import AMPLE, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
+from tests.chaos.task_setup import HIGH, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
 
 if TYPE_CHECKING:
-    from tests.chaos.lives import Ended, Task
+    from tests.chaos.processes import Ended, Task
 
 _MOST_TRIES = 4
 
@@ -31,12 +31,12 @@ class Try:
     """What is known after one try of the task."""
 
     ended: Ended
-    account: dict | None
+    summary: dict | None
     lines: list | None
     before: dict | None
     """The checkpoint it began with."""
-    begins_anew: bool
-    """Whether everybody had a verdict, and the task was cleared since."""
+    restarts: bool
+    """Whether everybody had a status, and the task was cleared since."""
     first_request: int
     """How many requests had come in before it."""
 
@@ -47,7 +47,7 @@ class Run:
 
     case: object
     people: list
-    meisa: Neighbour
+    meisa: SandboxProcess
     task: Task
     arguments: dict
     limits: str
@@ -65,24 +65,24 @@ class Run:
         return is_readable(self.case)
 
 
-def perform(case, folder):
+def run_case(case, folder):
     """Play a run to its end.
 
     :param folder: where everything that it leaves goes.
     """
-    chance = case.chance()
-    people = crowd(chance, many=case.many)
+    rng = case.rng()
+    people = make_contacts(rng, many=case.many)
     if case.operator == "single":
-        people = [chance.choice([one for one in people if one.truth is not Truth.AGAIN])]
-    limits = SHORT if case.story in ("short of requests", "deferred") else AMPLE
-    with Neighbour(KEY, rate_limits=limits, latency_ms=chance.choice((0, 3))) as meisa:
-        meisa.unsubscribe(sorted(of(people, Truth.SUPPRESSED)))
-        meisa.seed(SLUG, sorted(of(people, Truth.THERE)))
+        people = [rng.choice([one for one in people if one.expected is not Expected.AGAIN])]
+    limits = SHORT if case.scenario in ("short of requests", "deferred") else HIGH
+    with SandboxProcess(KEY, rate_limits=limits, latency_ms=rng.choice((0, 3))) as meisa:
+        meisa.unsubscribe(sorted(of(people, Expected.SUPPRESSED)))
+        meisa.seed(SLUG, sorted(of(people, Expected.THERE)))
         connect(meisa.url, folder, limits, timeout=1 if case.fault in IMPATIENT else 20)
-        arguments = arguments_of(case, chance, people, folder)
+        arguments = arguments_of(case, rng, people, folder)
         run = Run(case, people, meisa, task_of(case, arguments, folder), arguments, limits, folder)
-        arm(case, chance, meisa)
-        STORIES[case.story](run, chance)
+        arm(case, rng, meisa)
+        SCENARIOS[case.scenario](run, rng)
         meisa.clear_faults()
         if run.is_readable:
             _recover(run)
@@ -102,7 +102,7 @@ def _whole(run, **death):
         run.deferrals += 1
         time.sleep(max(0.0, ended.deferral[0]["moment"] - time.time()))
         ended = run.task.wait(run.task.start(ended.deferral))
-    return _note(run, ended, before, first)
+    return _record(run, ended, before, first)
 
 
 def _begin(run):
@@ -111,12 +111,12 @@ def _begin(run):
     return before, first
 
 
-def _note(run, ended, before, first):
+def _record(run, ended, before, first):
     ours = ended.how != "killed"
-    account = run.task.xcom() if ours else None
-    lines = read_outcomes(run) if account and run.arguments.get("outcomes_path") else None
-    anew = bool(before and before["complete"] and before["max_tries"] != run.task.max_tries)
-    run.tries.append(Try(ended, account, lines, before, anew, first))
+    summary = run.task.xcom() if ours else None
+    lines = read_outcomes(run) if summary and run.arguments.get("outcomes_path") else None
+    again = bool(before and before["complete"] and before["max_tries"] != run.task.max_tries)
+    run.tries.append(Try(ended, summary, lines, before, again, first))
     return ended
 
 
@@ -129,7 +129,7 @@ def _tries(run, **death):
 
 
 def _recover(run):
-    """Clear the task, now that nothing is in the way, until everybody has a verdict."""
+    """Clear the task, now that nothing is in the way, until everybody has a status."""
     run.arguments["on_ambiguous"] = "resend"
     for _ in range(_MOST_TRIES):
         if is_over(run):
@@ -139,58 +139,58 @@ def _recover(run):
 
 
 def is_over(run):
-    """Say whether the latest try has accounted for everybody."""
+    """Say whether the latest try has counted for everybody."""
     if not run.tries:
         return False
     last = run.tries[-1]
     if run.case.operator == "single":
-        return last.account is not None
-    return bool(last.account and last.account["complete"] and last.ended.how in ("success", "failed"))
+        return last.summary is not None
+    return bool(last.summary and last.summary["complete"] and last.ended.how in ("success", "failed"))
 
 
-def _retried(run, _chance):
+def _retried(run, _rng):
     _tries(run)
 
 
-def _killed_as_it_notes(run, chance):
+def _killed_in_checkpoint(run, rng):
     batches = len(run.people) // 500 + 1
-    die_at = chance.randint(1, 2 * batches + 2) * chance.choice((1, -1))
+    die_at = rng.randint(1, 2 * batches + 2) * rng.choice((1, -1))
     _tries(run, die_at=die_at)
 
 
-def _killed_as_it_records(run, chance):
-    _tries(run, die_recording=chance.randint(1, len(run.people) // 500 + 3))
+def _killed_in_outcomes(run, rng):
+    _tries(run, die_recording=rng.randint(1, len(run.people) // 500 + 3))
 
 
-def _killed_as_it_sends(run, chance):
-    _interrupt(run, chance, signal.SIGKILL)
+def _killed_in_request(run, rng):
+    _interrupt(run, rng, signal.SIGKILL)
 
 
-def _told_to_stop(run, chance):
-    _interrupt(run, chance, signal.SIGTERM)
+def _stopped(run, rng):
+    _interrupt(run, rng, signal.SIGTERM)
 
 
-def _interrupt(run, chance, sign):
+def _interrupt(run, rng, sign):
     before, first = _begin(run)
     pid = run.task.start()
-    _send_when(run, pid, chance, sign)
+    _send_when(run, pid, rng, sign)
     ended = run.task.wait(pid)
-    _note(run, ended, before, first)
+    _record(run, ended, before, first)
     _tries(run)
 
 
-def _orphaned(run, chance):
+def _orphaned(run, rng):
     """Stop a try, let another finish, and wake the first: it may end what it has begun, no more."""
     before, first = _begin(run)
     orphan, number = run.task.start(), run.task.tries
-    stopped = _send_when(run, orphan, chance, signal.SIGSTOP) and _is_stopped(orphan)
+    stopped = _send_when(run, orphan, rng, signal.SIGSTOP) and _is_stopped(orphan)
     if stopped:
         kept = run.task.state()
         _tries(run)
         os.kill(orphan, signal.SIGCONT)
         run.orphans.append((kept, _end_of(run, orphan, number)))
     else:
-        _note(run, run.task.wait(orphan), before, first)
+        _record(run, run.task.wait(orphan), before, first)
         _tries(run)
 
 
@@ -201,10 +201,10 @@ def _end_of(run, pid, number):
     return ended
 
 
-def _send_when(run, pid, chance, sign):
+def _send_when(run, pid, rng, sign):
     """Send a signal when so many batches have come in; say whether the process was there to get it."""
     path = SINGLE if run.case.operator == "single" else BULK
-    wanted = 1 if run.case.operator == "single" else chance.randint(1, len(run.people) // 500 + 1)
+    wanted = 1 if run.case.operator == "single" else rng.randint(1, len(run.people) // 500 + 1)
     while sum(request["path"].endswith(path) for request in run.meisa.requests()) < wanted:
         if _is_over(pid):
             return False
@@ -222,7 +222,7 @@ def _is_over(pid):
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _wrong_shape(run, _chance):
+def _wrong_shape(run, _rng):
     """Try, and where that fails clear the task: a wrong shape must not succeed then either."""
     _tries(run)
     if not run.is_readable:
@@ -230,18 +230,18 @@ def _wrong_shape(run, _chance):
         _whole(run)
 
 
-def _cleared(run, _chance):
+def _cleared(run, _rng):
     _tries(run)
     run.task.clear()
     _whole(run)
 
 
-STORIES = {
+SCENARIOS = {
     "retried": _retried,
-    "killed as it notes": _killed_as_it_notes,
-    "killed as it sends": _killed_as_it_sends,
-    "killed as it records": _killed_as_it_records,
-    "told to stop": _told_to_stop,
+    "killed as it notes": _killed_in_checkpoint,
+    "killed as it sends": _killed_in_request,
+    "killed as it records": _killed_in_outcomes,
+    "told to stop": _stopped,
     "orphaned": _orphaned,
     "cleared": _cleared,
     "short of requests": _retried,
@@ -251,7 +251,7 @@ STORIES = {
 
 
 def read_outcomes(run):
-    """Read the outcomes file as anybody would: ``[(address, verdict, reason)]``."""
+    """Read the outcomes file as anybody would: ``[(address, status, reason)]``."""
     path = Path(run.arguments["outcomes_path"])
     if not path.exists():
         return None
@@ -259,5 +259,5 @@ def read_outcomes(run):
     text = (gzip.decompress(content) if path.name.endswith(".gz") else content).decode()
     if ".csv" in path.name:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
-        return [(text_of_cell(row["address"]), row["verdict"], text_of_cell(row["reason"])) for row in rows]
-    return [(row["address"], row["verdict"], row["reason"]) for row in map(json.loads, text.splitlines())]
+        return [(text_of_cell(row["address"]), row["status"], text_of_cell(row["reason"])) for row in rows]
+    return [(row["address"], row["status"], row["reason"]) for row in map(json.loads, text.splitlines())]

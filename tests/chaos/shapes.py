@@ -59,7 +59,7 @@ WRONG = {
 
 def is_readable(case):
     """Return whether the source of a run can be read without guessing."""
-    return case.story != "wrong shape" or not _number(case) % 2
+    return case.scenario != "wrong shape" or not _number(case) % 2
 
 
 def shape_of(case):

@@ -43,13 +43,13 @@ def typed(meisa, monkeypatch):
     """Let a person type an answer, on a terminal."""
     opened = []
 
-    def type_answer(text):
+    def type_reply(text):
         keyboard, terminal = pty.openpty()
         opened.append(keyboard)
         os.write(keyboard, text.encode())
         monkeypatch.setattr("sys.stdin", os.fdopen(terminal))
 
-    yield type_answer
+    yield type_reply
     for keyboard in opened:
         os.close(keyboard)
 

@@ -25,7 +25,7 @@ def test_every_argument_follows_a_rule_or_takes_any_text():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([*FILE, "--format", "cvs"], "format must be one of: csv, tsv, jsonl, lines, parquet; not the text 'cvs'."),
         ([*FILE, "--max-failed", "1%"], "max_failed must be a number of addresses"),
@@ -39,11 +39,11 @@ def test_every_argument_follows_a_rule_or_takes_any_text():
         (["sequences", "--status", "al"], "status must be one of: active, all; not the text 'al'. Did you mean 'all'?"),
     ],
 )  # fmt: skip
-def test_an_argument_is_refused_in_the_words_of_its_rule(capsys, words, said):
+def test_an_argument_is_refused_in_the_words_of_its_rule(capsys, words, message):
     with pytest.raises(SystemExit) as ended:
         parser().parse_args(words)
     assert ended.value.code == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_meisa.cli.__main__ import parser
 from airflow_provider_meisa.cli.commands import COMMANDS
-from airflow_provider_meisa.cli.output import Status
+from airflow_provider_meisa.cli.output import ExitStatus
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "cli.md").read_text(encoding="utf-8")
 SHOWN = {
@@ -40,7 +40,7 @@ def test_a_command_of_the_page_is_understood(command):
 def test_a_command_says_what_the_page_shows(
     command, meisa, meisa_sandbox, meisa_connection, typed, people, monkeypatch, tmp_path
 ):
-    meisa_connection(extra={"quota_store": f"file://{tmp_path}/quota"})
+    meisa_connection(extra={"rate_limit_storage": f"file://{tmp_path}/rate_limits"})
     people(600, "person1@example.com", "no address", "bounced@example.com", name="leads.txt")
     text = (tmp_path / "leads.txt").read_text()
     (tmp_path / "leads.csv").write_text(f"email\n{text}")
@@ -49,12 +49,12 @@ def test_a_command_says_what_the_page_shows(
         meisa_sandbox.seed_enrollments("onboarding", ["person7@example.com"])
     typed("y\n")
     ended = meisa(*shlex.split(command))
-    said = (ended.out + ended.err).replace("[y/N] ", "[y/N] y\n")
-    assert alike(said.splitlines()) == alike(SHOWN[command])
+    message = (ended.out + ended.err).replace("[y/N] ", "[y/N] y\n")
+    assert alike(message.splitlines()) == alike(SHOWN[command])
 
 
 def test_the_page_names_every_exit_status():
-    assert set(map(int, re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE))) == set(Status)
+    assert set(map(int, re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE))) == set(ExitStatus)
 
 
 def test_the_page_explains_every_option_of_enroll_file():

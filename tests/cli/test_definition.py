@@ -25,7 +25,7 @@ MINIMUM = {
     "ping": [],
     "sequences": ["--status", "all"],
     "enrollments": ["ada@example.com"],
-    "quota": ["-o", "json"],
+    "rate-limits": ["-o", "json"],
     "preview": ["a.csv", "--sequence", "onboarding", "--encoding", "cp1252"],
     "enroll-file": ["a.csv", "--sequence", "onboarding", "--max-failed", "0.1", "--column", "2", "-y"],
     "sandbox": ["--port", "8765", "--key", "a", "--key", "b"],
@@ -71,7 +71,7 @@ def test_defining_the_commands_loads_nothing_but_the_standard_library():
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda words: words[-1])
-def test_a_command_answers_and_ends_with_its_status(program, meisa_sandbox, meisa_connection):
+def test_a_command_responses_and_ends_with_its_status(program, meisa_sandbox, meisa_connection):
     fine = subprocess.run([*program, "ping", "-o", "json"], capture_output=True, text=True, check=False)
     assert fine.returncode == 0
     assert json.loads(fine.stdout)[0]["environment"] == "live"

@@ -1,4 +1,4 @@
-"""`preview` and `enroll-file`: asked, sent, accounted for."""
+"""`preview` and `enroll-file`: asked, sent, counted for."""
 
 import json
 import os
@@ -7,18 +7,18 @@ import stat
 
 import pytest
 
-from tests.support.sent import bulk_requests
+from tests.support.requests_sent import bulk_requests
 
 INTO = ("--sequence", "onboarding")
 
 
 def counts(ended):
     (summary,) = json.loads(ended.out)
-    return {verdict: count for verdict, count in summary["counts"].items() if count}
+    return {status: count for status, count in summary["counts"].items() if count}
 
 
-def verdicts(file):
-    return {line["address"]: line["verdict"] for line in map(json.loads, file.read_text().splitlines())}
+def statuses(file):
+    return {line["address"]: line["status"] for line in map(json.loads, file.read_text().splitlines())}
 
 
 def test_preview_says_what_would_be_sent_and_sends_nothing(meisa, meisa_sandbox, people):
@@ -50,7 +50,7 @@ def test_preview_says_where_the_key_may_not_ask_who_unsubscribed(
     assert ended.out.splitlines()[1].split()[-1] == "-"
 
 
-def test_yes_enrolls_everybody_and_says_what_became_of_them(meisa, meisa_sandbox, people):
+def test_yes_enrolls_every_contact_and_says_what_became_of_them(meisa, meisa_sandbox, people):
     file = people(1200, "person7@example.com", "no address", "unsubscribed@example.com")
     ended = meisa("enroll-file", file, *INTO, "--yes")
     assert ended.status == 0
@@ -75,9 +75,9 @@ def test_programs_get_the_whole_summary(meisa, people):
     assert ended.err == ""
 
 
-@pytest.mark.parametrize("answer", ["y\n", "YES\n"])
-def test_a_person_who_agrees_has_seen_the_numbers(meisa, meisa_sandbox, typed, people, answer):
-    typed(answer)
+@pytest.mark.parametrize("response", ["y\n", "YES\n"])
+def test_a_person_who_agrees_has_seen_the_numbers(meisa, meisa_sandbox, typed, people, response):
+    typed(response)
     ended = meisa("enroll-file", people(3, "bounced@example.com"), *INTO)
     assert ended.status == 0
     assert ended.err.startswith(
@@ -102,7 +102,7 @@ def test_a_person_who_lets_the_suppressed_be_mailed_is_told_how_many_they_are(
     assert len(meisa_sandbox.enrollments("onboarding")) == 3
 
 
-def test_a_person_is_told_so_only_where_somebody_is_suppressed(
+def test_a_person_is_told_so_only_where_a_contact_is_suppressed(
     meisa, meisa_sandbox, meisa_connection, typed, people
 ):
     meisa_connection(extra={"allow_override_unsubscribe": True})
@@ -111,9 +111,9 @@ def test_a_person_is_told_so_only_where_somebody_is_suppressed(
     assert "2 of 2 addresses to send; 1 requests" in ended.err
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "yup\n"])
-def test_any_other_answer_sends_nothing(meisa, meisa_sandbox, typed, people, answer):
-    typed(answer)
+@pytest.mark.parametrize("response", ["n\n", "\n", "\x04", "yup\n"])
+def test_any_other_response_sends_nothing(meisa, meisa_sandbox, typed, people, response):
+    typed(response)
     ended = meisa("enroll-file", people(3), *INTO)
     assert ended.status == 1
     assert ended.err.endswith("Nothing was sent.\n")
@@ -227,11 +227,11 @@ def test_failed_addresses_make_the_command_fail_unless_they_are_allowed(
     assert "person1" not in ended.out + ended.err
 
 
-def test_the_verdict_of_each_address_is_written_for_the_owner_alone(meisa, people, tmp_path):
+def test_the_status_of_each_address_is_written_for_the_owner_alone(meisa, people, tmp_path):
     outcomes = tmp_path / "outcomes.jsonl"
     file = people(2, "no address", "bounced@example.com")
     assert meisa("enroll-file", file, *INTO, "-y", "--outcomes-path", outcomes).status == 0
-    assert verdicts(outcomes) == {
+    assert statuses(outcomes) == {
         "person0@example.com": "enrolled",
         "person1@example.com": "enrolled",
         "no address": "invalid",
@@ -245,7 +245,7 @@ def test_only_rejects_are_written_if_so_asked(meisa, people, tmp_path):
     outcomes = tmp_path / "rejects.jsonl"
     file = people(2, "no address")
     ended = meisa("enroll-file", file, *INTO, "-y", "--outcomes-path", outcomes, "--rejects-only")
-    assert verdicts(outcomes) == {"no address": "invalid"}
+    assert statuses(outcomes) == {"no address": "invalid"}
     assert "outcomes file has" not in ended.err
 
 
@@ -271,7 +271,7 @@ def test_who_unsubscribed_is_mailed_only_if_the_connection_allows_it_and_a_perso
     assert {row["email"] for row in meisa_sandbox.enrollments("onboarding")} >= {"bounced@example.com"}
 
 
-def test_a_key_of_another_environment_enrolls_nobody(meisa, meisa_sandbox, meisa_connection, people):
+def test_a_key_of_another_environment_enrolls_no_contact(meisa, meisa_sandbox, meisa_connection, people):
     meisa_connection(extra={"environment": "test"})
     ended = meisa("enroll-file", people(3), *INTO, "-y", "-o", "json")
     assert ended.status == 1

@@ -25,7 +25,7 @@ def file(tmp_path):
 
 @pytest.mark.parametrize("command", [("preview",), ("enroll-file", "--yes")], ids=lambda words: words[0])
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("people.csv", SWALLOWING, "line 602: the quote that opens here takes in what looks like other rows"),
         ("people.csv", 'id,email\n1,"p1@example.com\n', "line 2: the quote that opens here is not closed"),
@@ -41,10 +41,10 @@ def file(tmp_path):
         ("people.jsonl", '{"email": 7}\n', "line 1: email_column holds a number, not a text"),
     ],
 )
-def test_file_of_another_shape_sends_nothing(meisa, meisa_sandbox, file, command, name, content, said):
+def test_file_of_another_shape_sends_nothing(meisa, meisa_sandbox, file, command, name, content, message):
     ended = meisa(*command, file(name, content), *INTO)
     assert ended.status == 2
-    assert said in ended.err
+    assert message in ended.err
     assert "@example.com" not in ended.err
     assert ended.err.count("\n") == 1
     assert not [one for one in meisa_sandbox.requests() if "bulk-enroll" in one["path"]]

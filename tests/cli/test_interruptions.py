@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from tests.support.sent import bulk_requests, times_sent
+from tests.support.requests_sent import bulk_requests, times_sent
 from tests.support.waiting import wait_until
 
 INTO = ("--sequence", "onboarding")
@@ -16,10 +16,10 @@ INTO = ("--sequence", "onboarding")
 
 def read_until(stream, words):
     """Read a file descriptor until it has said these words."""
-    said = b""
-    while words.encode() not in said:
-        said += os.read(stream, 4096)
-    return said.decode()
+    message = b""
+    while words.encode() not in message:
+        message += os.read(stream, 4096)
+    return message.decode()
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def tight(meisa_connection, tmp_path):
     """Make the rate limits leave room for the list of sequences and two batches."""
 
     def limit(text="3/30s"):
-        meisa_connection(extra={"quota_store": f"file://{tmp_path}/quota", "rate_limits": text})
+        meisa_connection(extra={"rate_limit_storage": f"file://{tmp_path}/rate_limits", "rate_limits": text})
 
     limit()
     return limit
@@ -63,15 +63,15 @@ def test_ctrl_c_stops_a_wait_at_once_and_the_same_command_goes_on_exactly(
 
 
 def test_a_terminal_shows_a_bar_and_counts_a_wait_down(meisa_sandbox, tight, started, people, tmp_path):
-    screen, terminal = pty.openpty()
+    progress_bar, terminal = pty.openpty()
     outcomes = tmp_path / "outcomes.jsonl"
     process = started("enroll-file", people(1800), *INTO, "-y", "--outcomes-path", outcomes, stderr=terminal)
-    shown = read_until(screen, "1,000 of 1,800 addresses waiting 0:2")
+    shown = read_until(progress_bar, "1,000 of 1,800 addresses waiting 0:2")
     process.send_signal(signal.SIGINT)
-    shown += read_until(screen, "Interrupted.")
+    shown += read_until(progress_bar, "Interrupted.")
     assert process.wait(timeout=20) == 130
     os.close(terminal)
-    os.close(screen)
+    os.close(progress_bar)
     assert "0 of 1,800 addresses" in shown
     assert "Without --resume-file, a further run sends every address again." in shown
     assert "Waiting " not in shown
@@ -103,7 +103,7 @@ def test_a_killed_run_goes_on_and_sends_only_the_doubtful_batch_again(
     assert sum(times_sent(meisa_sandbox).values()) <= 2000
 
 
-def test_a_failure_that_concerns_everybody_stops_the_run_and_the_same_command_goes_on(
+def test_a_failure_that_concerns_every_contact_stops_the_run_and_the_same_command_goes_on(
     meisa, meisa_sandbox, people, tmp_path
 ):
     resume = tmp_path / "resume.json"

@@ -53,7 +53,7 @@ def sandbox():
         process.communicate(timeout=20)
 
 
-def test_it_runs_with_its_options_until_it_is_told_to_stop(sandbox, tmp_path, meisa_connection, meisa):
+def test_it_runs_with_its_options_until_it_is_stopped(sandbox, tmp_path, meisa_connection, meisa):
     process = sandbox(
         *("--database", str(tmp_path / "kept.db"), "--rate-limits", "2/hour", "--latency", "1"),
         *("--key", "meisa_test_mine=sequences:read", "--key", "meisa_live_mine"),

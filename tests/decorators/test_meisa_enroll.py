@@ -11,7 +11,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_meisa.operators import audience
 from tests.support.people import people
-from tests.support.sent import addresses_sent
+from tests.support.requests_sent import addresses_sent
 
 PEOPLE = people(1200)
 AGAIN = {"retries": 1, "retry_delay": timedelta(0)}
@@ -62,7 +62,7 @@ def returns_rows_of_one_column():
     return [(address,) for address in PEOPLE]
 
 
-def gives_nobody():
+def gives_no_contact():
     return []
 
 
@@ -71,7 +71,7 @@ def yields():
 
 
 @pytest.mark.parametrize("function", [returns_a_list, returns_rows_of_one_column, yields])
-def test_everybody_a_function_gives_is_enrolled_in_its_order(enroll, meisa_sandbox, staging, function):
+def test_every_contact_a_function_gives_is_enrolled_in_its_order(enroll, meisa_sandbox, staging, function):
     ran = enroll(function)
     assert ran.state == "success"
     assert ran.counts() == {"enrolled": 1200}
@@ -105,7 +105,7 @@ def test_all_parameters_of_an_audience_can_be_given(enroll, meisa_sandbox, tmp_p
     assert ran.xcom("task")["to_send"] == 1200
     assert addresses_sent(meisa_sandbox) == []
     assert (tmp_path / ran.dag_id).exists()
-    assert enroll(gives_nobody, on_empty="skip").state == "skipped"
+    assert enroll(gives_no_contact, on_empty="skip").state == "skipped"
 
 
 def test_arguments_are_rendered_and_those_of_the_context_are_given(enroll, meisa_sandbox):
@@ -235,7 +235,7 @@ async def asynchronous():
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         (lambda: PEOPLE[0], "a string"),
         (lambda: {"email": PEOPLE[0]}, "a dict"),
@@ -246,13 +246,13 @@ async def asynchronous():
     ids=["string", "dict", "nothing", "set", "async"],
 )
 def test_a_function_that_gives_no_list_of_addresses_fails_at_once(
-    enroll, meisa_sandbox, everything_written, function, said
+    enroll, meisa_sandbox, everything_written, function, message
 ):
     assert enroll(function, **AGAIN).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
     assert "What the function returned cannot be enrolled" in written
-    assert said in written
+    assert message in written
     assert "person0" not in written
 
 

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from tests.support.people import people
-from tests.support.sent import times_enrolled
+from tests.support.requests_sent import times_enrolled
 
 PEOPLE = people(1200, domain="private.example")
 numbers = itertools.count()
@@ -101,7 +101,7 @@ def returns_a_page_by_key():
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         (yields_a_number_late, "row 1,201: a value of type int, not text"),
         (yields_rows, "a row of 2 columns without names"),
@@ -114,12 +114,12 @@ def returns_a_page_by_key():
 )
 @pytest.mark.parametrize("preview", [False, True])
 def test_a_wrong_shape_fails_before_the_first_request(
-    enroll, meisa_sandbox, everything_written, staging, function, said, preview
+    enroll, meisa_sandbox, everything_written, staging, function, message, preview
 ):
     assert enroll(function, preview=preview, skip_suppressed=True).state == "failed"
     assert meisa_sandbox.requests() == []
     assert staging() == []
     written = everything_written()
     assert "What the function returned cannot be enrolled" in written
-    assert said in written
+    assert message in written
     assert "private.example" not in written

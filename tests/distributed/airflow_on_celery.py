@@ -90,11 +90,11 @@ class AirflowOnCelery(AirflowAtWork):
 
     def instances(self, dag_id, run_id):
         """Return what the API says of each instance of the task, in the order of their map indexes."""
-        answer = self._ask(
+        response = self._ask(
             "GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"task_id": "enroll"}
         )
-        answer.raise_for_status()
-        found = [each for each in answer.json()["task_instances"] if each["map_index"] >= 0]
+        response.raise_for_status()
+        found = [each for each in response.json()["task_instances"] if each["map_index"] >= 0]
         return sorted(found, key=lambda each: each["map_index"])
 
     def states(self, dag_id, run_id):
@@ -113,21 +113,21 @@ class AirflowOnCelery(AirflowAtWork):
     def checkpoint(self, dag_id, run_id):
         """Return what the first instance of the task has noted last, or nothing."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/enroll/state-store/meisa"
-        answer = self._ask("GET", path, params={"map_index": 0})
-        return answer.json()["value"] if answer.ok else {}
+        response = self._ask("GET", path, params={"map_index": 0})
+        return response.json()["value"] if response.ok else {}
 
     def summaries(self, dag_id, run_id):
         """Return the summary of each instance of the task."""
         return [self._summary(dag_id, run_id, each["map_index"]) for each in self.instances(dag_id, run_id)]
 
     def _summary(self, dag_id, run_id, map_index):
-        answer = self._ask(
+        response = self._ask(
             "GET",
             f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/enroll/xcomEntries/return_value",
             params={"deserialize": "true", "map_index": map_index},
         )
-        answer.raise_for_status()
-        return answer.json()["value"]
+        response.raise_for_status()
+        return response.json()["value"]
 
     def _place_of(self, instance):
         """Find the worker that runs an instance, and the instance's process."""

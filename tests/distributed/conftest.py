@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.distributed.airflow_on_celery import AirflowOnCelery
-from tests.distributed.troubles import DAGS, IN_FLIGHT, TROUBLES, Trouble
+from tests.distributed.support import DAGS, IN_FLIGHT, SCENARIOS, DagUnderTest
 
 
-class Scene:
+class Environment:
     """The Airflow at work, and the troubles by their names."""
 
-    def __init__(self, airflow, troubles):
+    def __init__(self, airflow, support):
         self.airflow = airflow
-        self.troubles = troubles
+        self.support = support
 
 
 @pytest.fixture(scope="session")
-def scene():
+def environment():
     from airflow_provider_meisa.sandbox.server import Sandbox
     from tests.support.postgres import postgres_on_loopback
     from tests.support.redis import redis_on_loopback
@@ -32,23 +32,21 @@ def scene():
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         redis = stack.enter_context(redis_on_loopback(home))
         port = stack.enter_context(postgres_on_loopback())
-        troubles = {}
-        for name, trouble in TROUBLES.items():
-            sandbox = Sandbox(
-                rate_limits=trouble.get("limits", "none"), latency_ms=trouble.get("latency_ms", 0)
-            )
-            troubles[name] = Trouble(name, stack.enter_context(sandbox), home / name)
+        support = {}
+        for name, dag in SCENARIOS.items():
+            sandbox = Sandbox(rate_limits=dag.get("limits", "none"), latency_ms=dag.get("latency_ms", 0))
+            support[name] = DagUnderTest(name, stack.enter_context(sandbox), home / name)
         airflow = AirflowOnCelery(
             home,
-            {name: trouble.connection(redis) for name, trouble in troubles.items()},
+            {name: dag.connection(redis) for name, dag in support.items()},
             database=f"://meisa@127.0.0.1:{port}/postgres",
             broker=redis,
         )
-        of = {name: trouble.of_dag() for name, trouble in troubles.items()}
+        of = {name: dag.of_dag() for name, dag in support.items()}
         (airflow.dags / "troubles.py").write_text(DAGS.format(of=of, in_flight=IN_FLIGHT))
         stack.callback(airflow.stop)
         airflow.start()
-        yield Scene(airflow, troubles)
+        yield Environment(airflow, support)
 
 
 def pytest_terminal_summary(terminalreporter):

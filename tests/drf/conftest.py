@@ -47,7 +47,7 @@ def meisa_connection(drf: DrfServer, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     def connect(conn_id: str = "meisa_default", **changes: Any) -> None:
         extra = {
-            "quota_store": "memory",
+            "rate_limit_storage": "memory",
             "rate_limits": "1000/s",
             "timeout": 5,
             **changes.pop("extra", {}),
@@ -67,13 +67,13 @@ class Report:
     summary: dict[str, Any]
     outcomes: list[dict[str, Any]]
 
-    def verdicts(self) -> dict[str, str]:
-        """Return the verdict of each address."""
-        return {line["address"]: line["verdict"] for line in self.outcomes}
+    def statuses(self) -> dict[str, str]:
+        """Return the status of each address."""
+        return {line["address"]: line["status"] for line in self.outcomes}
 
-    def of(self, verdict: str) -> set[str]:
-        """Return the addresses with this verdict."""
-        return {address for address, found in self.verdicts().items() if found == verdict}
+    def of(self, status: str) -> set[str]:
+        """Return the addresses with this status."""
+        return {address for address, found in self.statuses().items() if found == status}
 
 
 @pytest.fixture
@@ -120,13 +120,13 @@ def assert_agreement(drf: DrfServer) -> Callable[[Report], None]:
         drf.wait_until_idle()
         held = drf.enrollments()
         for line in report.outcomes:
-            rows, verdict = held[line["address"].lower()], line["verdict"]
-            if verdict in {"enrolled", "already_enrolled"}:
-                assert rows >= 1, f"reported as {verdict}, not in the database"
-            if verdict in {"invalid", "suppressed", "untried"}:
-                assert rows == 0, f"reported as {verdict}, enrolled in the database"
-            if rows > 1 and verdict != "unreported":
-                assert "possibly" in line.get("reason", ""), f"{rows} enrollments, reported as {verdict} only"
+            rows, status = held[line["address"].lower()], line["status"]
+            if status in {"enrolled", "already_enrolled"}:
+                assert rows >= 1, f"reported as {status}, not in the database"
+            if status in {"invalid", "suppressed", "untried"}:
+                assert rows == 0, f"reported as {status}, enrolled in the database"
+            if rows > 1 and status != "unreported":
+                assert "possibly" in line.get("reason", ""), f"{rows} enrollments, reported as {status} only"
         assert held.keys() <= {line["address"].lower() for line in report.outcomes} or not report.outcomes
 
     return check

@@ -1,4 +1,4 @@
-"""The shapes of a bulk response: every address gets the verdict that the database supports."""
+"""The shapes of a bulk response: every address gets the status that the database supports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def audience(drf):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_address_has_its_verdict(
+def test_every_address_has_its_status(
     drf, audience, bulk_enroll, assert_agreement, everything_written, shape
 ):
     drf.set(bulk_shape=shape)
@@ -33,7 +33,7 @@ def test_every_address_has_its_verdict(
     assert report.of("already_enrolled") == {*ACTIVE, *PAUSED}
     assert report.of("suppressed") == set(SUPPRESSED)
     assert_agreement(report)
-    assert {line["reason"] for line in report.outcomes if line["verdict"] == "enrolled"} == {""}
+    assert {line["reason"] for line in report.outcomes if line["status"] == "enrolled"} == {""}
     assert "Not understood" not in everything_written()
 
 

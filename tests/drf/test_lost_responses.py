@@ -128,7 +128,7 @@ def test_second_mail_of_a_resend_is_reported(
     assert_agreement(report)
     assert report.state == "success"
     assert set(drf.enrollments().values()) == {2}
-    assert {line["verdict"] for line in report.outcomes} == {"enrolled"}
+    assert {line["status"] for line in report.outcomes} == {"enrolled"}
     assert all("possibly twice" in line["reason"] for line in report.outcomes)
 
 

@@ -95,11 +95,11 @@ def test_tls_to_a_port_without_tls_sends_nothing(drf, meisa_connection, enroll, 
 
 def test_connection_closed_while_idle_loses_no_write(drf, meisa_connection):
     hook = MeisaHook()
-    assert hook.enroll(ANN, "onboarding").verdict == "enrolled"
+    assert hook.enroll(ANN, "onboarding").status == "enrolled"
     drf.wait_until(lambda: _has_closed_connection(drf.port), "gunicorn to close the idle connection")
-    assert hook.enroll("bob@example.com", "onboarding").verdict == "enrolled"
+    assert hook.enroll("bob@example.com", "onboarding").status == "enrolled"
     assert drf.enrollments() == Counter([ANN, "bob@example.com"])
-    assert hook.get_conn().traffic.repeats == 0
+    assert hook.get_conn().stats.retries == 0
 
 
 def _has_closed_connection(port: int) -> bool:
@@ -114,9 +114,9 @@ def test_wrong_key_is_named_whatever_the_status(drf, meisa_connection):
     for status in (401, 403):
         drf.set(wrong_key_status=status)
         meisa_connection(password="meisa_live_wrong")
-        works, said = MeisaHook().test_connection()
+        works, message = MeisaHook().test_connection()
         assert not works
-        assert "key" in said
+        assert "key" in message
 
 
 def test_list_behind_a_proxy_is_read_to_its_end(drf, nginx, meisa_connection):

@@ -129,7 +129,7 @@ def test_a_task_fails_before_it_sends(
 
 @pytest.mark.parametrize("fault", ["capitals", "nested", "twice"])
 def test_the_trigger_ends_with_the_error(raw_connection, untouched, fault):
-    triggers._seen.clear()
+    triggers._listings.clear()
     raw, words = FAIL_OPEN[fault]
     raw_connection(raw)
     trigger = triggers.MeisaSequenceTrigger(
@@ -154,7 +154,11 @@ def test_a_command_ends_with_the_error(meisa, raw_connection, untouched, tmp_pat
     raw_connection(raw)
     people = tmp_path / "people.txt"
     people.write_text("ada@example.com\n")
-    for arguments in (["ping"], ["quota"], ["enroll-file", people, "--sequence", "onboarding", "--yes"]):
+    for arguments in (
+        ["ping"],
+        ["rate-limits"],
+        ["enroll-file", people, "--sequence", "onboarding", "--yes"],
+    ):
         ended = meisa(*arguments)
         assert ended.status == 2
         assert words in ended.err
@@ -165,7 +169,7 @@ def test_the_page_shows_the_error(as_user, raw_connection, untouched, fault):  #
     raw, words = FAIL_OPEN[fault]
     raw_connection(raw)
     page = as_user()
-    for part in ("sequences", "quota"):
+    for part in ("sequences", "rate_limits"):
         response = page.get(part, params={"connection": "meisa_default"})
         assert words in response.json()["problem"]
         assert SECRET not in response.text
@@ -275,7 +279,7 @@ def test_a_connection_airflow_itself_refuses_is_a_sentence(mocker, raw_connectio
 def test_passwords_of_a_store_are_masked_before_a_check(mocker, raw_connection):
     masked = mocker.patch.object(hooks, "mask_secret")
     raw_connection(
-        json.dumps({"extra__meisa__quota_store": "redis://:of-store@127.0.0.1:1/0", "env": "test"})
+        json.dumps({"extra__meisa__rate_limit_storage": "redis://:of-store@127.0.0.1:1/0", "env": "test"})
     )
     with pytest.raises(AirflowFailException):
         MeisaHook().get_conn()

@@ -14,7 +14,7 @@ from airflow_provider_meisa.hooks.meisa import MeisaHook
 CALL = re.compile(r"``((?:GET|POST) /\S+)``")
 INTERNAL = {
     "client",
-    "slot",
+    "reservation",
 }  # the hook's own client, and a slot of its rate limits that the caller has reserved
 
 
@@ -97,7 +97,7 @@ def test_an_enrollment_is_sent_again_as_resend_says(meisa_connection, meisa_sand
     hook = MeisaHook()
     meisa_sandbox.fault("reset_after", times=1)
     try:
-        assert hook.enroll("ada@example.com", "onboarding", resend=resend).verdict == "already_enrolled"
+        assert hook.enroll("ada@example.com", "onboarding", resend=resend).status == "already_enrolled"
     except AirflowException:
         assert not resend
     assert len(meisa_sandbox.requests()) == 1 + resend

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_meisa.api.errors import MeisaError, MeisaKeyError, MeisaServerError
 from airflow_provider_meisa.get_provider_info import get_provider_info
-from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures
+from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +24,9 @@ def connection(meisa_connection):
 def test_each_call_of_the_api_is_one_method(meisa_sandbox):
     hook = MeisaHook()
     assert hook.ping().environment == "live"
-    assert hook.enroll("ada@example.com", "onboarding", metadata={"plan": "team"}).verdict == "enrolled"
+    assert hook.enroll("ada@example.com", "onboarding", metadata={"plan": "team"}).status == "enrolled"
     assert [
-        o.verdict for o in hook.bulk_enroll(["ada@example.com", "kay@example.com"], "onboarding").outcomes
+        o.status for o in hook.bulk_enroll(["ada@example.com", "kay@example.com"], "onboarding").outcomes
     ] == [
         "already_enrolled",
         "enrolled",
@@ -57,7 +57,7 @@ def test_no_secret_is_ever_masked_on_an_event_loop(connection, meisa_sandbox, mo
             asyncio.get_running_loop()
         masked.update([secret] if isinstance(secret, str) else [])
 
-    connection(extra={"quota_store": "redis://:of-the-store@127.0.0.1:1/0"})
+    connection(extra={"rate_limit_storage": "redis://:of-the-store@127.0.0.1:1/0"})
     mocker.patch("airflow_provider_meisa.hooks.meisa.mask_secret", mask_as_airflow_3_0_does)
     assert asyncio.run(MeisaHook().get_async_conn()).settings.api_key
     assert masked == {meisa_sandbox.key, "of-the-store"}
@@ -78,9 +78,12 @@ def test_an_unknown_connection_is_named():
         ({"extra": {"rate_limits": "sixty"}}, "60/minute"),
         ({"extra": {"environment": "staging"}}, "'live', 'test'"),
         ({"extra": {"allow_http": "perhaps"}}, "allow_http"),
-        ({"extra": {"quota_store": "ftp://somewhere"}}, "redis://"),
-        ({"extra": {"quota_store": "file://[x"}}, "quota_store names no store"),
-        ({"extra": {"quota_store": "redis://:word@[x"}}, "Redis URL in quota_store cannot be read"),
+        ({"extra": {"rate_limit_storage": "ftp://somewhere"}}, "redis://"),
+        ({"extra": {"rate_limit_storage": "file://[x"}}, "rate_limit_storage names no store"),
+        (
+            {"extra": {"rate_limit_storage": "redis://:word@[x"}},
+            "Redis URL in rate_limit_storage cannot be read",
+        ),
         ({"schema": "api/v2"}, "schema field must be empty, http or https"),
     ],
     ids=lambda value: str(value)[:40],
@@ -94,9 +97,9 @@ def test_a_connection_that_cannot_be_used_says_what_to_do(connection, changes, m
 
 
 def test_a_failure_a_retry_cannot_mend_stops_the_task_and_others_do_not():
-    with pytest.raises(AirflowFailException), airflow_failures():
+    with pytest.raises(AirflowFailException), raise_airflow_errors():
         raise MeisaKeyError("no", status=401)
-    with pytest.raises(AirflowException) as raised, airflow_failures():
+    with pytest.raises(AirflowException) as raised, raise_airflow_errors():
         raise MeisaServerError("later", status=503)
     assert not isinstance(raised.value, AirflowFailException)
     assert isinstance(raised.value.__cause__, MeisaError)
@@ -137,7 +140,7 @@ def test_the_connection_survives_the_round_trip_through_a_uri(meisa_sandbox, mon
         conn_type="meisa",
         host=meisa_sandbox.api_url,
         password=meisa_sandbox.key,
-        extra=json.dumps({"rate_limits": "20/2s, 100/hour", "quota_store": "memory"}),
+        extra=json.dumps({"rate_limits": "20/2s, 100/hour", "rate_limit_storage": "memory"}),
     )
     monkeypatch.setenv("AIRFLOW_CONN_ROUND_TRIP", connection.get_uri())
     settings = MeisaHook("round_trip").get_conn().settings
@@ -179,10 +182,10 @@ def test_a_key_that_was_pasted_with_white_space_is_masked_as_it_is_sent(connecti
         ("redis://127.0.0.1:1/0?password=stored%40word-3", "stored@word-3"),
     ],
 )
-def test_the_password_of_the_quotas_redis_is_masked_however_it_is_written(connection, store, meant):
+def test_the_password_of_the_rate_limits_redis_is_masked_however_it_is_written(connection, store, meant):
     from airflow.providers.common.compat.sdk import redact
 
-    connection(extra={"quota_store": store})
+    connection(extra={"rate_limit_storage": store})
     MeisaHook().get_conn()
     assert meant not in str(redact(f"AUTH {meant}"))
     assert not re.search("stored.{1,3}word", str(redact(f"connecting to {store}")))
@@ -223,7 +226,7 @@ def test_the_form_of_old_airflows_shows_the_fields_of_the_new(mocker):
         "Environment": ("text", "", [{"one of": ["", "live", "test"]}]),
         "Allow override_unsubscribe": ("tick", False, None),
         "Allow http://": ("tick", False, None),
-        "Quota store": ("password", None, None),
+        "Rate limit storage": ("password", None, None),
         "Dashboard URL": ("text", "https://app.meisa.io", []),
     }
     assert MeisaHook.get_ui_field_behaviour() == {
@@ -248,7 +251,7 @@ def test_the_form_of_the_ui_has_every_field_in_its_kind_without_flask_appbuilder
         "environment": ("string", ["", "live", "test"]),
         "allow_override_unsubscribe": ("boolean", None),
         "allow_http": ("boolean", None),
-        "quota_store": ("string", "password"),
+        "rate_limit_storage": ("string", "password"),
         "dashboard_url": ("string", None),
     }
     assert all(field["description"] and field["schema"]["title"] for field in form.extra_fields.values())

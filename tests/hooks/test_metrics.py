@@ -58,8 +58,8 @@ def turn_on(monkeypatch):
     statsd = StatsD()
 
     def on(**options):
-        told = {"statsd_on": True, "statsd_host": "127.0.0.1", "statsd_port": statsd.port, **options}
-        for name, value in told.items():
+        reported = {"statsd_on": True, "statsd_host": "127.0.0.1", "statsd_port": statsd.port, **options}
+        for name, value in reported.items():
             monkeypatch.setenv(f"AIRFLOW__METRICS__{name.upper()}", str(value))
         stats.initialize(
             factory=get_stats_factory(), export_legacy_names=bool(options.get("legacy_names_on", True))
@@ -85,15 +85,15 @@ def bulk(run_task):
     return run
 
 
-def test_an_audience_is_counted_by_verdict_beside_the_requests(bulk, statsd, meisa_sandbox):
+def test_an_audience_is_counted_by_status_beside_the_requests(bulk, statsd, meisa_sandbox):
     summary = bulk([*PEOPLE[:600], PEOPLE[0], "broken", "unsubscribed@example.com"]).xcom("task")
     sums = statsd.sums()
     assert sums["meisa.addresses"] == summary["total"] == 603
-    for verdict, count in summary["counts"].items():
-        assert sums[f"meisa.addresses.meisa_default.onboarding.{verdict}"] == count
+    for status, count in summary["counts"].items():
+        assert sums[f"meisa.addresses.meisa_default.onboarding.{status}"] == count
     assert sums["meisa.requests"] == sums["meisa.requests.meisa_default.onboarding"] == 3
     assert sums["meisa.requests"] == len(meisa_sandbox.requests())
-    assert "meisa.repeats" not in sums
+    assert "meisa.retries" not in sums
 
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
@@ -129,18 +129,18 @@ def test_the_page_names_every_metric_that_is_told_and_no_other(bulk, statsd):
     page = PAGE.read_text(encoding="utf-8")
     plain = set(re.findall(r"^\| `(meisa\.\w+)` \|", page, re.MULTILINE))
     patterns = re.findall(r"^\| `(meisa\.\w+\..*)` \|", page, re.MULTILINE)
-    values = {"<conn_id>": "meisa_default", "<sequence>": "onboarding", "<verdict>": "enrolled"}
+    values = {"<conn_id>": "meisa_default", "<sequence>": "onboarding", "<status>": "enrolled"}
     filled = {re.sub(r"<\w+>", lambda gap: values[gap[0]], pattern) for pattern in patterns}
     assert statsd.sums().keys() == plain | filled
 
 
 @pytest.mark.meisa_sandbox(rate_limits="3/1s")
-def test_refusals_for_the_rate_count_with_their_repeats_and_waits(bulk, statsd):
+def test_refusals_for_the_rate_count_with_their_retries_and_waits(bulk, statsd):
     summary = bulk().xcom("task")
     sums = statsd.sums()
     assert summary["rate_limited"] >= 1
     assert sums["meisa.rate_limited"] == summary["rate_limited"]
-    assert sums["meisa.repeats"] == summary["repeats"]
+    assert sums["meisa.retries"] == summary["retries"]
     assert sums["meisa.waits"] > 0
 
 
@@ -166,7 +166,7 @@ def test_a_single_contact_that_could_not_be_sent_counts_its_requests(
 
 
 def test_the_looks_of_a_sensor_count_wherever_they_are_made(run_task, statsd, meisa_sandbox):
-    triggers._seen.clear()
+    triggers._listings.clear()
     run_task(MeisaSequenceSensor, sequence_slug="onboarding")
     assert statsd.sums()["meisa.requests.meisa_default.onboarding"] == 1
     asyncio.run(triggers.listing("meisa_default", max_age=0))
@@ -175,14 +175,14 @@ def test_the_looks_of_a_sensor_count_wherever_they_are_made(run_task, statsd, me
         "meisa.requests.meisa_default": 1,  # a trigger's look is shared by all who wait
         "meisa.requests.meisa_default.onboarding": 1,
     }
-    triggers._seen.clear()
+    triggers._listings.clear()
 
 
 def test_where_the_backend_knows_tags_they_are_told(bulk, turn_on):
     turn_on(statsd_influxdb_enabled=True, legacy_names_on=False)
     bulk(PEOPLE[:3])
     assert sorted(turn_on.statsd.lines()) == [
-        "airflow.meisa.addresses,conn_id=meisa_default,sequence=onboarding,verdict=enrolled:3|c",
+        "airflow.meisa.addresses,conn_id=meisa_default,sequence=onboarding,status=enrolled:3|c",
         "airflow.meisa.requests,conn_id=meisa_default,sequence=onboarding:2|c",
     ]
 

@@ -6,7 +6,7 @@ from airflow.sdk import DAG
 from airflow.serialization.definitions.operatorlink import XComOperatorLink
 
 from airflow_provider_meisa.hooks.meisa import MeisaHook
-from airflow_provider_meisa.links.meisa import MeisaSequenceLink, leave_link
+from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from tests.support.task import FakeTaskInstance
@@ -69,7 +69,7 @@ def test_where_there_are_several_sequences_it_leads_to_the_dashboard(run_task, m
 
 def test_a_task_that_is_running_or_killed_has_left_its_link_where_the_page_looks():
     ti = FakeTaskInstance()
-    leave_link({"ti": ti}, MeisaHook(), "onboarding")
+    push_dashboard_link({"ti": ti}, MeisaHook(), "onboarding")
     assert ti.xcoms[MeisaSequenceLink().xcom_key] == "https://app.example.com/s/onboarding"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
-from tests.support.sent import batches_sent
+from tests.support.requests_sent import batches_sent
 
 PEOPLE = people(1200)
 
@@ -40,7 +40,7 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
         "possibly_by_this_run",
         "complete",
         "requests",
-        "repeats",
+        "retries",
         "rate_limited",
         "waited_s",
         "elapsed_s",
@@ -52,11 +52,11 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
     assert summary["total"] == sum(summary["counts"].values()) == 2
     assert summary["complete"] is True
     (entry,) = summary["attention"]
-    assert entry["verdict"] == "invalid"
+    assert entry["status"] == "invalid"
     assert "not an address" not in json.dumps(summary)
 
 
-def test_every_kind_of_address_gets_its_verdict(bulk, meisa_sandbox):
+def test_every_kind_of_address_gets_its_status(bulk, meisa_sandbox):
     meisa_sandbox.seed_enrollments("onboarding", ["already@example.com"])
     ran = bulk(
         [
@@ -139,7 +139,7 @@ def test_rows_of_one_column_are_read_as_addresses(bulk):
     [("onbording", "onboarding"), ("winback", "draft"), ("legacy", "paused")],
     ids=["unknown", "draft", "paused"],
 )
-def test_a_sequence_that_takes_nobody_fails_before_anything_is_sent(
+def test_a_sequence_that_takes_no_contact_fails_before_anything_is_sent(
     bulk, everything_written, meisa_sandbox, slug, hint
 ):
     ran = bulk(PEOPLE[:600], sequence_slug=slug, retries=3)
@@ -148,7 +148,7 @@ def test_a_sequence_that_takes_nobody_fails_before_anything_is_sent(
     assert hint in everything_written()
 
 
-def test_where_the_key_may_not_read_sequences_an_inactive_one_fails_with_everybody_untried(
+def test_where_the_key_may_not_read_sequences_an_inactive_one_fails_with_every_contact_untried(
     bulk, meisa_sandbox, meisa_connection
 ):
     meisa_sandbox.add_key("meisa_live_enroller", ["sequences:enroll"])
@@ -183,12 +183,12 @@ def test_what_a_retry_cannot_mend_is_not_retried(bulk, meisa_sandbox):
     assert len(batches_sent(meisa_sandbox)) == 1
 
 
-def test_an_answer_that_leaves_addresses_out_makes_the_task_red(bulk, meisa_sandbox):
+def test_a_response_that_leaves_addresses_out_makes_the_task_red(bulk, meisa_sandbox):
     meisa_sandbox.fault("bulk_shape", shape="results", drop=2)
     ran = bulk(PEOPLE[:10])
     assert ran.state == "failed"
     assert ran.counts() == {"enrolled": 8, "unreported": 2}
-    assert [entry["verdict"] for entry in ran.xcom("task")["attention"]] == ["unreported"] * 2
+    assert [entry["status"] for entry in ran.xcom("task")["attention"]] == ["unreported"] * 2
 
 
 @pytest.mark.parametrize(
@@ -225,18 +225,18 @@ def test_a_choice_that_does_not_exist_fails_before_anything_is_sent(
     assert f"{next(iter(wrong))} must be" in everything_written()
 
 
-def test_a_lost_answer_is_asked_for_again_and_its_addresses_are_possibly_ours(
+def test_a_lost_response_is_asked_for_again_and_its_addresses_are_possibly_ours(
     bulk, meisa_sandbox, monkeypatch
 ):
     meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
     ran = bulk(PEOPLE[:3])
     assert ran.state == "success"
     assert ran.counts() == {"already_enrolled": 3}
-    assert ran.xcom("task")["repeats"] == 1
+    assert ran.xcom("task")["retries"] == 1
     assert len(meisa_sandbox.enrollments("onboarding")) == 3
 
 
-def test_a_lost_answer_is_not_sent_again_where_that_is_not_wanted(bulk, meisa_sandbox):
+def test_a_lost_response_is_not_sent_again_where_that_is_not_wanted(bulk, meisa_sandbox):
     meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
     ran = bulk(PEOPLE[:3], on_ambiguous="fail")
     assert ran.state == "failed"
@@ -268,7 +268,7 @@ def test_override_unsubscribe_needs_the_opt_in_of_the_connection(bulk, meisa_san
     assert bulk(["unsubscribed@example.com"], override_unsubscribe=True).counts() == {"enrolled": 1}
 
 
-def test_a_key_of_the_wrong_environment_enrolls_nobody(bulk, meisa_sandbox, meisa_connection):
+def test_a_key_of_the_wrong_environment_enrolls_no_contact(bulk, meisa_sandbox, meisa_connection):
     meisa_connection(extra={"environment": "test"})
     assert bulk(["ada@example.com"]).state == "failed"
     assert batches_sent(meisa_sandbox) == []

@@ -13,7 +13,7 @@ from airflow_provider_meisa.operators import bulk as bulk_operator
 from airflow_provider_meisa.operators.checkpoint_store import StateStore, VariableStore, store_of
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
-from tests.support.sent import bulk_requests
+from tests.support.requests_sent import bulk_requests
 from tests.support.task import FakeTaskInstance, FakeTaskState
 
 PEOPLE = people(1600)

@@ -21,7 +21,7 @@ def test_every_documented_field_reaches_meisa(enroll, meisa_sandbox):
         "sequence_slug": "onboarding",
         "meisa_conn_id": "meisa_default",
         "address": "a***@***.com",
-        "verdict": "enrolled",
+        "status": "enrolled",
         "reason": "",
     }
     (row,) = meisa_sandbox.enrollments("onboarding")
@@ -59,7 +59,7 @@ def test_a_contact_already_in_the_sequence_ends_as_on_already_enrolled_says(
     meisa_sandbox.seed_enrollments("onboarding", ["ada@example.com"])
     ran = enroll(on_already_enrolled=choice, retries=2)
     assert ran.state == state
-    assert ran.xcom("task")["verdict"] == "already_enrolled"
+    assert ran.xcom("task")["status"] == "already_enrolled"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_contact_already_in_the_sequence_ends_as_on_already_enrolled_says(
 def test_a_contact_who_unsubscribed_ends_as_on_suppressed_says(enroll, meisa_sandbox, choice, state):
     ran = enroll("unsubscribed@example.com", on_suppressed=choice, retries=2)
     assert ran.state == state
-    assert ran.xcom("task")["verdict"] == "suppressed"
+    assert ran.xcom("task")["status"] == "suppressed"
     assert meisa_sandbox.enrollments("onboarding") == []
 
 
@@ -76,7 +76,7 @@ def test_a_contact_who_unsubscribed_ends_as_on_suppressed_says(enroll, meisa_san
 def test_what_is_no_address_fails_before_anything_is_sent(enroll, meisa_sandbox, broken):
     ran = enroll(broken, retries=2)
     assert ran.state == "failed"
-    assert ran.xcom("task")["verdict"] == "invalid"
+    assert ran.xcom("task")["status"] == "invalid"
     assert meisa_sandbox.requests() == []
 
 
@@ -89,7 +89,7 @@ def test_override_unsubscribe_needs_the_opt_in_of_the_connection(enroll, meisa_c
     assert enroll("unsubscribed@example.com", override_unsubscribe=True).state == "failed"
     assert meisa_sandbox.requests() == []
     meisa_connection(extra={"allow_override_unsubscribe": "true"})
-    assert enroll("unsubscribed@example.com", override_unsubscribe=True).xcom("task")["verdict"] == "enrolled"
+    assert enroll("unsubscribed@example.com", override_unsubscribe=True).xcom("task")["status"] == "enrolled"
 
 
 def test_a_failure_of_the_server_is_left_to_airflow_to_retry(enroll, meisa_sandbox):
@@ -99,11 +99,11 @@ def test_a_failure_of_the_server_is_left_to_airflow_to_retry(enroll, meisa_sandb
     assert len(meisa_sandbox.enrollments("onboarding")) == 1
 
 
-def test_a_lost_answer_is_sent_again_only_where_that_is_wanted(enroll, meisa_sandbox):
+def test_a_lost_response_is_sent_again_only_where_that_is_wanted(enroll, meisa_sandbox):
     meisa_sandbox.fault("reset_after", path="/enroll/", times=1)
     assert enroll(on_ambiguous="fail").state == "failed"
     meisa_sandbox.fault("reset_after", path="/enroll/", times=1)
-    assert enroll("grace@example.com").xcom("task")["verdict"] == "already_enrolled"
+    assert enroll("grace@example.com").xcom("task")["status"] == "already_enrolled"
     assert len(meisa_sandbox.enrollments("onboarding")) == 2
 
 

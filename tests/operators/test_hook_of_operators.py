@@ -7,9 +7,9 @@ import inspect
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_provider_meisa.api.errors import MeisaAnswerLostError, MeisaKeyError, MeisaServerError
-from airflow_provider_meisa.api.outcomes import Outcome, Verdict
-from airflow_provider_meisa.hooks.meisa import MeisaHook, airflow_failures, meisa_error
+from airflow_provider_meisa.api.errors import MeisaKeyError, MeisaResponseLostError, MeisaServerError
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+from airflow_provider_meisa.hooks.meisa import MeisaHook, meisa_error, raise_airflow_errors
 from airflow_provider_meisa.operators.sequences import MeisaEnrollOperator
 from tests.support.provider import modules_of_provider
 
@@ -51,7 +51,7 @@ def test_a_template_in_the_connection_reaches_the_hook(run_task, meisa_connectio
 
 def test_the_enrollment_goes_through_the_hook(run_task, mocker):
     call = mocker.patch.object(
-        MeisaHook, "enroll", return_value=Outcome("ada@example.com", Verdict.ENROLLED), autospec=True
+        MeisaHook, "enroll", return_value=Outcome("ada@example.com", OutcomeStatus.ENROLLED), autospec=True
     )
     ran = run_task(
         MeisaEnrollOperator,
@@ -83,16 +83,16 @@ def test_a_task_that_is_killed_stops_its_hook(meisa_connection, meisa_sandbox):
 @pytest.mark.parametrize(
     ("error", "inner", "outer"),
     [
-        (MeisaAnswerLostError("lost"), AirflowException, AirflowFailException),
+        (MeisaResponseLostError("lost"), AirflowException, AirflowFailException),
         (MeisaServerError("down", status=500), AirflowException, AirflowFailException),
         (MeisaKeyError("no", status=401), AirflowFailException, AirflowFailException),
     ],
 )
 def test_what_the_hook_raised_is_decided_on_again(error, inner, outer):
-    with pytest.raises(inner) as first, airflow_failures():
+    with pytest.raises(inner) as first, raise_airflow_errors():
         raise error
     assert type(first.value) is inner
-    with pytest.raises(outer) as second, airflow_failures(doubt_is_final=True):
+    with pytest.raises(outer) as second, raise_airflow_errors(ambiguous_is_final=True):
         raise first.value
     assert type(second.value) is outer
     assert (meisa_error(second.value), str(second.value)) == (error, str(error))
@@ -102,7 +102,7 @@ def test_what_the_hook_raised_is_decided_on_again(error, inner, outer):
     "raised", [AirflowSkipException("skip"), AirflowFailException("fail"), KeyError("x")]
 )
 def test_what_is_not_of_meisa_passes(raised):
-    with pytest.raises(type(raised)) as passed, airflow_failures(doubt_is_final=True):
+    with pytest.raises(type(raised)) as passed, raise_airflow_errors(ambiguous_is_final=True):
         raise raised
     assert passed.value is raised
     assert meisa_error(raised) is None

@@ -6,7 +6,7 @@ from airflow.exceptions import AirflowException
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from tests.support.people import people
-from tests.support.sent import bulk_requests
+from tests.support.requests_sent import bulk_requests
 from tests.support.summary import counts
 from tests.support.task import Task
 
@@ -21,7 +21,7 @@ def bulk(run_task):
     return run
 
 
-def test_a_stream_that_can_be_read_once_loses_nobody_to_max_contacts(bulk, meisa_sandbox):
+def test_a_stream_that_can_be_read_once_loses_no_contact_to_max_contacts(bulk, meisa_sandbox):
     ran = bulk((address for address in PEOPLE), max_contacts=2000)
     assert counts(ran.xcom("task")) == {"enrolled": 1200}
     assert [len(request["addresses"]) for request in bulk_requests(meisa_sandbox)] == [500, 500, 200]
@@ -54,7 +54,7 @@ def test_a_stream_that_changed_is_read_again_where_a_restart_is_wanted(meisa_con
 
 
 @pytest.mark.parametrize(
-    ("slug", "said"),
+    ("slug", "message"),
     [
         ("onboarding ", "has white space around it"),
         (" onboarding", "has white space around it"),
@@ -62,11 +62,11 @@ def test_a_stream_that_changed_is_read_again_where_a_restart_is_wanted(meisa_con
     ],
 )
 def test_what_cannot_be_a_slug_is_refused_before_anybody_is_sent(
-    run_task, meisa_sandbox, everything_written, slug, said
+    run_task, meisa_sandbox, everything_written, slug, message
 ):
     one = {"contact_email": "ada@example.com", "outlets": [meisa_sequence("onboarding")]}
     many = {"emails": PEOPLE[:3], "outlets": [meisa_sequence("onboarding")]}
     assert run_task(MeisaEnrollOperator, sequence_slug=slug, **one).state == "failed"
     assert run_task(MeisaBulkEnrollOperator, sequence_slug=slug, **many).state == "failed"
     assert meisa_sandbox.requests() == []
-    assert f"sequence_slug {said}" in everything_written()
+    assert f"sequence_slug {message}" in everything_written()

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_meisa.api.outcomes import Verdict
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
 from airflow_provider_meisa.bulk.reporting import BatchLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from tests.support.clock import Clock
@@ -16,7 +16,7 @@ PEOPLE = people(2600)
 
 
 @pytest.fixture
-def said(caplog):
+def message(caplog):
     """Return what stands in the task's log since the last time that it was asked for."""
     caplog.set_level("INFO", logger="airflow.task.meisa")
 
@@ -46,9 +46,9 @@ def groups(lines):
     return found
 
 
-def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, said):
+def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, message):
     task(PEOPLE[:1200], max_contacts=1200).run()
-    found = groups(said())
+    found = groups(message())
     assert found["Before sending"] == [
         "There are not more than 1,200 addresses (max_contacts)",
         "The sequence onboarding is active",
@@ -63,10 +63,10 @@ def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, sa
     assert effort == "4 requests, 0 of them repeats; 0 answers of 429; 0 s waited"
 
 
-def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, said, meisa_connection):
+def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, meisa_connection):
     meisa_connection(extra={"rate_limits": "60/minute, 1000/hour"})
     task([*PEOPLE[:1499], "broken"], max_in_flight=1).run()
-    first, *_, last = groups(said())["Batches"]
+    first, *_, last = groups(message())["Batches"]
     assert re.fullmatch(
         r"Batch 1: 500 enrolled; 500 of 1,500 addresses done \(33%\), about \d+ s to go; "
         r"requests left: 58 of 60/minute, 998 of 1000/hour",
@@ -77,59 +77,59 @@ def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, said, meisa
     )
 
 
-def test_an_empty_audience_opens_no_group(task, said):
+def test_an_empty_audience_opens_no_group(task, message):
     task([]).run()
-    assert list(groups(said())) == [""]
+    assert list(groups(message())) == [""]
 
 
-def test_people_who_have_unsubscribed_are_warned_of_outside_of_any_group(task, said, meisa_connection):
+def test_people_who_have_unsubscribed_are_warned_of_outside_of_any_group(task, message, meisa_connection):
     meisa_connection(extra={"allow_override_unsubscribe": True})
     task(["unsubscribed@example.com"], override_unsubscribe=True).run()
-    assert any("people who have unsubscribed will be mailed" in line for line in groups(said())[""])
+    assert any("people who have unsubscribed will be mailed" in line for line in groups(message())[""])
 
 
 @pytest.mark.meisa_sandbox(rate_limits="2/2s")
 def test_a_deferral_closes_the_group_and_the_next_leg_opens_another(
-    task, said, meisa_connection, short_deferrals
+    task, message, meisa_connection, short_deferrals
 ):
     meisa_connection(extra={"rate_limits": "2/2s"})
     ours = task(PEOPLE[:1600], **short_deferrals)
     ours.run()
     assert ours.deferrals
-    found = groups(said())
+    found = groups(message())
     assert "Batches" in found
     assert all(re.fullmatch(r"Batches from \d on", title) for title in [*found][3:])
     assert sum(map(len, (lines for title, lines in found.items() if title.startswith("Batches")))) == 4
 
 
-def test_a_check_that_fails_closes_its_group_before_the_error_is_shown(task, said):
+def test_a_check_that_fails_closes_its_group_before_the_error_is_shown(task, message):
     with pytest.raises(AirflowFailException, match="draft"):
         task(PEOPLE, sequence_slug="winback").run()
-    assert said()[-1] == "::endgroup::"
+    assert message()[-1] == "::endgroup::"
 
 
-def test_what_stops_a_run_leaves_its_account_outside_of_the_group(task, said, meisa_sandbox):
+def test_what_stops_a_run_leaves_its_account_outside_of_the_group(task, message, meisa_sandbox):
     meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
     with pytest.raises(AirflowFailException):
         task(PEOPLE, max_in_flight=1).run()
-    found = groups(said())
+    found = groups(message())
     assert found["Batches"][1].startswith("Batch 2 was not taken: ")
     assert found[""][2] == "onboarding: stopped early, 2,600 addresses: 500 enrolled, 2,100 untried"
 
 
-def test_a_process_that_may_not_go_on_closes_the_group(task, said):
+def test_a_process_that_may_not_go_on_closes_the_group(task, message):
     ours = task(PEOPLE, max_in_flight=1)
     ours.state.fail_at = 3
     with pytest.raises(RuntimeError):
         ours.run()
-    groups(said())
+    groups(message())
 
 
-def test_no_address_stands_in_the_log(task, said, meisa_sandbox):
+def test_no_address_stands_in_the_log(task, message, meisa_sandbox):
     meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
     with pytest.raises(AirflowException):
         task([*PEOPLE, "broken@", "unsubscribed@example.com"]).run()
-    assert not [line for line in said() if "@" in line]
+    assert not [line for line in message() if "@" in line]
 
 
 # Large runs.
@@ -146,7 +146,7 @@ def feed(log, batches, clock=None, step=0.0):
     for number in range(1, batches + 1):
         if clock:
             clock.now += step
-        log.answered(number, Counter({Verdict.ENROLLED: 500}), number * 500)
+        log.on_response(number, Counter({OutcomeStatus.ENROLLED: 500}), number * 500)
     log.close(batches * 500)
 
 
@@ -154,10 +154,10 @@ def counted(lines):
     return sum(int(re.search(r"([\d,]+) enrolled", line)[1].replace(",", "")) for line in lines)
 
 
-def test_of_many_batches_each_of_the_first_ten_has_a_line_and_then_each_hundredth(client, said):
+def test_of_many_batches_each_of_the_first_ten_has_a_line_and_then_each_hundredth(client, message):
     clock = Clock()
     feed(BatchLog(client, 500, 1_000_000, clock), 2000, clock, step=0.1)
-    lines = said()
+    lines = message()
     assert [line.partition(":")[0] for line in lines[:11]] == [
         *(f"Batch {number}" for number in range(1, 11)),
         "20 batches up to 30",
@@ -167,43 +167,45 @@ def test_of_many_batches_each_of_the_first_ten_has_a_line_and_then_each_hundredt
     assert "1,000,000 of 1,000,000 addresses done (100%)" in lines[-1]
 
 
-def test_however_fast_a_run_is_it_has_not_more_than_a_line_a_second_then(client, said):
+def test_however_fast_a_run_is_it_has_not_more_than_a_line_a_second_then(client, message):
     clock = Clock()
     feed(BatchLog(client, 500, 1_000_000, clock), 2000, clock, step=0.01)
-    lines = said()
+    lines = message()
     assert 10 + 15 <= len(lines) <= 10 + 20
     assert counted(lines) == 1_000_000
 
 
-def test_answers_that_come_in_another_order_are_each_named(client, said):
+def test_responses_that_come_in_another_order_are_each_named(client, message):
     log = BatchLog(client, 500, 1500, Clock())
     log.begin(0)
     for done, number in enumerate((1, 3, 2), start=1):
-        log.answered(number, Counter({Verdict.ENROLLED: 500}), done * 500)
-    assert [line.partition(":")[0] for line in said()] == ["Batch 1", "Batch 3", "Batch 2"]
+        log.on_response(number, Counter({OutcomeStatus.ENROLLED: 500}), done * 500)
+    assert [line.partition(":")[0] for line in message()] == ["Batch 1", "Batch 3", "Batch 2"]
 
 
-def test_a_stream_that_goes_slowly_has_a_line_every_quarter_of_a_minute(client, said):
+def test_a_stream_that_goes_slowly_has_a_line_every_quarter_of_a_minute(client, message):
     clock = Clock()
     feed(BatchLog(client, 500, None, clock), 100, clock, step=3.0)
-    lines = said()
+    lines = message()
     assert len(lines) == 10 + 90 * 3 / 15
     assert counted(lines) == 50_000
     assert "up to 15: 2,500 enrolled; 7,500 addresses done; requests left" in lines[10]
 
 
-def test_the_time_to_go_is_that_of_the_answers_where_the_limits_leave_room(client, said, meisa_connection):
+def test_the_time_to_go_is_that_of_the_responses_where_the_limits_leave_room(
+    client, message, meisa_connection
+):
     clock = Clock()
     feed(BatchLog(client, 500, 500_000, clock), 4, clock, step=30.0)
-    assert "about 8 h 18 min to go" in said()[-1]
+    assert "about 8 h 18 min to go" in message()[-1]
 
 
-def test_what_was_waited_does_not_count_as_the_time_of_answers(meisa_connection, said):
+def test_what_was_waited_does_not_count_as_the_time_of_responses(meisa_connection, message):
     meisa_connection(extra={"rate_limits": "1000000/s"})
     client, clock = MeisaHook().get_conn(), Clock()
     log = BatchLog(client, 500, 1000, clock)
     client._sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
     log.begin(0)
     client.wait(3600)
-    log.answered(1, Counter({Verdict.ENROLLED: 500}), 500)
-    assert "about 0 s to go" in said()[0]
+    log.on_response(1, Counter({OutcomeStatus.ENROLLED: 500}), 500)
+    assert "about 0 s to go" in message()[0]

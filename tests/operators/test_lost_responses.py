@@ -13,7 +13,7 @@ from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.api.transport import Transport
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from tests.support.people import people
-from tests.support.sent import bulk_requests
+from tests.support.requests_sent import bulk_requests
 from tests.support.task import FakeTaskInstance, FakeTaskState, Task
 
 PEOPLE = people(1100)
@@ -85,7 +85,7 @@ def test_slow_server_enrolls_everyone_once(meisa_sandbox, wait_for_late, status,
     assert times(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
     assert summary["counts"]["already_enrolled"] == summary["possibly_by_this_run"] > 0
     assert {entry["reason"] for entry in summary["attention"]} == {BY_US}
-    assert summary["repeats"] == 1
+    assert summary["retries"] == 1
 
 
 def test_slow_server_after_timeouts_of_the_client(meisa_sandbox, meisa_connection, wait_for_late):
@@ -191,15 +191,15 @@ class Died(BaseException):
 
 @pytest.mark.parametrize("on_ambiguous", ["resend", "fail"])
 def test_single_contact_of_a_dead_process(meisa_sandbox, monkeypatch, wait_for_late, on_ambiguous):
-    exchange = Transport.exchange
+    send = Transport.send
 
     def die(transport, call):
-        exchange(transport, call)
+        send(transport, call)
         raise Died
 
     single = Single(on_ambiguous=on_ambiguous)
     with monkeypatch.context() as patched:
-        patched.setattr(Transport, "exchange", die)
+        patched.setattr(Transport, "send", die)
         with pytest.raises(Died):
             single.run()
     if on_ambiguous == "fail":
@@ -275,10 +275,10 @@ def test_kill_ends_the_wait_for_a_resend(meisa_sandbox, monkeypatch, operator):
     meisa_sandbox.fault("status", status=504, path="enroll/", times=1)
     task = Task(PEOPLE[:3]) if operator == "bulk" else Single()
     waiting, failures = threading.Event(), []
-    wait = "airflow_provider_meisa.api.cancellation.Stop.wait"
-    from airflow_provider_meisa.api.cancellation import Stop
+    wait = "airflow_provider_meisa.api.cancellation.CancellationEvent.wait"
+    from airflow_provider_meisa.api.cancellation import CancellationEvent
 
-    original = Stop.wait
+    original = CancellationEvent.wait
 
     def tell(stop, seconds):
         waiting.set()

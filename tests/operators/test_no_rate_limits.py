@@ -18,7 +18,7 @@ def test_none_is_read_as_no_limit(text):
 @pytest.mark.meisa_sandbox(rate_limits="none")
 @pytest.mark.parametrize("store", ["memory", "file"])
 def test_connection_without_limits_does_not_wait(run_task, meisa_sandbox, meisa_connection, store):
-    meisa_connection(extra={"rate_limits": "none", "quota_store": store})
+    meisa_connection(extra={"rate_limits": "none", "rate_limit_storage": store})
     found = people(500 * (DEFAULT_LIMITS[0].requests + 5))
     ran = run_task(MeisaBulkEnrollOperator, emails=found, sequence_slug="onboarding")
     assert ran.state == "success"

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.sequences import check_active, find_sequences, list_sequences
-from airflow_provider_meisa.api.errors import MeisaSequenceNotFoundError, MeisaUnreadableAnswerError
+from airflow_provider_meisa.api.errors import MeisaSequenceNotFoundError, MeisaUnreadableResponseError
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
@@ -33,7 +33,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    with MeisaClient(Settings(api_key=KEY, base_url=server.url, quota_store="memory")) as made:
+    with MeisaClient(Settings(api_key=KEY, base_url=server.url, rate_limit_storage="memory")) as made:
         yield made
 
 
@@ -82,7 +82,7 @@ def test_link_that_says_nothing_is_replaced_by_the_offset(server, client, name):
 
 def test_server_that_gives_the_same_page_again_is_noticed(server, client):
     server.link, server.style = LINKS["true"], "cursor"
-    with pytest.raises(MeisaUnreadableAnswerError, match="have no end"):
+    with pytest.raises(MeisaUnreadableResponseError, match="have no end"):
         list_sequences(client)
     assert len(server.asked) == 2
 

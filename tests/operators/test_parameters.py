@@ -137,7 +137,7 @@ def test_a_template_switches_override_for_one_contact(run_task, overriding, nati
         params={"override": given},
         render_template_as_native_obj=native,
     )
-    assert ran.xcom("task")["verdict"] == ("enrolled" if given else "suppressed")
+    assert ran.xcom("task")["status"] == ("enrolled" if given else "suppressed")
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
-from tests.support.sent import bulk_requests
+from tests.support.requests_sent import bulk_requests
 from tests.support.summary import counts
 
 PEOPLE = [f"person{number:04}@example.com" for number in range(2600)]
@@ -83,13 +83,13 @@ def test_such_a_preview_says_where_it_could_not_ask_who_they_are(task, meisa_san
     assert (report["to_send"], report["to_send_suppressed"]) == (1101, None)
 
 
-def test_a_preview_of_nobody_needs_no_time(task):
+def test_a_preview_of_no_contact_needs_no_time(task):
     report = task([], preview=True).run()
     assert (report["total"], report["to_send"], report["requests"], report["seconds"]) == (0, 0, 0, 0.0)
 
 
 @pytest.mark.parametrize(("slug", "hint"), [("winback", "draft"), ("onbording", "onboarding")])
-def test_a_preview_fails_for_a_sequence_that_takes_nobody(task, meisa_sandbox, slug, hint):
+def test_a_preview_fails_for_a_sequence_that_takes_no_contact(task, meisa_sandbox, slug, hint):
     with pytest.raises(AirflowFailException, match=hint):
         task(MIXED, preview=True, sequence_slug=slug).run()
     assert bulk_requests(meisa_sandbox) == []
@@ -172,7 +172,7 @@ def test_each_address_of_the_input_has_one_line(task, tmp_path, name):
         if ".csv" in name
         else list(map(json.loads, text.splitlines()))
     )
-    assert Counter(row["verdict"] for row in rows) == counts(summary)
+    assert Counter(row["status"] for row in rows) == counts(summary)
     assert sorted(row["address"] for row in rows)[1:] == sorted(
         [*PEOPLE[:1100], "PERSON0003@example.com", "broken", "unsubscribed@example.com"]
     )
@@ -182,7 +182,7 @@ def test_each_address_of_the_input_has_one_line(task, tmp_path, name):
 def test_only_rejects_are_written_where_that_is_wanted(task, tmp_path):
     path = tmp_path / "rejects.jsonl"
     task(MIXED, outcomes_path=str(path), rejects_only=True).run()
-    assert Counter(line["verdict"] for line in lines(path)) == {"invalid": 2, "suppressed": 1}
+    assert Counter(line["status"] for line in lines(path)) == {"invalid": 2, "suppressed": 1}
 
 
 def test_a_path_that_is_not_of_a_known_kind_fails_before_anything_is_sent(task, tmp_path, meisa_sandbox):
@@ -192,7 +192,7 @@ def test_a_path_that_is_not_of_a_known_kind_fails_before_anything_is_sent(task, 
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 4])
-def test_after_a_failure_the_file_has_everybody_and_after_the_retry_too(
+def test_after_a_failure_the_file_has_every_contact_and_after_the_retry_too(
     task, meisa_sandbox, tmp_path, max_in_flight
 ):
     path = tmp_path / "outcomes.jsonl"
@@ -202,10 +202,10 @@ def test_after_a_failure_the_file_has_everybody_and_after_the_retry_too(
         ours.run()
     first = Counter(line["address"] for line in lines(path))
     assert first == dict.fromkeys([*PEOPLE, "broken"], 1)
-    assert Counter(line["verdict"] for line in lines(path)) == counts(ours.ti.xcoms["return_value"])
+    assert Counter(line["status"] for line in lines(path)) == counts(ours.ti.xcoms["return_value"])
     summary = ours.run()
     assert Counter(line["address"] for line in lines(path)) == first
-    assert Counter(line["verdict"] for line in lines(path)) == counts(summary)
+    assert Counter(line["status"] for line in lines(path)) == counts(summary)
     assert not list(tmp_path.glob("*.parts"))
 
 
@@ -215,13 +215,13 @@ def test_only_rejects_stand_in_the_file_after_a_retry_and_none_of_them_twice(tas
     meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
     with pytest.raises(AirflowException):
         ours.run()
-    assert Counter(line["verdict"] for line in lines(path)) == {
+    assert Counter(line["status"] for line in lines(path)) == {
         "invalid": 1,
         "unreported": 500,
         "untried": 100,
     }
     ours.run()
-    assert [line["verdict"] for line in lines(path)] == ["invalid"]
+    assert [line["status"] for line in lines(path)] == ["invalid"]
 
 
 @pytest.mark.parametrize("writes", range(7))
@@ -260,7 +260,7 @@ def test_another_audience_that_is_sent_from_its_beginning_has_a_file_of_its_own(
     assert [line["address"] for line in lines(path)] == PEOPLE[:700][::-1]
 
 
-def test_a_retry_in_a_real_airflow_leaves_a_file_with_everybody_once(run_task, meisa_sandbox, tmp_path):
+def test_a_retry_in_a_real_airflow_leaves_a_file_with_every_contact_once(run_task, meisa_sandbox, tmp_path):
     path = tmp_path / "outcomes.jsonl"
     meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=2, times=1)
     ran = run_task(

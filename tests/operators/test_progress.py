@@ -33,7 +33,7 @@ def states(ours):
 
 
 def found(counts):
-    return {verdict: count for verdict, count in counts.items() if count}
+    return {status: count for status, count in counts.items() if count}
 
 
 def test_it_has_the_fields_of_the_contract_and_no_address(task):
@@ -63,8 +63,8 @@ def test_it_has_the_fields_of_the_contract_and_no_address(task):
 def test_every_field_and_every_state_is_on_the_page(task):
     ours = task(PEOPLE[:3])
     ours.run()
-    said = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert said == [*ours.state.get(KEY), *get_args(State)]
+    message = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert message == [*ours.state.get(KEY), *get_args(State)]
 
 
 def test_it_is_written_from_before_the_first_request_to_the_end(task):

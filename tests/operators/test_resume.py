@@ -16,14 +16,14 @@ from airflow.sdk import DAG
 
 from airflow_provider_meisa.api.endpoints import contacts
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
-from airflow_provider_meisa.api.rate_limit.limiter import Quota
-from airflow_provider_meisa.bulk import enrollment, runner
+from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter
+from airflow_provider_meisa.bulk import runner
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.operators import bulk as bulk_operator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
-from airflow_provider_meisa.triggers.quota import MeisaQuotaTrigger
+from airflow_provider_meisa.triggers.rate_limit import MeisaRateLimitTrigger
 from tests.support.people import people
-from tests.support.sent import bulk_requests, times_enrolled, times_sent
+from tests.support.requests_sent import bulk_requests, times_enrolled, times_sent
 from tests.support.stores import ForgetfulStore
 from tests.support.summary import counts
 from tests.support.task import Task
@@ -49,7 +49,7 @@ def fail_at_batch(sandbox, number, **fault):
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 4])
-def test_a_retry_goes_on_after_the_last_answer_and_sends_nothing_twice(bulk, meisa_sandbox, max_in_flight):
+def test_a_retry_goes_on_after_the_last_response_and_sends_nothing_twice(bulk, meisa_sandbox, max_in_flight):
     fail_at_batch(meisa_sandbox, 2)
     ran = bulk(max_in_flight=max_in_flight, **AGAIN)
     assert ran.state == "success"
@@ -71,7 +71,7 @@ def test_a_retry_goes_on_after_the_last_answer_and_sends_nothing_twice(bulk, mei
 def test_long_waits_are_deferred_and_every_address_is_sent_once(
     bulk, meisa_sandbox, meisa_connection, mocker, short_deferrals
 ):
-    waiting = mocker.spy(MeisaQuotaTrigger, "run")
+    waiting = mocker.spy(MeisaRateLimitTrigger, "run")
     meisa_connection(extra={"rate_limits": "2/2s"})
     ran = bulk(**short_deferrals)
     assert ran.state == "success"
@@ -136,7 +136,7 @@ def test_a_process_that_dies_between_two_batches_leaves_nothing_to_send_twice(ta
     assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
 
-def test_a_process_that_dies_before_it_has_noted_an_answer_sends_only_that_batch_twice(task, meisa_sandbox):
+def test_a_process_that_dies_before_it_has_noted_a_response_sends_only_that_batch_twice(task, meisa_sandbox):
     ours = task(PEOPLE, max_in_flight=1)
     ours.state.fail_at = 3  # two intents and one result were kept
     with pytest.raises(RuntimeError):
@@ -170,7 +170,7 @@ def test_a_task_cleared_after_a_failure_goes_on_where_it_was(task, meisa_sandbox
 
 
 @pytest.mark.parametrize("emails", [PEOPLE[:600], PEOPLE[600:1200]], ids=["the same", "others"])
-def test_a_task_cleared_after_success_begins_anew(task, meisa_sandbox, emails):
+def test_a_task_cleared_after_success_begins_again(task, meisa_sandbox, emails):
     ours = task(PEOPLE[:600])
     ours.run()
     summary = ours.clear().run(emails=emails)
@@ -180,11 +180,11 @@ def test_a_task_cleared_after_success_begins_anew(task, meisa_sandbox, emails):
 
 
 @pytest.mark.meisa_sandbox(rate_limits="3/1s")
-def test_a_task_cleared_after_success_begins_anew_although_it_must_wait_before_its_first_batch(
+def test_a_task_cleared_after_success_begins_again_although_it_must_wait_before_its_first_batch(
     task, meisa_sandbox, meisa_connection, short_deferrals
 ):
     meisa_connection(
-        extra={"rate_limits": "3/1s", "quota_store": f"file://{meisa_sandbox.database.parent}/q"}
+        extra={"rate_limits": "3/1s", "rate_limit_storage": f"file://{meisa_sandbox.database.parent}/q"}
     )
     ours = task(PEOPLE[:600], **short_deferrals)
     ours.run()
@@ -212,7 +212,7 @@ def test_a_stream_is_gone_on_with_as_a_list_is(task, meisa_sandbox, caplog):
     assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
 
-def test_what_was_not_understood_in_an_answer_is_said_without_an_address(task, meisa_sandbox, caplog):
+def test_what_was_not_understood_in_a_response_is_said_without_an_address(task, meisa_sandbox, caplog):
     meisa_sandbox.fault("bulk_shape", shape="results", extra=2)
     with caplog.at_level("INFO", logger="airflow.task.meisa"):
         assert counts(task(PEOPLE[:3]).run()) == {"enrolled": 3}
@@ -259,14 +259,14 @@ def test_a_batch_whose_outcomes_could_not_be_written_is_in_the_account_of_the_ne
     assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
 
-def test_a_quota_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
+def test_a_rate_limit_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
     task, meisa_sandbox, meisa_connection, tmp_path, before_batch
 ):
-    meisa_connection(extra={"rate_limits": "100/1s", "quota_store": f"file://{tmp_path}/quota"})
+    meisa_connection(extra={"rate_limits": "100/1s", "rate_limit_storage": f"file://{tmp_path}/rate_limits"})
     in_the_way = []
 
     def lock_it_for_good():
-        (lock,) = (tmp_path / "quota").glob("*.lock")
+        (lock,) = (tmp_path / "rate_limits").glob("*.lock")
         lock.unlink()
         lock.mkdir()
         in_the_way.append(lock)
@@ -293,15 +293,15 @@ class Impatient(Task):
 
 
 @pytest.mark.parametrize(
-    ("answered", "accounted"),
+    ("answered", "counted"),
     [(0, {"untried": 600}), (1, {"enrolled": 500, "untried": 100})],
     ids=["from the beginning", "after an answer"],
 )
 def test_a_task_that_only_meets_429s_ends_with_a_summary_and_is_not_deferred_for_ever(
-    meisa_sandbox, meisa_connection, mocker, short_deferrals, answered, accounted
+    meisa_sandbox, meisa_connection, mocker, short_deferrals, answered, counted
 ):
     mocker.patch("airflow_provider_meisa.api.client.TRIES", 1)
-    mocker.patch.object(enrollment, "_MOST_REFUSALS_FOR_RATE", 3)
+    mocker.patch.object(enrollment, "_MOST_RATE_LIMITED", 3)
     meisa_connection(extra={"rate_limits": "100/1s"})
     meisa_sandbox.fault(
         "status", status=429, path="bulk-enroll", skip=answered, headers={"Retry-After": "0.5"}
@@ -311,7 +311,7 @@ def test_a_task_that_only_meets_429s_ends_with_a_summary_and_is_not_deferred_for
         ours.run()
     summary = ours.ti.xcoms["return_value"]
     assert summary["complete"] is False
-    assert counts(summary) == accounted
+    assert counts(summary) == counted
     assert len(ours.deferrals) == runner._MOST_STALLED + answered
 
 
@@ -323,7 +323,7 @@ def test_what_is_checked_before_the_first_batch_is_checked_after_a_wait_too(
     task, meisa_sandbox, meisa_connection, short_deferrals
 ):
     meisa_connection(
-        extra={"rate_limits": "3/1s", "quota_store": f"file://{meisa_sandbox.database.parent}/q"}
+        extra={"rate_limits": "3/1s", "rate_limit_storage": f"file://{meisa_sandbox.database.parent}/q"}
     )
     task(PEOPLE[:600]).run()
     ours = task(PEOPLE[600:1200], sequence_slug="winback", **short_deferrals)
@@ -354,7 +354,7 @@ def test_a_limit_met_before_the_first_batch_is_waited_for_in_the_triggerer(
 def test_no_deferral_is_shorter_than_airflow_can_stand(task, meisa_sandbox, mocker):
     began = time.time()
     mocker.patch("airflow_provider_meisa.api.client.TRIES", 1)
-    mocker.patch.object(MeisaQuotaTrigger, "run", at_once)
+    mocker.patch.object(MeisaRateLimitTrigger, "run", at_once)
     meisa_sandbox.fault("status", status=429, path="list", times=1, headers={"Retry-After": "1"})
     ours = task(PEOPLE[:3], deferrable=True)
     assert counts(ours.run()) == {"enrolled": 3}
@@ -441,7 +441,7 @@ def test_a_restart_that_must_wait_before_its_first_batch_carries_nothing_of_the_
     assert summary["requests"] == len(meisa_sandbox.requests())
 
 
-def test_an_answer_lost_for_good_is_not_asked_for_again_where_that_is_not_wanted(task, meisa_sandbox):
+def test_a_response_lost_for_good_is_not_asked_for_again_where_that_is_not_wanted(task, meisa_sandbox):
     ours = task(PEOPLE[:1100], max_in_flight=1, on_ambiguous="fail")
     meisa_sandbox.fault("reset_after", path="bulk-enroll", skip=1, times=1)
     with pytest.raises(AirflowException):
@@ -543,7 +543,7 @@ def test_a_task_that_is_killed_in_a_wait_ends_at_once(task, meisa_sandbox, meisa
     assert ours.state.get("meisa")["in_flight"] == []
 
 
-def test_a_task_that_is_killed_while_it_repeats_a_batch_leaves_it_for_the_next_try(task, meisa_sandbox):
+def test_a_task_that_is_killed_while_it_retries_a_batch_leaves_it_for_the_next_try(task, meisa_sandbox):
     meisa_sandbox.fault("status", status=429, path="bulk-enroll", skip=1, headers={"Retry-After": "3"})
     ours = task(PEOPLE[:1100], max_in_flight=1)
     thread, became = in_a_thread(ours)
@@ -560,16 +560,18 @@ def test_a_task_that_is_killed_before_it_has_begun_takes_it(task):
     task(PEOPLE).make().on_kill()
 
 
-def test_answers_on_their_way_are_noted_when_the_store_of_the_quota_breaks(bulk, meisa_sandbox, mocker):
-    reserve, asked = Quota.reserve, itertools.count(1)
+def test_responses_on_their_way_are_noted_when_the_store_of_the_rate_limit_breaks(
+    bulk, meisa_sandbox, mocker
+):
+    reserve, asked = RateLimiter.reserve, itertools.count(1)
 
-    def break_once(quota):
+    def break_once(rate_limiter):
         # The list, the first batch that goes alone, two batches that are slow, then the store is gone.
         if next(asked) == 5:
             raise MeisaUnreachableError("The store of the quota does not answer.")
-        return reserve(quota)
+        return reserve(rate_limiter)
 
-    mocker.patch.object(Quota, "reserve", break_once)
+    mocker.patch.object(RateLimiter, "reserve", break_once)
     meisa_sandbox.fault("slow", path="bulk-enroll", seconds=0.3, skip=1, times=2)
     ran = bulk(max_in_flight=3, **AGAIN)
     assert ran.state == "success"

@@ -4,7 +4,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, ExceptionRetryPolicy
 
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaServerError
-from airflow_provider_meisa.hooks.meisa import airflow_failures
+from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.operators.retry_policy import MeisaRetryPolicy
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 
@@ -12,7 +12,7 @@ TASK = {"task_id": "task", "sequence_slug": "onboarding"}
 
 
 def decision_on(error):
-    with pytest.raises(AirflowException) as raised, airflow_failures():
+    with pytest.raises(AirflowException) as raised, raise_airflow_errors():
         raise error
     return MeisaRetryPolicy().evaluate(raised.value, 1, 3)
 

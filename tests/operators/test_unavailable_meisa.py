@@ -14,7 +14,7 @@ from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, 
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from airflow_provider_meisa.triggers.sequences import MeisaSequenceTrigger
 from tests.support.people import people
-from tests.support.sent import bulk_requests
+from tests.support.requests_sent import bulk_requests
 from tests.support.task import Task
 
 PEOPLE = people(1100)
@@ -76,7 +76,7 @@ def test_long_503_frees_the_worker_slot(meisa_sandbox, meisa_connection, capfd):
 
 
 def test_endless_503_fails_a_task_that_may_be_retried(meisa_sandbox, quick, monkeypatch):
-    monkeypatch.setattr("airflow_provider_meisa.bulk.enrollment._MOST_REFUSALS_FOR_RATE", 2)
+    monkeypatch.setattr("airflow_provider_meisa.bulk.engine._MOST_RATE_LIMITED", 2)
     meisa_sandbox.fault("status", status=503, headers={"Retry-After": "0.02"}, path="bulk-enroll")
     task = Task(PEOPLE[:10])
     with pytest.raises(AirflowException, match=r"unavailable \(503\)") as caught:
@@ -125,7 +125,7 @@ def test_trigger_waits_as_long_as_a_503_asks(meisa_sandbox, meisa_connection, mo
         raise asyncio.CancelledError
 
     mocker.patch("airflow_provider_meisa.triggers.sequences.asyncio", wraps=asyncio).sleep = sleep
-    mocker.patch.dict("airflow_provider_meisa.triggers.sequences._seen", clear=True)
+    mocker.patch.dict("airflow_provider_meisa.triggers.sequences._listings", clear=True)
     trigger = MeisaSequenceTrigger(
         meisa_conn_id="meisa_default",
         slugs=["winback"],

@@ -40,7 +40,7 @@ def test_proven_conflict_succeeds_as_already_enrolled(meisa_sandbox, run_task):
     meisa_sandbox.fault("status", status=400, body=body, path="/sequences/enroll/")
     ran = run_task(MeisaEnrollOperator, contact_email=PEOPLE[0], sequence_slug="onboarding")
     assert ran.state == "success"
-    assert ran.xcom("task")["verdict"] == "already_enrolled"
+    assert ran.xcom("task")["status"] == "already_enrolled"
 
 
 @pytest.mark.parametrize(

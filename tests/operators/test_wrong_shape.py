@@ -14,7 +14,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from tests.support.people import people
-from tests.support.sent import times_enrolled
+from tests.support.requests_sent import times_enrolled
 
 PEOPLE = people(1200, domain="private.example")
 AGAIN = {"retries": 1, "retry_delay": timedelta(0)}
@@ -126,7 +126,7 @@ def test_a_frame_of_another_task_is_enrolled(enroll_output, meisa_sandbox):
 
 
 @pytest.mark.parametrize(
-    ("emails", "said"),
+    ("emails", "message"),
     [
         ([*PEOPLE, 17], "row 1,201: a value of type int, not text"),
         ([*PEOPLE, b"\xff"], "row 1,201: bytes that are not UTF-8"),
@@ -146,14 +146,14 @@ def test_a_frame_of_another_task_is_enrolled(enroll_output, meisa_sandbox):
 )
 @pytest.mark.parametrize("preview", [False, True])
 def test_a_wrong_shape_fails_before_the_first_request(
-    bulk, meisa_sandbox, everything_written, emails, said, preview
+    bulk, meisa_sandbox, everything_written, emails, message, preview
 ):
     ran = bulk(emails, preview=preview, skip_suppressed=True, max_contacts=5000, **AGAIN)
     assert ran.state == "failed"
     assert meisa_sandbox.requests() == []
     assert times_enrolled(meisa_sandbox) == {}
     written = everything_written()
-    assert said in written
+    assert message in written
     assert "private.example" not in written
 
 
@@ -189,7 +189,7 @@ def test_missing_values_stay_rows_without_an_address(bulk):
 
 
 @pytest.mark.parametrize(
-    ("contact", "state", "said"),
+    ("contact", "state", "message"),
     [
         ((PEOPLE[0],), "success", ""),
         (PEOPLE[0].encode(), "success", ""),
@@ -201,8 +201,8 @@ def test_missing_values_stay_rows_without_an_address(bulk):
     ],
     ids=["row", "bytes", "record", "list", "number", "other keys", "nothing"],
 )
-def test_one_contact_is_read_or_refused(run_task, meisa_sandbox, everything_written, contact, state, said):
+def test_one_contact_is_read_or_refused(run_task, meisa_sandbox, everything_written, contact, state, message):
     ran = run_task(MeisaEnrollOperator, contact_email=contact, sequence_slug="onboarding")
     assert ran.state == state
     assert times_enrolled(meisa_sandbox) == ({PEOPLE[0]: 1} if state == "success" else {})
-    assert said in everything_written()
+    assert message in everything_written()

@@ -78,11 +78,11 @@ def test_every_entry_point_of_the_wheel_leads_somewhere(wheel):
 
 
 def test_the_wheel_asks_for_no_newest_airflow_and_no_oldest_python(wheel):
-    said = metadata(wheel)
-    needed = {line for line in said.get_all("Requires-Dist") if "extra ==" not in line}
+    message = metadata(wheel)
+    needed = {line for line in message.get_all("Requires-Dist") if "extra ==" not in line}
     assert "apache-airflow>=2.11.0" in needed
     assert not [line for line in needed if "<" in line], "an upper bound keeps people from upgrading"
-    assert said["Requires-Python"] == ">=3.11"
+    assert message["Requires-Python"] == ">=3.11"
 
 
 def test_the_sdist_can_be_tested_and_has_no_folder_of_a_tool(unpacked_sdist):

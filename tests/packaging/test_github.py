@@ -75,7 +75,7 @@ def test_release_with_an_address_and_its_tag_goes_out(guard):
 
 
 @pytest.mark.parametrize(
-    ("ref", "owner", "said"),
+    ("ref", "owner", "message"),
     [
         (TAG, "OWNER", "placeholder OWNER"),
         (
@@ -86,10 +86,10 @@ def test_release_with_an_address_and_its_tag_goes_out(guard):
         ("refs/tags/v9.9.9", "example", "not on refs/tags/v9.9.9"),
     ],
 )
-def test_release_without_address_or_tag_is_refused(guard, ref, owner, said):
+def test_release_without_address_or_tag_is_refused(guard, ref, owner, message):
     ran = guard(ref, owner=owner)
     assert ran.returncode == 1
-    assert said in ran.stderr
+    assert message in ran.stderr
 
 
 def test_address_of_the_repository_is_in_one_place():

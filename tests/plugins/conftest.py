@@ -6,10 +6,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from airflow_provider_meisa.plugins.figures import Figures, ask_meisa
 from airflow_provider_meisa.plugins.meisa import MeisaPlugin
-from airflow_provider_meisa.plugins.runs import Recent
-from tests.plugins.clerks import AuthManager
+from airflow_provider_meisa.plugins.runs import RunCache
+from airflow_provider_meisa.plugins.sequence_cache import SequenceCache, fetch_sequences
+from tests.plugins.auth_manager import AuthManager
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def as_user(airflow_database, monkeypatch):
     manager = core.init_auth_manager(host)
     for place in MeisaPlugin.fastapi_apps:
         host.mount(place["url_prefix"], place["app"])
-    monkeypatch.setattr("airflow_provider_meisa.plugins.app.FIGURES", Figures(ask_meisa))
-    monkeypatch.setattr("airflow_provider_meisa.plugins.app.RECENT", Recent())
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.SEQUENCES", SequenceCache(fetch_sequences))
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.RUNS", RunCache())
 
     def client(name: str | None = "admin", role: str = "ADMIN") -> TestClient:
         token = name and manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role))

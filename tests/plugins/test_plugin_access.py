@@ -14,8 +14,8 @@ from starlette.routing import Mount
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.plugins.app import make_app
 from airflow_provider_meisa.plugins.meisa import MeisaPlugin
-from tests.plugins.clerks import HIDDEN
-from tests.plugins.traces import Traces
+from tests.plugins.auth_manager import HIDDEN
+from tests.plugins.xcom_operator import XComOperator
 
 ROUTES = [route for route in make_app().routes if not isinstance(route, Mount)]
 SUMMARY = {"sequence_slug": "onboarding", "counts": {"enrolled": 2}, "meisa_conn_id": "meisa_default"}
@@ -33,7 +33,7 @@ def test_every_route_asks_for_a_user(route):
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_without_a_session_every_route_answers_401(as_user, route):
+def test_without_a_session_every_route_returns_401(as_user, route):
     assert as_user(None).get(route.path.lstrip("/"), params=QUERY).status_code == 401
 
 
@@ -49,30 +49,30 @@ def test_nothing_else_is_public(as_user, path):
 
 
 @pytest.mark.parametrize("name", ["meisa.js", "page.js", "task.js", "meisa.css"])
-def test_the_module_is_public_and_looked_up_anew_after_an_upgrade(as_user, name):
-    answer = as_user(None).get(f"static/{name}")
-    assert answer.status_code == 200
-    assert answer.headers["cache-control"] == "no-cache"
-    again = as_user(None).get(f"static/{name}", headers={"If-None-Match": answer.headers["etag"]})
+def test_the_module_is_public_and_looked_up_again_after_an_upgrade(as_user, name):
+    response = as_user(None).get(f"static/{name}")
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-cache"
+    again = as_user(None).get(f"static/{name}", headers={"If-None-Match": response.headers["etag"]})
     assert again.status_code == 304
 
 
 def test_a_viewer_sees_runs_and_nothing_of_connections(as_user, run_task, meisa_sandbox):
-    ran = run_task(Traces, returns=SUMMARY)
+    ran = run_task(XComOperator, returns=SUMMARY)
     viewer = as_user("viewer", "VIEWER")
     (run,) = [run for run in viewer.get("runs").json()["runs"] if run["dag_id"] == ran.dag_id]
-    assert run["account"]["counts"] == {"enrolled": 2}
-    assert run["account"]["connection"] == ""
+    assert run["summary"]["counts"] == {"enrolled": 2}
+    assert run["summary"]["connection"] == ""
     assert viewer.get("connections").json() == []
-    for path in ("sequences", "quota"):
+    for path in ("sequences", "rate_limits"):
         assert viewer.get(path, params=QUERY).status_code == 403
     assert meisa_sandbox.requests() == []
 
 
 def test_an_admin_sees_the_connection_of_a_run(as_user, run_task):
-    ran = run_task(Traces, returns=SUMMARY)
+    ran = run_task(XComOperator, returns=SUMMARY)
     (run,) = [run for run in as_user().get("runs").json()["runs"] if run["dag_id"] == ran.dag_id]
-    assert run["account"]["connection"] == "meisa_default"
+    assert run["summary"]["connection"] == "meisa_default"
 
 
 def test_runs_of_dags_that_a_user_may_not_read_are_not_there(as_user, run):
@@ -80,13 +80,13 @@ def test_runs_of_dags_that_a_user_may_not_read_are_not_there(as_user, run):
 
     for name in ("open_to_clerks", f"{HIDDEN}_from_clerks"):
         with DAG(name, schedule=None) as dag:
-            Traces(task_id="task", returns={"sequence_slug": "onboarding", "counts": {"enrolled": 1}})
+            XComOperator(task_id="task", returns={"sequence_slug": "onboarding", "counts": {"enrolled": 1}})
         run(dag)
     of_admin = as_user().get("runs").json()["runs"]
-    of_clerk = as_user("clerk", "USER").get("runs").json()["runs"]
+    of_viewer = as_user("clerk", "USER").get("runs").json()["runs"]
     assert {"open_to_clerks", f"{HIDDEN}_from_clerks"} <= {each["dag_id"] for each in of_admin}
-    assert "open_to_clerks" in {each["dag_id"] for each in of_clerk}
-    assert not [each for each in of_clerk if HIDDEN in each["dag_id"]]
+    assert "open_to_clerks" in {each["dag_id"] for each in of_viewer}
+    assert not [each for each in of_viewer if HIDDEN in each["dag_id"]]
 
 
 def test_the_tab_of_a_dag_that_a_user_may_not_read_is_refused_also_if_another_dag_is_named_beside_it(
@@ -95,16 +95,16 @@ def test_the_tab_of_a_dag_that_a_user_may_not_read_is_refused_also_if_another_da
     from airflow.sdk import DAG
 
     with DAG(f"{HIDDEN}_tab", schedule=None) as dag:
-        Traces(task_id="task", returns={"sequence_slug": "onboarding", "counts": {"enrolled": 1}})
+        XComOperator(task_id="task", returns={"sequence_slug": "onboarding", "counts": {"enrolled": 1}})
     run(dag)
     (found,) = [each for each in as_user().get("runs").json()["runs"] if each["dag_id"] == f"{HIDDEN}_tab"]
     asked = {"dag_id": found["dag_id"], "run_id": found["run_id"], "task_id": "task"}
-    clerk = as_user("clerk", "USER")
-    assert as_user().get("task", params=asked).json()["run"]["account"]["total"] == 1
-    assert clerk.get("task", params=asked).status_code == 403
+    viewer = as_user("clerk", "USER")
+    assert as_user().get("task", params=asked).json()["run"]["summary"]["total"] == 1
+    assert viewer.get("task", params=asked).status_code == 403
     for names in (["other", found["dag_id"]], [found["dag_id"], "other"]):
-        answer = clerk.get("task", params={**asked, "dag_id": names})
-        assert answer.status_code == 403 or answer.json()["run"] is None
+        response = viewer.get("task", params={**asked, "dag_id": names})
+        assert response.status_code == 403 or response.json()["run"] is None
 
 
 def test_a_user_without_a_right_to_results_gets_no_runs(as_user):
@@ -115,13 +115,13 @@ def test_connections_that_a_user_may_not_read_are_not_named_and_look_as_if_they_
     as_user, meisa_connection
 ):
     meisa_connection(f"meisa_{HIDDEN}")
-    clerk = as_user("clerk", "USER")
+    viewer = as_user("clerk", "USER")
     assert f"meisa_{HIDDEN}" in as_user().get("connections").json()
-    assert clerk.get("connections").json() == ["meisa_default"]
+    assert viewer.get("connections").json() == ["meisa_default"]
     refused = [
-        clerk.get("sequences", params={"connection": name}) for name in (f"meisa_{HIDDEN}", "no_such_one")
+        viewer.get("sequences", params={"connection": name}) for name in (f"meisa_{HIDDEN}", "no_such_one")
     ]
-    assert [answer.status_code for answer in refused] == [403, 403]
+    assert [response.status_code for response in refused] == [403, 403]
     assert refused[0].json() == refused[1].json()
 
 
@@ -129,7 +129,7 @@ def test_a_connection_of_another_type_is_never_spoken_to(as_user, meisa_sandbox,
     other = {"conn_type": "http", "host": meisa_sandbox.url, "password": "a password of something else"}
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(other))
     assert "other" not in as_user().get("connections").json()
-    for path in ("sequences", "quota"):
+    for path in ("sequences", "rate_limits"):
         assert as_user().get(path, params={"connection": "other"}).status_code == 403
     assert meisa_sandbox.requests() == []
 
@@ -144,10 +144,10 @@ def test_neither_the_key_nor_an_address_reaches_the_browser(
     asked = {**QUERY, **{name: run[name] for name in ("dag_id", "run_id", "task_id")}}
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     everything_written()
-    said = "".join(admin.get(route.path.lstrip("/"), params=asked).text for route in ROUTES)
-    assert "j***@***.com" in said
+    message = "".join(admin.get(route.path.lstrip("/"), params=asked).text for route in ROUTES)
+    assert "j***@***.com" in message
     for secret in (*people, "jane.doe", "john", meisa_sandbox.key):
-        assert secret not in said
+        assert secret not in message
         assert secret not in everything_written()
 
 

@@ -7,38 +7,38 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
-from airflow_provider_meisa.plugins import figures
-from airflow_provider_meisa.plugins.figures import KEEP, Figures
+from airflow_provider_meisa.plugins import sequence_cache
+from airflow_provider_meisa.plugins.sequence_cache import KEEP, SequenceCache
 
 ASKED = {"connection": "meisa_default"}
 
 
 def test_sequences_come_with_status_and_total(as_user, meisa_connection, meisa_sandbox):
-    answer = as_user().get("sequences", params=ASKED).json()
-    first = answer["sequences"][0]
+    response = as_user().get("sequences", params=ASKED).json()
+    first = response["sequences"][0]
     assert first == {"slug": "onboarding", "name": "Onboarding", "status": "active", "total_enrolled": 0}
-    assert {sequence["status"] for sequence in answer["sequences"]} > {"active"}
-    assert answer["problem"] == ""
-    assert answer["age_s"] < 5
+    assert {sequence["status"] for sequence in response["sequences"]} > {"active"}
+    assert response["problem"] == ""
+    assert response["age_s"] < 5
 
 
 def test_ten_open_pages_cost_one_request(as_user, meisa_connection, meisa_sandbox):
     admin = as_user()
     with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda _: admin.get("sequences", params=ASKED).json(), range(10)))
-    assert all(answer["sequences"] for answer in answers)
+        responses = list(pool.map(lambda _: admin.get("sequences", params=ASKED).json(), range(10)))
+    assert all(response["sequences"] for response in responses)
     assert len(meisa_sandbox.requests()) == 1
 
 
-def test_the_page_spends_from_the_quota_of_the_tasks_and_a_look_at_what_is_left_spends_nothing(
+def test_the_page_spends_from_the_rate_limit_of_the_tasks_and_a_look_at_what_is_left_spends_nothing(
     as_user, meisa_connection
 ):
     meisa_connection(extra={"rate_limits": "5/minute, 100/hour"})
     admin = as_user()
     for left in (5, 5, 5):
-        assert admin.get("quota", params=ASKED).json()["windows"][0]["left"] == left
+        assert admin.get("rate_limits", params=ASKED).json()["windows"][0]["left"] == left
     admin.get("sequences", params=ASKED)
-    assert admin.get("quota", params=ASKED).json() == {
+    assert admin.get("rate_limits", params=ASKED).json() == {
         "windows": [
             {"limit": "5/minute", "requests": 5, "left": 4},
             {"limit": "100/hour", "requests": 100, "left": 99},
@@ -55,31 +55,31 @@ def test_a_429_holds_the_next_request_whatever_the_windows_have_left(
     meisa_sandbox.fault("status", status=429, headers={"Retry-After": "50"}, times=1)
     admin = as_user()
     admin.get("sequences", params=ASKED)
-    answer = admin.get("quota", params=ASKED).json()
-    assert answer["windows"] == [{"limit": "60/minute", "requests": 60, "left": 59}]
-    assert 40 < answer["next_s"] < 52
+    response = admin.get("rate_limits", params=ASKED).json()
+    assert response["windows"] == [{"limit": "60/minute", "requests": 60, "left": 59}]
+    assert 40 < response["next_s"] < 52
 
 
 def test_when_meisa_can_be_asked_again_is_said(as_user, meisa_connection, meisa_sandbox):
     now = [0.0]
-    looks = Figures(figures.ask_meisa, clock=lambda: now[0])
-    assert looks.of("meisa_default")["again_s"] == KEEP
+    looks = SequenceCache(sequence_cache.fetch_sequences, clock=lambda: now[0])
+    assert looks.of("meisa_default")["refresh_in_s"] == KEEP
     now[0] = KEEP - 2
-    assert looks.of("meisa_default")["again_s"] == 2
+    assert looks.of("meisa_default")["refresh_in_s"] == 2
     now[0] = KEEP + 5
-    assert looks.of("meisa_default")["again_s"] == KEEP
+    assert looks.of("meisa_default")["refresh_in_s"] == KEEP
 
 
 def test_what_is_wrong_is_said_and_the_last_figures_stay(as_user, meisa_connection, meisa_sandbox):
     now = [0.0]
-    looks = Figures(figures.ask_meisa, clock=lambda: now[0])
+    looks = SequenceCache(sequence_cache.fetch_sequences, clock=lambda: now[0])
     assert looks.of("meisa_default")["sequences"]
     meisa_sandbox.fault("status", status=403, times=5)
     now[0] = KEEP + 1
-    answer = looks.of("meisa_default")
-    assert "403" in answer["problem"]
-    assert answer["sequences"]
-    assert answer["age_s"] == KEEP + 1
+    response = looks.of("meisa_default")
+    assert "403" in response["problem"]
+    assert response["sequences"]
+    assert response["age_s"] == KEEP + 1
 
 
 def test_a_failure_is_not_asked_for_again_at_once(as_user, meisa_connection, meisa_sandbox):
@@ -93,55 +93,55 @@ def test_a_failure_is_not_asked_for_again_at_once(as_user, meisa_connection, mei
     assert len(meisa_sandbox.requests()) == 1
 
 
-def test_where_the_quota_leaves_no_room_the_page_does_not_wait_for_it(as_user, meisa_connection):
+def test_where_the_rate_limit_leaves_no_room_the_page_does_not_wait_for_it(as_user, meisa_connection):
     meisa_connection(extra={"rate_limits": "1/hour"})
     now = [0.0]
-    looks = Figures(figures.ask_meisa, clock=lambda: now[0])
+    looks = SequenceCache(sequence_cache.fetch_sequences, clock=lambda: now[0])
     looks.of("meisa_default")
     now[0] = KEEP + 1
     assert "rate limits leave no room" in looks.of("meisa_default")["problem"]
 
 
-def test_a_slow_meisa_holds_no_page_and_its_answer_is_there_later(monkeypatch):
-    monkeypatch.setattr(figures, "PATIENCE", 0.05)
-    may_answer = threading.Event()
+def test_a_slow_meisa_holds_no_page_and_its_response_is_there_later(monkeypatch):
+    monkeypatch.setattr(sequence_cache, "PATIENCE", 0.05)
+    may_respond = threading.Event()
 
     def ask(conn_id):
-        assert may_answer.wait(20)
+        assert may_respond.wait(20)
         return [SequenceInfo("onboarding", "Onboarding", "active", 3)]
 
-    looks = Figures(ask)
-    answer = looks.of("slow")
-    assert (answer["sequences"], answer["age_s"], answer["problem"]) == (None, None, "")
-    assert answer["pending"] is True
-    monkeypatch.setattr(figures, "PATIENCE", 20)
-    may_answer.set()
+    looks = SequenceCache(ask)
+    response = looks.of("slow")
+    assert (response["sequences"], response["age_s"], response["problem"]) == (None, None, "")
+    assert response["pending"] is True
+    monkeypatch.setattr(sequence_cache, "PATIENCE", 20)
+    may_respond.set()
     assert looks.of("slow")["sequences"][0]["total_enrolled"] == 3
 
 
-def test_a_meisa_that_does_not_answer_is_given_up(meisa_connection, meisa_sandbox, monkeypatch, mocker):
-    monkeypatch.setattr(figures, "GIVE_UP", 0.1)
+def test_a_meisa_that_does_not_respond_is_given_up(meisa_connection, meisa_sandbox, monkeypatch, mocker):
+    monkeypatch.setattr(sequence_cache, "GIVE_UP", 0.1)
     mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=5.0)
     meisa_sandbox.fault("status", status=502, times=50)
-    problem = Figures(figures.ask_meisa).of("meisa_default")["problem"]
+    problem = SequenceCache(sequence_cache.fetch_sequences).of("meisa_default")["problem"]
     assert problem == "Meisa has not answered within 0.1 seconds."
 
 
-def test_a_failure_that_nobody_expected_is_logged_and_not_shown(caplog):
+def test_a_failure_that_no_contact_expected_is_logged_and_not_shown(caplog):
     def ask(conn_id):
         raise RuntimeError("a secret of the secrets backend")
 
-    answer = Figures(ask).of("any")
-    assert "secret" not in answer["problem"]
-    assert "log" in answer["problem"]
+    response = SequenceCache(ask).of("any")
+    assert "secret" not in response["problem"]
+    assert "log" in response["problem"]
     assert "could not be read" in caplog.text
 
 
-def test_a_quota_that_cannot_be_read_is_a_sentence(as_user, meisa_connection):
+def test_a_rate_limit_that_cannot_be_read_is_a_sentence(as_user, meisa_connection):
     meisa_connection(extra={"rate_limits": "nonsense"})
-    answer = as_user().get("quota", params=ASKED).json()
-    assert answer["windows"] == []
-    assert "nonsense" in answer["problem"]
+    response = as_user().get("rate_limits", params=ASKED).json()
+    assert response["windows"] == []
+    assert "nonsense" in response["problem"]
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from airflow_provider_meisa.links.meisa import XCOM_KEY
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.plugins.runs import KEEP, LINK_KEY, Recent
+from airflow_provider_meisa.plugins.runs import KEEP, LINK_KEY, RunCache
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from tests.plugins.traces import Traces
+from tests.plugins.xcom_operator import XComOperator
 
 PROGRESS = {
     "sequence_slug": "onboarding",
@@ -56,12 +56,12 @@ def test_a_bulk_run_is_shown_with_its_counts_its_file_and_on_its_tab_the_rejects
         run_task(MeisaBulkEnrollOperator, emails=people, sequence_slug="onboarding", outcomes_path=path)
     )
     assert row["state"] == "success"
-    assert row["account"]["kind"] == "bulk"
-    assert row["account"]["counts"] == {"enrolled": 2, "duplicate": 1, "invalid": 1}
-    assert row["account"]["total"] == 4
-    assert row["account"]["outcomes_path"] == path
-    assert "attention" not in row["account"]
-    assert tab["account"]["attention"] == [{"address": "***", "verdict": "invalid", "reason": "no @"}]
+    assert row["summary"]["kind"] == "bulk"
+    assert row["summary"]["counts"] == {"enrolled": 2, "duplicate": 1, "invalid": 1}
+    assert row["summary"]["total"] == 4
+    assert row["summary"]["outcomes_path"] == path
+    assert "attention" not in row["summary"]
+    assert tab["summary"]["attention"] == [{"address": "***", "status": "invalid", "reason": "no @"}]
     assert tab["link"].startswith("https://")
     assert datetime.fromisoformat(tab["begun"]) <= datetime.now(UTC)
 
@@ -70,15 +70,15 @@ def test_a_single_contact_is_shown_as_one_address(shown, run_task, meisa_sandbox
     row, tab = shown(
         run_task(MeisaEnrollOperator, contact_email="jane@example.com", sequence_slug="onboarding")
     )
-    assert row["account"]["counts"] == {"enrolled": 1}
-    assert tab["account"]["attention"] == [{"address": "j***@***.com", "verdict": "enrolled", "reason": ""}]
+    assert row["summary"]["counts"] == {"enrolled": 1}
+    assert tab["summary"]["attention"] == [{"address": "j***@***.com", "status": "enrolled", "reason": ""}]
 
 
 def test_a_preview_is_told_from_a_run(shown, run_task, meisa_sandbox):
     people = ["a@example.com", "b@example.com"]
     row, _ = shown(run_task(MeisaBulkEnrollOperator, emails=people, sequence_slug="onboarding", preview=True))
-    assert row["account"]["kind"] == "preview"
-    assert row["account"]["to_send"] == 2
+    assert row["summary"]["kind"] == "preview"
+    assert row["summary"]["to_send"] == 2
 
 
 def test_a_preview_of_a_task_that_mails_the_suppressed_says_how_many_they_are(
@@ -88,14 +88,14 @@ def test_a_preview_of_a_task_that_mails_the_suppressed_says_how_many_they_are(
     people = ["a@example.com", "bounced@example.com"]
     arguments = {"sequence_slug": "onboarding", "preview": True, "override_unsubscribe": True}
     _, tab = shown(run_task(MeisaBulkEnrollOperator, emails=people, **arguments))
-    assert (tab["account"]["to_send"], tab["account"]["to_send_suppressed"]) == (2, 1)
+    assert (tab["summary"]["to_send"], tab["summary"]["to_send_suppressed"]) == (2, 1)
 
 
 def test_a_run_that_could_not_begin_is_shown_without_an_account(shown, run_task, meisa_sandbox):
     ran = run_task(MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="no-such-slug")
     row, tab = shown(ran)
     assert row["state"] == tab["state"] == ran.state == "failed"
-    assert row["account"] is None
+    assert row["summary"] is None
 
 
 def test_a_sensor_is_on_its_tab_and_not_among_the_runs(shown, run_task, meisa_sandbox):
@@ -104,14 +104,14 @@ def test_a_sensor_is_on_its_tab_and_not_among_the_runs(shown, run_task, meisa_sa
     assert tab["operator"] == "MeisaSequenceSensor"
 
 
-def test_a_task_of_somebody_else_has_no_run(shown, run_task):
+def test_a_task_of_a_contact_else_has_no_run(shown, run_task):
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     assert shown(run_task(EmptyOperator)) == (None, None)
 
 
 def test_progress_is_shown_until_there_is_an_account(shown, run_task):
-    ran = run_task(Traces, states={"meisa_progress": PROGRESS}, fails=True)
+    ran = run_task(XComOperator, states={"meisa_progress": PROGRESS}, fails=True)
     assert ran.state == "failed"
     row, tab = shown(ran)
     assert (
@@ -122,16 +122,16 @@ def test_progress_is_shown_until_there_is_an_account(shown, run_task):
             "connection": "meisa_default",
         }
     )
-    account = {"sequence_slug": "onboarding", "counts": {"enrolled": 2000}}
-    row, _ = shown(run_task(Traces, states={"meisa_progress": PROGRESS}, returns=account))
+    summary = {"sequence_slug": "onboarding", "counts": {"enrolled": 2000}}
+    row, _ = shown(run_task(XComOperator, states={"meisa_progress": PROGRESS}, returns=summary))
     assert row["progress"] is None
-    assert row["account"]["total"] == 2000
+    assert row["summary"]["total"] == 2000
 
 
 def test_an_older_summary_that_does_not_name_its_connection_is_shown(shown, run_task):
-    row, _ = shown(run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}}))
-    assert row["account"]["connection"] == ""
-    assert row["account"]["complete"] is True
+    row, _ = shown(run_task(XComOperator, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}}))
+    assert row["summary"]["connection"] == ""
+    assert row["summary"]["complete"] is True
 
 
 FOREIGN = [
@@ -141,15 +141,15 @@ FOREIGN = [
     {},
     {"sequence_slug": 3, "counts": {}},
     {"sequence_slug": "x", "counts": []},
-    {"sequence_slug": "x", "verdict": 9},
+    {"sequence_slug": "x", "status": 9},
     [{"sequence_slug": "x", "counts": {"enrolled": 1}}],
 ]
 
 
 @pytest.mark.parametrize("value", FOREIGN, ids=str)
 def test_foreign_values_do_not_break_the_page(shown, run_task, value):
-    row, tab = shown(run_task(Traces, link=value, returns=value, states={"meisa_progress": value}))
-    assert row["account"] is row["progress"] is None
+    row, tab = shown(run_task(XComOperator, link=value, returns=value, states={"meisa_progress": value}))
+    assert row["summary"] is row["progress"] is None
     assert tab["link"] == ""
 
 
@@ -169,25 +169,25 @@ def test_what_a_foreign_summary_says_is_checked_field_by_field(shown, run_task):
         "attention": [
             {
                 "address": "jane.doe@example.com",
-                "verdict": "invalid",
+                "status": "invalid",
                 "reason": "jane.doe@example.com is not good",
             },
             "jane.doe@example.com",
-            {"address": ["jane.doe@example.com"], "verdict": {}, "reason": 3},
-            {"address": "", "verdict": "", "reason": "meisa_live_abc123 @"},
+            {"address": ["jane.doe@example.com"], "status": {}, "reason": 3},
+            {"address": "", "status": "", "reason": "meisa_live_abc123 @"},
         ],
     }
-    row, tab = shown(run_task(Traces, link="javascript:alert(1)", returns=forged))
-    assert row["account"]["counts"] == {"invalid": 2}
-    assert row["account"]["total"] == 2
-    assert row["account"]["requests"] is None
-    assert row["account"]["outcomes_path"] == "https://example.com/outcomes.csv"
-    assert len(row["account"]["sequence_slug"]) <= 200
+    row, tab = shown(run_task(XComOperator, link="javascript:alert(1)", returns=forged))
+    assert row["summary"]["counts"] == {"invalid": 2}
+    assert row["summary"]["total"] == 2
+    assert row["summary"]["requests"] is None
+    assert row["summary"]["outcomes_path"] == "https://example.com/outcomes.csv"
+    assert len(row["summary"]["sequence_slug"]) <= 200
     assert tab["link"] == ""
-    assert tab["account"]["attention"] == [
-        {"address": "j***@***.com", "verdict": "invalid", "reason": "<address> is not good"},
-        {"address": "", "verdict": "", "reason": ""},
-        {"address": "***", "verdict": "", "reason": "<key> @"},
+    assert tab["summary"]["attention"] == [
+        {"address": "j***@***.com", "status": "invalid", "reason": "<address> is not good"},
+        {"address": "", "status": "", "reason": ""},
+        {"address": "***", "status": "", "reason": "<key> @"},
     ]
 
 
@@ -196,7 +196,7 @@ def test_runs_older_than_the_period_are_left_out(as_user, run_task):
     from airflow.utils.session import create_session
     from sqlalchemy import update
 
-    ran = run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    ran = run_task(XComOperator, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
     with create_session() as session:
         old = datetime(2020, 1, 1, tzinfo=UTC)
         session.execute(update(XComModel).where(XComModel.dag_id == ran.dag_id).values(timestamp=old))
@@ -211,8 +211,8 @@ def test_many_viewers_cost_one_look_in_a_few_seconds(as_user, run_task, monkeypa
     from sqlalchemy import delete
 
     now = [0.0]
-    monkeypatch.setattr("airflow_provider_meisa.plugins.app.RECENT", Recent(clock=lambda: now[0]))
-    ran = run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    monkeypatch.setattr("airflow_provider_meisa.plugins.app.RUNS", RunCache(clock=lambda: now[0]))
+    ran = run_task(XComOperator, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
     first = as_user().get("runs").json()
     with create_session() as session:
         session.execute(delete(XComModel).where(XComModel.dag_id == ran.dag_id))
@@ -224,8 +224,8 @@ def test_many_viewers_cost_one_look_in_a_few_seconds(as_user, run_task, monkeypa
 
 def test_only_the_newest_runs_are_listed_and_the_page_is_told(as_user, run_task, monkeypatch):
     monkeypatch.setattr("airflow_provider_meisa.plugins.runs.MOST_RUNS", 1)
-    run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
-    newer = run_task(Traces, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
-    answer = as_user().get("runs").json()
-    assert [run["dag_id"] for run in answer["runs"]] == [newer.dag_id]
-    assert answer["truncated"] is True
+    run_task(XComOperator, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    newer = run_task(XComOperator, returns={"sequence_slug": "onboarding", "counts": {"enrolled": 7}})
+    response = as_user().get("runs").json()
+    assert [run["dag_id"] for run in response["runs"]] == [newer.dag_id]
+    assert response["truncated"] is True

@@ -38,8 +38,8 @@ def test_its_first_line_is_its_address_and_it_stops_cleanly_when_told(tmp_path, 
         url,
     ):
         headers = {"X-API-Key": "meisa_test_mine"}
-        answer = requests.get(f"{url}/api/v1/ping/", headers=headers, timeout=10).json()
-        assert (answer["environment"], answer["scopes"]) == ("test", ["sequences:read"])
+        response = requests.get(f"{url}/api/v1/ping/", headers=headers, timeout=10).json()
+        assert (response["environment"], response["scopes"]) == ("test", ["sequences:read"])
         process.send_signal(number)
         process.wait(timeout=20)
         rest, errors = process.stdout.read(), process.stderr.read()

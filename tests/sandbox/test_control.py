@@ -17,9 +17,9 @@ def test_it_says_what_it_is_and_how_sure_it_is(live):
 
 def test_a_key_can_be_added(live, sandbox, caller_of):
     sent = {"key": "meisa_test_new", "scopes": ["sequences:read"], "environment": "test"}
-    answer = live.control("POST", "/keys", sent)
-    assert answer.status_code == 201
-    assert "meisa_test_new" not in answer.text
+    response = live.control("POST", "/keys", sent)
+    assert response.status_code == 201
+    assert "meisa_test_new" not in response.text
     shown = caller_of(sandbox, "meisa_test_new").get("/ping/").json()
     assert (shown["environment"], shown["scopes"]) == ("test", ["sequences:read"])
 
@@ -42,9 +42,9 @@ def test_a_key_can_be_added(live, sandbox, caller_of):
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(live, path, sent, message):
-    answer = live.control("POST", path, sent)
-    assert answer.status_code == 400
-    assert message in answer.json()["detail"]
+    response = live.control("POST", path, sent)
+    assert response.status_code == 400
+    assert message in response.json()["detail"]
 
 
 def test_a_misspelt_field_is_refused(live):
@@ -55,8 +55,8 @@ def test_a_sequence_can_be_added_and_activated_and_keeps_its_name(live):
     sent = {"slug": "spring", "name": "Spring", "status": "draft"}
     assert live.control("POST", "/sequences", sent).json() == sent
     assert live.enroll(slug="spring").status_code == 400
-    answer = live.control("POST", "/sequences", {"slug": "spring", "status": "active"})
-    assert answer.json() == {**sent, "status": "active"}
+    response = live.control("POST", "/sequences", {"slug": "spring", "status": "active"})
+    assert response.json() == {**sent, "status": "active"}
     assert live.enroll(slug="spring").status_code == 201
 
 
@@ -110,9 +110,9 @@ def test_the_request_log_tells_what_was_sent_but_no_key(live, test_caller):
     test_caller.enroll("l3@example.org")
     live.get("/ping/?a=b")
     live.post("/sequences/enroll/", {"sequence_slug": 5, "emails": "x"})
-    answer = live.control("GET", "/requests")
-    assert live.sandbox.key not in answer.text
-    bulk, single, ping, odd = answer.json()
+    response = live.control("GET", "/requests")
+    assert live.sandbox.key not in response.text
+    bulk, single, ping, odd = response.json()
     assert (
         bulk.items()
         >= {

@@ -9,18 +9,18 @@ BULK = "/sequences/api/bulk-enroll/"
 
 
 def test_ping_tells_environment_product_and_scopes(live, test_caller):
-    answer = live.get("/ping/").json()
-    assert answer["environment"] == "live"
-    assert answer["product"]
-    assert "sequences:enroll" in answer["scopes"]
+    response = live.get("/ping/").json()
+    assert response["environment"] == "live"
+    assert response["product"]
+    assert "sequences:enroll" in response["scopes"]
     assert test_caller.get("/ping/").json()["environment"] == "test"
 
 
-def test_enroll_creates_the_contact_and_answers_with_the_enrollment(live, sandbox):
-    answer = live.enroll("Created@Example.org", metadata={"plan": "pro"}, trigger_source="nightly")
-    assert answer.status_code == 201
+def test_enroll_creates_the_contact_and_responses_with_the_enrollment(live, sandbox):
+    response = live.enroll("Created@Example.org", metadata={"plan": "pro"}, trigger_source="nightly")
+    assert response.status_code == 201
     assert (
-        answer.json().items()
+        response.json().items()
         >= {
             "email": "created@example.org",
             "sequence_slug": "onboarding",
@@ -42,9 +42,9 @@ def test_trigger_source_defaults_to_api(live):
 def test_a_contact_already_in_the_sequence_is_rejected(live, sandbox, status):
     email = f"already-{status}@example.org"
     sandbox.seed_enrollments("onboarding", [email], status)
-    answer = live.enroll(email.upper())
-    assert answer.status_code == 409
-    assert status in answer.json()["error"]
+    response = live.enroll(email.upper())
+    assert response.status_code == 409
+    assert status in response.json()["error"]
 
 
 @pytest.mark.parametrize("status", ["completed", "exited"])
@@ -59,9 +59,9 @@ def test_a_contact_who_left_the_sequence_can_be_enrolled_again_and_that_is_count
 
 @pytest.mark.parametrize("status", ["unsubscribed", "bounced", "complained"])
 def test_a_suppressed_contact_is_rejected_unless_overridden(live, status):
-    answer = live.enroll(f"{status}@example.com")
-    assert answer.status_code == 400
-    assert "suppressed" in answer.json()["error"]
+    response = live.enroll(f"{status}@example.com")
+    assert response.status_code == 400
+    assert "suppressed" in response.json()["error"]
     assert live.enroll(f"{status}@example.com", override_unsubscribe=True).status_code == 201
 
 
@@ -71,10 +71,10 @@ def test_an_unknown_slug_is_not_found(live):
 
 
 @pytest.mark.parametrize("slug", ["winback", "legacy"])
-def test_an_inactive_sequence_takes_nobody(live, slug):
-    for answer in (live.enroll(slug=slug), live.bulk(["a@example.org"], slug=slug)):
-        assert answer.status_code == 400
-        assert "not active" in answer.json()["error"]
+def test_an_inactive_sequence_takes_no_contact(live, slug):
+    for response in (live.enroll(slug=slug), live.bulk(["a@example.org"], slug=slug)):
+        assert response.status_code == 400
+        assert "not active" in response.json()["error"]
 
 
 GOOD = {"email": "fields@example.org", "sequence_slug": "onboarding"}
@@ -97,10 +97,10 @@ GOOD = {"email": "fields@example.org", "sequence_slug": "onboarding"}
 )
 def test_enroll_says_which_field_is_wrong(live, wrong, field, message):
     body = {name: value for name, value in {**GOOD, **wrong}.items() if value is not ...}
-    answer = live.post(ENROLL, body)
-    assert answer.status_code == 400
-    assert list(answer.json()) == [field]
-    assert message in answer.json()[field][0]
+    response = live.post(ENROLL, body)
+    assert response.status_code == 400
+    assert list(response.json()) == [field]
+    assert message in response.json()[field][0]
 
 
 @pytest.mark.parametrize(
@@ -113,18 +113,18 @@ def test_enroll_says_which_field_is_wrong(live, wrong, field, message):
     ],
 )
 def test_bulk_enroll_says_what_is_wrong_with_the_emails(live, emails, message):
-    answer = live.bulk(emails)
-    assert answer.status_code == 400
-    assert message in str(answer.json()["emails"])
+    response = live.bulk(emails)
+    assert response.status_code == 400
+    assert message in str(response.json()["emails"])
 
 
 def test_bulk_enroll_details_each_outcome(live, sandbox):
     sandbox.seed_enrollments("reactivation", ["there@example.org"])
     sandbox.put_contacts({"gone@example.org": "bounced"})
     sent = ["Fresh@example.org", "there@EXAMPLE.org", "gone@example.org", "nobody"]
-    answer = live.bulk(sent, slug="reactivation")
-    assert answer.status_code == 200
-    body = answer.json()
+    response = live.bulk(sent, slug="reactivation")
+    assert response.status_code == 200
+    body = response.json()
     assert [entry["email"] for entry in body["results"]] == sent
     assert [entry["status"] for entry in body["results"]] == [
         "enrolled",
@@ -142,16 +142,16 @@ def test_bulk_enroll_details_each_outcome(live, sandbox):
 
 
 def test_bulk_enroll_takes_an_address_once_however_often_it_is_sent(live, sandbox):
-    answer = live.bulk(["twice@example.org", " TWICE@example.org", "twice@example.org"])
-    assert [entry["status"] for entry in answer.json()["results"]] == ["enrolled"]
+    response = live.bulk(["twice@example.org", " TWICE@example.org", "twice@example.org"])
+    assert [entry["status"] for entry in response.json()["results"]] == ["enrolled"]
     [kept] = [row for row in sandbox.enrollments("onboarding") if row["email"] == "twice@example.org"]
     assert kept["times_enrolled"] == 1
 
 
 def test_bulk_enroll_overrides_suppression_when_asked(live, sandbox):
     sandbox.put_contacts({"override@example.org": "unsubscribed"})
-    answer = live.bulk(["override@example.org"], override_unsubscribe=True)
-    assert answer.json()["enrolled"] == 1
+    response = live.bulk(["override@example.org"], override_unsubscribe=True)
+    assert response.json()["enrolled"] == 1
 
 
 def test_bulk_enroll_takes_500_at_once(live):
@@ -191,38 +191,38 @@ def test_a_contacts_enrollments_show_each_sequence_once(live, sandbox):
     live.enroll("both@example.org")
     live.enroll("both@example.org", slug="reactivation")
     sandbox.seed_enrollments("onboarding", ["both@example.org"], "completed")
-    answer = live.get("/sequences/api/contact-enrollments/", params={"email": "BOTH@example.org"}).json()
-    assert answer["contact_exists"] is True
-    shown = {row["sequence_slug"]: row["status"] for row in answer["enrollments"]}
+    response = live.get("/sequences/api/contact-enrollments/", params={"email": "BOTH@example.org"}).json()
+    assert response["contact_exists"] is True
+    shown = {row["sequence_slug"]: row["status"] for row in response["enrollments"]}
     assert shown == {"onboarding": "completed", "reactivation": "active"}
 
 
 def test_an_unknown_contact_is_no_error(live):
-    answer = live.get("/sequences/api/contact-enrollments/", params={"email": "stranger@example.org"})
-    assert answer.status_code == 200
-    assert answer.json()["contact_exists"] is False
-    assert answer.json()["enrollments"] == []
+    response = live.get("/sequences/api/contact-enrollments/", params={"email": "stranger@example.org"})
+    assert response.status_code == 200
+    assert response.json()["contact_exists"] is False
+    assert response.json()["enrollments"] == []
 
 
 def test_a_contacts_enrollments_need_an_email(live):
-    answer = live.get("/sequences/api/contact-enrollments/")
-    assert answer.status_code == 400
-    assert "required" in answer.json()["email"][0]
+    response = live.get("/sequences/api/contact-enrollments/")
+    assert response.status_code == 400
+    assert "required" in response.json()["email"][0]
 
 
 def test_unsubscribed_emails_lists_all_who_get_no_mail(live, sandbox):
     sandbox.put_contacts({"reader@example.org": "subscribed", "Left@example.org": "unsubscribed"})
-    answer = live.get("/contacts/api/unsubscribed-emails/").json()
+    response = live.get("/contacts/api/unsubscribed-emails/").json()
     expected = {
         "unsubscribed@example.com",
         "bounced@example.com",
         "complained@example.com",
         "left@example.org",
     }
-    assert expected <= set(answer["emails"])
-    assert "reader@example.org" not in answer["emails"]
-    assert answer["count"] == len(answer["emails"])
-    assert answer["as_of"].endswith("Z")
+    assert expected <= set(response["emails"])
+    assert "reader@example.org" not in response["emails"]
+    assert response["count"] == len(response["emails"])
+    assert response["as_of"].endswith("Z")
 
 
 def test_test_and_live_are_separate_worlds(live, test_caller, sandbox):
@@ -235,18 +235,20 @@ def test_test_and_live_are_separate_worlds(live, test_caller, sandbox):
     assert "worlds@example.org" in emails
     assert "half@example.org" not in emails
     test_caller.enroll("only-test@example.org")
-    answer = live.get("/sequences/api/contact-enrollments/", params={"email": "only-test@example.org"}).json()
-    assert answer["contact_exists"] is False
+    response = live.get(
+        "/sequences/api/contact-enrollments/", params={"email": "only-test@example.org"}
+    ).json()
+    assert response["contact_exists"] is False
 
 
 def test_no_key_and_an_unknown_key_are_unauthorized(sandbox, caller_of):
     missing = caller_of(sandbox)
     del missing.session.headers["X-API-Key"]
     for caller, word in ((missing, "not provided"), (caller_of(sandbox, "meisa_live_wrong"), "Invalid")):
-        answer = caller.get("/ping/")
-        assert answer.status_code == 401
-        assert word in answer.json()["detail"]
-        assert "WWW-Authenticate" in answer.headers
+        response = caller.get("/ping/")
+        assert response.status_code == 401
+        assert word in response.json()["detail"]
+        assert "WWW-Authenticate" in response.headers
 
 
 @pytest.mark.parametrize(
@@ -262,32 +264,32 @@ def test_no_key_and_an_unknown_key_are_unauthorized(sandbox, caller_of):
 def test_a_key_without_the_scope_is_forbidden_and_told_which(sandbox, caller_of, method, path, scope):
     sandbox.add_key("meisa_live_poor", ["emails:trigger"])
     poor = caller_of(sandbox, "meisa_live_poor")
-    answer = poor.session.request(method, sandbox.api_url + path, timeout=10)
-    assert answer.status_code == 403
-    assert scope in answer.json()["detail"]
+    response = poor.session.request(method, sandbox.api_url + path, timeout=10)
+    assert response.status_code == 403
+    assert scope in response.json()["detail"]
     assert poor.get("/ping/").json()["scopes"] == ["emails:trigger"]
 
 
 def test_the_wrong_method_is_told_the_right_one(live):
-    answer = live.get(ENROLL)
-    assert answer.status_code == 405
-    assert answer.headers["Allow"] == "POST"
+    response = live.get(ENROLL)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "POST"
 
 
 def test_a_path_without_its_slash_is_redirected(live):
-    for answer in (
+    for response in (
         live.get("/sequences/api/list?status=all", allow_redirects=False),
         live.get("/sequences/enroll", allow_redirects=False),
         live.post("/sequences/enroll", GOOD, allow_redirects=False),
     ):
-        assert answer.status_code == 301
+        assert response.status_code == 301
     assert live.get("/sequences/api/list?status=all").url.endswith("/sequences/api/list/?status=all")
 
 
 def test_an_unknown_path_is_not_found_in_html(live):
-    answer = live.get("/nowhere/")
-    assert answer.status_code == 404
-    assert answer.headers["Content-Type"].startswith("text/html")
+    response = live.get("/nowhere/")
+    assert response.status_code == 404
+    assert response.headers["Content-Type"].startswith("text/html")
 
 
 @pytest.mark.parametrize(
@@ -299,9 +301,9 @@ def test_an_unknown_path_is_not_found_in_html(live):
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(live, sandbox, body, content_type, refusal):
-    answer = live.session.post(
+    response = live.session.post(
         sandbox.api_url + ENROLL, data=body, headers={"Content-Type": content_type}, timeout=10
     )
     status, message = refusal
-    assert answer.status_code == status
-    assert message in answer.text
+    assert response.status_code == status
+    assert message in response.text

@@ -19,9 +19,9 @@ def of(sandbox, slug, email):
 
 def test_a_status_comes_with_the_body_and_headers_asked_for(live, sandbox):
     sandbox.fault("status", status=503, body="busy", content_type="text/plain", headers={"Retry-After": "7"})
-    answer = live.enroll("status@example.org")
-    assert (answer.status_code, answer.text, answer.headers["Retry-After"]) == (503, "busy", "7")
-    assert answer.headers["Content-Type"].startswith("text/plain")
+    response = live.enroll("status@example.org")
+    assert (response.status_code, response.text, response.headers["Retry-After"]) == (503, "busy", "7")
+    assert response.headers["Content-Type"].startswith("text/plain")
     assert not of(sandbox, "onboarding", "status@example.org")
 
 
@@ -32,22 +32,22 @@ def test_a_429_can_say_anything_about_when_to_come_back(live, sandbox, value):
 
 
 @pytest.mark.parametrize("kind", ["status", "html", "empty"])
-@pytest.mark.parametrize(("value", "said"), [(30, "30"), (2.5, "2.5"), (-1, "-1"), ("été", "été")])
-def test_a_header_may_be_given_as_a_number(live, sandbox, kind, value, said):
+@pytest.mark.parametrize(("value", "message"), [(30, "30"), (2.5, "2.5"), (-1, "-1"), ("été", "été")])
+def test_a_header_may_be_given_as_a_number(live, sandbox, kind, value, message):
     armed = sandbox.fault(kind, status=429, headers={"Retry-After": value}, times=1)
-    assert armed["params"]["headers"] == {"Retry-After": said}
-    answer = live.get("/ping/")
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, said)
+    assert armed["params"]["headers"] == {"Retry-After": message}
+    response = live.get("/ping/")
+    assert (response.status_code, response.headers["Retry-After"]) == (429, message)
 
 
 def test_a_429_can_say_nothing_about_when_to_come_back(live, sandbox):
     sandbox.fault("status", status=429)
-    answer = live.get("/ping/")
-    assert "Retry-After" not in answer.headers
-    assert answer.json() == {"detail": "Too Many Requests."}
+    response = live.get("/ping/")
+    assert "Retry-After" not in response.headers
+    assert response.json() == {"detail": "Too Many Requests."}
 
 
-def test_a_status_can_carry_json_and_be_one_nobody_knows(live, sandbox):
+def test_a_status_can_carry_json_and_be_one_no_contact_knows(live, sandbox):
     sandbox.fault("status", status=200, body={"results": [], "next": "https://elsewhere.example/"}, times=1)
     sandbox.fault("status", status=599, content_type="")
     assert live.get("/ping/").json()["next"] == "https://elsewhere.example/"
@@ -57,32 +57,32 @@ def test_a_status_can_carry_json_and_be_one_nobody_knows(live, sandbox):
 @pytest.mark.parametrize("status", [200, 502])
 def test_a_page_of_html_can_stand_in(live, sandbox, status):
     sandbox.fault("html", status=status)
-    answer = live.get("/ping/")
-    assert answer.status_code == status
-    assert answer.headers["Content-Type"].startswith("text/html")
-    assert f"<h1>{status}" in answer.text
+    response = live.get("/ping/")
+    assert response.status_code == status
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert f"<h1>{status}" in response.text
 
 
 @pytest.mark.parametrize("status", [200, 204, 500])
-def test_an_answer_can_be_empty(live, sandbox, status):
+def test_a_response_can_be_empty(live, sandbox, status):
     sandbox.fault("empty", status=status)
-    answer = live.get("/ping/")
-    assert (answer.status_code, answer.content) == (status, b"")
+    response = live.get("/ping/")
+    assert (response.status_code, response.content) == (status, b"")
 
 
 def test_a_redirect_points_where_it_is_told(live, sandbox):
     sandbox.fault("redirect", status=307, location="http://127.0.0.1:9/elsewhere")
-    answer = live.get("/ping/", allow_redirects=False)
-    assert (answer.status_code, answer.headers["Location"]) == (307, "http://127.0.0.1:9/elsewhere")
+    response = live.get("/ping/", allow_redirects=False)
+    assert (response.status_code, response.headers["Location"]) == (307, "http://127.0.0.1:9/elsewhere")
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_an_answer_can_be_huge_with_or_without_announcing_it(live, sandbox, chunked):
+def test_a_response_can_be_huge_with_or_without_announcing_it(live, sandbox, chunked):
     sandbox.fault("huge", megabytes=2, chunked=chunked)
-    answer = live.get("/ping/")
-    assert len(answer.content) > 2_000_000
-    assert ("Content-Length" in answer.headers) is not chunked
-    assert len(answer.json()["results"][0]) == 2_000_000
+    response = live.get("/ping/")
+    assert len(response.content) > 2_000_000
+    assert ("Content-Length" in response.headers) is not chunked
+    assert len(response.json()["results"][0]) == 2_000_000
 
 
 def test_reset_before_drops_the_connection_and_does_nothing(live, sandbox):
@@ -95,7 +95,7 @@ def test_reset_before_drops_the_connection_and_does_nothing(live, sandbox):
     assert (last["status"], last["answered"], last["addresses"]) == (None, False, ["before@example.org"])
 
 
-def test_reset_after_does_the_work_and_loses_the_answer(live, sandbox):
+def test_reset_after_does_the_work_and_loses_the_response(live, sandbox):
     sandbox.fault("reset_after", times=1)
     with pytest.raises(requests.ConnectionError) as caught:
         live.bulk(["after@example.org"])
@@ -117,7 +117,7 @@ def test_a_reset_is_one_on_the_wire(sandbox, kind):
             wire.recv(1)
 
 
-def test_a_slow_answer_holds_up_nobody_else(live, sandbox, caller_of):
+def test_a_slow_response_holds_up_no_contact_else(live, sandbox, caller_of):
     sandbox.fault("slow", path="enroll", seconds=0.5, times=1)
     took = {}
 
@@ -136,7 +136,7 @@ def test_a_slow_answer_holds_up_nobody_else(live, sandbox, caller_of):
     assert took["seconds"] >= 0.5
 
 
-def test_who_hangs_up_on_a_slow_answer_was_not_answered(live, sandbox):
+def test_who_hangs_up_on_a_slow_response_was_not_answered(live, sandbox):
     sandbox.fault("slow", seconds=0.3, times=1)
     with pytest.raises(requests.Timeout):
         live.session.get(f"{sandbox.api_url}/ping/", timeout=0.1)
@@ -169,7 +169,7 @@ def test_a_fault_without_times_stays_until_cleared(live, sandbox):
     assert live.get("/ping/").status_code == 200
 
 
-def test_answers_given_by_a_fault_use_up_no_rate_limit(tmp_path, caller_of):
+def test_responses_given_by_a_fault_use_up_no_rate_limit(tmp_path, caller_of):
     with Sandbox(tmp_path / "s.db", rate_limits="1/minute") as sandbox:
         live = caller_of(sandbox)
         sandbox.fault("status", status=503, times=3)
@@ -212,9 +212,9 @@ def test_faults_are_armed_listed_and_cleared_over_http(live):
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused_with_what_would(live, sent, message):
-    answer = live.control("POST", "/faults", sent)
-    assert answer.status_code == 400
-    assert message in answer.json()["detail"]
+    response = live.control("POST", "/faults", sent)
+    assert response.status_code == 400
+    assert message in response.json()["detail"]
     assert live.control("GET", "/faults").json() == []
 
 

@@ -55,8 +55,8 @@ def ask(sandbox, method, path, content, headers):
     connection = http.client.HTTPConnection(urlsplit(sandbox.url).netloc, timeout=10)
     try:
         connection.request(method, path, body=content, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
 
@@ -96,7 +96,7 @@ def noted(sandbox):
         ["application/json", "application/json", "application/json; charset=utf-8", "text/plain", ""]
     ),
 )
-def test_any_request_is_answered_as_a_service_answers_and_noted(sandbox, path, method, key, content, kind):
+def test_any_request_is_answered_as_a_service_responses_and_noted(sandbox, path, method, key, content, kind):
     before = noted(sandbox)
     status, body = ask(sandbox, method, path, content, {"X-API-Key": key, "Content-Type": kind})
     assert status < 500, (status, body)
@@ -113,9 +113,9 @@ def test_any_request_is_answered_as_a_service_answers_and_noted(sandbox, path, m
 )
 @pytest.mark.parametrize("path", [path for path, endpoint in ENDPOINTS.items() if endpoint.method == "GET"])
 def test_any_query_is_answered(live, path, query):
-    answer = live.session.get(live.sandbox.url + path, params=query, timeout=10)
-    assert answer.status_code in (200, 400)
-    assert isinstance(answer.json(), dict)
+    response = live.session.get(live.sandbox.url + path, params=query, timeout=10)
+    assert response.status_code in (200, 400)
+    assert isinstance(response.json(), dict)
 
 
 def operations():

@@ -23,9 +23,9 @@ class Elements(HTMLParser):
 
 
 def page_of(sandbox):
-    answer = requests.get(sandbox.url + "/", timeout=10)
-    assert answer.status_code == 200
-    return answer.text
+    response = requests.get(sandbox.url + "/", timeout=10)
+    assert response.status_code == 200
+    return response.text
 
 
 def test_an_empty_sandbox_shows_its_sequences_and_limits(tmp_path):

@@ -18,7 +18,7 @@ from airflow_provider_meisa.sandbox.extra import SandboxError
 from airflow_provider_meisa.sandbox.server import Sandbox
 
 
-def test_it_answers_as_soon_as_it_has_started_and_no_more_once_stopped(tmp_path):
+def test_it_responses_as_soon_as_it_has_started_and_no_more_once_stopped(tmp_path):
     before = set(threading.enumerate())
     with Sandbox(tmp_path / "s.db") as sandbox:
         assert sandbox.api_url == sandbox.url + "/api/v1"
@@ -86,7 +86,7 @@ def test_latency_is_how_long_a_request_takes_at_least(tmp_path, caller_of):
 
 
 @pytest.mark.timeout(120)
-def test_stopping_does_not_wait_for_slow_answers(tmp_path, caller_of):
+def test_stopping_does_not_wait_for_slow_responses(tmp_path, caller_of):
     with Sandbox(tmp_path / "s.db") as sandbox:
         sandbox.fault("slow", seconds=600)
         caller = threading.Thread(target=_call_and_be_cut_off, args=(caller_of(sandbox),))
@@ -103,7 +103,7 @@ def _call_and_be_cut_off(caller):
         return
 
 
-def test_answers_do_not_wait_for_delayed_acknowledgements(live):
+def test_responses_do_not_wait_for_delayed_acknowledgements(live):
     took = []
     for _ in range(20):
         began = time.perf_counter()

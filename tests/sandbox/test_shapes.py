@@ -70,15 +70,15 @@ def test_the_names_of_status_and_reason_can_differ(status_key, reason_key):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_fault_gives_the_bulk_answer_another_shape(live, sandbox, shape):
+def test_a_fault_gives_the_bulk_response_another_shape(live, sandbox, shape):
     sandbox.fault("bulk_shape", shape=shape, upper=True, drop=1, times=1)
     sent = [f"{shape}{n}@example.org" for n in range(3)]
-    answer = live.bulk(sent).json()
+    response = live.bulk(sent).json()
     if shape == "counts":
-        assert answer["enrolled"] == 2
+        assert response["enrolled"] == 2
     else:
-        assert sent[0].upper() in str(answer)
-        assert sent[2].upper() not in str(answer)
+        assert sent[0].upper() in str(response)
+        assert sent[2].upper() not in str(response)
     assert live.bulk(sent).json()["already_enrolled"] == 3
 
 

@@ -84,7 +84,7 @@ def test_without_windows_nothing_is_refused_or_remembered():
     assert not throttle._logs
 
 
-def test_over_the_limit_the_answer_says_when_to_come_back(tmp_path, caller_of):
+def test_over_the_limit_the_response_says_when_to_come_back(tmp_path, caller_of):
     clock = Clock()
     with Sandbox(tmp_path / "s.db", rate_limits="2/minute", clock=clock) as sandbox:
         live = caller_of(sandbox)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.airflow_processes import AirflowAtWork
 
 DAGS = '''
-"""Enrollments that meet trouble."""
+"""Enrollments that meet dag."""
 from datetime import timedelta
 
 from airflow.sdk import DAG
@@ -36,7 +36,7 @@ for name, (people, arguments) in OF.items():
 '''
 
 # What is sent, how, and to what kind of Meisa. Batches are of 500.
-TROUBLES = {
+SCENARIOS = {
     "killed": {"people": 20_000, "latency_ms": 1200, "limits": "none", "arguments": {"max_in_flight": 4}},
     "limited": {
         "people": 2_400,
@@ -50,7 +50,7 @@ TROUBLES = {
 EXAMPLE = Path(__file__).resolve().parents[2] / "example_dags" / "after_enrollment.py"
 
 
-class Scene:
+class Environment:
     """The Airflow at work, with its sandboxes and outcome files."""
 
     def __init__(self, airflow, sandboxes, outcomes):
@@ -60,37 +60,35 @@ class Scene:
 
 
 @pytest.fixture(scope="session")
-def scene():
+def environment():
     from airflow_provider_meisa.sandbox.server import Sandbox
 
     home = Path(tempfile.mkdtemp(prefix="meisa-scheduler-"))
-    (home / "quota").mkdir(mode=0o700)
+    (home / "rate_limits").mkdir(mode=0o700)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         sandboxes = {
-            name: stack.enter_context(
-                Sandbox(rate_limits=trouble["limits"], latency_ms=trouble.get("latency_ms", 0))
-            )
-            for name, trouble in TROUBLES.items()
+            name: stack.enter_context(Sandbox(rate_limits=dag["limits"], latency_ms=dag.get("latency_ms", 0)))
+            for name, dag in SCENARIOS.items()
         }
         sandboxes["meisa_default"] = stack.enter_context(Sandbox(rate_limits="none"))
         airflow = AirflowAtWork(home, {name: _connection(name, sandboxes, home) for name in sandboxes})
-        outcomes = {name: home / f"{name}.jsonl" for name in TROUBLES}
+        outcomes = {name: home / f"{name}.jsonl" for name in SCENARIOS}
         of = {
-            name: (trouble["people"], {**trouble["arguments"], "outcomes_path": str(outcomes[name])})
-            for name, trouble in TROUBLES.items()
+            name: (dag["people"], {**dag["arguments"], "outcomes_path": str(outcomes[name])})
+            for name, dag in SCENARIOS.items()
         }
         (airflow.dags / "troubles.py").write_text(DAGS.format(of=of))
         shutil.copy(EXAMPLE, airflow.dags)
         stack.callback(airflow.stop)
         airflow.start()
-        yield Scene(airflow, sandboxes, outcomes)
+        yield Environment(airflow, sandboxes, outcomes)
 
 
 def _connection(name, sandboxes, home):
-    limits = TROUBLES[name]["limits"] if name in TROUBLES else "none"
+    limits = SCENARIOS[name]["limits"] if name in SCENARIOS else "none"
     extra = {
-        "quota_store": (home / "quota").as_uri(),
+        "rate_limit_storage": (home / "rate_limits").as_uri(),
         "timeout": 10,
         "rate_limits": "10000/minute" if limits == "none" else limits,
     }

@@ -158,7 +158,7 @@ def test_while_the_rate_limit_is_used_up_the_sensor_waits_on(run_task, meisa_san
     assert ran.state == "success"
 
 
-def test_a_poke_that_finds_no_room_in_the_quota_says_not_yet(meisa_sandbox, meisa_connection):
+def test_a_poke_that_finds_no_room_in_the_rate_limit_says_not_yet(meisa_sandbox, meisa_connection):
     meisa_connection(extra={"rate_limits": "1/day"})
     sensor = _sensor()
     assert sensor.poke({}).is_done is True
@@ -262,17 +262,17 @@ def test_a_final_failure_seen_later_ends_the_wait_alike_in_each_mode(
 TIMEOUTS = ["Trigger timeout", "Trigger/execution timeout"]  # of Airflow 3, of 2.11
 
 
-@pytest.mark.parametrize("said", TIMEOUTS)
-def test_a_deferred_sensor_that_has_timed_out_fails_for_good(said):
+@pytest.mark.parametrize("message", TIMEOUTS)
+def test_a_deferred_sensor_that_has_timed_out_fails_for_good(message):
     with pytest.raises(AirflowSensorTimeout):
-        _sensor().resume_execution("__fail__", {"error": said}, {})
+        _sensor().resume_execution("__fail__", {"error": message}, {})
 
 
-@pytest.mark.parametrize("said", [*TIMEOUTS, "Trigger failure"])
+@pytest.mark.parametrize("message", [*TIMEOUTS, "Trigger failure"])
 @pytest.mark.parametrize("choice", ["soft_fail", "never_fail"])
-def test_a_deferred_sensor_that_may_not_fail_skips_when_it_has_timed_out_or_lost_its_trigger(choice, said):
+def test_a_deferred_sensor_that_may_not_fail_skips_when_it_has_timed_out_or_lost_its_trigger(choice, message):
     with pytest.raises(AirflowSkipException):
-        _sensor(**{choice: True}).resume_execution("__fail__", {"error": said}, {})
+        _sensor(**{choice: True}).resume_execution("__fail__", {"error": message}, {})
 
 
 def test_a_deferred_sensor_whose_trigger_is_lost_may_be_retried():
@@ -292,10 +292,10 @@ def test_the_look_before_deferring_fails_as_a_poke_does(
     meisa_sandbox.fault("status", status=502, path="/list/", times=None)
     sensor = _sensor(**arguments)
     if expected is None:
-        assert sensor._look_once({}).is_done is False
+        assert sensor._check_once({}).is_done is False
     else:
         with pytest.raises(expected):
-            sensor._look_once({})
+            sensor._check_once({})
 
 
 def test_triggers_of_one_process_share_a_look(meisa_sandbox, meisa_connection):
@@ -304,11 +304,11 @@ def test_triggers_of_one_process_share_a_look(meisa_sandbox, meisa_connection):
     async def look(times):
         return await asyncio.gather(*(triggers.listing("meisa_default", max_age=60) for _ in range(times)))
 
-    triggers._seen.clear()
+    triggers._listings.clear()
     assert len({len(listed) for listed in asyncio.run(look(5))}) == 1
     assert len(meisa_sandbox.requests()) == 1
 
 
 @pytest.fixture(autouse=True)
 def nothing_seen_yet():
-    triggers._seen.clear()
+    triggers._listings.clear()

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from airflow_provider_meisa.api.rate_limit.limiter import Quota, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter, Reservation, Wait
 from airflow_provider_meisa.api.rate_limit.limits import Limit
-from airflow_provider_meisa.api.rate_limit.storage.stores import MemoryStore
+from airflow_provider_meisa.api.rate_limit.storage.factory import MemoryStorage
 from tests.support.clock import START, Clock
 
 Event: TypeAlias = tuple[float, int, Callable[[], None]]
@@ -32,29 +32,29 @@ class Limiter(Protocol):
 
 
 class Pacer(Protocol):
-    """What the simulated client asks before it sends: `Quota`, or another way to pace."""
+    """What the simulated client asks before it sends: `RateLimiter`, or another way to pace."""
 
-    def reserve(self) -> Slot | Wait:
+    def reserve(self) -> Reservation | Wait:
         """Return a slot, or the time to wait for one."""
 
-    def stamp(self, slot: Slot) -> None:
+    def commit(self, reservation: Reservation) -> None:
         """Give a slot back: the response has come."""
 
-    def hold(self, seconds: float | None) -> None:
+    def back_off(self, seconds: float | None) -> None:
         """Back off after a 429, which may say for how long."""
 
 
 class NoPacing:
     """Sends at once, whatever the service responds."""
 
-    def reserve(self) -> Slot | Wait:
+    def reserve(self) -> Reservation | Wait:
         """Return a slot."""
-        return Slot("")
+        return Reservation("")
 
-    def stamp(self, slot: Slot) -> None:
+    def commit(self, reservation: Reservation) -> None:
         """Keep nothing."""
 
-    def hold(self, seconds: float | None) -> None:
+    def back_off(self, seconds: float | None) -> None:
         """Do not back off."""
 
 
@@ -196,12 +196,12 @@ def run(
     *,
     seed: int = 1,
     in_flight: int = 4,
-    quota: Pacer | None = None,
+    rate_limiter: Pacer | None = None,
     clock: Clock | None = None,
 ) -> float:
     """Send the requests, some at a time, with 50 to 400 ms latency; return the seconds it took."""
     clock = clock or Clock()
-    pacer = quota or Quota(limits, MemoryStore(), clock=clock)
+    pacer = rate_limiter or RateLimiter(limits, MemoryStorage(), clock=clock)
     return _Client(server, pacer, clock, requests, seed).run(in_flight)
 
 
@@ -241,21 +241,21 @@ class _Client:
         arrival = self._clock.now + latency * self._random.random()
         self._at(arrival, partial(self._arrive, reservation, self._clock.now + latency))
 
-    def _arrive(self, slot: Slot, response_at: float) -> None:
+    def _arrive(self, reservation: Reservation, response_at: float) -> None:
         retry_after = self._server.ask(self._clock.now)
-        self._at(response_at, partial(self._receive, slot, retry_after))
+        self._at(response_at, partial(self._receive, reservation, retry_after))
 
-    def _receive(self, slot: Slot, retry_after: int | None) -> None:
-        self._pacer.stamp(slot)
+    def _receive(self, reservation: Reservation, retry_after: int | None) -> None:
+        self._pacer.commit(reservation)
         if retry_after is not None:
             self._to_send += 1
-            self._pacer.hold(retry_after if self._server.says_when else None)
+            self._pacer.back_off(retry_after if self._server.says_when else None)
         self._last_response = self._clock.now
         self._at(self._clock.now, self._send)
 
 
 def sent_and_counted(
-    quota: Quota, clock: Clock, sends: Iterable[tuple[str, float, float, float]], *, ttl: float
+    rate_limiter: RateLimiter, clock: Clock, sends: Iterable[tuple[str, float, float, float]], *, ttl: float
 ) -> list[float]:
     """Send one after the other as the quota lets; return when an unkind server counted them.
 
@@ -276,17 +276,17 @@ def sent_and_counted(
 
     for fate, latency, share, pause in sends:
         settle(clock.now + pause)
-        while isinstance(slot := quota.reserve(), Wait):
-            settle(clock.now + slot.seconds)
+        while isinstance(reservation := rate_limiter.reserve(), Wait):
+            settle(clock.now + reservation.seconds)
         response_at = clock.now + latency
         if fate == "unsent":
-            at(response_at, partial(quota.release, slot))
+            at(response_at, partial(rate_limiter.release, reservation))
             continue
         counted.append(clock.now + share * (ttl if fate == "silent" else latency))
         if fate != "silent":
-            at(response_at, partial(quota.stamp, slot))
+            at(response_at, partial(rate_limiter.commit, reservation))
         if fate == "refused":
-            at(response_at, partial(quota.hold, 1.0))
+            at(response_at, partial(rate_limiter.back_off, 1.0))
     return counted
 
 
@@ -298,4 +298,4 @@ if TYPE_CHECKING:
         TokenBucket,
         SlidingCounter,
     )
-    _pacers: Iterable[type[Pacer]] = (Quota, NoPacing)
+    _pacers: Iterable[type[Pacer]] = (RateLimiter, NoPacing)

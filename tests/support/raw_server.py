@@ -136,7 +136,7 @@ def _read(stream: BinaryIO) -> Received | None:
     return Received(first[0], first[1], headers, stream.read(int(headers.get("content-length", 0))))
 
 
-def answer(status: int, body: object = b"", **headers: object) -> bytes:
+def respond_with(status: int, body: object = b"", **headers: object) -> bytes:
     """Write a whole answer; what is neither bytes nor text becomes JSON."""
     content = body if isinstance(body, bytes | str) else json.dumps(body)
     content = content.encode() if isinstance(content, str) else content

@@ -145,7 +145,7 @@ class Task:
         trigger = deferred.trigger
         self.deferrals.append(trigger)
         path, arguments = trigger.serialize()
-        assert path.endswith("MeisaQuotaTrigger")
+        assert path.endswith("MeisaRateLimitTrigger")
         again = type(trigger)(**json.loads(json.dumps(arguments)))
         (event,) = asyncio.run(asyncio.wait_for(_fire(again), 60))
         return lambda: getattr(self.make(), deferred.method_name)(self.context(), event.payload)

@@ -13,7 +13,7 @@ from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
-from tests.support.sent import times_enrolled
+from tests.support.requests_sent import times_enrolled
 
 pyarrow = pytest.importorskip("pyarrow")
 WORK, HOME = "work@example.com", "home@example.com"

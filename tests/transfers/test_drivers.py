@@ -14,7 +14,7 @@ from airflow_provider_meisa.transfers.sources.sql import read_column
 from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
-from tests.support.sent import addresses_sent
+from tests.support.requests_sent import addresses_sent
 
 duckdb = pytest.importorskip("duckdb")
 PEOPLE = people(5_000)
@@ -69,7 +69,7 @@ def test_duckdb_is_enrolled_in_its_order(enroll, lake, meisa_sandbox):
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "message"),
     [
         ("SELECT emial FROM contacts", 'Referenced column "emial" not found in FROM clause'),
         ("SELECT email FROM contcts", "Table with name contcts does not exist"),
@@ -81,12 +81,14 @@ def test_duckdb_is_enrolled_in_its_order(enroll, lake, meisa_sandbox):
         ("SELECT [email] AS email FROM contacts", "a value of type list, not text"),
     ],
 )
-def test_query_that_duckdb_refuses_is_explained(enroll, lake, meisa_sandbox, everything_written, sql, said):
+def test_query_that_duckdb_refuses_is_explained(
+    enroll, lake, meisa_sandbox, everything_written, sql, message
+):
     lake("INSERT INTO contacts VALUES (7, 'lovelace@private.example')")
     assert enroll(sql).state == "failed"
     assert meisa_sandbox.requests() == []
     written = everything_written()
-    assert said in written
+    assert message in written
     assert "lovelace" not in written
     assert "private.example" not in written
 
@@ -139,7 +141,7 @@ SQL = "SELECT c.emial, name FROM crm.contacts c WHERE name <> 'Ada Lovelace' AND
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             ProgrammingError(1054, "Unknown column 'c.emial' in 'field list'"),
@@ -168,5 +170,7 @@ SQL = "SELECT c.emial, name FROM crm.contacts c WHERE name <> 'Ada Lovelace' AND
         (ValueError("invalid literal for int(): 'Ada'"), ": invalid literal for int(): …"),
     ],
 )
-def test_message_shows_names_of_the_query_and_no_values(error, said):
-    assert error_in_short(error, SQL) == type(error).__name__ + (said if said[0] == ":" else f" {said}")
+def test_message_shows_names_of_the_query_and_no_values(error, message):
+    assert error_in_short(error, SQL) == type(error).__name__ + (
+        message if message[0] == ":" else f" {message}"
+    )

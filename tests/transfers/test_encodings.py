@@ -14,7 +14,7 @@ from airflow_provider_meisa.operators.location import locate
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.encodings import encoding_of
 from airflow_provider_meisa.transfers.sources.files import read_addresses
-from tests.support.sent import addresses_sent
+from tests.support.requests_sent import addresses_sent
 
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
 TEXTS = {
@@ -206,15 +206,15 @@ def test_long_cells_and_records_are_read(file, name, size):
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "behind", "said"),
+    ("name", "before", "behind", "message"),
     [
         ("people.csv", "email,note\nx,", "\n", "line 2: a line of more than 16,777,216 characters"),
         ("people.jsonl", '"x"\n"', '"\n', "line 2: a line of more than 16,777,216 characters"),
         ("people.json", '[\n"x",\n"', '"\n]', "record 2: a record of more than 16,777,216 characters"),
     ],
 )
-def test_what_is_too_long_is_refused_with_its_reason(file, name, before, behind, said):
-    with pytest.raises(MeisaInputError, match=said):
+def test_what_is_too_long_is_refused_with_its_reason(file, name, before, behind, message):
+    with pytest.raises(MeisaInputError, match=message):
         read(file(name, before + "x" * 34_000_000 + behind))
 
 

@@ -171,7 +171,7 @@ def test_empty_json_array_has_no_address(file):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ('[{"email": "ada@example.com"}, 7]', "record 2: a number, where an object"),
         ('[{"email": "ada@example.com"}, {"email": ["Secret"]}]', "record 2: email_column holds a list"),
@@ -183,12 +183,12 @@ def test_empty_json_array_has_no_address(file):
         ('[1, "ada@example.com"]\n\n[2, "Secret"]\n', "line 1: a list, where an object"),
     ],
 )
-def test_broken_json_array_is_refused(refused, file, content, said):
-    assert said in refused(file("people.jsonl", content))
+def test_broken_json_array_is_refused(refused, file, content, message):
+    assert message in refused(file("people.jsonl", content))
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (17, "line 601: email_column holds a number, not a text"),
         (1.5, "line 601: email_column holds a number, not a text"),
@@ -197,17 +197,17 @@ def test_broken_json_array_is_refused(refused, file, content, said):
         (["Secret"], "line 601: email_column holds a list, not a text"),
     ],
 )
-def test_json_value_that_is_no_text_stops_first(refused, file, value, said):
+def test_json_value_that_is_no_text_stops_first(refused, file, value, message):
     lines = [json.dumps({"email": f"person{n}@example.com"}) for n in range(600)]
-    assert said in refused(file("people.jsonl", "\n".join([*lines, json.dumps({"email": value})])))
+    assert message in refused(file("people.jsonl", "\n".join([*lines, json.dumps({"email": value})])))
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [("7", "a number"), ("true", "true or false"), ('["x"]', "a list")]
+    ("line", "message"), [("7", "a number"), ("true", "true or false"), ('["x"]', "a list")]
 )
-def test_json_line_that_is_no_record_stops_first(refused, file, line, said):
+def test_json_line_that_is_no_record_stops_first(refused, file, line, message):
     written = refused(file("people.jsonl", f'"ada@example.com"\n{line}\n'))
-    assert f"line 2: {said}, where an object or an address in quotes must be" in written
+    assert f"line 2: {message}, where an object or an address in quotes must be" in written
 
 
 def test_null_is_one_invalid_row(enroll, file):
@@ -251,7 +251,7 @@ def test_lines_that_are_only_bad_addresses_stay_invalid(file):
 
 @pytest.mark.parametrize("name", ["people.txt", "people.csv", "people.tsv", "people.jsonl"])
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"<!DOCTYPE html>\n<html><body>ada@example.com</body></html>", "an HTML or XML page"),
         (b"\xef\xbb\xbf\n  <html lang='en'>ada@example.com", "an HTML or XML page"),
@@ -266,8 +266,8 @@ def test_lines_that_are_only_bad_addresses_stay_invalid(file):
     ],
     ids=lambda value: value[-24:] if isinstance(value, str) else "",
 )
-def test_what_is_no_text_of_its_format_is_refused(refused, file, name, content, said):
-    assert said in refused(file(name, content))
+def test_what_is_no_text_of_its_format_is_refused(refused, file, name, content, message):
+    assert message in refused(file(name, content))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_only_column_of_parquet_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("id,mail,created_at\n1,ada@example.com,x\n", "it has: id, mail, created_at."),
         (
@@ -337,9 +337,9 @@ def test_only_column_of_parquet_is_taken(tmp_path):
         ("4711\n4712\n", "it has 1, and what stands in their place"),
     ],
 )
-def test_names_are_shown_only_where_they_look_so(refused, file, content, said):
+def test_names_are_shown_only_where_they_look_so(refused, file, content, message):
     written = refused(file("people.csv", content))
-    assert said in written
+    assert message in written
     assert not any(one in written for one in ("1815-12-10", "London", "+44 20 7946"))
 
 

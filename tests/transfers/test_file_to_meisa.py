@@ -14,7 +14,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableE
 from airflow_provider_meisa.operators.location import locate
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
-from tests.support.sent import addresses_sent
+from tests.support.requests_sent import addresses_sent
 
 PEOPLE = ["ada@example.com", "grace@example.com", "ünïcode@example.com"]
 
@@ -56,14 +56,14 @@ CONTENTS = {
 @pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "bom"])
 @pytest.mark.parametrize("name", CONTENTS)
-def test_everybody_in_a_file_is_read_in_its_order(file, name, mark, ending):
+def test_every_contact_in_a_file_is_read_in_its_order(file, name, mark, ending):
     assert read(file(name + ending, mark + CONTENTS[name])) == PEOPLE
 
 
 @pytest.mark.parametrize(
     "name", ["people.csv.gz", "people.tsv", "people.jsonl", "people.ndjson", "people.txt"]
 )
-def test_everybody_in_a_file_is_enrolled(enroll, file, meisa_sandbox, name):
+def test_every_contact_in_a_file_is_enrolled(enroll, file, meisa_sandbox, name):
     ran = enroll(file(name, CONTENTS[name.removesuffix(".gz")]))
     assert ran.state == "success"
     assert ran.counts() == {"enrolled": 2, "invalid": 1}  # Meisa takes ASCII alone
@@ -163,11 +163,11 @@ def test_a_missing_file_is_an_ordinary_failure_and_a_retry_may_find_it(enroll, t
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("", "path is empty"), ("nosuchstore://bucket/x.csv", "cannot be reached")]
+    ("path", "message"), [("", "path is empty"), ("nosuchstore://bucket/x.csv", "cannot be reached")]
 )
-def test_a_path_that_cannot_be_one_is_refused(enroll, everything_written, meisa_sandbox, path, said):
+def test_a_path_that_cannot_be_one_is_refused(enroll, everything_written, meisa_sandbox, path, message):
     assert enroll(path).state == "failed"
-    assert said in everything_written()
+    assert message in everything_written()
     assert addresses_sent(meisa_sandbox) == []
 
 
@@ -177,14 +177,14 @@ def test_a_folder_is_not_a_file(tmp_path):
         read(tmp_path / "people.csv")
 
 
-def test_an_empty_file_has_nobody_in_it(file):
+def test_an_empty_file_has_no_contact_in_it(file):
     for name in CONTENTS:
         assert read(file(name, "")) == []
     assert read(file("header.csv", "id,email\n")) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "column", "said"),
+    ("name", "content", "column", "message"),
     [
         (
             "people.csv",
@@ -207,12 +207,12 @@ def test_an_empty_file_has_nobody_in_it(file):
     ],
 )
 def test_a_missing_column_fails_at_once_and_the_message_helps(
-    enroll, file, everything_written, meisa_sandbox, name, content, column, said
+    enroll, file, everything_written, meisa_sandbox, name, content, column, message
 ):
     assert enroll(file(name, content), email_column=column, retries=1).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
-    assert said in written
+    assert message in written
     assert "ada@" not in written
     assert "Secret" not in written
 
@@ -238,10 +238,10 @@ BROKEN = {
 def test_a_line_that_cannot_be_read_is_named_by_its_number_and_not_shown(
     enroll, file, everything_written, name
 ):
-    content, said = BROKEN[name]
+    content, message = BROKEN[name]
     assert enroll(file(name, content), retries=1).state == "failed"
     written = everything_written()
-    assert said in written
+    assert message in written
     assert "ada@" not in written
     assert "Secret" not in written
 
@@ -288,7 +288,7 @@ def test_a_record_without_an_address_is_invalid(file, enroll):
     ]
 
 
-def test_blank_lines_are_nobody(file):
+def test_blank_lines_are_no_contact(file):
     assert read(file("people.txt", "\n \n")) == []
     assert read(file("people.csv", "email\n\nada@example.com\n\n")) == ["ada@example.com"]
 

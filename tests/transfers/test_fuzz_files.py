@@ -38,9 +38,9 @@ def read(path, column=None, encoding="utf-8-sig"):
     try:
         return list(read_addresses(path, file_format=None, column=column, encoding=encoding))
     except (MeisaInputError, MeisaUnreachableError) as error:
-        said = str(error)
-        assert said.isprintable()
-        assert "lovelace" not in said or column == MARK
+        message = str(error)
+        assert message.isprintable()
+        assert "lovelace" not in message or column == MARK
         return None
 
 

@@ -13,7 +13,7 @@ from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
-from tests.support.sent import addresses_sent
+from tests.support.requests_sent import addresses_sent
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -84,9 +84,9 @@ REFUSED = {
 @pytest.mark.parametrize("form", ["lines", "array", "memory"])
 @pytest.mark.parametrize("shape", REFUSED)
 def test_records_without_the_one_key_are_refused(file, form, shape):
-    records, column, said = REFUSED[shape]
+    records, column, message = REFUSED[shape]
     path = file(in_lines(records) if form == "lines" else json.dumps(records))
-    with pytest.raises(MeisaInputError, match=said) as caught:
+    with pytest.raises(MeisaInputError, match=message) as caught:
         list(AddressReader(column).read(records)) if form == "memory" else read(path, column)
     assert "ada@" not in str(caught.value)
 

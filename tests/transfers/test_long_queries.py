@@ -10,7 +10,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.transfers.sources.sql import one_statement
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
-from tests.support.sent import addresses_sent
+from tests.support.requests_sent import addresses_sent
 
 PEOPLE = people(20)
 QUERY = "SELECT email FROM contacts"

@@ -4,7 +4,7 @@ import pytest
 
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
-from tests.support.sent import times_enrolled
+from tests.support.requests_sent import times_enrolled
 
 PEOPLE = people(2500, domain="private.example")
 
@@ -39,7 +39,7 @@ def test_the_column_of_addresses_is_found(enroll, warehouse, meisa_sandbox, sql)
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "message"),
     [
         ("SELECT id, name FROM contacts", "no column 'email' for email_column; it has: id, name"),
         ("SELECT email AS work, email AS home FROM contacts", "no column 'email'"),
@@ -58,14 +58,14 @@ def test_the_column_of_addresses_is_found(enroll, warehouse, meisa_sandbox, sql)
 )
 @pytest.mark.parametrize("preview", [False, True])
 def test_a_wrong_column_fails_before_the_first_request(
-    enroll, warehouse, meisa_sandbox, everything_written, staging, sql, said, preview
+    enroll, warehouse, meisa_sandbox, everything_written, staging, sql, message, preview
 ):
     warehouse.fill(PEOPLE)
     assert enroll(sql, preview=preview, skip_suppressed=True).state == "failed"
     assert meisa_sandbox.requests() == []
     assert staging() == []
     written = everything_written()
-    assert said in written
+    assert message in written
     assert "private.example" not in written
 
 
@@ -100,7 +100,7 @@ def test_text_in_another_form_is_enrolled(enroll, postgres, driver, meisa_sandbo
 
 
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("column", "message"),
     [
         ("ARRAY[email]", "type list, not text. Give each address a row of its own"),
         ("ARRAY[email, email]", "type list, not text"),
@@ -111,14 +111,14 @@ def test_text_in_another_form_is_enrolled(enroll, postgres, driver, meisa_sandbo
     ],
 )
 def test_a_column_of_another_type_fails(
-    enroll, postgres, driver, meisa_sandbox, everything_written, column, said
+    enroll, postgres, driver, meisa_sandbox, everything_written, column, message
 ):
     postgres("CREATE TABLE contacts AS SELECT 1 AS id, %s AS email", [PEOPLE[0]])
     assert enroll(f"SELECT id, {column} AS email FROM contacts", "postgres").state == "failed"
     assert meisa_sandbox.requests() == []
     written = everything_written()
     assert "The query's column email, row 1: " in written
-    assert said in written
+    assert message in written
     assert "private.example" not in written
 
 

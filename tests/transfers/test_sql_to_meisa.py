@@ -13,7 +13,7 @@ from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
-from tests.support.sent import addresses_sent
+from tests.support.requests_sent import addresses_sent
 
 QUERY = "SELECT email FROM contacts ORDER BY id"
 PEOPLE = people(1200)
@@ -43,7 +43,7 @@ def context(run_id="run", **changes):
     }
 
 
-def test_everybody_a_query_finds_is_enrolled_in_its_order(enroll, warehouse, meisa_sandbox):
+def test_every_contact_a_query_finds_is_enrolled_in_its_order(enroll, warehouse, meisa_sandbox):
     warehouse.fill(PEOPLE)
     ran = enroll()
     assert ran.state == "success"
@@ -72,7 +72,7 @@ def test_the_column_is_found_by_its_name_or_its_number(enroll, warehouse, column
 
 
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("column", "message"),
     [
         ("mail", "no column 'mail' for email_column; it has: id, email"),
         (2, "no column 2 for email_column; it has 2"),
@@ -80,12 +80,12 @@ def test_the_column_is_found_by_its_name_or_its_number(enroll, warehouse, column
     ],
 )
 def test_a_missing_column_fails_at_once_and_the_message_helps(
-    enroll, warehouse, meisa_sandbox, everything_written, column, said
+    enroll, warehouse, meisa_sandbox, everything_written, column, message
 ):
     warehouse.fill(PEOPLE[:3])
     assert enroll("SELECT id, email FROM contacts", email_column=column).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
-    assert said in everything_written()
+    assert message in everything_written()
 
 
 def test_a_column_that_stands_twice_is_refused(enroll, warehouse, everything_written):
@@ -97,7 +97,7 @@ def test_a_column_that_stands_twice_is_refused(enroll, warehouse, everything_wri
     assert "2 columns 'email'" in everything_written()
 
 
-def test_a_query_that_finds_nobody_ends_as_on_empty_says(enroll, warehouse):
+def test_a_query_that_finds_no_contact_ends_as_on_empty_says(enroll, warehouse):
     warehouse.fill([])
     assert enroll(on_empty="skip").state == "skipped"
 
@@ -149,7 +149,7 @@ def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "message"),
     [
         (f"{QUERY}; DELETE FROM contacts", "2 statements"),
         ("-- nothing\n ;", "0 statements"),
@@ -158,11 +158,11 @@ def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_pat
     ],
     ids=["two", "none", "list", "update"],
 )
-def test_what_is_not_one_query_is_refused(enroll, warehouse, meisa_sandbox, everything_written, sql, said):
+def test_what_is_not_one_query_is_refused(enroll, warehouse, meisa_sandbox, everything_written, sql, message):
     warehouse.fill(PEOPLE[:3])
     assert enroll(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
-    assert said in everything_written()
+    assert message in everything_written()
     assert enroll("SELECT email FROM contacts WHERE name <> ''").counts() == {"enrolled": 3}
 
 
@@ -171,7 +171,7 @@ def test_one_statement_keeps_its_comments_and_loses_its_semicolon():
 
 
 @pytest.mark.parametrize(
-    ("field", "said"),
+    ("field", "message"),
     [
         ({"conn_type": "meisa"}, "type meisa, which is no database"),
         ({"conn_type": "no_such_thing"}, "no_such_thing"),
@@ -179,12 +179,12 @@ def test_one_statement_keeps_its_comments_and_loses_its_semicolon():
     ids=["meisa", "unknown"],
 )
 def test_a_connection_that_is_no_database_is_refused(
-    enroll, monkeypatch, meisa_sandbox, everything_written, field, said
+    enroll, monkeypatch, meisa_sandbox, everything_written, field, message
 ):
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(field))
     assert enroll().state == "failed"
     assert addresses_sent(meisa_sandbox) == []
-    assert said in everything_written()
+    assert message in everything_written()
 
 
 @pytest.mark.parametrize("missing", ["sqlparse", "airflow.providers.common.sql.hooks.sql"])
@@ -375,7 +375,7 @@ def test_postgresql_may_give_dictionaries(driver, postgres):
         assert list(rows) == [f"person{number}@example.com" for number in (1, 2, 3)]
 
 
-def test_a_query_of_postgresql_that_finds_nobody_gives_nothing(driver, postgres):
+def test_a_query_of_postgresql_that_finds_no_contact_gives_nothing(driver, postgres):
     postgres(FILL.format(most=3))
     rows = read_column(database_hook("postgres"), "SELECT email FROM contacts WHERE id > 9", None, "email")
     assert list(rows) == []

@@ -54,7 +54,7 @@ def enrolled(sandbox):
     return {row["email"] for row in sandbox.enrollments("onboarding")}
 
 
-def test_a_retry_reads_the_source_again_as_long_as_nobody_was_sent(enroll, warehouse, meisa_sandbox):
+def test_a_retry_reads_the_source_again_as_long_as_no_contact_was_sent(enroll, warehouse, meisa_sandbox):
     warehouse.fill(PEOPLE)
     meisa_sandbox.fault("status", status=502, path="list")
     with pytest.raises(AirflowException):
@@ -65,7 +65,7 @@ def test_a_retry_reads_the_source_again_as_long_as_nobody_was_sent(enroll, wareh
     assert enrolled(meisa_sandbox) == set(OTHERS)
 
 
-def test_a_retry_reads_the_copy_once_somebody_was_sent(begin, enroll, warehouse, meisa_sandbox):
+def test_a_retry_reads_the_copy_once_a_contact_was_sent(begin, enroll, warehouse, meisa_sandbox):
     begin()
     warehouse.fill(OTHERS)
     assert enroll()["total"] == 1100

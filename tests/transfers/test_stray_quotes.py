@@ -263,7 +263,7 @@ def test_delimiter_may_be_given(enroll, file, meisa_sandbox, delimiter):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "arguments", "said"),
+    ("name", "content", "arguments", "message"),
     [
         ("people.tsv", "id,email\n1,p1@example.com\n", {}, "line 1: commas where tabs should separate"),
         ("people.tsv", "id;email\n1;p1@example.com\n", {}, "semicolons where tabs should separate the cells"),
@@ -277,12 +277,12 @@ def test_delimiter_may_be_given(enroll, file, meisa_sandbox, delimiter):
         ),
     ],
 )
-def test_wrong_delimiter_names_the_parameter(refused, file, name, content, arguments, said):
-    assert said in refused(file(name, content), **arguments)
+def test_wrong_delimiter_names_the_parameter(refused, file, name, content, arguments, message):
+    assert message in refused(file(name, content), **arguments)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"delimiter": "||"}, "delimiter must be one character"),
         ({"delimiter": ""}, "delimiter must be one character"),
@@ -295,8 +295,8 @@ def test_wrong_delimiter_names_the_parameter(refused, file, name, content, argum
         ({"format": "jsonl", "quoting": "none"}, "delimiter and quoting are for the formats csv and tsv"),
     ],
 )
-def test_parameter_that_cannot_be_used_is_refused(refused, file, arguments, said):
-    assert said in refused(file("people.csv", "id,email\n1,p1@example.com\n"), **arguments)
+def test_parameter_that_cannot_be_used_is_refused(refused, file, arguments, message):
+    assert message in refused(file("people.csv", "id,email\n1,p1@example.com\n"), **arguments)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,7 +11,7 @@ from airflow_provider_meisa.triggers.sequences import MeisaSequenceTrigger
 
 @pytest.fixture(autouse=True)
 def nothing_seen_yet():
-    triggers._seen.clear()
+    triggers._listings.clear()
 
 
 def trigger(**arguments):
@@ -54,7 +54,7 @@ def test_it_fires_when_the_sequences_are_ready(meisa_connection):
 def test_it_says_when_a_retry_cannot_mend_what_it_met(meisa_connection):
     assert first_event(trigger(slugs=["nowhere"]))["final"] is True
     meisa_connection(password="meisa_live_unknown")
-    triggers._seen.clear()
+    triggers._listings.clear()
     assert first_event(trigger())["final"] is True
 
 
@@ -91,7 +91,7 @@ def test_those_that_waited_for_a_look_share_its_failure(meisa_connection, meisa_
     assert len(meisa_sandbox.requests()) == TRIES
 
 
-def test_whoever_comes_after_a_failure_looks_anew(meisa_connection, meisa_sandbox, no_backoff):
+def test_whoever_comes_after_a_failure_looks_again(meisa_connection, meisa_sandbox, no_backoff):
     meisa_sandbox.fault("status", status=502, path="/list/", times=TRIES)
     assert first_event(trigger(poll_interval=3600))["status"] == "error"
     assert first_event(trigger(poll_interval=3600))["status"] == "ready"

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from airflow_provider_meisa.api.outcome_words import squash
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.redaction import redact
+from airflow_provider_meisa.api.status_words import normalize
 
 _FIELDS = {"emails", "email", "contacts", "addresses", "recipients"}
 _WELL = {"valid", "accepted", "ok", "success", "succeeded", "enrolled"}
@@ -73,7 +73,7 @@ class _Search:
             yield place, _reason(node)
             return
         for name, value in node.items():
-            if squash(name) in _WELL or name in _ECHO:
+            if normalize(name) in _WELL or name in _ECHO:
                 continue
             place = self._place_of_name(name, of_emails=of_emails)
             if place is not None:
@@ -128,7 +128,7 @@ class _Search:
 def _reason(node: object) -> str:
     """Return the first sentence of a part of a body, free of addresses and not too long."""
     texts = [text for text in _texts(node) if " " in text.strip()]
-    return scrub(texts[0])[:_LONGEST] if texts else ""
+    return redact(texts[0])[:_LONGEST] if texts else ""
 
 
 def _texts(node: object, depth: int = _DEEPEST) -> Iterator[str]:

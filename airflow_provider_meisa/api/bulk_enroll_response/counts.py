@@ -10,25 +10,25 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.outcome_words import HAPPY, REASONED, Said, settle
+from airflow_provider_meisa.api.status_words import HAPPY, REASONED, StatusFlag, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 # Which named addresses a count may include: a count of the skipped those that were skipped for a reason, too.
 _INCLUDES = {
-    Said.ALREADY: Said.ALREADY | Said.SKIPPED,
-    Said.SKIPPED: Said.SKIPPED | REASONED,
-    Said.SUPPRESSED: Said.SUPPRESSED | Said.SKIPPED,
-    Said.INVALID: Said.INVALID,
-    Said.NO: Said.NO | Said.INVALID,
+    StatusFlag.ALREADY: StatusFlag.ALREADY | StatusFlag.SKIPPED,
+    StatusFlag.SKIPPED: StatusFlag.SKIPPED | REASONED,
+    StatusFlag.SUPPRESSED: StatusFlag.SUPPRESSED | StatusFlag.SKIPPED,
+    StatusFlag.INVALID: StatusFlag.INVALID,
+    StatusFlag.NO: StatusFlag.NO | StatusFlag.INVALID,
 }
 
-Counts = dict[Said, set[tuple[str, int]]]
+Counts = dict[StatusFlag, set[tuple[str, int]]]
 """Named figures by what they count; the same figure found twice under one name is one."""
 
 
-def left_over(counts: Counts, named: Iterable[Said], unnamed: int) -> Said | None:
+def left_over(counts: Counts, named: Iterable[StatusFlag], unnamed: int) -> StatusFlag | None:
     """Say what the counts leave for all unnamed addresses; ``None`` where they leave a choice.
 
     :param counts: the figures of the answer.
@@ -36,54 +36,56 @@ def left_over(counts: Counts, named: Iterable[Said], unnamed: int) -> Said | Non
     :param unnamed: how many addresses of the request it does not name.
     """
     figures = _without_sums(totals(counts))
-    by_said = Counter(named)
-    if not _agree(counts) or sum(figures.values()) > unnamed + sum(by_said.values()):
+    by_flag = Counter(named)
+    if not _agree(counts) or sum(figures.values()) > unnamed + sum(by_flag.values()):
         return None
     left = {}
-    for said, figure in figures.items():
-        fewest, most = _named_as(said, by_said)
+    for flag, figure in figures.items():
+        fewest, most = _named_as(flag, by_flag)
         if figure < fewest:
             return None
         if figure > most:
-            left[said] = figure - most
+            left[flag] = figure - most
     return next(iter(left)) if list(left.values()) == [unnamed] else None
 
 
-def totals(counts: Counts) -> dict[Said, int]:
+def totals(counts: Counts) -> dict[StatusFlag, int]:
     """Add up what several names count, such as *bounced* and *unsubscribed*, in the order of happiness.
 
     Two names for the enrolled count the same addresses, so they are not added.
     """
     return {
-        said: (max if said & HAPPY else sum)(figure for _, figure in found)
-        for said, found in sorted(counts.items())
+        flag: (max if flag & HAPPY else sum)(figure for _, figure in found)
+        for flag, found in sorted(counts.items())
     }
 
 
 def _agree(counts: Counts) -> bool:
     """Tell whether all figures of the enrolled are one."""
-    return all(len({figure for _, figure in counts.get(said, ())}) <= 1 for said in HAPPY)
+    return all(len({figure for _, figure in counts.get(flag, ())}) <= 1 for flag in HAPPY)
 
 
-def _without_sums(figures: Mapping[Said, int]) -> dict[Said, int]:
+def _without_sums(figures: Mapping[StatusFlag, int]) -> dict[StatusFlag, int]:
     """Leave out figures that only sum up others: *success* beside *enrolled*, *skipped* beside its reasons.
 
     Those of the contacts that were created, too: they are among the enrolled, or are not enrolled.
     """
-    reasoned = [figure for said, figure in figures.items() if said & REASONED]
-    sums = {Said.CONTACT}
-    if Said.ENROLLED in figures:
-        sums.add(Said.YES)
-    if reasoned and sum(reasoned) == figures.get(Said.SKIPPED):
-        sums.add(Said.SKIPPED)
-    return {said: figure for said, figure in figures.items() if said not in sums}
+    reasoned = [figure for flag, figure in figures.items() if flag & REASONED]
+    sums = {StatusFlag.CONTACT}
+    if StatusFlag.ENROLLED in figures:
+        sums.add(StatusFlag.YES)
+    if reasoned and sum(reasoned) == figures.get(StatusFlag.SKIPPED):
+        sums.add(StatusFlag.SKIPPED)
+    return {flag: figure for flag, figure in figures.items() if flag not in sums}
 
 
-def _named_as(said: Said, by_said: Mapping[Said, int]) -> tuple[int, int]:
+def _named_as(flag: StatusFlag, by_flag: Mapping[StatusFlag, int]) -> tuple[int, int]:
     """Count the named addresses that a figure must include, and those that it may."""
-    if said & HAPPY:
-        happy = sum(number for one, number in by_said.items() if settle(one) & HAPPY)
+    if flag & HAPPY:
+        happy = sum(number for one, number in by_flag.items() if resolve(one) & HAPPY)
         return happy, happy
-    fewest = sum(number for one, number in by_said.items() if settle(one) is said)
-    most = sum(number for one, number in by_said.items() if one & _INCLUDES[said] and not settle(one) & HAPPY)
+    fewest = sum(number for one, number in by_flag.items() if resolve(one) is flag)
+    most = sum(
+        number for one, number in by_flag.items() if one & _INCLUDES[flag] and not resolve(one) & HAPPY
+    )
     return fewest, most

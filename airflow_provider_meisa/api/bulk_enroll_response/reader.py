@@ -8,7 +8,7 @@ Meisa documents that the answer "details each outcome", not how. Read are, also 
 - counts per outcome, where they leave no choice.
 
 An address is *enrolled* only if the answer vouches for it. What it does not mention is *unreported*; where it
-contradicts itself the less happy word counts (:func:`airflow_provider_meisa.api.outcome_words.settle`).
+contradicts itself the less happy word counts (:func:`airflow_provider_meisa.api.status_words.resolve`).
 
 Where a part says of itself that it is only accepted, or that it failed, nothing below it counts as enrolled.
 
@@ -30,61 +30,61 @@ from airflow_provider_meisa.api.bulk_enroll_response.result import (
     ERROR_NAMES,
     REASON_NAMES,
     STATUS_NAMES,
-    Mention,
+    RecipientResult,
     address_in,
     cached_reader,
     names_a_job,
     read_result,
     read_value,
-    telling,
+    stronger,
     texts_of,
     word_of,
 )
-from airflow_provider_meisa.api.outcome_words import (
+from airflow_provider_meisa.api.outcomes import Outcome
+from airflow_provider_meisa.api.redaction import redact
+from airflow_provider_meisa.api.status_words import (
     HAPPY,
     REASONED,
     REFUSED,
-    Said,
-    in_words,
+    StatusFlag,
+    flag_name,
     is_denial,
     is_pending,
+    normalize,
+    normalize_all,
     read_code,
     read_flag,
     read_reason,
     read_status,
-    settle,
-    squash,
-    squashed,
+    resolve,
 )
-from airflow_provider_meisa.api.outcomes import Outcome
-from airflow_provider_meisa.api.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from airflow_provider_meisa.api.outcomes import Verdict
+    from airflow_provider_meisa.api.outcomes import OutcomeStatus
 
 _DEEPEST = 8
-_MOST_NOTES = 20
+_MOST_REMARKS = 20
 _LARGEST_COUNT = 10**9
 _PAIR = 2
 
-_CONTAINERS = squashed(
+_CONTAINERS = normalize_all(
     "results result details detail outcomes outcome data items summary counts stats totals contacts emails "
     "addresses enrollments enrolments per_email by_email by_status by_outcome statuses response report"
 )
 # They speak of the request, not of an address.
-_ABOUT_THE_REQUEST = squashed(
+_ABOUT_THE_REQUEST = normalize_all(
     "total requested received submitted accepted total_requested total_received total_submitted total_emails sent "
     "count size batch_size sequence sequence_slug slug sequence_name "
     "sequence_id id override_unsubscribe as_of timestamp request_id environment product"
 ) | (STATUS_NAMES | REASON_NAMES)
 _COUNT_NAMES = frozenset(("count", "total", "number"))
 # How many addresses the response is about.
-_TOTALS = squashed(
+_TOTALS = normalize_all(
     "total requested received submitted total_requested total_received total_submitted total_emails"
 )
-_DOUBT = Said.PENDING | Said.UNCLEAR
+_DOUBT = StatusFlag.PENDING | StatusFlag.UNCLEAR
 _REMARKS = ("error", "detail", "message", "reason")
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
@@ -92,7 +92,7 @@ _ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\"',;:\[\]@]+@[^\s<>()\"',;:\[\]@]+")
 
 
 @dataclass(frozen=True, slots=True)
-class BulkReply:
+class BulkEnrollResponse:
     """What an answer says of the addresses that were sent.
 
     :param outcomes: one for each address, in the order sent.
@@ -103,8 +103,8 @@ class BulkReply:
     unread: tuple[str, ...] = ()
 
 
-_NO_NAME = Mention(Said(0))
-_NO_STATUS = Mention(Said.LISTED)
+_NO_NAME = RecipientResult(StatusFlag(0))
+_NO_STATUS = RecipientResult(StatusFlag.LISTED)
 
 
 @dataclass(slots=True)
@@ -112,89 +112,95 @@ class _Reading:
     """What was gathered so far, and which addresses it is about."""
 
     sent: frozenset[str]
-    mentions: dict[str, Mention] = field(default_factory=dict)
+    recipients: dict[str, RecipientResult] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
     counts: Counts = field(default_factory=dict)
     doubt: str = ""
     """Why the counts settle nothing, where something speaks against them."""
-    notes: dict[str, None] = field(default_factory=dict)
+    remarks: dict[str, None] = field(default_factory=dict)
 
-    def mention(self, address: str, mention: Mention) -> None:
+    def recipient(self, address: str, recipient: RecipientResult) -> None:
         key = _key(address)
         if key not in self.sent:
             self.strangers.add(key)
             return
-        before = self.mentions.get(key)
+        before = self.recipients.get(key)
         if before is not None:
-            self.note_unclear((before, mention))
-            mention = before.and_(mention)
-        self.mentions[key] = mention
+            self.remark_unclear((before, recipient))
+            recipient = before.and_(recipient)
+        self.recipients[key] = recipient
 
-    def count(self, name: str, said: Said, figure: int) -> None:
+    def count(self, name: str, flag: StatusFlag, figure: int) -> None:
         if 0 <= figure <= _LARGEST_COUNT:
-            self.counts.setdefault(settle(said), set()).add((squash(name), figure))
+            self.counts.setdefault(resolve(flag), set()).add((normalize(name), figure))
         else:
             self.distrust(f"the count {name} is not a number of addresses")
 
     def distrust(self, why: str) -> None:
-        self.doubt = self.doubt or scrub(why)
+        self.doubt = self.doubt or redact(why)
 
-    def note(self, text: str) -> None:
-        if len(self.notes) < _MOST_NOTES:
-            self.notes[scrub(text)] = None
+    def remark(self, text: str) -> None:
+        if len(self.remarks) < _MOST_REMARKS:
+            self.remarks[redact(text)] = None
 
-    def note_unclear(self, mentions: Iterable[Mention]) -> None:
-        for mention in mentions:
-            if mention.said & Said.UNCLEAR:
-                self.note(mention.reason)
+    def remark_unclear(self, recipients: Iterable[RecipientResult]) -> None:
+        for recipient in recipients:
+            if recipient.flag & StatusFlag.UNCLEAR:
+                self.remark(recipient.reason)
 
 
-def read_bulk_reply(sent: Sequence[str], reply: object, *, status: int = HTTPStatus.OK) -> BulkReply:
+def read_bulk_response(
+    sent: Sequence[str], body: object, *, status: int = HTTPStatus.OK
+) -> BulkEnrollResponse:
     """Read the answer to a bulk enrollment. It never raises, whatever the answer.
 
     :param sent: the addresses of the request.
-    :param reply: the decoded JSON.
+    :param body: the decoded JSON.
     :param status: the HTTP status; after 202, *accepted*, nobody counts as enrolled.
     """
     under = ACCEPTED if status == HTTPStatus.ACCEPTED else _NO_NAME
     keys = [_key(address) for address in sent]
     reading = _Reading(frozenset(keys))
-    _read(reading, reply, under, 0)
-    verdicts = dict(zip(reading.mentions, _conclude(reading, reading.mentions.values()), strict=True))
-    rest = _rest(reading, _remark(reply)).conclude()
-    outcomes = [Outcome(address, *verdicts.get(key, rest)) for address, key in zip(sent, keys, strict=True)]
-    return BulkReply(tuple(outcomes), _unread(reading))
+    _read(reading, body, under, 0)
+    statuses = dict(zip(reading.recipients, _conclude(reading, reading.recipients.values()), strict=True))
+    rest = _rest(reading, _remark(body)).conclude()
+    outcomes = [Outcome(address, *statuses.get(key, rest)) for address, key in zip(sent, keys, strict=True)]
+    return BulkEnrollResponse(tuple(outcomes), _unread(reading))
 
 
-def _conclude(reading: _Reading, mentions: Collection[Mention]) -> list[tuple[Verdict, str]]:
-    """Give each mention its verdict; most of a batch share one mention."""
-    overstated = _names_more_than_it_counts(reading, mentions)
+def _conclude(reading: _Reading, recipients: Collection[RecipientResult]) -> list[tuple[OutcomeStatus, str]]:
+    """Give each mention its status; most of a batch share one mention."""
+    overstated = _names_more_than_it_counts(reading, recipients)
     if overstated:
-        mentions = [overstated if mention.said & HAPPY else mention for mention in mentions]
-    distinct = {id(mention): mention for mention in mentions}
-    reading.note_unclear(distinct.values())
-    concluded = {which: mention.conclude() for which, mention in distinct.items()}
-    return [concluded[id(mention)] for mention in mentions]
+        recipients = [overstated if recipient.flag & HAPPY else recipient for recipient in recipients]
+    distinct = {id(recipient): recipient for recipient in recipients}
+    reading.remark_unclear(distinct.values())
+    concluded = {which: recipient.conclude() for which, recipient in distinct.items()}
+    return [concluded[id(recipient)] for recipient in recipients]
 
 
-def _names_more_than_it_counts(reading: _Reading, mentions: Iterable[Mention]) -> Mention | None:
+def _names_more_than_it_counts(
+    reading: _Reading, recipients: Iterable[RecipientResult]
+) -> RecipientResult | None:
     """Say so where more addresses are named as enrolled than are counted: which of them are is not known."""
-    figures = [figure for _, figure in reading.counts.get(Said.ENROLLED, ())]
+    figures = [figure for _, figure in reading.counts.get(StatusFlag.ENROLLED, ())]
     if not figures:
         return None
-    named = sum(settle(mention.said) is Said.ENROLLED for mention in mentions)
+    named = sum(resolve(recipient.flag) is StatusFlag.ENROLLED for recipient in recipients)
     if named <= max(figures):
         return None
-    return Mention(Said.LISTED, f"the response lists {named} enrolled but counts {max(figures)}")
+    return RecipientResult(
+        StatusFlag.LISTED, f"the response lists {named} enrolled but counts {max(figures)}"
+    )
 
 
 def _unread(reading: _Reading) -> tuple[str, ...]:
-    notes, strangers = tuple(reading.notes), len(reading.strangers)
+    remarks, strangers = tuple(reading.remarks), len(reading.strangers)
     if not strangers:
-        return notes
+        return remarks
     return (
         f"mentions {strangers} {'address' if strangers == 1 else 'addresses'} not sent",
-        *notes[1 - _MOST_NOTES :],
+        *remarks[1 - _MOST_REMARKS :],
     )
 
 
@@ -205,113 +211,115 @@ def _key(address: str) -> str:
 # Walking the answer.
 
 
-def _read(reading: _Reading, node: object, under: Mention, depth: int) -> None:
+def _read(reading: _Reading, node: object, under: RecipientResult, depth: int) -> None:
     """Read a list or an object that stands under a name; nothing else can name an address."""
     if depth > _DEEPEST:
-        reading.note(f"more than {_DEEPEST} levels")
+        reading.remark(f"more than {_DEEPEST} levels")
     elif isinstance(node, dict):
         _read_mapping(reading, node, under, depth)
     elif isinstance(node, (list, tuple)):
         _read_list(reading, node, under, depth)
 
 
-def _read_list(reading: _Reading, elements: Sequence[object], under: Mention, depth: int) -> None:
+def _read_list(reading: _Reading, elements: Sequence[object], under: RecipientResult, depth: int) -> None:
     read = cached_reader(under)
     for element in elements:
         if isinstance(element, dict):
             address = address_in(element)
             if address is None:
                 _read(reading, element, under, depth + 1)
-                if under.said & REFUSED and not any(
+                if under.flag & REFUSED and not any(
                     isinstance(part, (dict, list)) for part in element.values()
                 ):
                     reading.distrust("the response reports an error that names no address")
             else:
-                reading.mention(address, read(element))
+                reading.recipient(address, read(element))
         elif isinstance(element, str):
             _read_text(reading, element, under)
         elif _is_pair(element):
-            reading.mention(element[0], read_value(element[1], under))
+            reading.recipient(element[0], read_value(element[1], under))
         else:
             _read(reading, element, under, depth + 1)
 
 
-def _read_mapping(reading: _Reading, mapping: Mapping[object, object], under: Mention, depth: int) -> None:
+def _read_mapping(
+    reading: _Reading, mapping: Mapping[object, object], under: RecipientResult, depth: int
+) -> None:
     address = address_in(mapping)
     if address is not None and not any(isinstance(value, (list, tuple)) for value in mapping.values()):
-        reading.mention(address, read_result(mapping, under))
+        reading.recipient(address, read_result(mapping, under))
         return
-    itself = _said_of_itself(mapping, under)
-    if itself.said & _DOUBT and not under.said & REFUSED:
+    itself = _own_flags(mapping, under)
+    if itself.flag & _DOUBT and not under.flag & REFUSED:
         reading.distrust(itself.reason)
     under = itself
     for name, value in mapping.items():
         if isinstance(name, str) and "@" in name:
-            reading.mention(name, read_value(value, under))
+            reading.recipient(name, read_value(value, under))
         elif isinstance(name, str):
             _read_member(reading, name, value, under, depth)
 
 
-def _said_of_itself(mapping: Mapping[object, object], under: Mention) -> Mention:
+def _own_flags(mapping: Mapping[object, object], under: RecipientResult) -> RecipientResult:
     """Add to what an object stands under what it says of itself: that it is only accepted, failed, or why."""
-    said, why = Said(0), ""
+    flag, why = StatusFlag(0), ""
     for name, value in mapping.items():
-        found, reason = _said_by(name, value, under) if isinstance(name, str) else (Said(0), "")
-        said |= found
+        found, reason = _flag_of(name, value, under) if isinstance(name, str) else (StatusFlag(0), "")
+        flag |= found
         why = why or (reason if found else "")
-    return Mention(under.said | said, under.reason or why) if said else under
+    return RecipientResult(under.flag | flag, under.reason or why) if flag else under
 
 
-def _said_by(name: str, value: object, under: Mention) -> tuple[Said, str]:
-    if not isinstance(value, (str, int)) and not under.said & REFUSED:
-        return Said(0), ""
-    plain, said, reason = squash(name), Said(0), ""
-    if plain in REASON_NAMES and under.said & REFUSED and texts_of(value):
-        mention = read_result({"reason": value}, under)
-        return mention.said, mention.reason
+def _flag_of(name: str, value: object, under: RecipientResult) -> tuple[StatusFlag, str]:
+    if not isinstance(value, (str, int)) and not under.flag & REFUSED:
+        return StatusFlag(0), ""
+    plain, flag, reason = normalize(name), StatusFlag(0), ""
+    if plain in REASON_NAMES and under.flag & REFUSED and texts_of(value):
+        recipient = read_result({"reason": value}, under)
+        return recipient.flag, recipient.reason
     if isinstance(value, bool):
-        said, reason = read_flag(name, value=value) or Said(0), f"{name}: {value}"
+        flag, reason = read_flag(name, value=value) or StatusFlag(0), f"{name}: {value}"
     elif plain in STATUS_NAMES and isinstance(value, (str, int)):
         reason = word_of(value)
-        said = read_status(reason)
+        flag = read_status(reason)
     elif isinstance(value, str) and value.strip() and (plain in ERROR_NAMES or _denies(plain, value)):
-        said, reason = Said.NO, value
+        flag, reason = StatusFlag.NO, value
     elif isinstance(value, str) and plain in REASON_NAMES and is_pending(value):
-        said, reason = Said.PENDING, value
-    if said & (REFUSED | REASONED):
-        return Said.UNCLEAR, scrub(f"the response says: {reason}")
-    return (Said.PENDING, scrub(reason)) if said & Said.PENDING else (Said(0), "")
+        flag, reason = StatusFlag.PENDING, value
+    if flag & (REFUSED | REASONED):
+        return StatusFlag.UNCLEAR, redact(f"the response says: {reason}")
+    return (StatusFlag.PENDING, redact(reason)) if flag & StatusFlag.PENDING else (StatusFlag(0), "")
 
 
 def _denies(plain: str, value: str) -> bool:
     return plain in REASON_NAMES and is_denial(value)
 
 
-def _read_member(reading: _Reading, name: str, value: object, under: Mention, depth: int) -> None:
+def _read_member(reading: _Reading, name: str, value: object, under: RecipientResult, depth: int) -> None:
     """Read what stands under a name that is no address: a list, a count, or nothing of use."""
     if names_a_job(name, value):
         reading.distrust("the response names a job that may not have run")
     elif isinstance(value, (dict, list, tuple)):
         _read(reading, value, _below(reading, name, under, is_empty=not value), depth + 1)
-    elif squash(name) in _ABOUT_THE_REQUEST:
+    elif normalize(name) in _ABOUT_THE_REQUEST:
         _read_total(reading, name, _figure(value), under)
     elif value is None or value == "" or isinstance(value, bool):
         return
-    elif said := read_code(name):
+    elif flag := read_code(name):
         figure = _figure(value)
-        reading.count(name, said, -1 if figure is None else figure)
+        reading.count(name, flag, -1 if figure is None else figure)
     elif value:
-        reading.note(f"field {name}")
+        reading.remark(f"field {name}")
 
 
-def _read_total(reading: _Reading, name: str, figure: int | None, under: Mention) -> None:
+def _read_total(reading: _Reading, name: str, figure: int | None, under: RecipientResult) -> None:
     """Read ``total`` and the like: below the name of an outcome they count it, else they count all addresses."""
     if figure is None:
         return
-    if under.said & ~_DOUBT:
-        if squash(name) in _COUNT_NAMES:
-            reading.count(name, under.said & ~_DOUBT, figure)
-    elif squash(name) in _TOTALS and figure != len(reading.sent):
+    if under.flag & ~_DOUBT:
+        if normalize(name) in _COUNT_NAMES:
+            reading.count(name, under.flag & ~_DOUBT, figure)
+    elif normalize(name) in _TOTALS and figure != len(reading.sent):
         reading.distrust(f"the response is about {figure} addresses")
 
 
@@ -322,37 +330,39 @@ def _figure(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def _below(reading: _Reading, name: str, under: Mention, *, is_empty: bool) -> Mention:
+def _below(reading: _Reading, name: str, under: RecipientResult, *, is_empty: bool) -> RecipientResult:
     """Say what a name means for the addresses below it: more, the same, or nothing that is known."""
-    refused = under.said & REFUSED
-    said = read_reason(name, under.said) if refused else read_code(name)
-    if said:
-        return Mention(under.said | said, telling(name, said) or under.reason)
-    if squash(name) in _CONTAINERS:
+    refused = under.flag & REFUSED
+    flag = read_reason(name, under.flag) if refused else read_code(name)
+    if flag:
+        return RecipientResult(under.flag | flag, stronger(name, flag) or under.reason)
+    if normalize(name) in _CONTAINERS:
         return under
     if not is_empty:
-        reading.note(f"field {name}")
+        reading.remark(f"field {name}")
     if refused:
-        return Mention(under.said | Said.NO, scrub(f"skipped: {name}" if refused & Said.SKIPPED else name))
-    return Mention(under.said & _DOUBT | Said.LISTED, scrub(f"listed as {name}"))
+        return RecipientResult(
+            under.flag | StatusFlag.NO, redact(f"skipped: {name}" if refused & StatusFlag.SKIPPED else name)
+        )
+    return RecipientResult(under.flag & _DOUBT | StatusFlag.LISTED, redact(f"listed as {name}"))
 
 
-def _read_text(reading: _Reading, text: str, under: Mention) -> None:
+def _read_text(reading: _Reading, text: str, under: RecipientResult) -> None:
     """Read a string in a list: an address, or a sentence about one."""
-    mention = under if under.said else _NO_STATUS
+    recipient = under if under.flag else _NO_STATUS
     key = _key(text)
     if key in reading.sent:
-        reading.mention(text, mention)
+        reading.recipient(text, recipient)
         return
     named = {_key(found.rstrip(".!?")) for found in _ADDRESS_IN_TEXT.findall(text)}
     if len(named) != 1:
-        reading.note("a text that names no address, or several")
-        if under.said & REFUSED:
+        reading.remark("a text that names no address, or several")
+        if under.flag & REFUSED:
             reading.distrust("the response reports an error that names no address")
     elif key in named:
-        reading.mention(text, mention)
+        reading.recipient(text, recipient)
     else:
-        reading.mention(named.pop(), read_result({"reason": text}, under))
+        reading.recipient(named.pop(), read_result({"reason": text}, under))
 
 
 def _is_pair(element: object) -> TypeGuard[Sequence[str]]:
@@ -368,26 +378,26 @@ def _is_pair(element: object) -> TypeGuard[Sequence[str]]:
 # What is not named.
 
 
-def _remark(reply: object) -> str:
+def _remark(body: object) -> str:
     """Find what the answer says as a whole."""
-    if not isinstance(reply, dict):
+    if not isinstance(body, dict):
         return ""
-    return next((scrub(text) for text in map(reply.get, _REMARKS) if isinstance(text, str)), "")
+    return next((redact(text) for text in map(body.get, _REMARKS) if isinstance(text, str)), "")
 
 
-def _rest(reading: _Reading, remark: str) -> Mention:
+def _rest(reading: _Reading, remark: str) -> RecipientResult:
     """Say of the addresses that are not named what the counts leave for them, or that nothing is said of them."""
-    unnamed = len(reading.sent) - len(reading.mentions)
+    unnamed = len(reading.sent) - len(reading.recipients)
     if unnamed and not reading.strangers and not reading.doubt:
-        named = (mention.said for mention in reading.mentions.values())
+        named = (recipient.flag for recipient in reading.recipients.values())
         left = left_over(reading.counts, named, unnamed)
         if left is not None:
-            return Mention(left, "" if left is Said.SKIPPED else "by its count, not by name")
-    figures = ", ".join(f"{figure} {in_words(said)}" for said, figure in totals(reading.counts).items())
+            return RecipientResult(left, "" if left is StatusFlag.SKIPPED else "by its count, not by name")
+    figures = ", ".join(f"{figure} {flag_name(flag)}" for flag, figure in totals(reading.counts).items())
     reason = "the answer does not mention it"
     if figures:
         reason = (
-            f"{reason}; it counts {figures}" if reading.mentions else f"the answer only counts: {figures}"
+            f"{reason}; it counts {figures}" if reading.recipients else f"the answer only counts: {figures}"
         )
     remarks = "; ".join(filter(None, (reading.doubt, "" if remark in reading.doubt else remark)))
-    return Mention(Said.LISTED, f"{reason} ({remarks})" if remarks else reason)
+    return RecipientResult(StatusFlag.LISTED, f"{reason} ({remarks})" if remarks else reason)

@@ -6,24 +6,24 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.outcome_words import (
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
+from airflow_provider_meisa.api.redaction import redact
+from airflow_provider_meisa.api.status_words import (
     HAPPY,
     REASONED,
     UNPROVEN,
-    Said,
+    StatusFlag,
     core_of,
     is_pending,
     is_plain_no,
+    normalize,
+    normalize_all,
     read_flag,
     read_reason,
     read_status,
-    settle,
-    squash,
-    squashed,
-    verdict_of,
+    resolve,
+    status_of,
 )
-from airflow_provider_meisa.api.outcomes import Verdict
-from airflow_provider_meisa.api.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,57 +44,59 @@ _ADDRESS_NAMES = (
     "user",
     "identifier",
 )
-STATUS_NAMES = squashed("status outcome result state verdict status_code enrollment_status enrolment_status")
-ERROR_NAMES = squashed("error errors error_message error_code failure_reason")
-REASON_NAMES = ERROR_NAMES | squashed(
+STATUS_NAMES = normalize_all(
+    "status outcome result state status status_code enrollment_status enrolment_status"
+)
+ERROR_NAMES = normalize_all("error errors error_message error_code failure_reason")
+REASON_NAMES = ERROR_NAMES | normalize_all(
     "reason message messages detail details skip_reason skipped_reason reason_code status_message description msg code"
 )
 # Work that is still to be done has a number to ask for it by.
-_JOB_NAMES = squashed(
+_JOB_NAMES = normalize_all(
     "job job_id task task_id queue_id operation operation_id async_id celery_id status_url poll_url"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
+class RecipientResult:
     """What one place in the answer says of an address, or what several say together."""
 
-    said: Said
+    flag: StatusFlag
     reason: str = ""
 
-    def and_(self, other: Mention) -> Mention:
+    def and_(self, other: RecipientResult) -> RecipientResult:
         """Take both together; the reason is that of the less happy."""
-        happier, worse = sorted((self, other), key=lambda mention: settle(mention.said))
-        is_happy = settle(worse.said) & HAPPY
-        return Mention(self.said | other.said, worse.reason or ("" if is_happy else happier.reason))
+        happier, worse = sorted((self, other), key=lambda recipient: resolve(recipient.flag))
+        is_happy = resolve(worse.flag) & HAPPY
+        return RecipientResult(self.flag | other.flag, worse.reason or ("" if is_happy else happier.reason))
 
-    def conclude(self) -> tuple[Verdict, str]:
-        """Give the verdict, and a reason where there is one to give."""
-        counted = settle(self.said)
-        verdict = verdict_of(counted)
-        reason = "" if squash(self.reason) == squash(verdict) else self.reason
-        if counted is Said.SKIPPED:
-            return verdict, "skipped, reason not given"
+    def conclude(self) -> tuple[OutcomeStatus, str]:
+        """Give the status, and a reason where there is one to give."""
+        counted = resolve(self.flag)
+        status = status_of(counted)
+        reason = "" if normalize(self.reason) == normalize(status) else self.reason
+        if counted is StatusFlag.SKIPPED:
+            return status, "skipped, reason not given"
         if counted & UNPROVEN:
-            return verdict, f"{reason or 'accepted'}, not reported as enrolled"
-        return verdict, reason or self._stock_reason(counted, verdict)
+            return status, f"{reason or 'accepted'}, not reported as enrolled"
+        return status, reason or self._stock_reason(counted, status)
 
-    def _stock_reason(self, counted: Said, verdict: Verdict) -> str:
-        if verdict is Verdict.ENROLLED:
+    def _stock_reason(self, counted: StatusFlag, status: OutcomeStatus) -> str:
+        if status is OutcomeStatus.ENROLLED:
             return ""
-        if self.said & Said.ENROLLED or (self.said & Said.YES and counted is Said.NO):
+        if self.flag & StatusFlag.ENROLLED or (self.flag & StatusFlag.YES and counted is StatusFlag.NO):
             return "the answer contradicts itself"
-        if counted is Said.NO:
+        if counted is StatusFlag.NO:
             return "refused, reason not given"
-        return "listed without a status" if verdict is Verdict.UNREPORTED else ""
+        return "listed without a status" if status is OutcomeStatus.UNREPORTED else ""
 
 
-ACCEPTED = Mention(Said.PENDING, "accepted (202)")
+ACCEPTED = RecipientResult(StatusFlag.PENDING, "accepted (202)")
 
 
 def names_a_job(name: object, value: object) -> bool:
     """Say whether a field names work that may still have to be done."""
-    return bool(value) and squash(str(name)) in _JOB_NAMES
+    return bool(value) and normalize(str(name)) in _JOB_NAMES
 
 
 def address_in(mapping: Mapping[Any, object]) -> str | None:
@@ -108,19 +110,19 @@ def address_in(mapping: Mapping[Any, object]) -> str | None:
     return None
 
 
-def cached_reader(under: Mention) -> Callable[[Mapping[str, object]], Mention]:
+def cached_reader(under: RecipientResult) -> Callable[[Mapping[str, object]], RecipientResult]:
     """Make a reader that reads results with the same status and reason once: most of a batch have the same."""
-    known: dict[tuple[tuple[str, object], ...], Mention] = {}
+    known: dict[tuple[tuple[str, object], ...], RecipientResult] = {}
 
-    def read(result: Mapping[str, object]) -> Mention:
-        telling = tuple([field for field in result.items() if _tells(field[0])])
+    def read(result: Mapping[str, object]) -> RecipientResult:
+        stronger = tuple([field for field in result.items() if _tells(field[0])])
         try:
-            mention = known.get(telling)
+            recipient = known.get(stronger)
         except TypeError:  # a list or an object among them cannot be looked up
             return read_result(result, under)
-        if mention is None:
-            mention = known[telling] = read_result(result, under)
-        return mention
+        if recipient is None:
+            recipient = known[stronger] = read_result(result, under)
+        return recipient
 
     return read
 
@@ -128,24 +130,26 @@ def cached_reader(under: Mention) -> Callable[[Mapping[str, object]], Mention]:
 @functools.lru_cache(maxsize=1024)
 def _tells(name: str) -> bool:
     """Return whether a field of this name can say what became of an address."""
-    plain = squash(name)
+    plain = normalize(name)
     return plain in STATUS_NAMES or plain in REASON_NAMES or read_flag(name, value=True) is not None
 
 
-def read_value(value: object, under: Mention) -> Mention:
+def read_value(value: object, under: RecipientResult) -> RecipientResult:
     """Read what an address is mapped to: a status, or a reason where the status is known, or a result."""
     if isinstance(value, dict):
         return read_result(value, under)
-    is_reason = isinstance(value, (list, tuple)) or (isinstance(value, str) and under.said & ~Said.LISTED)
+    is_reason = isinstance(value, (list, tuple)) or (
+        isinstance(value, str) and under.flag & ~StatusFlag.LISTED
+    )
     return read_result({"reason" if is_reason else "status": value}, under)
 
 
-def read_result(result: Mapping[Any, object], under: Mention) -> Mention:
+def read_result(result: Mapping[Any, object], under: RecipientResult) -> RecipientResult:
     """Read an object about one address.
 
     :param under: what the name says that it stands under.
     """
-    said = under.said
+    flag = under.flag
     words: list[str] = []
     reasons: list[str] = []
     for plain, name, value in _fields(result):
@@ -154,35 +158,37 @@ def read_result(result: Mapping[Any, object], under: Mention) -> Mention:
         elif plain in REASON_NAMES:
             texts = texts_of(value)
             reasons += texts
-            said |= Said.NO if texts and plain in ERROR_NAMES else Said(0)
+            flag |= StatusFlag.NO if texts and plain in ERROR_NAMES else StatusFlag(0)
         elif isinstance(value, int) and value in (0, 1):
-            said |= read_flag(name, value=bool(value)) or Said(0)
+            flag |= read_flag(name, value=bool(value)) or StatusFlag(0)
     for word in words:
-        said |= read_status(word)
-    told = Said(0)
+        flag |= read_status(word)
+    from_reasons = StatusFlag(0)
     for reason in reasons:
-        told |= read_reason(reason, said) or (
-            Said.PENDING if is_pending(reason) and not said & Said.ENROLLED else Said(0)
+        from_reasons |= read_reason(reason, flag) or (
+            StatusFlag.PENDING if is_pending(reason) and not flag & StatusFlag.ENROLLED else StatusFlag(0)
         )
-    said |= told
-    if reasons and said & Said.SKIPPED and not said & (REASONED | Said.NO) and not told:
+    flag |= from_reasons
+    if reasons and flag & StatusFlag.SKIPPED and not flag & (REASONED | StatusFlag.NO) and not from_reasons:
         # Only a skip without a reason has a documented cause.
-        said |= Said.NO
+        flag |= StatusFlag.NO
         reasons = [f"skipped: {reason}" for reason in reasons]
-    remarks = [remark for word in words if (remark := telling(word, said))]
-    if not said & Said.UNCLEAR:
+    remarks = [remark for word in words if (remark := stronger(word, flag))]
+    if not flag & StatusFlag.UNCLEAR:
         remarks = reasons or remarks[:1]
-    return Mention(said or Said.LISTED, scrub("; ".join(dict.fromkeys(remarks))) or under.reason)
+    return RecipientResult(
+        flag or StatusFlag.LISTED, redact("; ".join(dict.fromkeys(remarks))) or under.reason
+    )
 
 
-def telling(word: str, said: Said) -> str:
-    """Keep a word that led to no verdict, or that tells more than the verdict it led to, as *bounced* does."""
+def stronger(word: str, flag: StatusFlag) -> str:
+    """Keep a word that led to no status, or that tells more than the status it led to, as *bounced* does."""
     known = read_status(word)
-    if known & Said.UNCLEAR:
-        return scrub(f"status not known: {word}")
-    counted = settle(said)
-    tells_more = counted & (REASONED | UNPROVEN) or (counted is Said.NO and not is_plain_no(word))
-    return scrub(core_of(word)) if tells_more and known & counted else ""
+    if known & StatusFlag.UNCLEAR:
+        return redact(f"status not known: {word}")
+    counted = resolve(flag)
+    is_stronger = counted & (REASONED | UNPROVEN) or (counted is StatusFlag.NO and not is_plain_no(word))
+    return redact(core_of(word)) if is_stronger and known & counted else ""
 
 
 def _fields(result: Mapping[Any, object]) -> Iterator[tuple[str, str, object]]:
@@ -190,10 +196,10 @@ def _fields(result: Mapping[Any, object]) -> Iterator[tuple[str, str, object]]:
     for name, value in result.items():
         if not isinstance(name, str):
             continue
-        plain = squash(name)
+        plain = normalize(name)
         if plain in STATUS_NAMES and isinstance(value, dict):
             yield from (
-                (squash(inner), inner, part) for inner, part in value.items() if isinstance(inner, str)
+                (normalize(inner), inner, part) for inner, part in value.items() if isinstance(inner, str)
             )
         else:
             yield plain, name, value

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_provider_meisa.api.client import MeisaClient
-from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreadableAnswerError
-from airflow_provider_meisa.api.models import Call
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreadableResponseError
+from airflow_provider_meisa.api.models import Request
+from airflow_provider_meisa.api.redaction import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ def ping(client: MeisaClient) -> KeyInfo:
 
     :raises MeisaError: see `errors`.
     """
-    body = client.perform(Call("GET", "/ping/")).body
+    body = client.send(Request("GET", "/ping/")).body
     if not isinstance(body, dict):
-        raise MeisaUnreadableAnswerError("GET /ping/: the answer is no JSON object.", status=200)
+        raise MeisaUnreadableResponseError("GET /ping/: the answer is no JSON object.", status=200)
     return KeyInfo(_name(body, "environment").lower(), _name(body, "product"), _scopes(body.get("scopes")))
 
 
@@ -49,7 +49,7 @@ def confirm_environment(client: MeisaClient) -> None:
     wanted, found = client.settings.environment, ping(client).environment
     if wanted != found:
         raise MeisaInputError(
-            f"The connection says environment {wanted!r}, but the API key is of {scrub(found) or 'an unknown one'!r}: "
+            f"The connection says environment {wanted!r}, but the API key is of {redact(found) or 'an unknown one'!r}: "
             "nothing was sent. Change the key or the extra environment."
         )
     client.environment_confirmed = True

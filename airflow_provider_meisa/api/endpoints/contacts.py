@@ -9,13 +9,13 @@ from http import HTTPStatus
 from airflow_provider_meisa.api.checks import check_choice, check_json_object, check_text, check_texts
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.account import confirm_environment
-from airflow_provider_meisa.api.errors import MeisaUnreadableAnswerError
-from airflow_provider_meisa.api.models import Answer, Call
-from airflow_provider_meisa.api.rate_limit.limiter import Slot
+from airflow_provider_meisa.api.errors import MeisaUnreadableResponseError
+from airflow_provider_meisa.api.models import Request, Response
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 
 SOURCES = ("api", "import", "manual", "signup", "initial_sync")
 
-_UPSERT = Call("POST", "/contacts/upsert/", scope="contacts:write", safe=False, idempotent=True)
+_UPSERT = Request("POST", "/contacts/upsert/", scope="contacts:write", safe=False, idempotent=True)
 _PATH = "/contacts/api/unsubscribed-emails/"
 _MAX_BYTES = 256 * 1024 * 1024
 
@@ -77,7 +77,7 @@ def upsert(
     source: str | None = None,
     custom_fields: Mapping[str, object] | None = None,
     tag_names: Sequence[str] | None = None,
-    slot: Slot | None = None,
+    reservation: Reservation | None = None,
 ) -> Contact:
     """Create or update one contact: ``POST /contacts/upsert/`` (Meisa's page *Contacts*).
 
@@ -93,9 +93,9 @@ def upsert(
         keeps the first one.
     :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
     :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
-    :param slot: a slot of the quota that was reserved for this call.
+    :param reservation: a slot of the quota that was reserved for this call.
     :return: the contact as it is now.
-    :raises MeisaUnreadableAnswerError: if the response has no ``id``.
+    :raises MeisaUnreadableResponseError: if the response has no ``id``.
     :raises MeisaError: see `errors`.
     """
     names = {"first_name": first_name, "last_name": last_name, "display_name": display_name}
@@ -114,27 +114,27 @@ def upsert(
             body["tag_names"] = tags
         confirm_environment(client)
     except BaseException:
-        if slot:
-            client.quota.release(slot)
+        if reservation:
+            client.rate_limiter.release(reservation)
         raise
-    return _contact(client.perform(replace(_UPSERT, body=body), slot=slot))
+    return _contact(client.send(replace(_UPSERT, body=body), reservation=reservation))
 
 
-def _contact(answer: Answer) -> Contact:
+def _contact(response: Response) -> Contact:
     """Read the response to an upsert; which fields it has beside ``id`` does not matter."""
-    body = answer.body if isinstance(answer.body, dict) else {}
+    body = response.body if isinstance(response.body, dict) else {}
     found = body.get("id")
     if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
-        raise MeisaUnreadableAnswerError(
-            f"{_UPSERT}: the response ({answer.status}) has no id of the contact. Check that the base URL in the "
+        raise MeisaUnreadableResponseError(
+            f"{_UPSERT}: the response ({response.status}) has no id of the contact. Check that the base URL in the "
             "connection's host field is Meisa's API. To send the contact again is harmless.",
-            status=answer.status,
+            status=response.status,
         )
     custom_fields, tags = body.get("custom_fields"), body.get("tags")
     texts = ("email", "external_id", "first_name", "last_name", "display_name", "status", "created_at")
     return Contact(
         id=str(found).strip(),
-        created=answer.status == HTTPStatus.CREATED,
+        created=response.status == HTTPStatus.CREATED,
         custom_fields=custom_fields if isinstance(custom_fields, dict) else {},
         tags=tuple(_tag_names(tags)) if isinstance(tags, list) else (),
         updated_at=_text(body.get("updated_at")),
@@ -157,14 +157,14 @@ def _text(value: object) -> str:
 def unsubscribed_emails(client: MeisaClient) -> Suppressions:
     """Read who must not be mailed: ``GET /contacts/api/unsubscribed-emails/`` (Meisa's page *Contacts*).
 
-    :raises MeisaUnreadableAnswerError: if the answer has no list of addresses.
+    :raises MeisaUnreadableResponseError: if the answer has no list of addresses.
     :raises MeisaError: see `errors`.
     """
     as_of, emails = "", list[str]()
-    for body in client.pages(Call("GET", _PATH, scope="contacts:read", max_bytes=_MAX_BYTES)):
+    for body in client.pages(Request("GET", _PATH, scope="contacts:read", max_bytes=_MAX_BYTES)):
         found = body.get("emails") if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(found, list):
-            raise MeisaUnreadableAnswerError(f"GET {_PATH}: the answer has no list 'emails'.", status=200)
+            raise MeisaUnreadableResponseError(f"GET {_PATH}: the answer has no list 'emails'.", status=200)
         as_of = as_of or str(body.get("as_of") or "")
         emails += [email for email in found if isinstance(email, str)]
     return Suppressions(as_of, tuple(emails))

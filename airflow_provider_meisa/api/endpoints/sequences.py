@@ -8,25 +8,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
 
-from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkReply, read_bulk_reply
+from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkEnrollResponse, read_bulk_response
 from airflow_provider_meisa.api.checks import check_json_object, check_slug, check_switch, check_text
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.account import confirm_environment
-from airflow_provider_meisa.api.enroll_response import read_enroll_reply, verdict_of
+from airflow_provider_meisa.api.enroll_response import read_enroll_response, status_of
 from airflow_provider_meisa.api.errors import (
     MeisaError,
     MeisaInputError,
     MeisaInvalidRequestError,
     MeisaNotFoundError,
-    MeisaRefusedError,
+    MeisaResponseError,
     MeisaSequenceInactiveError,
     MeisaSequenceNotFoundError,
-    MeisaUnreadableAnswerError,
+    MeisaUnreadableResponseError,
 )
-from airflow_provider_meisa.api.models import Call
-from airflow_provider_meisa.api.outcomes import BY_US, Outcome, Verdict, possibly_ours
-from airflow_provider_meisa.api.rate_limit.limiter import Slot
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.models import Request
+from airflow_provider_meisa.api.outcomes import BY_US, Outcome, OutcomeStatus, possibly_ours
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation
+from airflow_provider_meisa.api.redaction import redact
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,10 @@ MAX_BATCH = 500
 
 _LARGEST_PAGE = "100"  # 20 by default
 
-_ENROLL = Call("POST", "/sequences/enroll/", scope="sequences:enroll", safe=False)
-_BULK = Call("POST", "/sequences/api/bulk-enroll/", scope="sequences:enroll", safe=False)
-_LIST = Call("GET", "/sequences/api/list/", scope="sequences:read")
-_ENROLLMENTS = Call("GET", "/sequences/api/contact-enrollments/", scope="sequences:read")
+_ENROLL = Request("POST", "/sequences/enroll/", scope="sequences:enroll", safe=False)
+_BULK = Request("POST", "/sequences/api/bulk-enroll/", scope="sequences:enroll", safe=False)
+_LIST = Request("GET", "/sequences/api/list/", scope="sequences:read")
+_ENROLLMENTS = Request("GET", "/sequences/api/contact-enrollments/", scope="sequences:read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def enroll(
     :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
     :param resend: whether to send again, once and after a while, when the answer was lost. A contact who is then
         enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
-    :return: the verdict: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
+    :return: the status: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
         request was only accepted, ``unreported``.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
@@ -128,16 +128,16 @@ def enroll(
         body["override_unsubscribe"] = True
     confirm_environment(client)
     try:
-        answer = client.perform(replace(_ENROLL, body=body), resend=resend)
+        response = client.send(replace(_ENROLL, body=body), resend=resend)
     except MeisaInvalidRequestError as error:
-        if verdict := verdict_of(error):
-            ours = error.possibly_done and verdict is Verdict.ALREADY_ENROLLED
-            return Outcome(email, verdict, BY_US if ours else error.reason)
+        if status := status_of(error):
+            ours = error.possibly_done and status is OutcomeStatus.ALREADY_ENROLLED
+            return Outcome(email, status, BY_US if ours else error.reason)
         _explain(client, sequence_slug, error)
     except MeisaNotFoundError as error:
         _explain(client, sequence_slug, error)
-    outcome = Outcome(email, *read_enroll_reply(answer.status, answer.body))
-    return possibly_ours(outcome) if answer.possibly_repeated else outcome
+    outcome = Outcome(email, *read_enroll_response(response.status, response.body))
+    return possibly_ours(outcome) if response.possibly_twice else outcome
 
 
 def bulk_enroll(
@@ -147,8 +147,8 @@ def bulk_enroll(
     *,
     override_unsubscribe: bool = False,
     resend: bool = True,
-    slot: Slot | None = None,
-) -> BulkReply:
+    reservation: Reservation | None = None,
+) -> BulkEnrollResponse:
     """Enroll up to 500 contacts: ``POST /sequences/api/bulk-enroll/`` (Meisa's page *Sequences*).
 
     That already enrolled and suppressed addresses are skipped, and that the answer details each outcome,
@@ -159,7 +159,7 @@ def bulk_enroll(
     :param override_unsubscribe: enroll even the suppressed; refused unless the settings allow it.
     :param resend: whether to send again, once and after a while, when the answer was lost. Addresses that are then
         enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
-    :param slot: a slot of the quota that was reserved for this call.
+    :param reservation: a slot of the quota that was reserved for this call.
     :return: one outcome for each address sent.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
@@ -170,22 +170,22 @@ def bulk_enroll(
         _check_batch(emails)
         confirm_environment(client)
     except BaseException:
-        if slot:
-            client.quota.release(slot)
+        if reservation:
+            client.rate_limiter.release(reservation)
         raise
     body: dict[str, object] = {"sequence_slug": sequence_slug, "emails": list(emails)}
     if override_unsubscribe:
         body["override_unsubscribe"] = True
     try:
-        answer = client.perform(replace(_BULK, body=body), slot=slot, resend=resend)
+        response = client.send(replace(_BULK, body=body), reservation=reservation, resend=resend)
     except (MeisaInvalidRequestError, MeisaNotFoundError) as error:
         if isinstance(error, MeisaInvalidRequestError) and error.places:
             raise  # some of the addresses are the reason
         _explain(client, sequence_slug, error)
-    reply = read_bulk_reply(emails, answer.body, status=answer.status)
-    if not answer.possibly_repeated:
-        return reply
-    return replace(reply, outcomes=tuple(possibly_ours(outcome) for outcome in reply.outcomes))
+    result = read_bulk_response(emails, response.body, status=response.status)
+    if not response.possibly_twice:
+        return result
+    return replace(result, outcomes=tuple(possibly_ours(outcome) for outcome in result.outcomes))
 
 
 def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -> list[SequenceInfo]:
@@ -193,7 +193,7 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
 
     :param status: ``all`` for every status; empty for the active ones.
     :param search: part of a name.
-    :raises MeisaUnreadableAnswerError: if the answer has no list of sequences.
+    :raises MeisaUnreadableResponseError: if the answer has no list of sequences.
     :raises MeisaError: see `errors`.
     """
     given = {"status": status, "search": search}
@@ -205,7 +205,7 @@ def find_sequences(client: MeisaClient, slugs: Collection[str]) -> list[Sequence
     """List sequences of every status until these are among them: most often, one request is enough.
 
     :param slugs: those that are looked for; if one of them is missing, all sequences are listed.
-    :raises MeisaUnreadableAnswerError: if the answer has no list of sequences.
+    :raises MeisaUnreadableResponseError: if the answer has no list of sequences.
     :raises MeisaError: see `errors`.
     """
     wanted, found = set(slugs), list[SequenceInfo]()
@@ -228,13 +228,13 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
     ``contact_exists`` is documented; the names of the other fields are inferred.
 
     :param email: the contact.
-    :raises MeisaUnreadableAnswerError: if the answer is no JSON object.
+    :raises MeisaUnreadableResponseError: if the answer is no JSON object.
     :raises MeisaError: see `errors`.
     """
     check_text("email", email)
-    body = client.perform(replace(_ENROLLMENTS, query={"email": email})).body
+    body = client.send(replace(_ENROLLMENTS, query={"email": email})).body
     if not isinstance(body, dict):
-        raise MeisaUnreadableAnswerError(f"{_ENROLLMENTS}: the answer is no JSON object.", status=200)
+        raise MeisaUnreadableResponseError(f"{_ENROLLMENTS}: the answer is no JSON object.", status=200)
     rows: object = next((body[name] for name in ("enrollments", "sequences", "results") if name in body), [])
     items = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     return ContactEnrollments(
@@ -262,23 +262,24 @@ def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
 
 def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNotFoundError:
     """Make the error for a slug that no sequence has; it names up to five close ones."""
-    close = [scrub(found) for found in difflib.get_close_matches(slug, known, n=5, cutoff=0.4)]
+    close = [redact(found) for found in difflib.get_close_matches(slug, known, n=5, cutoff=0.4)]
     hint = f" Close ones: {', '.join(close)}." if close else ""
     return MeisaSequenceNotFoundError(
-        f"No sequence has the slug {scrub(slug)!r}.{hint} Copy the slug from the Meisa dashboard.", status=404
+        f"No sequence has the slug {redact(slug)!r}.{hint} Copy the slug from the Meisa dashboard.",
+        status=404,
     )
 
 
 def inactive_sequence(info: SequenceInfo) -> MeisaSequenceInactiveError:
     """Make the error for a sequence that takes no contacts."""
     return MeisaSequenceInactiveError(
-        f"The sequence {scrub(info.slug)!r} has the status {scrub(info.status)!r}; only an active one takes contacts. "
-        "Activate it in the Meisa dashboard, or wait for it with MeisaSequenceSensor.",
+        f"The sequence {redact(info.slug)!r} has the status {redact(info.status)!r}; only an active one takes "
+        "contacts. Activate it in the Meisa dashboard, or wait for it with MeisaSequenceSensor.",
         status=400,
     )
 
 
-def _explain(client: MeisaClient, slug: str, error: MeisaRefusedError) -> NoReturn:
+def _explain(client: MeisaClient, slug: str, error: MeisaResponseError) -> NoReturn:
     """Raise what a refusal means if it is about the sequence, else, and where that cannot be told, the refusal."""
     try:
         check_active(client, slug)
@@ -323,7 +324,7 @@ def _check_batch(emails: Sequence[str]) -> None:
 def _sequences(page: object) -> list[SequenceInfo]:
     rows = page.get("results") if isinstance(page, dict) else page
     if not isinstance(rows, list):
-        raise MeisaUnreadableAnswerError(f"{_LIST}: the answer has no list 'results'.", status=200)
+        raise MeisaUnreadableResponseError(f"{_LIST}: the answer has no list 'results'.", status=200)
     return [_sequence(row) for row in rows if isinstance(row, dict)]
 
 

@@ -16,27 +16,27 @@ from typing import Protocol
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
 from airflow_provider_meisa.api.rate_limit.limits import Limit
 from airflow_provider_meisa.api.rate_limit.operations import (
-    Hold,
+    BackOff,
+    Commit,
     Operation,
     Release,
+    Reservation,
     Reserve,
-    Slot,
-    Stamp,
     Wait,
 )
-from airflow_provider_meisa.api.rate_limit.state import MICRO, State, estimate, micros, remaining, settle
+from airflow_provider_meisa.api.rate_limit.state import MICRO, State, estimate, expire, micros, remaining
 
-__all__ = ["RESERVATION_TTL", "Quota", "QuotaStore", "Slot", "Wait"]
+__all__ = ["RESERVATION_TTL", "RateLimitStorage", "RateLimiter", "Reservation", "Wait"]
 
 RESERVATION_TTL = 120.0
 
 log = logging.getLogger(__name__)
 
 
-class QuotaStore(Protocol):
+class RateLimitStorage(Protocol):
     """Where a key's use is kept: carries out one operation at a time, whoever asks."""
 
-    def run(self, operation: Operation, clock: Callable[[], float]) -> Slot | Wait | None:
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation; the clock is read while nobody else can change the state.
 
         :raises MeisaUnreachableError: if the state cannot be read or written.
@@ -49,11 +49,11 @@ class QuotaStore(Protocol):
         """
 
 
-class Quota:
+class RateLimiter:
     """Keeps requests inside a key's limits, together with everyone who shares the store.
 
-    Ask `reserve` until it gives a slot, send one request, then `stamp` the slot, or `release` it if the
-    request never left. Where the answer was a 429 or a 503, `stamp` and then `hold`.
+    Ask `reserve` until it gives a slot, send one request, then `commit` the slot, or `release` it if the
+    request never left. Where the answer was a 429 or a 503, `commit` and then `back_off`.
 
     :param limits: requests per window, the shortest window first; all of them hold at once.
     :param store: where the key's use is kept.
@@ -66,7 +66,7 @@ class Quota:
     def __init__(
         self,
         limits: tuple[Limit, ...],
-        store: QuotaStore,
+        store: RateLimitStorage,
         clock: Callable[[], float] = time.time,
         reservation_ttl: float = RESERVATION_TTL,
     ) -> None:
@@ -79,7 +79,7 @@ class Quota:
         self._clock = clock
         self._ttl = micros(reservation_ttl)
 
-    def reserve(self) -> Slot | Wait:
+    def reserve(self) -> Reservation | Wait:
         """Ask for a slot to send one request in, now.
 
         :return: the slot, or the seconds until it is worth asking again.
@@ -90,22 +90,22 @@ class Quota:
             raise TypeError(f"{type(self._store).__name__} answered a reservation with nothing")
         return decision
 
-    def stamp(self, slot: Slot) -> None:
+    def commit(self, reservation: Reservation) -> None:
         """Note that the answer came now, or that it will never come: the request may have counted."""
-        self._note(Stamp(slot.token, self.limits, self._ttl))
+        self._note(Commit(reservation.token, self.limits, self._ttl))
 
-    def release(self, slot: Slot) -> None:
+    def release(self, reservation: Reservation) -> None:
         """Give a slot back: nothing was sent."""
-        self._note(Release(slot.token, self.limits, self._ttl))
+        self._note(Release(reservation.token, self.limits, self._ttl))
 
-    def hold(self, seconds: float | None = None) -> None:
+    def back_off(self, seconds: float | None = None) -> None:
         """Note a 429 or 503: nobody gets a slot for a while, and then requests are spaced until an hour was quiet.
 
         :param seconds: the wait that Meisa asked for, which is kept to with a little more; without one the
             shortest window, doubled each time that was not enough, up to the longest.
         """
         said = seconds is not None and 0 < seconds < math.inf
-        self._note(Hold(micros(seconds) if said and seconds else 0, self.limits, self._ttl))
+        self._note(BackOff(micros(seconds) if said and seconds else 0, self.limits, self._ttl))
 
     def estimate(self, requests: int) -> float:
         """Return the seconds until the last of the next requests, each sent as soon as the quota lets it.
@@ -127,9 +127,9 @@ class Quota:
 
     def _read(self) -> tuple[State, int]:
         state, now = self._store.read(self._clock)
-        return settle(state, now, self._ttl, self.limits[-1].requests), now
+        return expire(state, now, self._ttl, self.limits[-1].requests), now
 
-    def _note(self, operation: Stamp | Release | Hold) -> None:
+    def _note(self, operation: Commit | Release | BackOff) -> None:
         # An answer that is already here must not be lost because it cannot be noted: its slot stays out, and
         # counts as an answer when its time is over.
         try:

@@ -9,8 +9,8 @@ from airflow_provider_meisa.api.rate_limit.limits import Limit
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """The permission to send one request now; give it back by ``stamp`` or ``release``."""
+class Reservation:
+    """The permission to send one request now; give it back by ``commit`` or ``release``."""
 
     token: str
 
@@ -35,7 +35,7 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class Commit:
     """The answer came now, or will never come."""
 
     token: str
@@ -53,7 +53,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class BackOff:
     """A 429 came, or a 503.
 
     :param wait: the microseconds that Meisa asked for; 0 where it did not say.
@@ -64,4 +64,4 @@ class Hold:
     ttl: int
 
 
-Operation: TypeAlias = Reserve | Stamp | Release | Hold
+Operation: TypeAlias = Reserve | Commit | Release | BackOff

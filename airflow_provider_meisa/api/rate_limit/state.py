@@ -15,12 +15,12 @@ from msgspec import Meta
 
 from airflow_provider_meisa.api.rate_limit.limits import Limit
 from airflow_provider_meisa.api.rate_limit.operations import (
-    Hold,
+    BackOff,
+    Commit,
     Operation,
     Release,
+    Reservation,
     Reserve,
-    Slot,
-    Stamp,
     Wait,
 )
 
@@ -53,7 +53,7 @@ class State:
     :param open: token of each slot that is out, and when it counts as answered if nothing is heard of it.
     :param granted_at: when the last slot was given.
     :param refused_at: when the last 429 came.
-    :param hold_for: how long from then on nothing may be sent.
+    :param back_off_for: how long from then on nothing may be sent.
     :param interval: least time between two slots; 0 while requests need not be spaced.
     :param depth: the most requests that any window of any user of this state holds.
     """
@@ -62,26 +62,26 @@ class State:
     open: tuple[tuple[str, int], ...] = ()
     granted_at: Micros = 0
     refused_at: Micros = 0
-    hold_for: Pause = 0
+    back_off_for: Pause = 0
     interval: Pause = 0
     depth: Annotated[int, Meta(ge=1)] = 1
 
 
-def decide(state: State, operation: Operation, now: int) -> tuple[Slot | Wait | None, State]:
+def apply(state: State, operation: Operation, now: int) -> tuple[Reservation | Wait | None, State]:
     """Carry out one operation: what to tell the caller, and what is known afterwards."""
-    state = settle(state, now, operation.ttl, max(limit.requests for limit in operation.limits))
+    state = expire(state, now, operation.ttl, max(limit.requests for limit in operation.limits))
     match operation:
         case Reserve():
             return _reserve(state, operation, now)
-        case Stamp(token):
+        case Commit(token):
             log = (*state.log, now)[-state.depth :]
             return None, replace(state, log=log, open=_without(state.open, token))
         case Release(token):
             return None, replace(state, open=_without(state.open, token))
-    return None, _hold(state, operation, now)
+    return None, _back_off(state, operation, now)
 
 
-def settle(state: State, now: int, ttl: int, depth: int) -> State:
+def expire(state: State, now: int, ttl: int, depth: int) -> State:
     """Bring a state up to the present.
 
     Times in the future, which a clock set back leaves behind, become the present; slots whose time is over
@@ -105,9 +105,9 @@ def settle(state: State, now: int, ttl: int, depth: int) -> State:
     return state
 
 
-def after_loss(limits: tuple[Limit, ...], now: int) -> State:
+def state_after_loss(limits: tuple[Limit, ...], now: int) -> State:
     """Start over where the state was lost: as if the shortest window had just been used up."""
-    return State(refused_at=now, hold_for=micros(limits[0].seconds))
+    return State(refused_at=now, back_off_for=micros(limits[0].seconds))
 
 
 def remaining(state: State, limits: tuple[Limit, ...], now: int) -> dict[str, int]:
@@ -123,7 +123,7 @@ def estimate(state: State, limits: tuple[Limit, ...], requests: int, now: int) -
     log = [*state.log, *(now for _ in state.open)]
     last, spaced_from = now, state.granted_at
     for _ in range(requests):
-        last = max(last, state.refused_at + state.hold_for, *(_free_at(log, limit) for limit in limits))
+        last = max(last, state.refused_at + state.back_off_for, *(_free_at(log, limit) for limit in limits))
         if last < state.refused_at + QUIET:
             last = max(last, spaced_from + state.interval)
         spaced_from = last
@@ -155,11 +155,11 @@ def from_json(value: Any) -> State:
     return replace(state, log=tuple(sorted(state.log)))
 
 
-def _reserve(state: State, operation: Reserve, now: int) -> tuple[Slot | Wait, State]:
+def _reserve(state: State, operation: Reserve, now: int) -> tuple[Reservation | Wait, State]:
     if any(token == operation.token for token, _ in state.open):
-        return Slot(operation.token), state
+        return Reservation(operation.token), state
     log, n_open = state.log, len(state.open)
-    free_at = max(state.refused_at + state.hold_for, state.granted_at + state.interval)
+    free_at = max(state.refused_at + state.back_off_for, state.granted_at + state.interval)
     for limit in operation.limits:
         # A slot that is out will be answered now at the earliest, so it stands in the log as now.
         nth = limit.requests - n_open
@@ -170,10 +170,10 @@ def _reserve(state: State, operation: Reserve, now: int) -> tuple[Slot | Wait, S
     if free_at > now:
         return Wait((free_at - now) / MICRO), state
     slots = (*state.open, (operation.token, now + operation.ttl))
-    return Slot(operation.token), replace(state, open=slots, granted_at=now)
+    return Reservation(operation.token), replace(state, open=slots, granted_at=now)
 
 
-def _hold(state: State, operation: Hold, now: int) -> State:
+def _back_off(state: State, operation: BackOff, now: int) -> State:
     # Where no slot was given since the last 429, this one belongs to requests that were in flight with it.
     is_new = not state.interval or state.granted_at > state.refused_at
     # One step more than asked for: what the wait earns must not be spent at once by requests that bunch up
@@ -183,7 +183,7 @@ def _hold(state: State, operation: Hold, now: int) -> State:
     return replace(
         state,
         refused_at=now,
-        hold_for=max(wait, state.refused_at + state.hold_for - now),
+        back_off_for=max(wait, state.refused_at + state.back_off_for - now),
         interval=_slower(state, operation, now) if is_new else state.interval,
     )
 
@@ -191,11 +191,11 @@ def _hold(state: State, operation: Hold, now: int) -> State:
 def _own_wait(state: State, limits: tuple[Limit, ...], now: int, *, is_new: bool) -> int:
     """Wait for the shortest window, and twice as long as last time where that was not enough."""
     shortest, longest = micros(limits[0].seconds), micros(limits[-1].seconds)
-    was_too_short = is_new and now < state.refused_at + 2 * state.hold_for
-    return max(shortest, min(2 * state.hold_for, longest)) if was_too_short else shortest
+    was_too_short = is_new and now < state.refused_at + 2 * state.back_off_for
+    return max(shortest, min(2 * state.back_off_for, longest)) if was_too_short else shortest
 
 
-def _slower(state: State, operation: Hold, now: int) -> int:
+def _slower(state: State, operation: BackOff, now: int) -> int:
     """Find the interval to go on with after a 429.
 
     Blamed is the longest window that is full, unless the wait asked for is shorter than its even pace; without
@@ -233,4 +233,4 @@ def _count_since(log: tuple[int, ...], time: int) -> int:
 
 
 def _without(slots: tuple[tuple[str, int], ...], token: str) -> tuple[tuple[str, int], ...]:
-    return tuple(slot for slot in slots if slot[0] != token)
+    return tuple(reservation for reservation in slots if reservation[0] != token)

@@ -84,9 +84,9 @@ class Index:
     def find(self, record_hash: int) -> int:
         """Return the packed entry of a hash, 0 if there is none."""
         hashes, entries = self.columns
-        slot = record_hash >> self._shift
-        end = self._begins[slot + 1]
-        place = bisect_left(hashes, record_hash, self._begins[slot], end)
+        reservation = record_hash >> self._shift
+        end = self._begins[reservation + 1]
+        place = bisect_left(hashes, record_hash, self._begins[reservation], end)
         return entries[place] if place < end and hashes[place] == record_hash else 0
 
     def find_all(self, record_hashes: Iterable[int]) -> list[int]:
@@ -96,7 +96,8 @@ class Index:
         # The place behind a slot has a hash of another slot, or is the end.
         return [
             entries[place]
-            if (place := bisect(hashes, each, begins[slot := each >> shift], begins[slot + 1])) < count
+            if (place := bisect(hashes, each, begins[reservation := each >> shift], begins[reservation + 1]))
+            < count
             and hashes[place] == each
             else 0
             for each in record_hashes
@@ -107,11 +108,11 @@ def _fan_out(hashes: array[int], bits: int) -> array[int]:
     """Return where the hashes of each slot begin: those with the same highest bits; and the end."""
     shift, slots, begin = 64 - bits, 1 << bits, 0
     begins = array("I")
-    for slot in range(0, slots, _SLOTS_AT_ONCE):
+    for reservation in range(0, slots, _SLOTS_AT_ONCE):
         # Within few hashes a bisection is short: this takes two thirds of the time of one after the other.
-        behind = min(slot + _SLOTS_AT_ONCE, slots)
+        behind = min(reservation + _SLOTS_AT_ONCE, slots)
         end = bisect_left(hashes, behind << shift, begin)
-        firsts = range(slot << shift, behind << shift, 1 << shift)
+        firsts = range(reservation << shift, behind << shift, 1 << shift)
         begins.extend(map(bisect_left, repeat(hashes), firsts, repeat(begin), repeat(end)))
         begin = end
     begins.append(len(hashes))

@@ -1,7 +1,7 @@
 // What a connection shows of Meisa: its sequences, and what its rate limits have left.
-import { useAnswer } from "./asking.js";
+import { useResponse } from "./fetching.js";
 import { Bar, Card, Note, Table, h } from "./elements.js";
-import { count, duration } from "./words.js";
+import { count, duration } from "./formatting.js";
 
 const { useEffect, useState } = globalThis.React;
 
@@ -10,14 +10,14 @@ const SOON = 2_000; // milliseconds until it is worth asking again for an answer
 const HEAD = [["name", "Sequence"], ["slug", "Slug"], ["status", "Status"], ["n_total", "Enrolled in all"]];
 
 export function Sequences({ connection }) {
-  const { data, at, problem, again } = useAnswer("sequences", { connection });
+  const { data, at, problem, refresh } = useResponse("sequences", { connection });
   useEffect(() => {
     if (!data?.pending) return undefined;
-    const timer = setTimeout(again, SOON);
+    const timer = setTimeout(refresh, SOON);
     return () => clearTimeout(timer);
-  }, [data, again]);
+  }, [data, refresh]);
   const wrong = problem ?? data?.problem;
-  return h(Card, { title: "Sequences", className: "meisa-wide", aside: h(Age, { data, at, again }) },
+  return h(Card, { title: "Sequences", className: "meisa-wide", aside: h(Age, { data, at, refresh }) },
     wrong && h(Note, { kind: "error" }, `Meisa cannot be asked. ${wrong}`),
     !wrong && !data?.sequences && h(Note, null, "Asking Meisa …"),
     data?.sequences && h(Table, { caption: "Sequences of this connection", head: HEAD,
@@ -29,16 +29,16 @@ export function Sequences({ connection }) {
 const age = (data, at) => duration(Math.round(data.age_s + (Date.now() - at) / 1000));
 
 const wait = (data, at) => {
-  const seconds = Math.ceil((data?.again_s ?? 0) - (Date.now() - at) / 1000);
+  const seconds = Math.ceil((data?.refresh_in_s ?? 0) - (Date.now() - at) / 1000);
   return seconds > 0 ? `Meisa can be asked again in ${seconds} s` : "";
 };
 
-function Age({ data, at, again }) {
+function Age({ data, at, refresh }) {
   const [pressed, press] = useState(false);
   return h("span", { className: "meisa-aside" },
     data?.sequences && h("span", { className: "meisa-muted" }, `as of ${age(data, at)} ago`),
     h("span", { className: "meisa-muted", role: "status" }, pressed && wait(data, at)),
-    h("button", { type: "button", className: "meisa-button", onClick: () => { press(true); again(); },
+    h("button", { type: "button", className: "meisa-button", onClick: () => { press(true); refresh(); },
       title: "Costs one request, or none if Meisa was asked in the last 30 seconds" }, "Ask again"));
 }
 
@@ -50,7 +50,7 @@ const Row = ({ sequence }) =>
     h("td", { className: "meisa-number" }, sequence.total_enrolled === null ? "–" : count(sequence.total_enrolled)));
 
 export function RateLimits({ connection, often }) {
-  const { data, problem } = useAnswer("quota", { connection }, often);
+  const { data, problem } = useResponse("rate_limits", { connection }, often);
   const wrong = problem ?? data?.problem;
   return h(Card, { title: "Rate limits" },
     wrong && h(Note, { kind: "error" }, wrong),

@@ -44,20 +44,20 @@ export const toTask = ({ dag_id, run_id, task_id, map_index }) =>
 export const ToDag = ({ dag }) => h(Link, { to: `/dags/${encodeURIComponent(dag)}` }, dag);
 export const ToTask = ({ run, children }) => h(Link, { to: toTask(run) }, children);
 
-const SAID = 2_000; // milliseconds that "Copied" stays
+const MESSAGE_MS = 2_000; // milliseconds that "Copied" stays
 
 // A path with a button that copies it; browsers let pages copy only over HTTPS and on this machine.
 export const Path = ({ path }) => {
-  const [said, say] = useState("");
+  const [message, setMessage] = useState("");
   useEffect(() => {
-    const timer = said && setTimeout(() => say(""), SAID);
+    const timer = message && setTimeout(() => setMessage(""), MESSAGE_MS);
     return () => clearTimeout(timer);
-  }, [said]);
-  const copy = () => navigator.clipboard.writeText(path).then(() => say("Copied"), () => say("Not copied"));
+  }, [message]);
+  const copy = () => navigator.clipboard.writeText(path).then(() => setMessage("Copied"), () => setMessage("Not copied"));
   return h("span", { className: "meisa-path" }, h("code", null, path),
     navigator.clipboard && h("button", { type: "button", className: "meisa-button", onClick: copy,
       "aria-label": `Copy the path ${path}` }, "Copy"),
-    h("span", { className: "meisa-muted", role: "status" }, said));
+    h("span", { className: "meisa-muted", role: "status" }, message));
 };
 
 // The width that an element has now, for charts that are drawn and not stretched.

@@ -1,12 +1,12 @@
-// Enrollments over time: a row of bars for each sequence, each bar cut by verdict; and the same as a table.
+// Enrollments over time: a row of bars for each sequence, each bar cut by status; and the same as a table.
 import { Card, Note, Table, h, useWidth } from "./elements.js";
-import { VERDICTS, count, inWords, parts, spell } from "./words.js";
+import { STATUSES, count, formatCounts, parts, statusLabel } from "./formatting.js";
 
 const HOUR = 3_600_000;
 const MOST_PANELS = 6;
 const OTHERS = "other sequences";
 
-export function Enrollments({ answer: { data, problem }, days, aside }) {
+export function Enrollments({ response: { data, problem }, days, aside }) {
   const series = data ? bySequence(data.runs, days) : null;
   return h(Card, { title: "Enrollments over time", aside },
     problem && h(Note, { kind: "error" }, problem),
@@ -36,17 +36,17 @@ function timesOf(days, now) {
 }
 
 export function bySequence(runs, days, now = Date.now()) {
-  const counted = runs.filter(({ account }) => account && account.kind !== "preview" && Object.keys(account.counts).length > 0);
+  const counted = runs.filter(({ summary }) => summary && summary.kind !== "preview" && Object.keys(summary.counts).length > 0);
   const totals = new Map();
-  for (const { account } of counted) totals.set(account.sequence_slug, (totals.get(account.sequence_slug) ?? 0) + account.total);
+  for (const { summary } of counted) totals.set(summary.sequence_slug, (totals.get(summary.sequence_slug) ?? 0) + summary.total);
   const ranked = [...totals.keys()].sort((one, other) => totals.get(other) - totals.get(one));
   const named = new Set(ranked.length > MOST_PANELS ? ranked.slice(0, MOST_PANELS - 1) : ranked);
   const panels = new Map([...named, ...(named.size < ranked.length ? [OTHERS] : [])].map((sequence) => [sequence, { sequence, counts: {}, bars: {} }]));
-  for (const { account, ended, begun } of counted) {
-    const panel = panels.get(named.has(account.sequence_slug) ? account.sequence_slug : OTHERS);
+  for (const { summary, ended, begun } of counted) {
+    const panel = panels.get(named.has(summary.sequence_slug) ? summary.sequence_slug : OTHERS);
     const bar = (panel.bars[label(new Date(ended ?? begun), days)] ??= {});
-    for (const [verdict, number] of Object.entries(account.counts))
-      for (const sum of [panel.counts, bar]) sum[verdict] = (sum[verdict] ?? 0) + number;
+    for (const [status, number] of Object.entries(summary.counts))
+      for (const sum of [panel.counts, bar]) sum[status] = (sum[status] ?? 0) + number;
   }
   return { times: timesOf(days, now), panels: [...panels.values()] };
 }
@@ -55,8 +55,8 @@ const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0)
 
 const Legend = ({ panels }) =>
   h("ul", { className: "meisa-legend" },
-    VERDICTS.filter((verdict) => panels.some(({ counts }) => counts[verdict])).map((verdict) =>
-      h("li", { key: verdict }, h("i", { className: `meisa-${verdict}`, "aria-hidden": true }), spell(verdict))));
+    STATUSES.filter((status) => panels.some(({ counts }) => counts[status])).map((status) =>
+      h("li", { key: status }, h("i", { className: `meisa-${status}`, "aria-hidden": true }), statusLabel(status))));
 
 const HEIGHT = 120;
 const LEFT = 48;
@@ -69,8 +69,8 @@ function Panel({ panel: { sequence, counts, bars }, times }) {
   const y = (number) => HEIGHT - BOTTOM - (number / top) * (HEIGHT - BOTTOM - 8);
   const skip = Math.max(1, Math.ceil((times[0].length * 7 + 12) / Math.max(step, 1)));
   return h("figure", { ref: frame, className: "meisa-panel" },
-    h("figcaption", null, h("code", null, sequence), ` ${inWords(counts)}`),
-    h("svg", { width, height: HEIGHT, role: "img", "aria-label": `${sequence}, from ${times[0]} to ${times.at(-1)}: ${inWords(counts)}` },
+    h("figcaption", null, h("code", null, sequence), ` ${formatCounts(counts)}`),
+    h("svg", { width, height: HEIGHT, role: "img", "aria-label": `${sequence}, from ${times[0]} to ${times.at(-1)}: ${formatCounts(counts)}` },
       [0, top / 2, top].map((number) => h("g", { key: number },
         h("line", { x1: LEFT, x2: width, y1: y(number), y2: y(number), className: "meisa-grid" }),
         h("text", { x: LEFT - 8, y: y(number) + 4, textAnchor: "end" }, short(number)))),
@@ -84,13 +84,13 @@ const GAP = 1; // pixels between the pieces of a bar, so that they can be told a
 
 function Stack({ counts, x, width, y, when }) {
   let reached = 0;
-  const pieces = VERDICTS.filter((verdict) => counts[verdict]).map((verdict) => {
+  const pieces = STATUSES.filter((status) => counts[status]).map((status) => {
     const bottom = y(reached);
-    reached += counts[verdict];
+    reached += counts[status];
     const height = Math.max(1, bottom - y(reached) - GAP);
-    return h("rect", { key: verdict, className: `meisa-${verdict}`, x, width, y: bottom - height, height });
+    return h("rect", { key: status, className: `meisa-${status}`, x, width, y: bottom - height, height });
   });
-  return pieces.length > 0 && h("g", null, h("title", null, `${when}: ${inWords(counts)}`), pieces,
+  return pieces.length > 0 && h("g", null, h("title", null, `${when}: ${formatCounts(counts)}`), pieces,
     h("path", { className: "meisa-outline", d: `M${x} ${y(reached)}h${width}V${y(0)}h${-width}z` }));
 }
 
@@ -103,10 +103,10 @@ function ceiling(number) {
 const short = (number) => (number >= 1000 ? `${number / 1000}k` : number % 1 ? "" : String(number));
 
 function Numbers({ panels, times }) {
-  const verdicts = VERDICTS.filter((verdict) => panels.some(({ counts }) => counts[verdict]));
-  const head = [["when", "When"], ["sequence", "Sequence"], ...verdicts.map((verdict) => [`n_${verdict}`, spell(verdict)])];
+  const statuses = STATUSES.filter((status) => panels.some(({ counts }) => counts[status]));
+  const head = [["when", "When"], ["sequence", "Sequence"], ...statuses.map((status) => [`n_${status}`, statusLabel(status)])];
   const rows = times.flatMap((when) => panels.filter(({ bars }) => bars[when]).map(({ sequence, bars }) =>
     h("tr", { key: `${when} ${sequence}` }, h("th", { scope: "row" }, when), h("td", null, h("code", null, sequence)),
-      verdicts.map((verdict) => h("td", { key: verdict, className: "meisa-number" }, count(bars[when][verdict] ?? 0))))));
-  return h(Table, { caption: "Enrollments by time, sequence and verdict", head, rows, empty: "Nothing" });
+      statuses.map((status) => h("td", { key: status, className: "meisa-number" }, count(bars[when][status] ?? 0))))));
+  return h(Table, { caption: "Enrollments by time, sequence and status", head, rows, empty: "Nothing" });
 }

@@ -1,5 +1,5 @@
 // The page "Meisa".
-import { useAnswer } from "./asking.js";
+import { useResponse } from "./fetching.js";
 import { Enrollments } from "./enrollments.js";
 import { Note, Select, h } from "./elements.js";
 import { RateLimits, Sequences } from "./connection.js";
@@ -11,10 +11,10 @@ const OFTEN = 10_000; // milliseconds; costs a look into Airflow's database, non
 const PERIODS = [["1", "24 hours"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
 
 export function Page() {
-  const connections = useAnswer("connections", {});
+  const connections = useResponse("connections", {});
   const [chosen, choose] = useState(null);
   const [days, setDays] = useState("7");
-  const runs = useAnswer("runs", { days }, OFTEN);
+  const runs = useResponse("runs", { days }, OFTEN);
   const known = connections.data ?? [];
   const connection = chosen ?? (known.includes("meisa_default") ? "meisa_default" : known[0]);
   return h("main", { className: "meisa" },
@@ -25,9 +25,9 @@ export function Page() {
     connections.data && known.length === 0 && h(NoConnection),
     connection && h("div", { className: "meisa-columns", key: connection },
       h(Sequences, { connection }), h(RateLimits, { connection, often: OFTEN })),
-    h(Enrollments, { answer: runs, days: Number(days),
+    h(Enrollments, { response: runs, days: Number(days),
       aside: h(Select, { label: "Period", value: days, onChange: setDays, options: PERIODS }) }),
-    h(Runs, { answer: runs }));
+    h(Runs, { response: runs }));
 }
 
 const NoConnection = () =>

@@ -1,6 +1,6 @@
 // The latest runs.
 import { Bar, Card, Note, Path, State, Table, ToDag, ToTask, h } from "./elements.js";
-import { ENDED, count, duration, inWords, time } from "./words.js";
+import { ENDED, count, duration, formatCounts, time } from "./formatting.js";
 
 const { useState } = globalThis.React;
 
@@ -8,7 +8,7 @@ const FEW = 20;
 const HEAD = [["task", "Task"], ["state", "State"], ["sequence", "Sequence"], ["outcome", "Outcome"],
   ["n_total", "Addresses"], ["begun", "Begun"], ["n_took", "Took"], ["file", "Outcomes file"]];
 
-export function Runs({ answer: { data, problem } }) {
+export function Runs({ response: { data, problem } }) {
   const [all, showAll] = useState(false);
   const runs = data?.runs ?? [];
   const shown = all ? runs : runs.slice(0, FEW);
@@ -24,31 +24,31 @@ export function Runs({ answer: { data, problem } }) {
 }
 
 function Row({ run }) {
-  const said = run.account ?? run.progress;
-  const total = said?.total;
+  const report = run.summary ?? run.progress;
+  const total = report?.total;
   return h("tr", null,
     h("th", { scope: "row" }, h(ToTask, { run }, run.task_id, run.map_index >= 0 && ` [${run.map_index}]`),
       h("small", null, h(ToDag, { dag: run.dag_id }))),
     h("td", null, h(State, { state: run.state })),
-    h("td", null, said ? h("code", null, said.sequence_slug) : "–", said?.connection && h("small", null, said.connection)),
+    h("td", null, report ? h("code", null, report.sequence_slug) : "–", report?.connection && h("small", null, report.connection)),
     h("td", null, h(Outcome, { run })),
     h("td", { className: "meisa-number" }, typeof total === "number" ? count(total) : "–"),
     h("td", { className: "meisa-time" }, time(run.started ?? run.begun)),
     h("td", { className: "meisa-number" }, took(run)),
-    h("td", null, run.account?.outcomes_path ? h(Path, { path: run.account.outcomes_path }) : "–"));
+    h("td", null, run.summary?.outcomes_path ? h(Path, { path: run.summary.outcomes_path }) : "–"));
 }
 
-function took({ account, started, ended }) {
-  if (account?.elapsed_s) return duration(account.elapsed_s);
+function took({ summary, started, ended }) {
+  if (summary?.elapsed_s) return duration(summary.elapsed_s);
   return started && ended ? duration((new Date(ended) - new Date(started)) / 1000) : "–";
 }
 
-export function Outcome({ run: { account, progress, state } }) {
-  if (account?.kind === "preview") return `preview: ${count(account.to_send ?? 0)} would be sent`;
-  if (account) return h("span", null, inWords(account.counts) || "nobody", !account.complete && h("small", null, "ended early"));
-  const soFar = progress ? inWords(progress.counts) : "";
-  if (ENDED.has(state)) return soFar ? `ended early: ${soFar}` : "no account: nothing was sent, or the task was killed";
-  if (!progress) return "no account yet";
+export function Outcome({ run: { summary, progress, state } }) {
+  if (summary?.kind === "preview") return `preview: ${count(summary.to_send ?? 0)} would be sent`;
+  if (summary) return h("span", null, formatCounts(summary.counts) || "nobody", !summary.complete && h("small", null, "ended early"));
+  const soFar = progress ? formatCounts(progress.counts) : "";
+  if (ENDED.has(state)) return soFar ? `ended early: ${soFar}` : "no summary: nothing was sent, or the task was killed";
+  if (!progress) return "no summary yet";
   const { done, total } = progress;
   return h("span", null, total ? `${count(done)} of ${count(total)} done` : `${count(done)} done`,
     total > 0 && h(Bar, { label: "Progress", share: Math.min(1, done / total), text: `${done} of ${total} addresses` }));

@@ -62,11 +62,11 @@ def _without_semicolons(statement: str) -> str:
     """Cut a statement off at the first semicolon behind it; nothing is left if it is only comments."""
     from sqlparse import lexer, tokens
 
-    def is_telling(kind: Any, word: str) -> bool:
+    def is_distinctive(kind: Any, word: str) -> bool:
         return word != ";" and kind not in tokens.Comment and kind not in tokens.Whitespace
 
     words = list(lexer.tokenize(statement))  # type: ignore[no-untyped-call]  # sqlparse leaves it out
-    end = max((place for place, word in enumerate(words, 1) if is_telling(*word)), default=0)
+    end = max((place for place, word in enumerate(words, 1) if is_distinctive(*word)), default=0)
     behind = [word for _, word in words[end:]]
     kept = behind.index(";") if ";" in behind else len(behind)
     return "".join(word for _, word in words[: end + kept]) if end else ""

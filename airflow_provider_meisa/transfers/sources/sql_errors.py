@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_provider_meisa.api.redaction import scrub
+from airflow_provider_meisa.api.redaction import redact
 
 _ABOUT_ROWS = ("DataError", "IntegrityError")
 # About the driver's own code: they quote names in it.
@@ -30,7 +30,7 @@ def error_in_short(error: Exception, sql: str = "", *, about_rows: bool = False)
     kind = kinds[0] if code is None else f"{kinds[0]} ({code})"
     if about_rows or any(name in kinds for name in _ABOUT_ROWS):
         return f"{kind}. What the database says of it is not shown, since it may hold a row's content."
-    return f"{kind}: {scrub(_without_values(_first_line(text), sql, is_about_code=isinstance(error, _ABOUT_CODE)))}"
+    return f"{kind}: {redact(_without_values(_first_line(text), sql, is_about_code=isinstance(error, _ABOUT_CODE)))}"
 
 
 def _first_line(text: str) -> str:

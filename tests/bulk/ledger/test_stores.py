@@ -127,7 +127,7 @@ def test_part_that_goes_between_listing_and_reading(open_ledger, new_root, monke
     assert (ledger.count, ledger.parts) == (3, 1)
 
 
-def test_listing_that_has_neither_old_nor_new_part_is_repeated(open_ledger, tmp_path, monkeypatch):
+def test_listing_that_has_neither_old_nor_new_part_is_retried(open_ledger, tmp_path, monkeypatch):
     """A listing is not one moment: a part may go before it is reached, its successor come behind."""
     for night in range(3):
         accept(open_ledger(), PEOPLE[night : night + 1], run=f"night {night}")

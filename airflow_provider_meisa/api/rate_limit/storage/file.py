@@ -16,8 +16,15 @@ from pathlib import Path
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.rate_limit.limits import Limit
-from airflow_provider_meisa.api.rate_limit.operations import Operation, Slot, Wait
-from airflow_provider_meisa.api.rate_limit.state import State, after_loss, decide, from_json, micros, to_json
+from airflow_provider_meisa.api.rate_limit.operations import Operation, Reservation, Wait
+from airflow_provider_meisa.api.rate_limit.state import (
+    State,
+    apply,
+    from_json,
+    micros,
+    state_after_loss,
+    to_json,
+)
 
 _OPEN = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -35,7 +42,7 @@ def default_directory() -> Path:
     return Path(tempfile.gettempdir()) / f"airflow-provider-meisa-{os.geteuid()}"
 
 
-class FileStore:
+class FileStorage:
     """Keeps a key's use in a file that is replaced whole, under a lock that the kernel gives back.
 
     A process may be killed at any moment: the file is then as it was before or as it is after.
@@ -50,7 +57,7 @@ class FileStore:
         self._new = self._directory / f"{name}.new"
         self._lock_path = self._directory / f"{name}.lock"
 
-    def run(self, operation: Operation, clock: Callable[[], float]) -> Slot | Wait | None:
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation under the lock.
 
         :raises MeisaInputError: if the folder is not this user's alone.
@@ -59,7 +66,7 @@ class FileStore:
         with self._locked():
             now = micros(clock())
             before = self._load(operation.limits, now)
-            decision, after = decide(before, operation, now)
+            decision, after = apply(before, operation, now)
             if after is not before:
                 self._save(after)
             return decision
@@ -84,7 +91,7 @@ class FileStore:
         except OSError as error:
             raise MeisaUnreachableError(
                 f"The quota's folder {self._directory} cannot be used: {error.strerror}. Nothing was sent. Mend "
-                "the folder, or set quota_store to file:///another/folder."
+                "the folder, or set rate_limit_storage to file:///another/folder."
             ) from error
 
     def _lock(self) -> int:
@@ -113,7 +120,7 @@ class FileStore:
         ):
             raise MeisaInputError(
                 f"The quota's folder {self._directory} must be a folder of this user's that nobody else may "
-                "write to, and no link: remove it, or set quota_store to file:///another/folder."
+                "write to, and no link: remove it, or set rate_limit_storage to file:///another/folder."
             )
 
     def _load(self, limits: tuple[Limit, ...], now: int) -> State:
@@ -133,7 +140,7 @@ class FileStore:
                 self._directory,
                 limits[0],
             )
-            return after_loss(limits, now)
+            return state_after_loss(limits, now)
 
     def _save(self, state: State) -> None:
         content = json.dumps(to_json(state), separators=(",", ":")).encode()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
-from airflow_provider_meisa.api.rate_limit.operations import Hold, Operation, Slot, Wait
+from airflow_provider_meisa.api.rate_limit.operations import BackOff, Operation, Reservation, Wait
 from airflow_provider_meisa.api.rate_limit.state import (
     FLOOR,
     FULL,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 5.0
 
-# The same decisions as in quota_state, by the same names: tests/api/test_quota_contract.py plays both against
+# The same decisions as in rate_limit.state, by the same names: tests/api/test_rate_limit_contract.py plays both against
 # each other. The log and the open slots are sorted sets by time, all else is a hash.
 # KEYS: log, open, state. ARGV: operation, argument, now or '', ttl, constants, then requests and microseconds
 # of each limit. Numbers travel as text: Lua's `tostring` would round them to 14 digits.
@@ -85,7 +85,7 @@ local reply = {}
 if operation == 'Reserve' then
   local free_at = now
   if not redis.call('ZSCORE', OPEN, argument) then
-    free_at = math.max(get('refused_at') + get('hold_for'), get('granted_at') + get('interval'))
+    free_at = math.max(get('refused_at') + get('back_off_for'), get('granted_at') + get('interval'))
     for _, limit in ipairs(limits) do
       local time = nth(limit.requests)
       if time >= 0 then free_at = math.max(free_at, time + limit.span) end
@@ -96,16 +96,16 @@ if operation == 'Reserve' then
     end
   end
   reply = {text(math.max(0, free_at - now))}
-elseif operation == 'Stamp' then
+elseif operation == 'Commit' then
   redis.call('ZREM', OPEN, argument)
   answer(now)
 elseif operation == 'Release' then
   redis.call('ZREM', OPEN, argument)
-elseif operation == 'Hold' then
-  local refused_at, hold_for, interval = get('refused_at'), get('hold_for'), get('interval')
+elseif operation == 'BackOff' then
+  local refused_at, back_off_for, interval = get('refused_at'), get('back_off_for'), get('interval')
   local asked, wait = tonumber(argument), limits[1].seconds
   if interval == 0 or get('granted_at') > refused_at then
-    if now < refused_at + 2 * hold_for then wait = math.max(wait, math.min(2 * hold_for, longest)) end
+    if now < refused_at + 2 * back_off_for then wait = math.max(wait, math.min(2 * back_off_for, longest)) end
     local slowest, blamed = 0, limits[1]
     for _, limit in ipairs(limits) do
       local enough = math.ceil(limit.requests * FULL[1] / FULL[2])
@@ -118,7 +118,7 @@ elseif operation == 'Hold' then
     interval = math.min(interval, FLOOR * slowest)
   end
   if asked > 0 then wait = asked + limits[1].even end
-  set('hold_for', math.max(wait, refused_at + hold_for - now))
+  set('back_off_for', math.max(wait, refused_at + back_off_for - now))
   set('refused_at', now)
   set('interval', interval)
 end
@@ -140,7 +140,7 @@ return {string.format('%.0f', time[1] * 1000000 + time[2]), redis.call('ZRANGE',
 _CONSTANTS = (MARGIN, QUIET, FLOOR, *SLACK, *STEP, *FULL)
 
 
-class RedisStore:
+class RedisStorage:
     """Keeps a key's use in Redis 5 or newer; each operation is one script, which Redis runs alone.
 
     :param url: such as ``redis://:password@host:6379/0``, or ``rediss://`` with TLS.
@@ -158,27 +158,27 @@ class RedisStore:
         except (ValueError, TypeError):
             # Without its cause, which may quote the URL and its password.
             raise MeisaInputError(
-                "The Redis URL in quota_store cannot be read: write redis://:password@host:6379/0."
+                "The Redis URL in rate_limit_storage cannot be read: write redis://:password@host:6379/0."
             ) from None
         self._operate, self._read = client.register_script(_SCRIPT), client.register_script(_READ)
         # The braces keep the three keys on one node of a Redis cluster.
-        self._keys = [f"meisa:quota:{{{name}}}:{part}" for part in ("log", "open", "state")]
+        self._keys = [f"meisa:rate_limit:{{{name}}}:{part}" for part in ("log", "open", "state")]
         self._own_clock = own_clock
 
-    def run(self, operation: Operation, clock: Callable[[], float]) -> Slot | Wait | None:
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation in Redis.
 
         :raises MeisaUnreachableError: if Redis cannot be reached or refuses.
         """
-        argument = operation.wait if isinstance(operation, Hold) else operation.token
+        argument = operation.wait if isinstance(operation, BackOff) else operation.token
         now = micros(clock()) if self._own_clock else ""
         limits = [number for limit in operation.limits for number in (limit.requests, micros(limit.seconds))]
         name = type(operation).__name__
-        reply = self._call(self._operate, [name, argument, now, operation.ttl, *_CONSTANTS, *limits])
-        if not reply or isinstance(operation, Hold):
+        response = self._call(self._operate, [name, argument, now, operation.ttl, *_CONSTANTS, *limits])
+        if not response or isinstance(operation, BackOff):
             return None
-        wait = int(reply[0])
-        return Wait(wait / MICRO) if wait else Slot(operation.token)
+        wait = int(response[0])
+        return Wait(wait / MICRO) if wait else Reservation(operation.token)
 
     def read(self, clock: Callable[[], float]) -> tuple[State, int]:
         """Return the state and Redis' time in microseconds.
@@ -194,7 +194,7 @@ class RedisStore:
         except self._redis.exceptions.RedisError as error:
             # Only the kind of error is told: its text may quote the URL.
             raise MeisaUnreachableError(
-                f"The Redis of quota_store cannot be used ({type(error).__name__}). Nothing was sent. "
+                f"The Redis of rate_limit_storage cannot be used ({type(error).__name__}). Nothing was sent. "
                 "See whether it runs, and whether host and password are right."
             ) from None
 
@@ -204,7 +204,8 @@ def _import_redis() -> ModuleType:
         import redis
     except ImportError as error:
         raise MeisaInputError(
-            "quota_store names Redis, whose client is not installed: pip install 'airflow-provider-meisa[redis]'."
+            "rate_limit_storage names Redis, whose client is not installed: pip install "
+            "'airflow-provider-meisa[redis]'."
         ) from error
     return redis
 

@@ -1,0 +1,93 @@
+"""Where a key's use is kept: in a file for this host, in Redis for several, or in this process alone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.rate_limit.limiter import RateLimitStorage
+from airflow_provider_meisa.api.rate_limit.operations import Operation, Reservation, Wait
+from airflow_provider_meisa.api.rate_limit.state import State, apply, micros
+from airflow_provider_meisa.api.rate_limit.storage.file import FileStorage
+from airflow_provider_meisa.api.rate_limit.storage.redis import RedisStorage
+
+__all__ = ["FileStorage", "MemoryStorage", "RedisStorage", "passwords_in", "storage_for"]
+
+
+class MemoryStorage:
+    """Keeps a key's use in this process, for all its threads."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._lock = threading.Lock()
+
+    def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
+        """Carry out an operation under the lock."""
+        with self._lock:
+            decision, self._state = apply(self._state, operation, micros(clock()))
+            return decision
+
+    def read(self, clock: Callable[[], float]) -> tuple[State, int]:
+        """Return the state and the time in microseconds."""
+        with self._lock:
+            return self._state, micros(clock())
+
+
+_IN_THIS_PROCESS: dict[str, MemoryStorage] = {}
+
+
+def storage_for(text: str, base_url: str, api_key: str) -> RateLimitStorage:
+    """Find the store that a connection's ``rate_limit_storage`` names, for one key.
+
+    :param text: empty or ``file``: a file in the user's temporary folder; ``file:///folder``; ``memory``;
+        ``redis://…`` or ``rediss://…``.
+    :param base_url: where the key is used.
+    :param api_key: the key; only a hash of it is kept.
+    :raises MeisaInputError: if the text names no store, or Redis' client is not installed.
+    """
+    text, name = text.strip(), name_of(base_url, api_key)
+    if text in ("", "file"):
+        return FileStorage(name)
+    if text == "memory":
+        # Two clients of a key share its quota. `setdefault` is one step: two threads cannot make two.
+        return _IN_THIS_PROCESS.setdefault(name, MemoryStorage())
+    if text.startswith(("redis://", "rediss://")):
+        return RedisStorage(text, name)
+    if folder := _folder(text):
+        return FileStorage(name, folder)
+    # The text itself is left out: it may hold a password.
+    raise MeisaInputError(
+        "rate_limit_storage names no store: leave it empty for a file on this host, or write file:///folder, memory, "
+        "or redis://host:6379/0 (rediss:// with TLS) where several hosts share the key."
+    )
+
+
+def passwords_in(text: str) -> set[str]:
+    """Find the passwords in a ``rate_limit_storage``, as written and as meant: no log may show them."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return set()  # no store is made of it, and no message quotes it
+    written = {parts.password or "", *re.findall(r"\bpassword=([^&]*)", parts.query)}
+    return {password for each in written for password in (each, unquote(each)) if password}
+
+
+def _folder(text: str) -> Path | None:
+    """Read the folder of ``file:///folder``, if that is what it is."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
+    path = unquote(parts.path)
+    is_here = text.startswith("file://") and parts.netloc in ("", "localhost")
+    return Path(path) if is_here and path.strip("/") and path.isprintable() else None
+
+
+def name_of(base_url: str, api_key: str) -> str:
+    """Name a key, where it is used, without telling it."""
+    return hashlib.sha256(f"{base_url.rstrip('/')}\n{api_key}".encode()).hexdigest()

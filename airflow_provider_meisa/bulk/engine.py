@@ -1,0 +1,446 @@
+"""How the batches of a plan are sent, step by step: decisions only, no threads, no Airflow."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_provider_meisa.api.errors import (
+    MeisaAudienceChangedError,
+    MeisaBackOffError,
+    MeisaError,
+    MeisaInputError,
+    may_be_resent,
+)
+from airflow_provider_meisa.api.outcomes import (
+    BY_US,
+    TWICE,
+    Outcome,
+    OutcomeCounter,
+    OutcomeStatus,
+    possibly_ours,
+)
+from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
+from airflow_provider_meisa.bulk.checkpoint import (
+    Checkpoint,
+    Piece,
+    PieceState,
+    chained,
+    seconds_until_resend,
+)
+from airflow_provider_meisa.bulk.job import BadItems
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.batching import Batch
+    from airflow_provider_meisa.bulk.job import Exclusion, Job
+
+MOST_REFUSALS = 20
+"""So many refusals in a row, with nothing accepted between them, stop a run."""
+
+_MOST_RATE_LIMITED = 20
+# Of one batch: so many times it is sent again without items that a response has named, and so many bad items are
+# looked for by sending halves. Then what is refused of it fails.
+_MOST_NAMED = 3
+_MOST_FOUND = 3
+
+Key = tuple[int, int]
+Record = Callable[["Batch", Sequence[Outcome]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SendBatch:
+    """Send this batch now, in this slot of the quota."""
+
+    batch: Batch
+    reservation: Reservation = field(repr=False)
+    is_resend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitResponse:
+    """Nothing can be sent until the answer to a batch that was sent has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitResend(Wait):
+    """A batch in doubt may be sent again in so many seconds: until then Meisa may still be at work on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing is left to send, and every answer has come.
+
+    :param stopped_by: the failure that concerned every record and ended the run early, if one did.
+    """
+
+    stopped_by: MeisaError | None = None
+
+
+@dataclass(slots=True)
+class _Search:
+    """How far the search for the bad items of one batch has come.
+
+    :param named: how often it was sent again without the items that a response had named.
+    :param found: how many bad items were found by sending halves.
+    """
+
+    named: int = 0
+    found: int = 0
+
+
+class BulkEngine:
+    """Says what to do next until every item has an outcome.
+
+    The performer asks `step`, does what it says, and reports with `on_response` or `refused`. What `checkpoint`
+    returns after a `SendBatch` is the intent, to be kept before the batch is sent; with it a later try goes on exactly.
+
+    A batch that is refused because of some of its items is sent again without those that the response names, or else
+    in halves. From then on its pieces are batches of their own.
+
+    :param job: what is done with the items.
+    :param batches: what is sent, cut into batches; the same ones in each try.
+    :param reserve: asks the quota for a slot, or how long to wait for one. If it fails before the run has begun,
+        `step` raises that, and there is nothing to account for; later it stops the run.
+    :param checkpoint: where an earlier try has come to.
+    :param record: is given each batch, or piece of one, with the outcomes of all its rows; again if they change.
+    :param max_in_flight: how many batches may be on their way at a time.
+    :param resend: whether batches that may have been carried out are sent again.
+    :param resend_after: seconds after which they are, see `Settings.resend_after`. A batch whose answer was lost is
+        then sent again once; ``None`` leaves that to a later try, which does not wait.
+    :param exclusion: gives the outcome of items that are not sent after all. They may differ from try to try: the
+        fingerprint is taken before they are left out.
+    :param clock: a time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        batches: Iterable[Batch],
+        reserve: Callable[[], Reservation | Wait],
+        *,
+        checkpoint: Checkpoint | None = None,
+        record: Record | None = None,
+        max_in_flight: int = 1,
+        resend: bool = True,
+        resend_after: float | None = None,
+        exclusion: Exclusion | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._from = checkpoint or Checkpoint()
+        self.counter = OutcomeCounter(self._from.counts, self._from.attention, self._from.doubts)
+        self.unresolved = OutcomeCounter()
+        self._job = job
+        self._batches = iter(batches)
+        self._reserve = reserve
+        self._record = record
+        self._max_in_flight = max_in_flight
+        self._resend = resend
+        self._resend_after = resend_after
+        self._exclusion = exclusion
+        self._clock = clock
+        self._next = 0
+        self._fingerprint = ""
+        # A batch taken from the plan is in one of the two until it is counted; on its way between them, in both.
+        self._waiting: dict[Key, Batch] = {}
+        self._in_flight: dict[Key, Batch] = {}
+        self._searches: dict[int, _Search] = {}
+        self._doubtful: set[Key] = set()
+        # Of those in doubt: when they may be sent again, and which were sent again by this try.
+        self._resend_at: dict[Key, float] = {}
+        self._resent: set[Key] = {(number, 0) for number in self._from.resent}
+        self._has_started = bool(self._from.next_batch)
+        self._goes_alone = True
+        self._rate_limited = 0
+        self._refusals = 0
+        self._stopped_by: MeisaError | None = None
+
+    def catch_up(self, pending: Iterable[Batch] | None = None) -> None:
+        """Take back what earlier tries have taken, and not settled.
+
+        :param pending: these batches, where they are known to be the same. Else all batches are read from the first
+            one on, to see that they are what they were.
+        :raises MeisaAudienceChangedError: if it is not; nothing was sent by this try.
+        :raises MeisaInputError: if a batch may have been carried out and is not to be sent again; likewise.
+        """
+        if pending is None:
+            pending = self._read_up()
+        else:
+            self._next, self._fingerprint = self._from.next_batch, self._from.fingerprint
+        for batch in pending:
+            self._take_back(batch)
+        if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
+            raise MeisaAudienceChangedError(
+                "The addresses are not those that an earlier try of this task has begun to send: the query, the file "
+                "or the list has changed. Nothing was sent by this try. Give it the same addresses again, or set "
+                "on_changed_audience='restart' to send all of them; those already in the sequence are then skipped "
+                "by Meisa."
+            )
+        now = self._clock()
+        first = now + seconds_until_resend(self._from, self._resend_after or 0.0, now)
+        self._resend_at = dict.fromkeys(self._doubtful, first)
+        if self._doubtful and not self._resend:
+            raise MeisaInputError(
+                f"An earlier try ended while {len(self._doubtful)} batches were on their way: Meisa may have enrolled "
+                "them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
+            )
+        # Meanwhile all items of a batch may have become ones that are not to be sent.
+        for batch in [batch for batch in self._waiting.values() if not batch.items]:
+            self._record_outcomes(batch, [])
+
+    def _read_up(self) -> list[Batch]:
+        """Read all batches that an earlier try has taken, and return those that it has not settled."""
+        pending, numbers = [], self._from.pending
+        while self._next < self._from.next_batch and (batch := self._take()):
+            if batch.number in numbers:
+                pending.append(batch)
+        if self._stopped_by is not None:
+            raise self._stopped_by
+        return pending
+
+    def _take_back(self, batch: Batch) -> None:
+        """Let a batch wait again, or what an earlier try has left of it."""
+        pieces = [piece for piece in self._from.pieces if piece.number == batch.number]
+        for piece in pieces:
+            left = self._wait_for_turn(batch.piece(piece.start, piece.stop))
+            if piece.state != "unsent":
+                self._become_doubtful(left)
+            if piece.state == "resent":
+                self._resent.add(left.key)
+        if not pieces:
+            self._wait_for_turn(batch)
+            if batch.number in self._from.in_flight:
+                self._become_doubtful(batch)
+
+    def _become_doubtful(self, batch: Batch) -> None:
+        if self._job.repeat == "ambiguous":
+            self._doubtful.add(batch.key)
+
+    def _wait_for_turn(self, batch: Batch) -> Batch:
+        """Let a batch wait to be sent, without the items that are not to be sent."""
+        left = batch.without(self._exclusion) if self._exclusion else batch
+        self._waiting[left.key] = left
+        return left
+
+    def step(self) -> SendBatch | Wait | AwaitResponse | Finished:
+        """Say what to do next."""
+        if self._stopped_by is None:
+            held = self._held()
+            if len(self._waiting) == len(held):
+                self._take_one_to_send()
+        if self._stopped_by is None and self._waiting:
+            return self._send_unless(held)
+        if self._in_flight:
+            return AwaitResponse()
+        self._set_rest_aside()
+        return Finished(self._stopped_by)
+
+    def on_response(self, send: SendBatch, outcomes: Sequence[Outcome]) -> Counter[OutcomeStatus]:
+        """Take in the answer to a batch, and return its counts.
+
+        If the outcomes cannot be recorded, that is raised, and the batch stays one that may have been carried out.
+        """
+        self._goes_alone = False
+        self._rate_limited = self._refusals = 0
+        ours = send.batch.key in self._doubtful
+        return self._record_outcomes(send.batch, [*map(possibly_ours, outcomes)] if ours else outcomes)
+
+    def refused(self, send: SendBatch, error: MeisaError) -> bool:
+        """Take in the failure of a batch, and say whether it is Meisa's word on its items.
+
+        A 429 or 503 puts the batch back. So does a lost answer, if the batch may be sent again by this try: once, and
+        after a while. What concerns some of the items fails these alone, until there are `MOST_REFUSALS` in a row.
+        Every other failure concerns all items: it stops the run.
+        """
+        batch = send.batch
+        is_first_resend = batch.key not in self._resent
+        if error.possibly_done:
+            self._doubt(batch)
+        self._waiting[batch.key] = batch
+        del self._in_flight[batch.key]
+        found = None if error.possibly_done else self._job.on_error(error, batch.items)
+        if found is not None:
+            self._take_refusal(batch, error, found)
+            return True
+        if isinstance(error, MeisaBackOffError) and self._rate_limited < _MOST_RATE_LIMITED:
+            self._rate_limited += 1
+        elif self._stopped_by is None and not (is_first_resend and self._is_resent_after(error)):
+            self._stopped_by = error
+        return False
+
+    def _take_refusal(self, batch: Batch, error: MeisaError, found: Sequence[Outcome] | BadItems) -> None:
+        self._refusals += 1
+        if self._refusals >= MOST_REFUSALS:
+            self._stopped_by = self._stopped_by or error
+        elif isinstance(found, BadItems):
+            self._part(batch, error, found)
+        else:
+            self._record_outcomes(batch, found)
+
+    def _part(self, batch: Batch, error: MeisaError, found: BadItems) -> None:
+        """Part the bad items of a batch from the others, which are sent again."""
+        search = self._searches.setdefault(batch.number, _Search())
+        if found.outcomes and search.named < _MOST_NAMED:
+            search.named += 1
+            self._replace(batch, batch.leave_out(found.outcomes))
+        elif found.alone is not None:
+            search.found += 1
+            self._record_outcomes(batch, [found.alone])
+        elif search.found < _MOST_FOUND:
+            self._replace(batch, *batch.halves())
+        else:
+            failed = [self._job.address(item) for item in batch.items]
+            reason = f"refused with others, of which {search.found} were bad: {error}"
+            self._record_outcomes(
+                batch, [Outcome(address, OutcomeStatus.FAILED, reason) for address in failed]
+            )
+
+    def _replace(self, batch: Batch, *pieces: Batch) -> None:
+        """Let the pieces of a batch wait in its place, before all others; if it is in doubt, so are they."""
+        del self._waiting[batch.key]
+        self._waiting = {**{piece.key: piece for piece in pieces}, **self._waiting}
+        if batch.key in self._doubtful:
+            self._doubtful.update(piece.key for piece in pieces)
+            self._resend_at.update(dict.fromkeys([piece.key for piece in pieces], self._resend_at[batch.key]))
+        for piece in pieces:
+            if not piece.items:
+                self._record_outcomes(piece, [])
+
+    def checkpoint(self, *, complete: bool = False) -> Checkpoint:
+        """Say how far the run has come."""
+        in_flight = {*self._in_flight, *(self._waiting.keys() & self._doubtful)}
+        left = {**self._waiting, **self._in_flight}
+        whole = {key for key, batch in left.items() if batch.bounds is None}
+        return Checkpoint(
+            next_batch=self._next,
+            fingerprint=self._fingerprint,
+            in_flight=_numbers(whole & in_flight),
+            unsent=_numbers(whole - in_flight),
+            pieces=tuple(
+                Piece(batch.number, *batch.bounds, self._state(key, in_flight))
+                for key, batch in sorted(left.items(), key=lambda pair: pair[0])
+                if batch.bounds
+            ),
+            resend_at=0.0 if self._in_flight else max(self._resend_at.values(), default=0.0),
+            resent=_numbers(self._resent & in_flight & whole),
+            counts={status.value: count for status, count in self.counter.counts.items()},
+            attention=tuple(self.counter.attention),
+            complete=complete,
+            possibly_twice=self.counter.doubts[TWICE],
+            possibly_by_this_run=self.counter.doubts[BY_US],
+        )
+
+    def _state(self, key: Key, in_flight: set[Key]) -> PieceState:
+        if key not in in_flight:
+            return "unsent"
+        return "resent" if key in self._resent else "in_flight"
+
+    @property
+    def _room(self) -> int:
+        """The first batch goes alone: what concerns every address then shows before a second is sent."""
+        return 1 if self._goes_alone else self._max_in_flight
+
+    def _doubt(self, batch: Batch) -> None:
+        self._become_doubtful(batch)
+        if batch.key in self._doubtful:
+            self._resend_at[batch.key] = self._clock() + (self._resend_after or 0.0)
+
+    def _is_resent_after(self, error: MeisaError) -> bool:
+        may_wait = self._resend and self._resend_after is not None
+        return may_wait and error.possibly_done and may_be_resent(error)
+
+    def _held(self) -> dict[Key, float]:
+        """Find the batches that may not be sent again yet, and when they may."""
+        now = self._clock()
+        return {key: moment for key in self._waiting if (moment := self._resend_at.get(key, 0.0)) > now}
+
+    def _send_unless(self, held: Mapping[Key, float]) -> SendBatch | Wait | AwaitResponse | Finished:
+        """Send the next batch, or wait for those that are held.
+
+        These take up room as well, and those in doubt go first: no more are ever in doubt than may be on their way.
+        """
+        unheld = [batch for key, batch in self._waiting.items() if key not in held]
+        ready = min(unheld, key=lambda batch: batch.key not in self._doubtful, default=None)
+        if ready is not None and len(self._in_flight) + len(held) < self._room:
+            return self._send(ready)
+        if held and len(self._in_flight) < self._room:
+            return AwaitResend(max(0.0, min(held.values()) - self._clock()))
+        return AwaitResponse()
+
+    def _send(self, batch: Batch) -> SendBatch | Wait | AwaitResponse | Finished:
+        try:
+            decision = self._reserve()
+        except MeisaError as error:
+            if not self._has_started:
+                raise
+            self._stopped_by = error
+            return self.step()
+        if isinstance(decision, Wait):
+            return decision
+        self._has_started = True
+        is_resend = batch.key in self._doubtful
+        if is_resend:
+            self._resent.add(batch.key)
+        self._in_flight[batch.key] = batch
+        del self._waiting[batch.key]
+        return SendBatch(batch, decision, is_resend)
+
+    def _take(self) -> Batch | None:
+        """Take the next batch; a source that fails ends here, and stops the run once every answer has come."""
+        try:
+            batch = next(self._batches, None)
+        except MeisaError as error:
+            self._batches, batch = iter(()), None
+            self._stopped_by = self._stopped_by or error
+        if batch is None:
+            return None
+        self._next, self._fingerprint = batch.number + 1, chained(self._fingerprint, batch)
+        return batch
+
+    def _take_one_to_send(self) -> None:
+        """Take the next batch that has items to send; settle those that have none on the way."""
+        while (batch := self._take()) and not (left := self._wait_for_turn(batch)).items:
+            self._record_outcomes(left, [])
+
+    def _record_outcomes(self, batch: Batch, outcomes: Sequence[Outcome]) -> Counter[OutcomeStatus]:
+        """Record a batch, count it, and only then let go of it: no failure in between makes it vanish."""
+        everyone = [*batch.unsent, *outcomes]
+        if self._record:
+            self._record(batch, everyone)
+        counts = self.counter.add(everyone)
+        for among in (self._in_flight, self._waiting, self._resend_at):
+            among.pop(batch.key, None)
+        for those in (self._doubtful, self._resent):
+            those.discard(batch.key)
+        if not any(number == batch.number for number, _ in (*self._waiting, *self._in_flight)):
+            self._searches.pop(batch.number, None)
+        return counts
+
+    def _set_rest_aside(self) -> None:
+        """Give those that have no status yet one for this try; they are left for a later one."""
+        for batch in self._waiting.values():
+            doubtful = batch.key in self._doubtful
+            status, reason = (
+                (OutcomeStatus.UNREPORTED, "the answer was lost") if doubtful else (OutcomeStatus.UNTRIED, "")
+            )
+            self._leave(batch, status, reason)
+        try:
+            for batch in self._batches:
+                self._leave(batch, OutcomeStatus.UNTRIED, "")
+        except MeisaError as error:
+            if self._stopped_by is None:
+                raise
+            self._stopped_by.add_note(f"The rest of the addresses could not be counted: {error}")
+
+    def _leave(self, batch: Batch, status: OutcomeStatus, reason: str) -> None:
+        addresses = map(self._job.address, batch.items)
+        everyone = [*batch.unsent, *(Outcome(address, status, reason) for address in addresses)]
+        if self._record:
+            self._record(batch, everyone)
+        self.unresolved.add(everyone)
+
+
+def _numbers(keys: Iterable[Key]) -> tuple[int, ...]:
+    return tuple(sorted(number for number, _ in keys))

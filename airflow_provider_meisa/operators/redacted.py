@@ -1,0 +1,112 @@
+"""Template fields that Airflow renders but never shows: addresses stay out of the UI and the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sized
+from typing import Any, NamedTuple
+
+from airflow.providers.common.compat.sdk import XComArg
+
+from airflow_provider_meisa.api.redaction import redact
+
+
+class Noun(NamedTuple):
+    """What the parts of a hidden value are called, one of them and several."""
+
+    one: str
+    many: str
+
+
+ADDRESSES = Noun("address", "addresses")
+FIELDS = Noun("hidden field", "hidden fields")
+VALUES = Noun("hidden value", "hidden values")
+
+
+class Redacted:
+    """A value that Airflow can render, and that tells only its size.
+
+    Airflow renders the fields that ``template_fields`` names, and writes ``str()`` of the object into the
+    serialized DAG and the rendered fields (read in Airflow 2.11 and 3.3).
+
+    :param value: a template, or what became of it.
+    :param noun: what it holds.
+    """
+
+    def __init__(self, value: Any, noun: Noun = VALUES) -> None:
+        self.value = value
+        self.noun = noun
+
+    @property
+    def template_fields(self) -> Collection[str]:
+        """Name what there is to render: nothing, if no template is inside.
+
+        Otherwise Jinja would compile every address, and run what a warehouse row holds as a template.
+        """
+        return ("value",) if _has_template(self.value) else ()
+
+    def __str__(self) -> str:
+        match self.value:
+            case str() if _has_template(self.value):
+                return redact(self.value)
+            case str() if self.value.lstrip().startswith(("[", "(")):
+                return f"{self.noun.many} in a text"
+            case str():
+                return f"1 {self.noun.one}"
+            case Mapping():
+                return _count(self.value, FIELDS)
+            case Sized():
+                return _count(self.value, self.noun)
+            case _:
+                return "hidden"
+
+    __repr__ = __str__
+
+
+class RedactedField:
+    """An operator's attribute that is always `Redacted`, but for a reference to another task's XCom.
+
+    Airflow finds a task's upstream in such references, so they stay as they are until they are resolved.
+
+    :param noun: what it holds; what Airflow shows is ``12,431 addresses``.
+    """
+
+    def __init__(self, noun: Noun = VALUES) -> None:
+        self._noun = noun
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, operator: Any, owner: type | None = None) -> Any:
+        return self if operator is None else operator.__dict__[self._name]
+
+    def __set__(self, operator: Any, value: Any) -> None:
+        plain = value is None or isinstance(value, Redacted) or hasattr(value, "iter_references")
+        operator.__dict__[self._name] = value if plain else Redacted(value, self._noun)
+
+
+def unwrap(value: Any) -> Any:
+    """Return what is inside a `Redacted`."""
+    return value.value if isinstance(value, Redacted) else value
+
+
+def follow_references(operator: Any, *values: Any) -> None:
+    """Make an operator the downstream of every task whose output stands somewhere in its private values.
+
+    Airflow looks for such references in the fields themselves, not in what they hide.
+    """
+    if not getattr(operator, "_BaseOperator__from_mapped", False):
+        XComArg.apply_upstream_relationship(operator, [unwrap(value) for value in values])
+
+
+def _count(value: Sized, noun: Noun) -> str:
+    return f"{len(value):,} {noun.one if len(value) == 1 else noun.many}"
+
+
+def _has_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, Mapping):
+        return any(_has_template(item) for item in value.values())
+    if isinstance(value, list | tuple | set):
+        return any(_has_template(item) for item in value)
+    return hasattr(value, "iter_references")

@@ -1,0 +1,137 @@
+"""What a connection shows of Meisa: its sequences, and what its rate limits have left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
+from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
+from airflow_provider_meisa.api.redaction import redact
+from airflow_provider_meisa.hooks.meisa import MeisaHook
+
+KEEP = 30.0  # seconds for which figures are shown again without asking
+PATIENCE = 4.0  # seconds a page waits: its thread is one of the API server's few
+GIVE_UP = 12.0  # seconds after which nothing more is tried
+MAX_WAIT = 3.0  # seconds a look waits for the rate limits: the tasks need them more
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResponse:
+    """One look at a connection's sequences, begun or over.
+
+    :param begun: when, in seconds of the clock.
+    :param future: what it will have found.
+    :param before: what was found last, and when.
+    """
+
+    begun: float
+    future: Future[list[SequenceInfo]]
+    before: tuple[list[SequenceInfo], float] | None
+
+    def found(self) -> tuple[list[SequenceInfo], float] | None:
+        """Return what is known by now, and from when it is."""
+        if self.future.done() and not self.future.exception():
+            return self.future.result(), self.begun
+        return self.before
+
+    def problem(self) -> str:
+        """Say why Meisa could not be asked; empty if it could, or if the answer is still to come."""
+        error = self.future.exception() if self.future.done() else None
+        if error is None:
+            return ""
+        if isinstance(error.__cause__, MeisaStoppedError):
+            return f"Meisa has not answered within {GIVE_UP:g} seconds."
+        if isinstance(error, AirflowException):
+            return redact(str(error))
+        log.error("The sequences could not be read.", exc_info=error)
+        return "The connection could not be used: the API server's log says why."
+
+
+class SequenceCache:
+    """The sequences of each connection; asked for once in `KEEP` seconds, however many pages are open.
+
+    :param fetch: lists the sequences of a connection.
+    :param clock: says the time in seconds.
+    """
+
+    def __init__(
+        self, fetch: Callable[[str], list[SequenceInfo]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._responses: dict[str, CachedResponse] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="meisa-page")
+
+    def of(self, conn_id: str) -> dict[str, object]:
+        """Return what is known of a connection's sequences.
+
+        :return: ``{sequences, age_s, problem, pending, refresh_in_s}``; ``sequences`` is null until Meisa has once
+            answered, ``refresh_in_s`` says in how many seconds Meisa can be asked again.
+        """
+        cached = self._cached(conn_id)
+        wait([cached.future], timeout=PATIENCE)
+        found = cached.found()
+        return {
+            "sequences": None if found is None else [_shown(info) for info in found[0]],
+            "age_s": None if found is None else round(self._clock() - found[1], 1),
+            "problem": cached.problem(),
+            "pending": not cached.future.done(),
+            "refresh_in_s": round(max(0.0, cached.begun + KEEP - self._clock()), 1),
+        }
+
+    def _cached(self, conn_id: str) -> CachedResponse:
+        with self._lock:
+            cached = self._responses.get(conn_id)
+            if cached is None or (cached.future.done() and self._clock() - cached.begun > KEEP):
+                future = self._pool.submit(self._fetch, conn_id)
+                cached = CachedResponse(self._clock(), future, cached.found() if cached else None)
+                self._responses[conn_id] = cached
+            return cached
+
+
+def fetch_sequences(conn_id: str) -> list[SequenceInfo]:
+    """List a connection's sequences, inside its rate limits, and give up before long.
+
+    :raises AirflowException: if Meisa cannot be asked.
+    """
+    hook = MeisaHook(conn_id, max_wait=MAX_WAIT)
+    with hook.get_conn() as client:
+        end = threading.Timer(GIVE_UP, client.stop)
+        end.start()
+        try:
+            return hook.list_sequences(status="all")
+        finally:
+            end.cancel()
+
+
+SEQUENCES = SequenceCache(fetch_sequences)
+
+
+def rate_left(conn_id: str) -> dict[str, object]:
+    """Say what a connection's rate limits have left; looking spends nothing.
+
+    :return: ``{windows: [{limit, requests, left}], next_s, problem}``; ``next_s`` says in how many seconds the next
+        request may go, which after a 429 is not now, whatever the windows have left.
+    """
+    try:
+        with MeisaHook(conn_id).get_conn() as client:
+            left, pause = client.rate_limiter.remaining(), client.rate_limiter.estimate(1)
+            sizes = {str(limit): limit.requests for limit in client.rate_limiter.limits}
+    except (AirflowException, MeisaError) as error:
+        return {"windows": [], "next_s": 0.0, "problem": redact(str(error))}
+    windows = [{"limit": limit, "requests": sizes[limit], "left": n} for limit, n in left.items()]
+    return {"windows": windows, "next_s": round(pause, 1), "problem": ""}
+
+
+def _shown(info: SequenceInfo) -> dict[str, object]:
+    return {name: redact(value) if isinstance(value, str) else value for name, value in asdict(info).items()}

@@ -1,0 +1,156 @@
+"""What may be shown of the JSON that tasks have left: checked field by field, because anybody can leave any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
+from airflow_provider_meisa.api.redaction import mask_address, redact
+
+_STATES = ("sending", "waiting", "stopped", "complete")
+_MOST_ATTENTION = 50
+_LONGEST_PATH = 1000
+
+
+def read_json(stored: object) -> object:
+    """Read what the database holds: a worker's XCom is JSON in a JSON column, a state a JSON text.
+
+    Plain JSON is all we write. Airflow's own decoder would also make objects of foreign classes.
+    """
+    if not isinstance(stored, str):
+        return stored
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_summary(value: object) -> dict[str, Any] | None:
+    """Read what a task of ours returned: a summary, a preview, or the status on one contact.
+
+    :return: ``kind`` (``bulk``, ``preview`` or ``one``), ``sequence_slug``, ``connection``, ``total``, ``counts``
+        of the statuses that occur, ``attention``, and for the first two kinds what else the table and the tab show;
+        ``None`` if it is none of these.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("sequence_slug"), str):
+        return None
+    if isinstance(value.get("status"), str):
+        return _one(value)
+    if not isinstance(value.get("counts"), Mapping):
+        return None
+    return _preview(value) if value.get("preview") is True else _bulk(value)
+
+
+def read_progress(value: object) -> dict[str, Any] | None:
+    """Read what a running task says of its progress (Airflow 3.3 and later)."""
+    if not isinstance(value, Mapping) or value.get("state") not in _STATES:
+        return None
+    return {
+        **_common(value),
+        "state": value["state"],
+        "done": _number(value, "done") or 0,
+        "total": _number(value, "total"),
+        "counts": _counts(value),
+        "requests": _number(value, "requests"),
+        "rate_limited": _number(value, "rate_limited"),
+        "waiting_until": _text(value, "waiting_until"),
+        "updated_at": _text(value, "updated_at"),
+    }
+
+
+def _bulk(value: Mapping[str, Any]) -> dict[str, Any]:
+    counts = _counts(value)
+    return {
+        "kind": "bulk",
+        **_common(value),
+        "total": sum(counts.values()),
+        "counts": counts,
+        "complete": value.get("complete") is not False,
+        "resumed": value.get("resumed") is True,
+        **{name: _number(value, name) for name in ("requests", "retries", "rate_limited")},
+        **{name: _number(value, name) for name in ("waited_s", "elapsed_s")},
+        "outcomes_path": _path(value),
+        "attention": _attention(value),
+        "attention_truncated": value.get("attention_truncated") is True,
+    }
+
+
+def _preview(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "preview",
+        **_common(value),
+        "total": _number(value, "total") or 0,
+        "counts": _counts(value),
+        "to_send": _number(value, "to_send"),
+        "to_send_suppressed": _number(value, "to_send_suppressed"),
+        "requests": _number(value, "requests"),
+        "seconds": _number(value, "seconds"),
+        "attention": [],
+    }
+
+
+def _one(value: Mapping[str, Any]) -> dict[str, Any]:
+    entry = _entry(value)
+    counts = {entry["status"]: 1} if entry["status"] else {}
+    return {
+        "kind": "one",
+        **_common(value),
+        "total": 1,
+        "counts": counts,
+        "complete": True,
+        "attention": [entry],
+    }
+
+
+def _common(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sequence_slug": _text(value, "sequence_slug"), "connection": _text(value, "meisa_conn_id")}
+
+
+def _counts(value: Mapping[str, Any]) -> dict[str, int]:
+    counts = value.get("counts")
+    if not isinstance(counts, Mapping):
+        return {}
+    numbers = {status.value: _number(counts, status.value) for status in OutcomeStatus}
+    return {status: int(number) for status, number in numbers.items() if number}
+
+
+def _number(value: Mapping[str, Any], name: str) -> float | None:
+    number = value.get(name)
+    usable = isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < 10**15
+    return number if usable else None
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    text = value.get(name)
+    return redact(text) if isinstance(text, str) else ""
+
+
+def _path(value: Mapping[str, Any]) -> str:
+    """Return where the outcomes are, without what a URI may say of who may read them."""
+    path = value.get("outcomes_path")
+    if not isinstance(path, str) or not path.isprintable():
+        return ""
+    scheme, mark, rest = path.partition("://")
+    authority, slash, tail = rest.partition("/")
+    if mark and "@" in authority:
+        path = f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{tail}"
+    return path.partition("?")[0][:_LONGEST_PATH] if mark else path[:_LONGEST_PATH]
+
+
+def _attention(value: Mapping[str, Any]) -> list[dict[str, str]]:
+    entries = value.get("attention")
+    if not isinstance(entries, list):
+        return []
+    return [_entry(entry) for entry in entries[:_MOST_ATTENTION] if isinstance(entry, Mapping)]
+
+
+def _entry(value: Mapping[str, Any]) -> dict[str, str]:
+    address, status = value.get("address"), value.get("status")
+    return {
+        # Masked already, by our own tasks: to mask it again changes nothing.
+        "address": mask_address(address) if isinstance(address, str) else "",
+        "status": status if status in list(OutcomeStatus) else "",
+        "reason": _text(value, "reason"),
+    }

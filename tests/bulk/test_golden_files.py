@@ -1,0 +1,130 @@
+"""Files of each form as this version writes them: kept, read back, and written again byte for byte.
+
+If one fails, the form has changed: raise its version, keep the old file for a test that refuses it, and add a new one.
+"""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+from airflow_provider_meisa.bulk import checkpoint, outcome_file, plan
+from airflow_provider_meisa.bulk.batching import Batch
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint, Piece
+from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
+from airflow_provider_meisa.bulk.plan import Plan, PlanStore
+from tests.support.jobs import ENROLL
+
+DATA = Path(__file__).parents[1] / "data"
+
+OUTCOMES = [
+    [
+        Outcome("ada@example.com", OutcomeStatus.ENROLLED),
+        Outcome("grace@example.com", OutcomeStatus.ENROLLED, "possibly twice"),
+        Outcome("ü.+=x@exämple.com", OutcomeStatus.ALREADY_ENROLLED, "possibly by this run"),
+        Outcome("=1+1@example.com", OutcomeStatus.SUPPRESSED, "on Meisa's list of unsubscribed addresses"),
+        Outcome('a "quoted", value', OutcomeStatus.INVALID, "white space inside"),
+        Outcome("", OutcomeStatus.INVALID, "no value (None)"),
+        Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "stands earlier in the input"),
+    ],
+    [
+        Outcome("-joan@example.com", OutcomeStatus.FAILED, 'Meisa said: "no"'),
+        Outcome("edith@example.com", OutcomeStatus.UNREPORTED, "the answer does not mention it"),
+        Outcome("'lin@example.com", OutcomeStatus.UNTRIED),
+    ],
+]
+
+PLAN = Plan(
+    id="5f0c8e1d2b3a4c5d6e7f8091a2b3c4d5",
+    job="enroll",
+    identity={"sequence_slug": "onboarding"},
+    file="night-5f0c8e1d2b3a4c5d6e7f8091a2b3c4d5.jsonl",
+    batches=2,
+    total=6,
+    to_send=3,
+    requests=2,
+    counts={"invalid": 2, "duplicate": 1},
+    reasons={"invalid: no @": 2, "duplicate: stands earlier in the input": 1},
+)
+BATCHES = [
+    Batch(
+        0,
+        ("ada@example.com", "ü@exämple.com"),
+        (Outcome("half ? pair", OutcomeStatus.INVALID, "no @"), Outcome("b", OutcomeStatus.INVALID, "no @")),
+    ),
+    Batch(
+        1,
+        ("grace@example.com",),
+        (Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "stands earlier in the input"),),
+    ),
+]
+
+CHECKPOINT = Checkpoint(
+    plan=PLAN.id,
+    next_batch=9,
+    fingerprint="6f1d7a0c9b2e4f58a3c1d0e9b8a7f6e5",
+    in_flight=(7,),
+    unsent=(6, 8),
+    pieces=(Piece(5, 0, 250, "resent"), Piece(5, 250, 500, "unsent")),
+    counts={"enrolled": 2990, "invalid": 10},
+    attention=({"address": "b***@***.com", "status": "invalid", "reason": "no @"},),
+    requests=11,
+    retries=1,
+    rate_limited=1,
+    waited=12.5,
+    started_at=1795600800.25,
+    resumed=True,
+    resend_at=1795600900.0,
+    resent=(7,),
+    possibly_twice=3,
+)
+
+
+def test_checkpoint_is_read_and_written_as_kept():
+    kept = json.loads((DATA / f"checkpoint_v{checkpoint.VERSION}.json").read_text())
+    assert Checkpoint.from_json(kept) == CHECKPOINT
+    assert CHECKPOINT.as_json() == kept
+    assert list(CHECKPOINT.as_json()) == list(kept)
+
+
+def test_kept_plan_is_read(tmp_path):
+    shutil.copy(DATA / f"plan_v{plan.VERSION}.json", tmp_path / "night.json")
+    shutil.copy(DATA / f"plan_v{plan.VERSION}.jsonl", tmp_path / PLAN.file)
+    store = PlanStore(tmp_path, "night")
+    assert store.load(PLAN.id) == PLAN
+    assert list(store.batches(PLAN)) == BATCHES
+
+
+def test_plan_is_written_as_kept(tmp_path):
+    store = PlanStore(tmp_path, "night")
+    made = store.write(ENROLL, BATCHES)
+    kept = (DATA / f"plan_v{plan.VERSION}.json").read_bytes()
+    assert store.note.read_bytes().replace(made.id.encode(), PLAN.id.encode()) == kept
+    assert (tmp_path / made.file).read_bytes() == (DATA / f"plan_v{plan.VERSION}.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_outcomes_file_is_written_as_kept(tmp_path, form):
+    file = OutcomeFile(tmp_path / f"outcomes.{form}")
+    file.begin(first_batch=0)
+    for number, outcomes in enumerate(OUTCOMES):
+        file.write(Batch(number, ()), outcomes)
+    assert file.finish() == 10
+    assert file.path.read_bytes() == (DATA / f"outcomes_v{outcome_file.VERSION}.{form}").read_bytes()
+
+
+def test_kept_outcomes_are_read():
+    wanted = [
+        {"address": one.address, "status": one.status.value, "reason": one.reason, "batch": number}
+        for number, outcomes in enumerate(OUTCOMES)
+        for one in outcomes
+    ]
+    kept = DATA / f"outcomes_v{outcome_file.VERSION}.jsonl"
+    assert [json.loads(line) for line in kept.read_text().splitlines()] == wanted
+    rows = csv.DictReader(io.StringIO(kept.with_suffix(".csv").read_text(encoding="utf-8")))
+    found = [{name: text_of_cell(cell) for name, cell in row.items()} for row in rows]
+    assert found == [{**row, "batch": str(row["batch"])} for row in wanted]

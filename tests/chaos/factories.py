@@ -1,0 +1,76 @@
+"""The people of one run: what the source holds, and what is true of each before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+
+DOMAIN = "private.example"
+"""Stands in every address, so that one that is shown where it must not be can be found."""
+
+_SIZES = (3, 499, 500, 501, 1100, 1700, 2600)
+_SHAPES = (
+    "hush{n}x@{d}",
+    " hush{n}x@{d}\t",
+    "HUSH{n}x@{D}",
+    "+hush{n}x@{d}",
+    "=hush{n}x@{d}",
+    "-hush{n}x@{d}",
+    "'=hush{n}x@{d}",
+)
+_BROKEN = ("hush{n} x@{d}", "hush{n}x.{d}", "hush{n}x@{d}@{d}", "@hush{n}.{d}", "=hush{n}(x@{d}")
+
+
+class Expected(StrEnum):
+    """What is true of one value of the source."""
+
+    NEW = "new"
+    THERE = "in the sequence already"
+    SUPPRESSED = "unsubscribed"
+    REFUSED = "not an address for Meisa"
+    BROKEN = "not an address"
+    AGAIN = "stood there before"
+
+
+@dataclass(frozen=True)
+class Person:
+    """One value of the source, and its truth."""
+
+    raw: str
+    expected: Expected
+
+    @property
+    def key(self):
+        """What stays the same however it is spelled."""
+        return self.raw.strip().lower()
+
+
+def make_contacts(rng, *, many=False):
+    """Draw the people of one run.
+
+    :param rng: a `random.Random`.
+    :param many: at least three batches of 500.
+    """
+    size = rng.choice(_SIZES[4:] if many else _SIZES)
+    numbers, people = count(), []
+    while len(people) < size:
+        people.append(_one(rng, next(numbers), people))
+    return people
+
+
+def _one(rng, number, people):
+    draw = rng.random()
+    if draw < 0.04 and people and people[-1].expected is not Expected.BROKEN:
+        return Person(people[-1].raw.swapcase(), Expected.AGAIN)
+    if draw < 0.08:
+        return Person(rng.choice(_BROKEN).format(n=number, d=DOMAIN), Expected.BROKEN)
+    if draw < 0.12:
+        return Person(f"hush{number}é@{DOMAIN}", Expected.REFUSED)
+    expected = Expected.SUPPRESSED if draw < 0.17 else Expected.THERE if draw < 0.22 else Expected.NEW
+    return Person(rng.choice(_SHAPES).format(n=number, d=DOMAIN, D=DOMAIN.upper()), expected)
+
+
+def of(people, *truths):
+    """Return the keys of those of whom one of these is true."""
+    return {person.key for person in people if person.expected in truths}
