@@ -17,7 +17,7 @@ from airflow.sdk import DAG
 from airflow_provider_meisa.api.endpoints import contacts
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter
-from airflow_provider_meisa.bulk import runner
+from airflow_provider_meisa.bulk import engine, runner
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.operators import bulk as bulk_operator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
