@@ -1,4 +1,4 @@
-"""A Sphinx extension that writes ``llms.txt`` beside the built pages, and the source of each page as ``PAGE.md``.
+"""A Sphinx extension that writes ``llms.txt`` next to the built pages, and the source of each page as ``PAGE.md``.
 
 The file follows https://llmstxt.org: a title, a summary, and under each caption of the side bar a link to every page
 with its first sentence.
@@ -64,6 +64,6 @@ def _summary(text: str) -> str:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Tell Sphinx when to write."""
+    """Register the extension with Sphinx."""
     app.connect("build-finished", write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

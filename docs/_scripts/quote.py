@@ -2,7 +2,7 @@
 
 ``quote.py`` writes what differs and names the pages; ``quote.py --check`` only names them. A page asks in a comment:
 
-``<!-- code: FILE PIECE … -->`` before a block of Python: what stands in the file between ``# [START piece]`` and
+``<!-- code: FILE PIECE … -->`` before a block of Python: what the file has between ``# [START piece]`` and
 ``# [END piece]``. The piece ``imports`` is what the file imports for the others; without a piece it is the whole file.
 
 ``<!-- parameters: CLASS -->``, ``<!-- methods: CLASS NAME … -->`` or ``<!-- fields: CLASS -->``, up to

@@ -103,7 +103,7 @@ def main(names: list[str]) -> int:
             for shot in shots:
                 take(shot, url, browser)
     OUTCOMES.unlink(missing_ok=True)
-    with suppress(OSError):  # somebody else has something there
+    with suppress(OSError):  # the folder belongs to another user
         OUTCOMES.parent.rmdir()
     large = [shot.name for shot in shots if (TARGET / f"{shot.name}.png").stat().st_size > LARGEST]
     if large:

@@ -58,6 +58,6 @@ def _named(node: nodes.Element) -> list[str]:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Tell Sphinx of the transform."""
+    """Register the transform with Sphinx."""
     app.add_transform(StatusIndex)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
