@@ -9,7 +9,7 @@ SOURCES := airflow_provider_meisa example_dags dev tests docs benchmarks
 
 .PHONY: help demo unit test system times coverage fuzz chaos ui bench matrix distributed package proof check format quotes docs screenshots clean
 
-help:  ## Say what there is
+help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: .venv/ready  ## Enroll sample contacts from a warehouse into the sandbox, and compare the accounts
@@ -60,13 +60,14 @@ package: .venv/ready  ## Build wheel and sdist into dist/, check them, and insta
 proof: .venv/ready  ## Run all of the above that proves something, but for the suite; writes how long each took into docs/proof.md
 	$(BIN)/python dev/scripts/proof.py
 
-check: .venv/ready  ## Lint, format, types, and which module may import which
+check: .venv/ready  ## Check lint, format, types, imports between layers, and words
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python dev/scripts/check_words.py
 
-format: .venv/ready  ## Mend what can be mended without thinking
+format: .venv/ready  ## Apply the fixes of ruff
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
