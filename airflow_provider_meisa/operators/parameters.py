@@ -80,6 +80,11 @@ def path(name: str, value: object) -> str:
     return checks.check_text(name, path_as_text(value), may_be_empty=True).strip(EDGES)
 
 
+def plan(name: str, value: object) -> str:
+    """Read the place and id of a plan, without blanks at the ends."""
+    return checks.check_text(name, value.strip(EDGES) if isinstance(value, str) else value)
+
+
 def column(name: str, value: object) -> str | int:
     """Read what names a column."""
     if isinstance(value, str) and value.strip():
@@ -188,7 +193,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "meisa_conn_id": checks.check_text,
         "conn_id": checks.check_text,
         "staging_path": path,
-        "plan": checks.check_text,
+        "plan": plan,
         "outcomes_path": path,
         # Switches.
         "override_unsubscribe": templated_switch,

@@ -208,3 +208,18 @@ def test_no_path_object_is_left_in_a_task(tmp_path):
     )
     assert task.staging_path == os.fspath(tmp_path)
     assert task.outcomes_path is None
+
+
+def test_blanks_around_a_plan_do_not_count(run_task, tmp_path, people, meisa_sandbox):
+    task = {"path": people, "staging_path": tmp_path / "staged", "sequence_slug": "onboarding"}
+    planned = run_task(FileToMeisaSequenceOperator, preview=True, **task).xcom("task")["plan"]
+    people.write_text("email\nbob@example.com\n")
+    ran = run_task(FileToMeisaSequenceOperator, plan=f"\n{planned} \n", **task)
+    assert ran.state == "success"
+    assert [row["email"] for row in meisa_sandbox.enrollments("onboarding")] == [ADA]
+
+
+def test_blank_plan_is_refused(run_task, people, meisa_sandbox):
+    ran = run_task(FileToMeisaSequenceOperator, path=people, plan=" \n", sequence_slug="onboarding")
+    assert ran.state == "failed"
+    assert meisa_sandbox.requests() == []
