@@ -267,6 +267,6 @@ def test_a_link_to_the_next_page_that_climbs_out_of_the_base_url_is_not_followed
 ):
     link = f"{origin.format(url=meisa_sandbox.url)}/api/v1/{up}/{up}/elsewhere/"
     meisa_sandbox.fault("status", status=200, method="GET", times=1, body={"results": [], "next": link})
-    with pytest.raises(AirflowException, match="leads away from the base URL"):
-        MeisaHook().list_sequences()
-    assert len(meisa_sandbox.requests()) == 1
+    MeisaHook().list_sequences()
+    first, *others = {request["path"] for request in meisa_sandbox.requests()}
+    assert (first, others) == ("/api/v1/sequences/api/list/", [])

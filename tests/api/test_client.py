@@ -578,7 +578,7 @@ PLAYS = {
     "bad header": lambda line: line.send(f"HTTP/1.1 200 OK\r\nContent-Length: {ADDRESS}\r\n\r\n".encode()),
     "bad gzip": respond_with(200, TELLING, Content_Encoding="gzip"),
     "hung up": lambda line: None,
-    "silence": lambda line: line.back_off(),
+    "silence": lambda line: line.hold(),
 }
 
 

@@ -19,7 +19,13 @@ from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
 
 SUFFIXES = [".jsonl", ".jsonl.gz", ".csv", ".csv.gz"]
-ACCEPTED = {OutcomeStatus.ENROLLED, OutcomeStatus.ALREADY_ENROLLED, OutcomeStatus.DUPLICATE}
+ACCEPTED = {
+    OutcomeStatus.ENROLLED,
+    OutcomeStatus.ALREADY_ENROLLED,
+    OutcomeStatus.CREATED,
+    OutcomeStatus.UPDATED,
+    OutcomeStatus.DUPLICATE,
+}
 
 any_text = st.text(st.characters(codec=None), max_size=40)
 outcomes = st.builds(Outcome, any_text, st.sampled_from(OutcomeStatus), any_text)
