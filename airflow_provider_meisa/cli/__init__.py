@@ -1,1 +1,1 @@
-"""``airflow meisa …``: what a person asks of Meisa in a terminal."""
+"""``airflow meisa …``: commands for Meisa in a terminal."""

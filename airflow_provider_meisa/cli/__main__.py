@@ -10,7 +10,7 @@ from airflow_provider_meisa.cli.commands import ABOUT, COMMANDS, EXIT_STATUS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Carry out a command.
+    """Run a command.
 
     :raises SystemExit: always, with the exit status.
     """
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser of all commands."""
+    """Create the parser of all commands."""
     whole = argparse.ArgumentParser(prog="airflow-meisa", description=ABOUT, epilog=EXIT_STATUS)
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -1,6 +1,6 @@
-"""The commands, as plain data: read by ``airflow meisa`` and by ``python -m airflow_provider_meisa.cli`` alike.
+"""The commands as plain data, for both ``airflow meisa`` and ``python -m airflow_provider_meisa.cli``.
 
-Every ``airflow`` call loads this module, so it loads nothing but the standard library.
+Every ``airflow`` call imports this module, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-ABOUT = "Ask Meisa, and enroll files"
-EXIT_STATUS = "Exit status: 0 all is fine, 1 it failed, 2 it cannot be done as asked, 130 Ctrl+C."
+ABOUT = "Query Meisa, and enroll contacts from files"
+EXIT_STATUS = "Exit status: 0 success, 1 failure, 2 invalid option, connection or file, 130 Ctrl+C."
 
 _HERE = "airflow_provider_meisa.cli"
 
@@ -25,7 +25,7 @@ class Argument:
     """One argument of a command.
 
     :param flags: its spellings; a single one without dashes is positional.
-    :param options: what ``argparse`` is told of it.
+    :param options: keyword arguments for ``add_argument``.
     """
 
     flags: tuple[str, ...]
@@ -36,10 +36,10 @@ class Argument:
 class Command:
     """One command.
 
-    :param name: what is typed.
-    :param help: what it does, in a few words.
-    :param function: dotted path of what carries it out, loaded when it is needed.
-    :param arguments: what it takes.
+    :param name: the word that you type.
+    :param help: what the command does, in a few words.
+    :param function: dotted path of the function, imported when the command runs.
+    :param arguments: its arguments, in order.
     :param epilog: what its exit status means.
     """
 
@@ -51,10 +51,10 @@ class Command:
 
 
 def taken(parameter: str, read: Callable[[str], object] = str) -> Callable[[str], Any]:
-    """Make what reads an argument by the rule that the operators have for a parameter.
+    """Return an ``argparse`` type that checks an argument as the operators check a parameter.
 
     :param parameter: its name in `operators.parameters`.
-    :param read: makes a value of the text, and leaves what it cannot read to the rule.
+    :param read: converts the text to a value; returns text it cannot convert, for the check to reject.
     """
 
     def take(text: str) -> Any:
@@ -67,7 +67,7 @@ def taken(parameter: str, read: Callable[[str], object] = str) -> Callable[[str]
 
 
 def chosen(name: str, *choices: str) -> Callable[[str], str]:
-    """Make what reads an argument that takes one of a few words."""
+    """Return an ``argparse`` type that accepts one of a few words."""
 
     def choose(text: str) -> str:
         from airflow_provider_meisa.api.checks import check_choice
@@ -88,12 +88,12 @@ def limit(text: str) -> object:
 
 
 def column(text: str) -> str | int:
-    """Read what names a column: its name, or its number from 0."""
+    """Read a column: its name, or its number from 0."""
     return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else text
 
 
 def _checked(check: Callable[[], Value]) -> Value:
-    """Run a check, and let ``argparse`` say what it has found."""
+    """Run a check, and raise its message as an error of ``argparse``."""
     from airflow_provider_meisa.api.errors import MeisaInputError
 
     try:
@@ -103,7 +103,7 @@ def _checked(check: Callable[[], Value]) -> Value:
 
 
 def delimiter(text: str) -> str:
-    r"""Read what stands between cells; a tab may be spelled ``\t``."""
+    r"""Read a delimiter; a tab may be written ``\t``."""
     return "\t" if text == r"\t" else text
 
 
@@ -117,7 +117,7 @@ def _switch(*flags: str, help: str) -> Argument:  # noqa: A002 (argparse's word)
 
 _CONNECTION = _argument(
     "--conn-id",
-    help="the Airflow Connection (default: meisa_default)",
+    help="id of the Airflow connection (default: meisa_default)",
     type=taken("meisa_conn_id"),
     default="meisa_default",
 )
@@ -129,7 +129,7 @@ _OUTPUT = _argument(
     type=chosen("output", "table", "json", "yaml", "plain"),
     default="table",
 )
-_VERBOSE = _switch("-v", "--verbose", help="tell on standard error what is being done")
+_VERBOSE = _switch("-v", "--verbose", help="log each request and each batch to standard error")
 _ASKING = (_CONNECTION, _OUTPUT, _VERBOSE)
 _AUDIENCE = (
     _argument(
@@ -149,25 +149,25 @@ _AUDIENCE = (
     ),
     _argument(
         "--format",
-        help="csv, tsv, jsonl, lines or parquet (default: the file's name says)",
+        help="csv, tsv, jsonl, lines or parquet (default: taken from the file's name)",
         type=taken("format"),
         metavar="FORMAT",
     ),
     _argument(
         "--encoding",
-        help="of text, such as cp1252 (default: UTF-8)",
+        help="encoding of a text file, such as cp1252 (default: UTF-8)",
         type=taken("encoding"),
         default="utf-8-sig",
     ),
     _argument(
         "--delimiter",
-        help="between the cells of CSV or TSV, such as ; or \\t (default: what the first line says)",
+        help="delimiter of a CSV or TSV file, such as ; or \\t (default: taken from the first line)",
         type=taken("delimiter", delimiter),
         metavar="CHARACTER",
     ),
     _argument(
         "--quoting",
-        help="standard, multiline or none: whether quotes enclose cells (default: standard in CSV, none in TSV)",
+        help="whether quotes enclose cells: standard, multiline or none (default: standard in CSV, none in TSV)",
         type=taken("quoting"),
         metavar="QUOTING",
     ),
@@ -176,23 +176,23 @@ _AUDIENCE = (
 SANDBOX = (
     _argument("--host", help="address to listen on (default: 127.0.0.1)"),
     _argument("--port", help="port to listen on (default: a free one)", type=int),
-    _argument("--database", help="SQLite file to keep everything in (default: a temporary one)"),
-    _argument("--rate-limits", help="limits per key, like 5/10s; none for no limit", metavar="LIMITS"),
-    _argument("--latency", help="milliseconds every request takes at least", type=float, metavar="MS"),
+    _argument("--database", help="SQLite file for all data (default: a temporary file)"),
+    _argument("--rate-limits", help="limits per key, such as 5/10s; none for no limit", metavar="LIMITS"),
+    _argument("--latency", help="minimum duration of a request in milliseconds", type=float, metavar="MS"),
     _argument(
         "--key",
-        help="another key and its scopes, all without =; may be given again",
+        help="another API key and its scopes; without =, it has all scopes; repeatable",
         action="append",
         metavar="KEY=SCOPE,...",
     ),
-    _switch("--allow-public", help="permit an address that other machines can reach"),
+    _switch("--allow-public", help="allow an address that other machines can reach"),
 )
-"""What ``python -m airflow_provider_meisa.sandbox`` takes, which says more about each."""
+"""The options of ``python -m airflow_provider_meisa.sandbox``; its own help explains them further."""
 
 COMMANDS = (
     Command(
         "ping",
-        "Say which key the connection has, and what the key may not do",
+        "Check the connection; show its API key's environment, scopes and missing scopes",
         f"{_HERE}.queries.ping",
         _ASKING,
     ),
@@ -213,7 +213,7 @@ COMMANDS = (
     ),
     Command(
         "enrollments",
-        "Say which sequences a contact is in",
+        "List the sequences of a contact",
         f"{_HERE}.queries.enrollments",
         (
             _argument("email", help="the contact's address; - reads it from standard input", metavar="EMAIL"),
@@ -222,13 +222,13 @@ COMMANDS = (
     ),
     Command(
         "rate-limits",
-        "Say how many requests the rate limits leave; asks Meisa nothing",
+        "Show the requests left in each rate limit; sends no request",
         f"{_HERE}.queries.rate_limits",
         _ASKING,
     ),
     Command(
         "preview",
-        "Say what enrolling a file would send, and send nothing",
+        "Show what enrolling a file would send, and send nothing",
         f"{_HERE}.enrollment.preview",
         (
             *_AUDIENCE,
@@ -237,33 +237,39 @@ COMMANDS = (
     ),
     Command(
         "enroll-file",
-        "Enroll the contacts of a file, and account for each",
+        "Enroll the contacts of a file, and report the status of each",
         f"{_HERE}.enrollment.enroll_file",
         (
             *_AUDIENCE,
-            _switch("-y", "--yes", help="do not ask before sending"),
+            _switch("-y", "--yes", help="do not ask for confirmation"),
             _argument(
                 "--max-failed",
-                help="most failed and unreported addresses: a number, a share such as 0.01, or none (default: 0)",
+                help="how many failed and unreported addresses to accept: a number, a share such as 0.01, or none "
+                "(default: 0)",
                 type=taken("max_failed", limit),
                 default=0,
                 metavar="LIMIT",
             ),
-            _switch("--skip-suppressed", help="ask Meisa first who unsubscribed, and do not send them"),
+            _switch(
+                "--skip-suppressed", help="ask Meisa first who unsubscribed, and leave these contacts out"
+            ),
             _switch(
                 "--override-unsubscribe",
-                help="enroll even who unsubscribed; the connection must allow it",
+                help="enroll unsubscribed contacts as well; the connection must allow it",
             ),
             _argument(
                 "--outcomes-path",
-                help="write the status of each address there: .jsonl or .csv, or one of these and .gz",
+                help="write the status of each address to this file: .jsonl or .csv, or one of these and .gz",
                 type=taken("outcomes_path"),
                 metavar="PATH",
             ),
-            _switch("--rejects-only", help="leave out of it who was enrolled, before or now, and duplicates"),
+            _switch(
+                "--rejects-only",
+                help="leave enrolled contacts, already enrolled ones and duplicates out of that file",
+            ),
             _argument(
                 "--resume-file",
-                help="keep there how far it has come, and go on from there if it was interrupted",
+                help="keep the progress in this file, and resume from it after an interruption",
                 metavar="PATH",
             ),
             *_ASKING,
@@ -271,9 +277,9 @@ COMMANDS = (
     ),
     Command(
         "sandbox",
-        "Start a Meisa on this machine, which sends nothing to anybody",
+        "Start a sandbox of Meisa on this machine; it sends no e-mail",
         f"{_HERE}.sandbox.sandbox",
         SANDBOX,
-        epilog="Exit status: 0 it was told to stop, 1 it cannot run.",
+        epilog="Exit status: 0 stopped by a signal, 1 cannot run.",
     ),
 )

@@ -1,4 +1,4 @@
-"""From a connection's id to a client."""
+"""Create a client from a connection's id."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 def settings_of(conn_id: str) -> Settings:
     """Read a connection, wherever Airflow keeps it.
 
-    :raises MeisaInputError: if there is none, or its fields cannot be used.
+    :raises MeisaInputError: if it does not exist, or one of its fields is invalid.
     """
-    # Airflow 3 shows the connections of its database only to what says that it is no task, as its own commands do.
+    # Airflow 3 returns connections of its database only to a process that is not a task. Its own commands set this too.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     found: list[Settings] = []
 
-    @suppress_logs_and_warning  # Airflow warns of fields too short to be masked, and 2.11 does so among the results
+    @suppress_logs_and_warning  # Airflow warns about fields too short to mask; 2.11 does so on standard output
     def read(_quietly: Namespace) -> None:
         found.append(MeisaHook(conn_id).get_conn().settings)
 
@@ -39,20 +39,20 @@ def settings_of(conn_id: str) -> Settings:
     except AirflowNotFoundException as error:
         raise MeisaInputError(
             f"There is no connection {conn_id!r}. Add it in the Airflow UI or with `airflow connections "
-            "add`, or name another with --conn-id."
+            "add`, or set --conn-id to another."
         ) from error
-    except AirflowException as error:  # of a field; the message names it
+    except AirflowException as error:  # about a field, which the message names
         raise MeisaInputError(str(error)) from error
-    warn_of_unknown_extras(conn_id, found[0])  # which was not to be seen before
+    warn_of_unknown_extras(conn_id, found[0])  # again, because warnings were suppressed above
     return found[0]
 
 
 class VerboseClient(MeisaClient):
-    """A client for a person who waits with it.
+    """A client that logs its requests and reports its waits.
 
-    :param settings: base URL, key and habits.
-    :param max_wait: the longest wait, in seconds, that a call sits out.
-    :param on_wait: told the seconds of each wait as it begins; called from several threads.
+    :param settings: base URL, API key and options of the connection.
+    :param max_wait: the longest wait, in seconds, for which a request waits.
+    :param on_wait: called with the seconds of each wait when it begins, from several threads.
     """
 
     def __init__(
@@ -64,24 +64,24 @@ class VerboseClient(MeisaClient):
     def send(
         self, request: Request, *, reservation: Reservation | None = None, resend: bool = False
     ) -> Response:
-        """Tell whoever wants to know of a call, and send it."""
+        """Log a request, and send it."""
         log.info("%s", request)
         return super().send(request, reservation=reservation, resend=resend)
 
     def wait(self, seconds: float) -> None:
-        """Tell of a wait, and wait."""
+        """Report a wait, and wait."""
         self._on_wait(seconds)
         super().wait(seconds)
 
     def stop(self) -> None:
-        """Send nothing from now on, and say so: the answers on their way may take a while."""
-        print_message("Stopping: nothing more is sent.")
+        """Send no further requests, and print so: responses to requests in flight may take a while."""
+        print_message("Stopping: no further requests are sent.")
         super().stop()
 
 
 def client_of(conn_id: str) -> MeisaClient:
-    """Make a client that says its long waits.
+    """Create a client that prints its long waits.
 
-    :raises MeisaInputError: if there is no such connection, or its fields cannot be used.
+    :raises MeisaInputError: if the connection does not exist, or one of its fields is invalid.
     """
     return VerboseClient(settings_of(conn_id))

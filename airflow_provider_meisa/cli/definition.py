@@ -1,4 +1,4 @@
-"""The commands in Airflow's words (Airflow 3.2 and later, ``airflow.cli.cli_config``)."""
+"""The commands as Airflow's own classes (Airflow 3.2 and later, ``airflow.cli.cli_config``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def get_cli_commands() -> list[ActionCommand | GroupCommand]:
-    """Return the commands for ``airflow``; named in the provider's description under ``cli``."""
+    """Return the commands for ``airflow``; ``get_provider_info`` names this function under ``cli``."""
     from airflow.cli.cli_config import GroupCommand
 
     return [GroupCommand("meisa", ABOUT, [_action(command) for command in COMMANDS], epilog=EXIT_STATUS)]

@@ -17,14 +17,27 @@ from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.preview import preview as preview_of
 from airflow_provider_meisa.cli.connection import VerboseClient, client_of, settings_of
-from airflow_provider_meisa.cli.output import ExitStatus, Row, command, print_message, show
+from airflow_provider_meisa.cli.output import (
+    ADDRESS,
+    REQUEST,
+    ROW,
+    ExitStatus,
+    Noun,
+    Row,
+    command,
+    count,
+    print_message,
+    show,
+)
 from airflow_provider_meisa.cli.run import Run, addresses
 from airflow_provider_meisa.jobs.enroll import EnrollJob
+
+REMAINING = Noun("remaining address", "remaining addresses")
 
 
 @command
 def preview(options: Namespace) -> ExitStatus:
-    """Say what enrolling a file would send."""
+    """Show what enrolling a file would send."""
     with client_of(options.conn_id) as client:
         job = EnrollJob(options.sequence)
         report = preview_of(client, job, batches(job, addresses(options)))
@@ -34,17 +47,17 @@ def preview(options: Namespace) -> ExitStatus:
 
 @command
 def enroll_file(options: Namespace) -> ExitStatus:
-    """Enroll the contacts of a file, once a person or ``--yes`` has agreed."""
+    """Enroll the contacts of a file, after a confirmation or with ``--yes``."""
     if not options.yes and not sys.stdin.isatty():
         raise MeisaInputError(
-            "There is no terminal to ask on, so nothing was sent. Say --yes to send without asking."
+            "There is no terminal to ask for confirmation. Nothing was sent. Pass --yes to send without asking."
         )
     settings = settings_of(options.conn_id)
     if options.override_unsubscribe:
-        _check_override(settings)
+        _check_override(settings, options.conn_id)
     run = Run(options)
     if run.start.next_batch:
-        print_message(f"Going on after {sum(run.start.counts.values()):,} of {run.total:,} addresses.")
+        print_message(f"Resuming after {sum(run.start.counts.values()):,} of {count(run.total, ADDRESS)}.")
     if not options.yes and not _agreed(run, options, settings):
         print_message("Nothing was sent.")
         return ExitStatus.FAILED
@@ -56,65 +69,67 @@ def enroll_file(options: Namespace) -> ExitStatus:
     return _judged(summary, options)
 
 
-def _check_override(settings: Settings) -> None:
+def _check_override(settings: Settings, conn_id: str) -> None:
     if not settings.allow_override_unsubscribe:
         raise MeisaInputError(
-            "--override-unsubscribe would mail people who unsubscribed. To allow it, set the connection's extra "
-            "allow_override_unsubscribe to true. Nothing was sent."
+            "--override-unsubscribe would mail people who unsubscribed. Nothing was sent. To allow it, set the extra "
+            f"allow_override_unsubscribe of the connection {conn_id!r} to true."
         )
-    print_message("--override-unsubscribe is set: people who unsubscribed are sent too, and will be mailed.")
+    print_message(
+        "--override-unsubscribe is set: unsubscribed contacts are enrolled too, and will be mailed."
+    )
 
 
 def _row(report: dict[str, Any]) -> Row:
-    """Put a preview into one row."""
+    """Return a preview as one row."""
     columns = ("sequence_slug", "environment", "total", "to_send", "requests", "seconds")
     return {**{name: report[name] for name in columns}, **report["counts"]}
 
 
 def _agreed(run: Run, options: Namespace, settings: Settings) -> bool:
-    """Show what would be sent, and ask a person."""
+    """Show what would be sent, and ask for confirmation."""
     try:
         with VerboseClient(settings) as client:
             found = batches(run.job, addresses(options))
             report: dict[str, Any] = preview_of(client, run.job, found, start=run.start)
     except MeisaScopeError as error:
-        raise MeisaInputError(f"{error} Or say --yes to send without a preview.") from error
-    print_message(_plan(report, which="remaining addresses" if run.start.next_batch else "addresses"))
+        raise MeisaInputError(f"{error} Or pass --yes to send without a preview.") from error
+    print_message(_plan(report, REMAINING if run.start.next_batch else ADDRESS))
     sys.stderr.write("Enroll them? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _plan(report: dict[str, Any], *, which: str) -> str:
-    """Put a preview into a sentence."""
+def _plan(report: dict[str, Any], which: Noun) -> str:
+    """Return a preview as a sentence."""
     plan = (
         f"{report['sequence_slug']}, with a {report['environment'] or 'Meisa'} key: {report['to_send']:,} of "
-        f"{report['total']:,} {which} to send"
+        f"{count(report['total'], which)} to send"
     )
     if mailed := report.get("to_send_suppressed"):
         plan += f", {mailed:,} of them suppressed: they will be mailed"
-    counts = {OutcomeStatus(name): count for name, count in report["counts"].items() if count}
+    counts = {OutcomeStatus(name): number for name, number in report["counts"].items() if number}
     if counts:
         plan += f", without {format_counts(counts)}"
-    return f"{plan}; {report['requests']:,} requests, about {report['seconds']:,.0f} s."
+    return f"{plan}; {count(report['requests'], REQUEST)}, about {report['seconds']:,.0f} s."
 
 
 def _report(summary: dict[str, Any], options: Namespace) -> None:
-    """Show the account: the whole summary to programs, to people the statuses and what needs their attention."""
+    """Show the whole summary as JSON or YAML, or a table of statuses and the addresses that need attention."""
     if options.output in ("json", "yaml"):
         show([summary], options.output)
         return
-    rows = [{"status": name, "addresses": count} for name, count in summary["counts"].items() if count]
+    rows = [{"status": name, "addresses": number} for name, number in summary["counts"].items() if number]
     show(rows, options.output)
     for entry in summary["attention"]:
         print_message(f"{entry['address']}: {entry['status']}{entry['reason'] and ', ' + entry['reason']}")
     if summary["attention_truncated"]:
-        print_message("… and more: --outcomes-path writes them all.")
-    print_message(f"{summary['requests']:,} requests, {summary['elapsed_s']:,.0f} s.")
+        print_message("… and more: set --outcomes-path to write them all.")
+    print_message(f"{count(summary['requests'], REQUEST)}, {summary['elapsed_s']:,.0f} s.")
 
 
 def _judged(summary: dict[str, Any], options: Namespace) -> ExitStatus:
-    counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
+    counts = {OutcomeStatus(name): number for name, number in summary["counts"].items()}
     found = threshold_violations(counts, max_failed=options.max_failed, max_invalid=None)
     if found:
         print_message(f"{'; '.join(found)}.")
@@ -123,8 +138,8 @@ def _judged(summary: dict[str, Any], options: Namespace) -> ExitStatus:
 
 
 def _status_of_addresses(invalid: int, total: int) -> ExitStatus:
-    """Fail if there were rows, and not one valid address among them."""
+    """Fail if there are rows, and none holds a valid address."""
     if not nothing_valid(invalid, total):
         return ExitStatus.FINE
-    print_message(f"Not one of {total:,} rows is a valid address. Is it the right column?")
+    print_message(f"No valid address in {count(total, ROW)}. Check the column, or set --column.")
     return ExitStatus.FAILED

@@ -1,4 +1,4 @@
-"""What a command prints, and how it ends: sentences, rows, the progress of a long run, its exit status."""
+"""What a command prints: messages, rows, the progress of a long run; and its exit status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
@@ -25,23 +25,40 @@ from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
 from airflow_provider_meisa.api.redaction import redact
 
 _OURS = ("airflow.task.meisa", "airflow_provider_meisa")
-_LONG = 5.0  # seconds; a shorter wait is not worth a line
+_LONG = 5.0  # seconds; a shorter wait gets no line
 _REDRAWN = 4  # times a second
 
 Row = dict[str, Any]
 
 
-# Sentences: what is said that is no result, on standard error, and of the logs only our own.
+class Noun(NamedTuple):
+    """A noun in singular and plural."""
+
+    one: str
+    many: str
+
+
+ADDRESS = Noun("address", "addresses")
+REQUEST = Noun("request", "requests")
+ROW = Noun("row", "rows")
+
+
+def count(number: int, noun: Noun) -> str:
+    """Return a number and its noun, such as ``1 request`` or ``2,000 requests``."""
+    return f"{number:,} {noun.one if number == 1 else noun.many}"
+
+
+# Messages: everything that is not a result, on standard error; of the logs, only those of this package.
 
 
 def print_message(message: str) -> None:
-    """Say something on standard error."""
+    """Print a message on standard error."""
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
 
 
 def print_wait(seconds: float) -> None:
-    """Say until when a wait lasts, if it is long."""
+    """Print how long a wait lasts and when it ends, if it is long."""
     if seconds > _LONG:
         until = datetime.now(UTC) + timedelta(seconds=seconds)
         print_message(f"Waiting {seconds:,.0f} s, until {until:%H:%M:%S} UTC.")
@@ -49,7 +66,7 @@ def print_wait(seconds: float) -> None:
 
 @contextmanager
 def logs_to_stderr(*, verbose: bool) -> Iterator[None]:
-    """Say what our code logs: warnings, or if ``verbose`` everything. What else would be in the way is dropped."""
+    """Print the logs of this package: warnings, or everything if ``verbose``. Ignore warnings of Python."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
@@ -80,11 +97,11 @@ class _MessageHandler(logging.Handler):
         print_message(record.getMessage())
 
 
-# Rows: what a command has found, in the format that was asked for.
+# Rows: the result of a command, in the requested format.
 
 
 def show(rows: Sequence[Row], output: str) -> None:
-    """Print rows as Airflow's other commands do; in JSON and YAML numbers stay numbers.
+    """Print rows as Airflow's other commands do. In JSON and YAML, numbers stay numbers.
 
     :param output: ``table``, ``json``, ``yaml`` or ``plain``.
     """
@@ -92,14 +109,14 @@ def show(rows: Sequence[Row], output: str) -> None:
     from rich.markup import escape
 
     console = AirflowConsole()
-    listed: Any = list(rows)  # Airflow annotates a dict, and passes lists itself
+    listed: Any = list(rows)  # Airflow annotates a dict, but passes lists itself
     match output:
         case "json":
             console.print_as_json(listed)
         case "yaml":
             console.print_as_yaml(listed)
         case "plain":
-            if rows:  # of none Airflow would print a sentence, which a program would take for a row
+            if rows:  # without rows, Airflow prints a sentence, which a program would read as a row
                 console.print_as([_in_words(row) for row in rows], "plain")
         case _:
             words = [_in_words(row) for row in rows]
@@ -111,7 +128,7 @@ def _in_words(row: Row) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """Put a value into one printable line: a terminal obeys what a foreign text may hold."""
+    """Return a value as one printable line, without control sequences that a terminal would obey."""
     if isinstance(value, Mapping):
         return "; ".join(f"{name}: {of_it}" for name, of_it in value.items()) or "-"
     if isinstance(value, list):
@@ -119,13 +136,13 @@ def _text(value: object) -> str:
     return "-" if value is None else redact(str(value))
 
 
-# The progress of a long run: a bar on a terminal, elsewhere a line for each long wait.
+# The progress of a long run: a bar on a terminal, otherwise a line for each long wait.
 
 
 class ProgressBar:
-    """Shows on standard error how far a run has come, for a ``with`` block.
+    """Shows the progress of a run on standard error, for a ``with`` block.
 
-    :param total: how many addresses there are.
+    :param total: the number of addresses.
     """
 
     def __init__(self, total: int) -> None:
@@ -141,11 +158,11 @@ class ProgressBar:
         self._task = self._bar.add_task("", total=total, until=0.0)
 
     def advance(self, done: int) -> None:
-        """Show how many addresses have their status."""
+        """Show how many addresses have a status."""
         self._bar.update(self._task, completed=done)
 
     def wait(self, seconds: float) -> None:
-        """Count a wait down; callable from any thread."""
+        """Count down a wait. Any thread may call it."""
         if self._bar.disable:
             print_wait(seconds)
         else:
@@ -160,7 +177,7 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.update(self._task, until=0.0)
-        if not self._bar.disable:  # rich 13 ends a bar that is switched off with an empty line
+        if not self._bar.disable:  # rich 13 prints an empty line when a disabled bar stops
             self._bar.stop()
 
 
@@ -173,7 +190,7 @@ class _Countdown(ProgressColumn):
         return Text(f"waiting {minutes}:{seconds:02}")
 
 
-# The end: an exit status, and a sentence for every error that is to be expected.
+# The exit status, and one sentence for each expected error.
 
 
 class ExitStatus(IntEnum):
@@ -181,15 +198,15 @@ class ExitStatus(IntEnum):
 
     FINE = 0
     FAILED = 1
-    """Meisa said no, did not answer, or too many addresses failed."""
+    """Meisa responded with an error or not at all, the file is missing, or too many addresses failed."""
     USAGE_ERROR = 2
-    """The arguments, the connection or the file cannot be used."""
+    """The arguments, the connection or the content of the file are invalid."""
     INTERRUPTED = 130
-    """Ctrl+C, as shells say it."""
+    """Ctrl+C, as shells report it."""
 
 
 def command(perform: Callable[[Namespace], ExitStatus]) -> Callable[[Namespace], NoReturn]:
-    """Make a command that ends the process with its status."""
+    """Return a command that ends the process with its exit status."""
 
     @functools.wraps(perform)
     @providers_configuration_loaded
@@ -206,7 +223,7 @@ def _run_command(perform: Callable[[Namespace], ExitStatus], options: Namespace)
         except MeisaInputError as error:
             print_message(str(error))
             return ExitStatus.USAGE_ERROR
-        except (MeisaError, AirflowException) as error:  # Airflow's: of the connection to a store of files
+        except (MeisaError, AirflowException) as error:  # Airflow's: from the connection to an object store
             print_message(str(error))
             return ExitStatus.FAILED
         except KeyboardInterrupt:

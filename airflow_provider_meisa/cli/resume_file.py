@@ -1,4 +1,4 @@
-"""How far a run has come, in a file: what `operators.checkpoint_store` is to a task."""
+"""Keep the checkpoint of a run in a file, as `operators.checkpoint_store` does for a task."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from airflow_provider_meisa.bulk.outcome_file import create
 
 
 class _Kept(msgspec.Struct, forbid_unknown_fields=True):
-    """What the file holds."""
+    """The content of the file."""
 
     run: dict[str, str]
     checkpoint: dict[str, Any]
 
 
 class ResumeFile:
-    """Keeps the checkpoint of one run, for its owner alone, and without an address in it.
+    """Keeps the checkpoint of one run. Only its owner can read the file, and it holds no address.
 
-    :param path: where; ``None`` for nowhere.
-    :param run: what makes a run the same, such as its sequence; a file of another run is refused.
+    :param path: the file; ``None`` keeps nothing.
+    :param run: what identifies the run, such as its sequence; a file of another run is refused.
     """
 
     def __init__(self, path: str | None, run: Mapping[str, str]) -> None:
@@ -38,9 +38,9 @@ class ResumeFile:
         return self._path is not None
 
     def load(self) -> Checkpoint:
-        """Return where to begin: where an interrupted run has come to, or at the beginning.
+        """Return the checkpoint of the interrupted run, or a new one.
 
-        :raises MeisaInputError: if the file is of another run, or none of ours.
+        :raises MeisaInputError: if the file belongs to another run, or is not a resume file.
         :raises MeisaUnreachableError: if it cannot be read.
         """
         try:
@@ -55,7 +55,7 @@ class ResumeFile:
         )
 
     def save(self, checkpoint: Mapping[str, Any]) -> None:
-        """Keep this instead, whole or not at all.
+        """Replace the checkpoint atomically.
 
         :raises MeisaUnreachableError: if it cannot be written.
         """
@@ -70,7 +70,7 @@ class ResumeFile:
             raise self._failure("written", error) from error
 
     def remove(self) -> None:
-        """Keep nothing: every address has its status."""
+        """Remove the file, once every address has a status."""
         if self._path:
             self._path.unlink(missing_ok=True)
 
@@ -80,13 +80,13 @@ class ResumeFile:
             checkpoint = Checkpoint.from_json(kept.checkpoint)
         except (msgspec.DecodeError, RecursionError, MeisaInputError):
             raise MeisaInputError(
-                f"{self._path} was not written by this version of this command. Nothing was sent. Name another "
-                "--resume-file, or remove it to begin anew."
+                f"{self._path} was not written by this version of this command. Nothing was sent. Pass another "
+                "--resume-file, or remove it to start from the beginning."
             ) from None
         if kept.run != self._run:
             raise MeisaInputError(
-                f"{self._path} is of another run: of another sequence or another connection. Nothing was sent. Name "
-                "another --resume-file, or remove it to begin anew."
+                f"{self._path} belongs to another run: its sequence or its connection differs. Nothing was sent. "
+                "Pass another --resume-file, or remove it to start from the beginning."
             )
         return checkpoint
 

@@ -1,4 +1,4 @@
-"""One run of ``enroll-file``: from the file to the account of every address."""
+"""One run of ``enroll-file``, from the file to the status of every address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 from airflow_provider_meisa.bulk.reporting import RunReporter
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.cli.connection import VerboseClient
-from airflow_provider_meisa.cli.output import ProgressBar, print_message
+from airflow_provider_meisa.cli.output import ADDRESS, ProgressBar, count, print_message
 from airflow_provider_meisa.cli.resume_file import ResumeFile
 from airflow_provider_meisa.jobs.enroll import EnrollJob
 from airflow_provider_meisa.operators.location import locate
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def addresses(options: Namespace) -> Iterator[object]:
-    """Read the addresses of the file that was named, anew at each call.
+    """Read the addresses of the file, from the start at each call.
 
-    :raises MeisaInputError: if the path, the format, the column, the encoding or a line cannot be used.
-    :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
+    :raises MeisaInputError: if the path, the format, the column, the encoding or a line is invalid.
+    :raises MeisaUnreachableError: if the file does not exist, or cannot be read.
     """
     return read_addresses(
         locate(options.path),
@@ -45,7 +45,7 @@ def addresses(options: Namespace) -> Iterator[object]:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The addresses of a file whose number is known."""
+    """The addresses of a file, and their number."""
 
     options: Namespace
     total: int
@@ -58,9 +58,9 @@ class _File:
 
 
 class Run:
-    """Enrolls the contacts of a file. When it is made, the file is read once, so that a bad line stops it in time.
+    """Enrolls the contacts of a file. The constructor reads the file once, so that a bad line stops the run in time.
 
-    :param options: what was typed.
+    :param options: the parsed arguments.
     :raises MeisaError: if the file, the resume file or the path for outcomes cannot be used.
     """
 
@@ -82,11 +82,11 @@ class Run:
         )
 
     def perform(self, settings: Settings) -> tuple[dict[str, Any], MeisaError | None]:
-        """Send what is to be sent.
+        """Send the batches.
 
-        :return: the summary, see `airflow_provider_meisa.api.outcomes.summary`, and what stopped it early.
-        :raises MeisaError: if it cannot begin or go on, and the rest was not counted.
-        :raises KeyboardInterrupt: on Ctrl+C, once the answers on their way have come.
+        :return: the summary, see `airflow_provider_meisa.api.outcomes.summary`, and the error that stopped it early.
+        :raises MeisaError: if it cannot begin or continue, and the rest was not counted.
+        :raises KeyboardInterrupt: on Ctrl+C, after the responses to the requests in flight.
         """
         progress_bar = ProgressBar(self.total)
         watched = VerboseClient(settings, max_wait=math.inf, on_wait=progress_bar.wait)
@@ -101,14 +101,14 @@ class Run:
                 self._put_away(runner, complete=False)
                 self._print_stop(runner)
                 raise
-        stopped_by = cast("Finished", step).stopped_by  # no wait is too long for this run to sit out
+        stopped_by = cast("Finished", step).stopped_by  # max_wait is infinite, so the run never defers
         return self._put_away(runner, complete=stopped_by is None), stopped_by
 
     def advice(self) -> str:
-        """Say how to go on after a run that was stopped."""
+        """Return how to continue after a run that stopped early."""
         if self._kept:
-            return "Say the same again to go on exactly there."
-        return "Without --resume-file, a further run sends every address again."
+            return "Run the same command again to resume there."
+        return "Without --resume-file, the next run sends every address again."
 
     def _runner(self, client: MeisaClient, progress_bar: ProgressBar) -> BulkRunner:
         def save(checkpoint: Mapping[str, Any]) -> None:
@@ -121,7 +121,7 @@ class Run:
         options = RunOptions(
             meisa_conn_id=self._options.conn_id,
             outcomes_path=self._options.outcomes_path,
-            check_first=False,  # the preview did, or `_prepare` does
+            check_first=False,  # the preview has checked, or `_prepare` does
         )
         return BulkRunner(
             client,
@@ -135,19 +135,21 @@ class Run:
         )
 
     def _prepare(self, runner: BulkRunner) -> None:
-        if self._options.yes and not self.start.next_batch:  # else it was checked, by the preview or earlier
+        if (
+            self._options.yes and not self.start.next_batch
+        ):  # otherwise the preview or the earlier run has checked
             self.job.check(runner.client)
         try:
             runner.prepare()
         except MeisaAudienceChangedError as error:
             raise MeisaInputError(
-                "The file no longer has the addresses that the interrupted run began with. Nothing was sent. Give it "
-                f"the same file again, or remove {self._options.resume_file} to send all of this one; those already "
-                "in the sequence are then skipped by Meisa."
+                "The file no longer has the addresses that the interrupted run began with. Nothing was sent. Pass the "
+                f"same file again, or remove {self._options.resume_file} to send all of this one. Meisa then skips "
+                "contacts already in the sequence."
             ) from error
 
     def _put_away(self, runner: BulkRunner, *, complete: bool) -> dict[str, Any]:
-        """Leave the outcomes, and what a further run goes on from; return the summary."""
+        """Write the outcomes, keep or remove the state to resume from, and return the summary."""
         summary = runner.summary(complete=complete)
         runner.finish(summary)
         if complete or not self._kept:
@@ -155,6 +157,6 @@ class Run:
         return summary
 
     def _print_stop(self, runner: BulkRunner) -> None:
-        counts = {OutcomeStatus(name): count for name, count in runner.checkpoint().counts.items()}
-        done = f"{sum(counts.values()):,} of {self.total:,} addresses"
+        counts = {OutcomeStatus(name): number for name, number in runner.checkpoint().counts.items()}
+        done = f"{sum(counts.values()):,} of {count(self.total, ADDRESS)}"
         print_message(f"Stopped after {done}: {format_counts(counts)}. {self.advice()}")

@@ -1,4 +1,4 @@
-"""The command ``sandbox``: hands over to the sandbox's own program, which knows nothing of Airflow."""
+"""The command ``sandbox``: runs the sandbox's own program, which imports no Airflow."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from airflow_provider_meisa.cli.commands import SANDBOX, Argument
 
 
 def sandbox(options: Namespace) -> NoReturn:
-    """Become ``python -m airflow_provider_meisa.sandbox``: signals and the exit status are its own."""
+    """Replace this process with ``python -m airflow_provider_meisa.sandbox``, which handles signals itself."""
     words = [word for argument in SANDBOX for word in _words(argument, options)]
     sys.stdout.flush()
     program = [sys.executable, "-m", "airflow_provider_meisa.sandbox", *words]
-    os.execv(sys.executable, program)  # noqa: S606 (this Python, and a module of ours)
+    os.execv(sys.executable, program)  # noqa: S606 (this Python, and a module of this package)
 
 
 def _words(argument: Argument, options: Namespace) -> list[str]:

@@ -25,7 +25,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def meisa(meisa_connection, monkeypatch, capfd):
-    """Carry out a command as the program does, and return how it ended."""
+    """Run a command as the program does, and return its exit status and output."""
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # so that what a command sets here goes with the test
     monkeypatch.setattr("sys.stdin", io.StringIO())
 
@@ -40,7 +40,7 @@ def meisa(meisa_connection, monkeypatch, capfd):
 
 @pytest.fixture
 def typed(meisa, monkeypatch):
-    """Let a person type an answer, on a terminal."""
+    """Type a response on a terminal."""
     opened = []
 
     def type_reply(text):
@@ -56,7 +56,7 @@ def typed(meisa, monkeypatch):
 
 @pytest.fixture
 def heeds_ctrl_c():
-    """Let the commands that a test starts heed Ctrl-C: a background job ignores it, and so do its children."""
+    """Let the commands of a test react to Ctrl+C, which a background job and its children ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -7,7 +7,7 @@ from airflow_provider_meisa.cli.__main__ import parser
 from airflow_provider_meisa.cli.commands import COMMANDS
 from airflow_provider_meisa.operators.parameters import PARAMETERS
 
-# Any text will do: the command says what is wrong with it when it uses it.
+# Any text is accepted; the command reports what is wrong with it when it uses it.
 FREE = {"email", "--search", "--resume-file"}
 FILE = ["enroll-file", "a.csv", "--sequence", "onboarding"]
 

@@ -1,4 +1,4 @@
-"""The page on the commands shows what they really say."""
+"""The page on the commands shows their real output."""
 
 import re
 import shlex

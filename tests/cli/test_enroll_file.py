@@ -1,4 +1,4 @@
-"""`preview` and `enroll-file`: asked, sent, counted for."""
+"""`preview` and `enroll-file`: confirmation, requests, statuses."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def test_a_person_who_agrees_has_seen_the_numbers(meisa, meisa_sandbox, typed, p
     ended = meisa("enroll-file", people(3, "bounced@example.com"), *INTO)
     assert ended.status == 0
     assert ended.err.startswith(
-        "onboarding, with a live key: 3 of 4 addresses to send, without 1 suppressed; 1 requests, about 0 s.\n"
+        "onboarding, with a live key: 3 of 4 addresses to send, without 1 suppressed; 1 request, about 0 s.\n"
         "Enroll them? [y/N] "
     )
     assert len(meisa_sandbox.enrollments("onboarding")) == 3
@@ -95,7 +95,7 @@ def test_a_person_who_lets_the_suppressed_be_mailed_is_told_how_many_they_are(
     file = people(1, "bounced@example.com", "unsubscribed@example.com", "no address")
     ended = meisa("enroll-file", file, *INTO, "--override-unsubscribe", "-o", "json")
     assert (
-        "3 of 4 addresses to send, 2 of them suppressed: they will be mailed, without 1 invalid; 1 requests"
+        "3 of 4 addresses to send, 2 of them suppressed: they will be mailed, without 1 invalid; 1 request,"
         in ended.err
     )
     assert counts(ended) == {"enrolled": 3, "invalid": 1}
@@ -108,7 +108,7 @@ def test_a_person_is_told_so_only_where_a_contact_is_suppressed(
     meisa_connection(extra={"allow_override_unsubscribe": True})
     typed("n\n")
     ended = meisa("enroll-file", people(2), *INTO, "--override-unsubscribe")
-    assert "2 of 2 addresses to send; 1 requests" in ended.err
+    assert "2 of 2 addresses to send; 1 request," in ended.err
 
 
 @pytest.mark.parametrize("response", ["n\n", "\n", "\x04", "yup\n"])
@@ -123,7 +123,7 @@ def test_any_other_response_sends_nothing(meisa, meisa_sandbox, typed, people, r
 def test_without_a_terminal_and_without_yes_nothing_is_asked_or_sent(meisa, meisa_sandbox, people):
     ended = meisa("enroll-file", people(3), *INTO)
     assert (ended.status, ended.out) == (2, "")
-    assert "Say --yes" in ended.err
+    assert "Pass --yes" in ended.err
     assert meisa_sandbox.requests() == []
 
 
@@ -136,7 +136,7 @@ def test_a_key_that_may_not_list_sequences_enrolls_only_without_a_preview(
     ended = meisa("enroll-file", people(3), *INTO)
     assert ended.status == 2
     assert "lacks the scope sequences:read" in ended.err
-    assert "Or say --yes" in ended.err
+    assert "Or pass --yes" in ended.err
     assert bulk_requests(meisa_sandbox) == []
     assert meisa("enroll-file", people(3), *INTO, "--yes").status == 0
 
@@ -155,7 +155,11 @@ def test_a_key_that_may_not_list_sequences_enrolls_only_without_a_preview(
         ),
         ((*INTO, "--resume-file", "/proc/resume.json"), 1, "/proc/resume.json cannot be written"),
         ((*INTO, "--resume-file", "/"), 1, "The resume file / cannot be read: Is a directory"),
-        ((*INTO, "--override-unsubscribe"), 2, "set the connection's extra allow_override_unsubscribe"),
+        (
+            (*INTO, "--override-unsubscribe"),
+            2,
+            "set the extra allow_override_unsubscribe of the connection 'meisa_default' to true",
+        ),
         ((*INTO, "--conn-id", "nowhere"), 2, "There is no connection 'nowhere'"),
         (("--sequence", "none", "--resume-file", "resume.json"), 1, "No sequence has the slug 'none'"),
     ],
@@ -223,7 +227,7 @@ def test_failed_addresses_make_the_command_fail_unless_they_are_allowed(
     assert ended.status == status
     assert ("500 failed or unreported (max_failed=0).\n" in ended.err) is (status == 1)
     assert "p***@***.com: failed" in ended.err
-    assert "--outcomes-path writes them all" in ended.err
+    assert "set --outcomes-path to write them all" in ended.err
     assert "person1" not in ended.out + ended.err
 
 
@@ -267,7 +271,7 @@ def test_who_unsubscribed_is_mailed_only_if_the_connection_allows_it_and_a_perso
         "enroll-file", people(1, "bounced@example.com"), *INTO, "--override-unsubscribe", "-o", "json"
     )
     assert counts(ended) == {"enrolled": 2}
-    assert "people who unsubscribed are sent too, and will be mailed" in ended.err
+    assert "unsubscribed contacts are enrolled too, and will be mailed" in ended.err
     assert {row["email"] for row in meisa_sandbox.enrollments("onboarding")} >= {"bounced@example.com"}
 
 

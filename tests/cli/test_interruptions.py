@@ -1,4 +1,4 @@
-"""A run that ends early: Ctrl+C, a kill, a failure; and going on."""
+"""A run that ends early, by Ctrl+C, a kill or a failure, and resumes."""
 
 import json
 import os
@@ -15,7 +15,7 @@ INTO = ("--sequence", "onboarding")
 
 
 def read_until(stream, words):
-    """Read a file descriptor until it has said these words."""
+    """Read a file descriptor until these words appear."""
     message = b""
     while words.encode() not in message:
         message += os.read(stream, 4096)
@@ -24,7 +24,7 @@ def read_until(stream, words):
 
 @pytest.fixture
 def tight(meisa_connection, tmp_path):
-    """Make the rate limits leave room for the list of sequences and two batches."""
+    """Set rate limits that allow the list of sequences and two batches."""
 
     def limit(text="3/30s"):
         meisa_connection(extra={"rate_limit_storage": f"file://{tmp_path}/rate_limits", "rate_limits": text})
@@ -44,8 +44,8 @@ def test_ctrl_c_stops_a_wait_at_once_and_the_same_command_goes_on_exactly(
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
     assert err == (
-        "Stopping: nothing more is sent.\n"
-        "Stopped after 1,000 of 1,800 addresses: 1,000 enrolled. Say the same again to go on exactly there.\n"
+        "Stopping: no further requests are sent.\n"
+        "Stopped after 1,000 of 1,800 addresses: 1,000 enrolled. Run the same command again to resume there.\n"
         "Interrupted.\n"
     )
     assert resume.stat().st_mode & 0o777 == 0o600
@@ -54,7 +54,7 @@ def test_ctrl_c_stops_a_wait_at_once_and_the_same_command_goes_on_exactly(
     tight("1000/hour")
     ended = meisa(*command, "-o", "json")
     assert ended.status == 0
-    assert ended.err == "Going on after 1,000 of 1,800 addresses.\n"
+    assert ended.err == "Resuming after 1,000 of 1,800 addresses.\n"
     (summary,) = json.loads(ended.out)
     assert (summary["total"], summary["counts"]["enrolled"], summary["resumed"]) == (1800, 1800, True)
     assert set(times_sent(meisa_sandbox).values()) == {1}
@@ -73,7 +73,7 @@ def test_a_terminal_shows_a_bar_and_counts_a_wait_down(meisa_sandbox, tight, sta
     os.close(terminal)
     os.close(progress_bar)
     assert "0 of 1,800 addresses" in shown
-    assert "Without --resume-file, a further run sends every address again." in shown
+    assert "Without --resume-file, the next run sends every address again." in shown
     assert "Waiting " not in shown
     assert len(outcomes.read_text().splitlines()) == 1000
     assert list(tmp_path.glob("outcomes*")) == [outcomes]
@@ -115,7 +115,7 @@ def test_a_failure_that_concerns_every_contact_stops_the_run_and_the_same_comman
     assert summary["complete"] is False
     assert (summary["counts"]["enrolled"], summary["counts"]["untried"]) == (500, 2100)
     assert "does not accept the API key" in stopped.err
-    assert "Say the same again to go on exactly there." in stopped.err
+    assert "Run the same command again to resume there." in stopped.err
     meisa_sandbox.clear_faults()
     ended = meisa(*command)
     assert ended.status == 0
@@ -126,7 +126,7 @@ def test_a_failure_that_concerns_every_contact_stops_the_run_and_the_same_comman
 
 @pytest.fixture
 def stopped(meisa, meisa_sandbox, people, tmp_path):
-    """Leave a run behind that has come to its first batch."""
+    """Return the resume file of a run that stopped after its first batch."""
     meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1)
     resume = tmp_path / "resume.json"
     assert meisa("enroll-file", people(1200), *INTO, "-y", "--resume-file", resume).status == 1
@@ -140,7 +140,7 @@ def test_a_person_who_goes_on_is_asked_about_what_is_left(meisa, meisa_sandbox, 
     meisa_sandbox.put_contacts(
         dict.fromkeys(["person3@example.com", "person1700@example.com"], "unsubscribed")
     )
-    # The first batch has its answer. Those that were sent with the second were refused, and some were never sent.
+    # The first batch succeeded. The second and those in flight with it were refused; the rest was never sent.
     meisa_sandbox.fault("status", status=401, path="bulk-enroll", skip=1)
     assert meisa(*command, "-y").status == 1
     meisa_sandbox.clear_faults()
@@ -151,7 +151,7 @@ def test_a_person_who_goes_on_is_asked_about_what_is_left(meisa, meisa_sandbox, 
     assert ended.status == 0
     assert len(bulk_requests(meisa_sandbox)) - sent == 3
     assert ended.err.startswith(
-        "Going on after 500 of 2,000 addresses.\n"
+        "Resuming after 500 of 2,000 addresses.\n"
         "onboarding, with a live key: 1,499 of 1,500 remaining addresses to send, without 1 suppressed; "
         "3 requests, about 0 s.\n"
     )
@@ -181,7 +181,7 @@ def test_a_resume_file_of_another_run_is_refused(
     sent = len(bulk_requests(meisa_sandbox))
     ended = meisa("enroll-file", people(1200), *other, "-y", "--resume-file", stopped)
     assert ended.status == 2
-    assert "is of another run" in ended.err
+    assert "belongs to another run" in ended.err
     assert len(bulk_requests(meisa_sandbox)) == sent
 
 

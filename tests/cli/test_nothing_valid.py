@@ -17,10 +17,10 @@ def test_a_file_without_a_valid_address_fails(meisa, meisa_sandbox, tmp_path, na
     file.write_text(text)
     previewed = meisa("preview", file, "--sequence", "onboarding")
     assert previewed.status == 1
-    assert "Not one of 2 rows is a valid address." in previewed.err
+    assert "No valid address in 2 rows." in previewed.err
     sent = meisa("enroll-file", file, "--sequence", "onboarding", "--yes")
     assert sent.status == 1
-    assert "Not one of 2 rows is a valid address." in sent.err
+    assert "No valid address in 2 rows." in sent.err
     assert meisa_sandbox.enrollments("onboarding") == []
 
 

@@ -1,4 +1,4 @@
-"""The commands that only ask."""
+"""The commands that only read."""
 
 import json
 from argparse import Namespace
@@ -32,7 +32,10 @@ def test_ping_fails_for_a_key_of_another_environment(meisa, meisa_connection):
     ended = meisa("ping")
     assert ended.status == 1
     assert "live" in ended.out
-    assert ended.err == ("The connection says environment test: change the key, or the extra environment.\n")
+    assert ended.err == (
+        "The extra environment of the connection 'meisa_default' is test, but its API key is of live. "
+        "Change the API key, or the extra environment.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,11 +143,15 @@ def test_a_contact_that_meisa_does_not_know_is_told_from_one_in_no_sequence(meis
     meisa_sandbox.put_contacts({"grace@example.com": "subscribed"})
     assert meisa("enrollments", "grace@example.com") == (0, "No data found\n", "")
     ended = meisa("enrollments", "nobody@example.com")
-    assert ended == (0, "No data found\n", "Meisa knows no contact with this address.\n")
+    assert ended == (0, "No data found\n", "Meisa has no contact with this address.\n")
 
 
 def test_no_address_at_all_is_an_error(meisa):
-    assert meisa("enrollments", "-") == (2, "", "There is no address.\n")
+    assert meisa("enrollments", "-") == (
+        2,
+        "",
+        "The address is empty. Pass one, or pass - and write it to standard input.\n",
+    )
 
 
 def test_rate_limit_says_what_is_left_and_spends_nothing(meisa, meisa_sandbox, meisa_connection, tmp_path):
@@ -165,7 +172,7 @@ def test_rate_limit_says_what_is_left_and_spends_nothing(meisa, meisa_sandbox, m
 def test_rate_limit_says_that_a_memory_is_a_process_own(meisa):
     ended = meisa("rate-limits")
     assert ended.status == 0
-    assert "what other processes have used is not known here" in ended.err
+    assert "requests of other processes are not counted here" in ended.err
 
 
 def test_a_wait_longer_than_a_person_waits_is_refused_with_a_sentence(meisa, meisa_connection, tmp_path):

@@ -1,4 +1,4 @@
-"""The command line while Meisa answers 503."""
+"""The command line while Meisa responds with 503."""
 
 from __future__ import annotations
 
