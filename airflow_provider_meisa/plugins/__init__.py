@@ -1,1 +1,1 @@
-"""What people see of Meisa in the Airflow UI."""
+"""The page and the tab *Meisa* in the Airflow UI."""

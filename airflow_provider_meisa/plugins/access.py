@@ -1,4 +1,4 @@
-"""Who may see what: asked of Airflow's auth manager, as Airflow's own pages ask it."""
+"""Permissions, from Airflow's auth manager, checked as Airflow's own pages check them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _RESULTS = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 
 
 def may_read_results(dag_id: str | None, user: BaseUser) -> bool:
-    """Say whether the user may read a DAG's task instances and what they returned.
+    """Return whether the user may read a DAG's task instances and their XComs.
 
-    :param dag_id: the DAG; ``None`` asks whether the user may read such things at all.
+    :param dag_id: the DAG; ``None`` for any DAG at all.
     """
     details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id) if dag_id else None)
     manager = get_auth_manager()
@@ -40,11 +40,11 @@ def readable_dags(user: BaseUser) -> set[str]:
 
 
 def may_read_connection(conn_id: str, user: BaseUser) -> bool:
-    """Say whether the user may read a connection."""
+    """Return whether the user may read a connection."""
     details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
     return get_auth_manager().is_authorized_connection(method="GET", details=details, user=user)
 
 
 def connection_check(user: BaseUser) -> Callable[[str], bool]:
-    """Return a function that says of a connection whether the user may read it, and asks once for each."""
+    """Return a function that returns whether the user may read a connection, and checks each connection once."""
     return cache(lambda conn_id: may_read_connection(conn_id, user))

@@ -1,4 +1,4 @@
-"""The plugin's own API: what the page and the tab ask for. Only the module itself is public; it holds no data."""
+"""The plugin's own API, for the page and the tab. Only the static files are public; they hold no data."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,17 +18,17 @@ router = APIRouter()
 
 
 class RevalidatedFiles(StaticFiles):
-    """Files that browsers ask for again after an upgrade: they have an ETag, and an unchanged one costs a 304."""
+    """Files that browsers revalidate by ETag, so that an upgrade takes effect; an unchanged file costs a 304."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Answer with a file."""
+        """Respond with a file."""
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
 
 def make_app() -> FastAPI:
-    """Make the app. Whoever is not logged in gets 401 from every route; the static files are public code."""
+    """Create the app. Every route responds with 401 without a login; the static files are public code."""
     app = FastAPI(title="Meisa", openapi_url=None, dependencies=[Depends(get_user)])
     app.include_router(router)
     app.mount("/static", RevalidatedFiles(directory=STATIC))
@@ -36,12 +36,14 @@ def make_app() -> FastAPI:
 
 
 def readable_connection(connection: str, user: GetUserDep) -> str:
-    """Return the id of a connection if it is of our type and the user may read it.
+    """Return the id of a connection if it has the type Meisa and the user may read it.
 
-    A connection that does not exist, and one that the user may not read, get the same answer.
+    A connection that does not exist, and one that the user may not read, get the same response.
     """
     if not access.may_read_connection(connection, user) or not is_meisa(connection):
-        raise HTTPException(403, "There is no such connection to Meisa, or you may not read it.")
+        raise HTTPException(
+            403, "This connection does not exist, is not of the type Meisa, or you may not read it."
+        )
     return connection
 
 
@@ -51,7 +53,7 @@ ConnectionDep = Annotated[str, Depends(readable_connection)]
 def dags_with_results(user: GetUserDep) -> set[str]:
     """Return the DAGs whose task instances and XComs the user may read."""
     if not access.may_read_results(None, user):
-        raise HTTPException(403, "You may not read what tasks return (XCom).")
+        raise HTTPException(403, "You may not read task instances and XComs. Ask your administrator.")
     return access.readable_dags(user)
 
 
@@ -63,13 +65,13 @@ def connections(user: GetUserDep, session: SessionDep) -> list[str]:
 
 @router.get("/sequences")
 def sequences(connection: ConnectionDep) -> dict[str, object]:
-    """List a connection's sequences; Meisa is asked at most once in half a minute."""
+    """List a connection's sequences, with at most one request to Meisa in 30 seconds."""
     return SEQUENCES.of(connection)
 
 
 @router.get("/rate_limits")
 def rate_limiter(connection: ConnectionDep) -> dict[str, object]:
-    """Say what each window of a connection's rate limits has left; costs none of it."""
+    """Return the requests left in each window of a connection's rate limits, without a request to Meisa."""
     return rate_left(connection)
 
 
@@ -91,8 +93,10 @@ def latest_runs(
 def task(
     *, dag_id: str, run_id: str, task_id: str, map_index: int = -1, user: GetUserDep, session: SessionDep
 ) -> dict[str, object]:
-    """Give the account of one task instance; ``run`` is null if the task is none of ours or has not begun."""
+    """Return the run of one task instance; ``run`` is null for a task of another provider or one not started."""
     if not access.may_read_results(dag_id, user):
-        raise HTTPException(403, "You may not read what this task returns (XCom).")
+        raise HTTPException(
+            403, "You may not read this DAG's task instances and XComs. Ask your administrator."
+        )
     run = runs.one(session, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
     return {"run": run and run.as_json(may_read=access.connection_check(user))}

@@ -1,4 +1,4 @@
-"""Which Airflow Connections lead to Meisa."""
+"""List the Airflow connections of the type Meisa."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 def offered(session: Session) -> list[str]:
-    """List the connections of our type in Airflow's database and in the API server's environment.
+    """List the connections of the type Meisa in Airflow's database and in the API server's environment.
 
-    A secrets backend cannot be listed; of what may be in one, only ``meisa_default`` is looked for.
+    A secrets backend cannot be listed, so only ``meisa_default`` is read from it.
     """
     stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type == MeisaHook.conn_type))
     found = {*stored, *filter(_is_meisa_in_environment, _names_in_environment())}
@@ -31,7 +31,7 @@ def offered(session: Session) -> list[str]:
 
 
 def is_meisa(conn_id: str) -> bool:
-    """Say whether there is such a connection, and it is of our type: another's password is no API key."""
+    """Return whether the connection exists and has the type Meisa: another type's password is not an API key."""
     try:
         return MeisaHook.get_connection(conn_id).conn_type == MeisaHook.conn_type
     except (AirflowException, ValueError) as error:
@@ -46,7 +46,7 @@ def _names_in_environment() -> set[str]:
 
 
 def _is_meisa_in_environment(conn_id: str) -> bool:
-    # The environment alone is read: a secrets backend would be asked over the network for each name.
+    # Only the environment is read: a secrets backend would need a network request for each name.
     try:
         connection = EnvironmentVariablesBackend().get_connection(conn_id)
     except (AirflowException, ValueError) as error:

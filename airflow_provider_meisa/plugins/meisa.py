@@ -1,4 +1,4 @@
-"""The plugin that brings a page and a tab to the Airflow UI: light, because every process of Airflow loads it."""
+"""The plugin that adds a page and a tab to the Airflow UI. It is light, because every Airflow process imports it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREFIX = "/meisa"
 
 
 class AppOnDemand:
-    """Makes the plugin's FastAPI app when the first request comes: FastAPI alone would cost every task a second."""
+    """Creates the plugin's FastAPI app at the first request: importing FastAPI would cost every task a second."""
 
     def __init__(self) -> None:
         self._app: Callable[..., Awaitable[None]] | None = None
@@ -23,7 +23,7 @@ class AppOnDemand:
     async def __call__(
         self, scope: MutableMapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
-        """Answer a request (ASGI 3)."""
+        """Handle a request (ASGI 3)."""
         if self._app is None:
             from airflow_provider_meisa.plugins.app import make_app
 
@@ -32,7 +32,7 @@ class AppOnDemand:
 
 
 def _react_app(destination: str, url_route: str) -> dict[str, str]:
-    """Describe a place in the UI that our module fills; the address begins as that of the whole API server does."""
+    """Describe a place in the UI that the JavaScript module fills. Its URL starts with the API server's base path."""
     static = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + f"{PREFIX}/static"
     return {
         "name": NAME,
@@ -43,7 +43,7 @@ def _react_app(destination: str, url_route: str) -> dict[str, str]:
 
 
 class MeisaPlugin(AirflowPlugin):
-    """A page in the navigation and a tab on task instances; nothing before Airflow 3.1, whose UI loads no modules."""
+    """A page in the navigation and a tab on task instances. Before Airflow 3.1, the UI has no place for them."""
 
     name = "meisa"
     if hasattr(AirflowPlugin, "react_apps"):

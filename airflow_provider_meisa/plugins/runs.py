@@ -1,4 +1,4 @@
-"""Runs of our tasks, as Airflow's database knows them."""
+"""Read the runs of Meisa tasks from Airflow's database."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Row, Select
     from sqlalchemy.orm import Session
 
-KEEP = 5.0  # seconds for which runs are shown again without reading them; pages look every ten
+KEEP = 5.0  # seconds for which runs are cached; pages refresh every ten
 MOST_RUNS = 500
-LINK_KEY = "meisa_dashboard"  # what each task of ours leaves as it begins (links.meisa)
+LINK_KEY = "meisa_dashboard"  # the XCom that each Meisa task pushes when it begins (links.meisa)
 PROGRESS_KEY = "meisa_progress"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One task instance of ours, and what it has said.
+    """One Meisa task instance, with its link, summary and progress.
 
-    :param link: where it leads to in Meisa; empty if that is no web address.
-    :param summary: what it returned, as `summaries.summary` reads it.
-    :param progress: how far it has come, as `summaries.progress` reads it, until it has returned.
+    :param link: URL of the sequence in Meisa's dashboard; empty if the stored value is not a web address.
+    :param summary: the value it returned, as `summaries.read_summary` reads it.
+    :param progress: its progress until then, as `summaries.read_progress` reads it.
     """
 
     dag_id: str
@@ -51,9 +51,9 @@ class Run:
     progress: dict[str, Any] | None
 
     def as_json(self, *, may_read: Callable[[str], bool]) -> dict[str, Any]:
-        """Return it as plain JSON.
+        """Return the run as plain JSON.
 
-        :param may_read: says of a connection whether it may be named.
+        :param may_read: returns whether the user may see a connection's id.
         """
         plain = asdict(self)
         for name in ("started", "ended", "begun"):
@@ -64,7 +64,7 @@ class Run:
         return plain
 
     def in_short(self, *, may_read: Callable[[str], bool]) -> dict[str, Any]:
-        """Return it without what only its own tab shows: the link, and the addresses that want attention."""
+        """Return the run without what only the tab shows: the link, and the addresses that need attention."""
         plain = self.as_json(may_read=may_read)
         del plain["link"]
         if plain["summary"]:
@@ -73,9 +73,9 @@ class Run:
 
 
 def newest(session: Session, dag_ids: Collection[str], *, since: datetime) -> list[Run]:
-    """Return the newest runs of some DAGs, at most `MOST_RUNS`; sensors, which enroll nobody, are left out.
+    """Return the newest runs of some DAGs, at most `MOST_RUNS`; leave out sensors, which enroll no contacts.
 
-    :param since: how far back to look.
+    :param since: the earliest begin of a run.
     """
     query, link = _query()
     enrolls = or_(TaskInstance.operator.is_(None), not_(TaskInstance.operator.like("%Sensor")))
@@ -84,7 +84,7 @@ def newest(session: Session, dag_ids: Collection[str], *, since: datetime) -> li
 
 
 def one(session: Session, *, dag_id: str, run_id: str, task_id: str, map_index: int) -> Run | None:
-    """Return the run of one task instance, if it is one of ours that has begun."""
+    """Return the run of one task instance, or ``None`` if it is not a Meisa task or has not begun."""
     query, link = _query()
     wanted = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
     row = session.execute(
@@ -94,9 +94,9 @@ def one(session: Session, *, dag_id: str, run_id: str, task_id: str, map_index: 
 
 
 class RunCache:
-    """Reads the newest runs once in `KEEP` seconds for all who may read the same DAGs.
+    """Reads the newest runs once in `KEEP` seconds for all users who may read the same DAGs.
 
-    :param clock: says the time in seconds.
+    :param clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -105,10 +105,10 @@ class RunCache:
         self._kept: dict[tuple[frozenset[str], int], tuple[float, list[Run]]] = {}
 
     def of(self, session: Session, dag_ids: Collection[str], *, days: int) -> list[Run]:
-        """Return what `newest` finds.
+        """Return the runs that `newest` finds, from the cache if it is fresh.
 
-        :param dag_ids: the DAGs that the viewer may read now.
-        :param days: how far back to look.
+        :param dag_ids: the DAGs that the user may read now.
+        :param days: the length of the period in days.
         """
         wanted = frozenset(dag_ids), days
         with self._lock:
@@ -121,11 +121,11 @@ class RunCache:
 
 
 RUNS = RunCache()
-"""For everybody who has the page open."""
+"""Shared by all users who have the page open."""
 
 
 def _query() -> tuple[Select[Any], Any]:
-    """Join the link a task left with its instance, what it returned, and its progress where Airflow keeps that."""
+    """Join the link XCom of a task with its instance, its return value, and its progress on Airflow 3.3."""
     link, result, progress = aliased(XComModel), aliased(XComModel), _progress_model()
     instance = ("dag_id", "run_id", "task_id", "map_index")
     query = (
@@ -158,7 +158,7 @@ def _alike(one: Any, other: Any, *names: str) -> Any:
 def _progress_model() -> Any:
     try:
         from airflow.models.task_state_store import TaskStateStoreModel
-    except ImportError:  # Airflow before 3.3 keeps no state of tasks
+    except ImportError:  # Airflow before 3.3 has no task state store
         return None
     return TaskStateStoreModel
 
@@ -172,6 +172,6 @@ def _run(row: Row[Any]) -> Run:
 
 
 def _web_address(stored: object) -> str:
-    """Return the address a task left; it may have been pushed as JSON text, and a script is no address."""
+    """Return the URL that a task pushed, also as JSON text; empty if its scheme is not http or https."""
     link = summaries.read_json(stored) or stored
     return link if isinstance(link, str) and urlsplit(link).scheme in ("http", "https") else ""

@@ -1,4 +1,4 @@
-"""What a connection shows of Meisa: its sequences, and what its rate limits have left."""
+"""Read the sequences of a connection, and the requests left in its rate limits."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
 from airflow_provider_meisa.api.redaction import redact
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 
-KEEP = 30.0  # seconds for which figures are shown again without asking
-PATIENCE = 4.0  # seconds a page waits: its thread is one of the API server's few
-GIVE_UP = 12.0  # seconds after which nothing more is tried
-MAX_WAIT = 3.0  # seconds a look waits for the rate limits: the tasks need them more
+KEEP = 30.0  # seconds for which sequences are cached
+PATIENCE = 4.0  # seconds that a page waits, because it occupies one of the API server's few threads
+GIVE_UP = 12.0  # seconds after which a request is stopped
+MAX_WAIT = 3.0  # seconds that a request waits for the rate limits: tasks need them more
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """One look at a connection's sequences, begun or over.
+    """One request for a connection's sequences, in flight or finished.
 
-    :param begun: when, in seconds of the clock.
-    :param future: what it will have found.
-    :param before: what was found last, and when.
+    :param begun: when it began, in seconds of the clock.
+    :param future: its result.
+    :param before: the previous result, and when that request began.
     """
 
     begun: float
@@ -38,29 +38,29 @@ class CachedResponse:
     before: tuple[list[SequenceInfo], float] | None
 
     def found(self) -> tuple[list[SequenceInfo], float] | None:
-        """Return what is known by now, and from when it is."""
+        """Return the latest sequences, and when their request began."""
         if self.future.done() and not self.future.exception():
             return self.future.result(), self.begun
         return self.before
 
     def problem(self) -> str:
-        """Say why Meisa could not be asked; empty if it could, or if the answer is still to come."""
+        """Return why the request failed; empty if it succeeded or is in flight."""
         error = self.future.exception() if self.future.done() else None
         if error is None:
             return ""
         if isinstance(error.__cause__, MeisaStoppedError):
-            return f"Meisa has not answered within {GIVE_UP:g} seconds."
+            return f"Meisa did not respond within {GIVE_UP:g} seconds."
         if isinstance(error, AirflowException):
             return redact(str(error))
         log.error("The sequences could not be read.", exc_info=error)
-        return "The connection could not be used: the API server's log says why."
+        return "The connection cannot be used. The log of the API server has the reason."
 
 
 class SequenceCache:
-    """The sequences of each connection; asked for once in `KEEP` seconds, however many pages are open.
+    """The sequences of each connection, requested once in `KEEP` seconds, however many pages are open.
 
     :param fetch: lists the sequences of a connection.
-    :param clock: says the time in seconds.
+    :param clock: returns the time in seconds.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class SequenceCache:
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="meisa-page")
 
     def of(self, conn_id: str) -> dict[str, object]:
-        """Return what is known of a connection's sequences.
+        """Return a connection's sequences, from the cache if it is fresh.
 
-        :return: ``{sequences, age_s, problem, pending, refresh_in_s}``; ``sequences`` is null until Meisa has once
-            answered, ``refresh_in_s`` says in how many seconds Meisa can be asked again.
+        :return: ``{sequences, age_s, problem, pending, refresh_in_s}``. ``sequences`` is null until the first
+            response; ``refresh_in_s`` is the number of seconds until the next request.
         """
         cached = self._cached(conn_id)
         wait([cached.future], timeout=PATIENCE)
@@ -100,9 +100,9 @@ class SequenceCache:
 
 
 def fetch_sequences(conn_id: str) -> list[SequenceInfo]:
-    """List a connection's sequences, inside its rate limits, and give up before long.
+    """List a connection's sequences within its rate limits; stop after `GIVE_UP` seconds.
 
-    :raises AirflowException: if Meisa cannot be asked.
+    :raises AirflowException: if the request fails.
     """
     hook = MeisaHook(conn_id, max_wait=MAX_WAIT)
     with hook.get_conn() as client:
@@ -118,10 +118,10 @@ SEQUENCES = SequenceCache(fetch_sequences)
 
 
 def rate_left(conn_id: str) -> dict[str, object]:
-    """Say what a connection's rate limits have left; looking spends nothing.
+    """Return the requests left in a connection's rate limits, without a request to Meisa.
 
-    :return: ``{windows: [{limit, requests, left}], next_s, problem}``; ``next_s`` says in how many seconds the next
-        request may go, which after a 429 is not now, whatever the windows have left.
+    :return: ``{windows: [{limit, requests, left}], next_s, problem}``. ``next_s`` is the number of seconds until the
+        next request; after a 429 it is above 0, whatever the windows have left.
     """
     try:
         with MeisaHook(conn_id).get_conn() as client:

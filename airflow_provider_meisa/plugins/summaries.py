@@ -1,4 +1,4 @@
-"""What may be shown of the JSON that tasks have left: checked field by field, because anybody can leave any."""
+"""Read the JSON that tasks have pushed, field by field, because any task can push any JSON."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONGEST_PATH = 1000
 
 
 def read_json(stored: object) -> object:
-    """Read what the database holds: a worker's XCom is JSON in a JSON column, a state a JSON text.
+    """Read a value of the database: an XCom is JSON in a JSON column, a task state is JSON text.
 
-    Plain JSON is all we write. Airflow's own decoder would also make objects of foreign classes.
+    This package writes plain JSON only. Airflow's own decoder would also create objects of foreign classes.
     """
     if not isinstance(stored, str):
         return stored
@@ -28,11 +28,11 @@ def read_json(stored: object) -> object:
 
 
 def read_summary(value: object) -> dict[str, Any] | None:
-    """Read what a task of ours returned: a summary, a preview, or the status on one contact.
+    """Read the return value of a Meisa task: a summary, a preview, or the status of one contact.
 
     :return: ``kind`` (``bulk``, ``preview`` or ``one``), ``sequence_slug``, ``connection``, ``total``, ``counts``
-        of the statuses that occur, ``attention``, and for the first two kinds what else the table and the tab show;
-        ``None`` if it is none of these.
+        of the statuses that occur, ``attention``, and for ``bulk`` and ``preview`` the other fields of the table and
+        the tab; ``None`` if it is none of these.
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("sequence_slug"), str):
         return None
@@ -44,7 +44,7 @@ def read_summary(value: object) -> dict[str, Any] | None:
 
 
 def read_progress(value: object) -> dict[str, Any] | None:
-    """Read what a running task says of its progress (Airflow 3.3 and later)."""
+    """Read the progress of a running task (Airflow 3.3 and later)."""
     if not isinstance(value, Mapping) or value.get("state") not in _STATES:
         return None
     return {
@@ -128,7 +128,7 @@ def _text(value: Mapping[str, Any], name: str) -> str:
 
 
 def _path(value: Mapping[str, Any]) -> str:
-    """Return where the outcomes are, without what a URI may say of who may read them."""
+    """Return the path of the outcomes file, without the credentials that a URI may hold."""
     path = value.get("outcomes_path")
     if not isinstance(path, str) or not path.isprintable():
         return ""
@@ -149,7 +149,7 @@ def _attention(value: Mapping[str, Any]) -> list[dict[str, str]]:
 def _entry(value: Mapping[str, Any]) -> dict[str, str]:
     address, status = value.get("address"), value.get("status")
     return {
-        # Masked already, by our own tasks: to mask it again changes nothing.
+        # Tasks of this package have masked it already; masking it again changes nothing.
         "address": mask_address(address) if isinstance(address, str) else "",
         "status": status if status in list(OutcomeStatus) else "",
         "reason": _text(value, "reason"),

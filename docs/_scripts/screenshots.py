@@ -87,8 +87,8 @@ SHOTS = [
     Shot("log", TASK, "Batches", LOG, unfold_log, size=(1300, 860)),
     Shot("details", f"{TASK}/details", "Extra Links", PANEL, size=(1300, 520)),
     Shot("rendered", f"{TASK}/rendered_templates", "sequence_slug", PANEL, size=(1300, 670)),
-    Shot("page", "/plugin/meisa", "The same as a table", size=(1300, 1000)),
-    Shot("tab", f"{TASK}/plugin/meisa-run", "What wants attention", PANEL, size=(1300, 660)),
+    Shot("page", "/plugin/meisa", "Show as a table", size=(1300, 1000)),
+    Shot("tab", f"{TASK}/plugin/meisa-run", "Needs attention", PANEL, size=(1300, 660)),
 ]
 
 

@@ -1,4 +1,4 @@
-"""One Airflow at work for all tests of this folder, which has enrolled people into a sandbox, and a browser."""
+"""One running Airflow for all tests of this folder, which has enrolled contacts into a sandbox, and a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.airflow_processes import AirflowAtWork
 from tests.support.chromium import headless_chromium
 
 DAGS = '''
-"""Tasks whose outcome is looked at in the browser."""
+"""Tasks whose outcome the tests check in the browser."""
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
@@ -35,7 +35,7 @@ for name, (people, arguments) in OF.items():
 
 
 class Environment:
-    """The Airflow at work, its sandboxes, and the runs that have ended."""
+    """The running Airflow, its sandboxes, and the runs that have ended."""
 
     def __init__(self, airflow, sandboxes, outcomes):
         self.airflow = airflow
@@ -102,14 +102,14 @@ def _connection(sandbox, limits, home):
 
 @pytest.fixture
 def visit(environment, browser):
-    """Open a page of Airflow's UI as a user; at the end of the test, see that it has complained of nothing."""
+    """Open a page of Airflow's UI as a user; at the end of the test, check that it logged no errors."""
     complaints, pending = [], set()
 
     def finish(sent):
         pending.discard(sent)
 
     def finish_requests(page):
-        """Wait until nothing is asked of the plugin, or what is would come in during the next test."""
+        """Wait until the plugin has no pending requests, so that none arrives during the next test."""
         deadline = time.monotonic() + 20
         while pending and time.monotonic() < deadline:
             page.wait_for_timeout(20)

@@ -1,4 +1,4 @@
-"""The Meisa page and the tab, as people meet them in a browser."""
+"""The Meisa page and the tab, in a browser."""
 
 import re
 from collections import Counter
@@ -60,7 +60,7 @@ def test_the_chart_says_the_same_as_its_table_and_the_sandbox(visit, environment
     assert Counter(
         piece.get_attribute("class").removeprefix("meisa-") for piece in picture.locator("rect").all()
     ) == dict.fromkeys(("enrolled", "suppressed", "invalid", "duplicate"), 1)
-    chart.get_by_text("The same as a table").click()
+    chart.get_by_text("Show as a table").click()
     (line,) = chart.locator("tbody tr").filter(has_text="onboarding").all()
     heads = chart.locator("thead th").all_inner_texts()
     cells = line.locator("td").all_inner_texts()[1:]
@@ -95,10 +95,10 @@ def test_the_keyboard_suffices_and_the_focus_is_seen(visit):
             break
         assert outline != "none", name
         reached.append(name)
-        if name == "The same as a table":
+        if name == "Show as a table":
             page.keyboard.press("Enter")
             expect(card(page, "Enrollments over time").get_by_role("table")).to_be_visible()
-    assert {"Ask again", "The same as a table", "task", "nightly", "Copy"} <= set(reached)
+    assert {"Refresh", "Show as a table", "task", "nightly", "Copy"} <= set(reached)
 
 
 @TWO_THEMES
@@ -141,7 +141,7 @@ def test_the_tab_of_a_task_shows_its_statuses_and_its_masked_rejects(visit, envi
 
 def test_the_tab_of_another_task_says_that_it_is_none_of_ours(visit, environment):
     page = visit(f"/dags/unrelated/runs/{environment.runs['unrelated']}/tasks/task/plugin/meisa-run")
-    expect(page.get_by_text("This task has not talked to Meisa")).to_be_visible()
+    expect(page.get_by_text("This task has not used Meisa")).to_be_visible()
 
 
 def test_the_tab_follows_a_task_that_runs_until_its_account(visit, environment):

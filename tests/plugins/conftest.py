@@ -1,4 +1,4 @@
-"""The plugin's app beside an auth manager, as Airflow's API server has them, and people who ask it."""
+"""The plugin's app with an auth manager, as in Airflow's API server, and clients of several users."""
 
 from __future__ import annotations
 

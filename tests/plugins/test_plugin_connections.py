@@ -1,4 +1,4 @@
-"""What the page says of a connection: through the hook, through its quota, and seldom."""
+"""The page reads a connection through the hook, within its rate limits, and seldom."""
 
 import json
 import threading
@@ -124,7 +124,7 @@ def test_a_meisa_that_does_not_respond_is_given_up(meisa_connection, meisa_sandb
     mocker.patch("airflow_provider_meisa.api.client._BACKOFF", return_value=5.0)
     meisa_sandbox.fault("status", status=502, times=50)
     problem = SequenceCache(sequence_cache.fetch_sequences).of("meisa_default")["problem"]
-    assert problem == "Meisa has not answered within 0.1 seconds."
+    assert problem == "Meisa did not respond within 0.1 seconds."
 
 
 def test_a_failure_that_no_contact_expected_is_logged_and_not_shown(caplog):

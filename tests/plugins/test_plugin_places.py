@@ -1,4 +1,4 @@
-"""Where in the UI the plugin stands, and what it costs where there is no such UI."""
+"""The plugin's places in the UI, and its cost without such a UI."""
 
 import importlib.util
 
@@ -12,7 +12,7 @@ import airflow_provider_meisa.plugins.meisa as module
 @pytest.fixture
 def reloaded():
     def load():
-        # Beside the module that is loaded: a reload in place would leave other tests a class of the same name.
+        # A second module: a reload in place would leave other tests with a class of the same name.
         spec = importlib.util.spec_from_file_location("meisa_plugin_loaded_anew", module.__file__)
         again = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(again)

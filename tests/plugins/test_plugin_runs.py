@@ -1,4 +1,4 @@
-"""What page and tab say of runs, read from what tasks have left in Airflow's database."""
+"""The page and the tab show runs from the values that tasks have pushed to Airflow's database."""
 
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ PROGRESS = {
 
 @pytest.fixture
 def shown(as_user):
-    """Return what the page and the tab say of a DAG's only run; ``None`` where it is not there."""
+    """Return a DAG's only run as the page and the tab show it; ``None`` where it is missing."""
 
     def of(ran):
         from airflow.models.taskinstance import TaskInstance

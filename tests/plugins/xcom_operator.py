@@ -1,4 +1,4 @@
-"""A task that leaves in XCom what a test wants to find there."""
+"""A task that pushes the XCom values of a test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.sdk import BaseOperator
 
 
 class XComOperator(BaseOperator):
-    """Leaves the link that tasks of ours leave, and returns something.
+    """Pushes the link that Meisa tasks push, and returns a value.
 
     :param link: what it leaves under the link's key.
     :param returns: what it returns; ``None`` leaves nothing.

@@ -1,4 +1,4 @@
-// The pieces that page and tab are made of.
+// The elements of the page and the tab.
 const { createElement, useEffect, useRef, useState } = globalThis.React;
 const { Link } = globalThis.ReactRouterDOM;
 
@@ -46,7 +46,7 @@ export const ToTask = ({ run, children }) => h(Link, { to: toTask(run) }, childr
 
 const MESSAGE_MS = 2_000; // milliseconds that "Copied" stays
 
-// A path with a button that copies it; browsers let pages copy only over HTTPS and on this machine.
+// A path with a button that copies it. Browsers allow copying only over HTTPS and on localhost.
 export const Path = ({ path }) => {
   const [message, setMessage] = useState("");
   useEffect(() => {
@@ -60,7 +60,7 @@ export const Path = ({ path }) => {
     h("span", { className: "meisa-muted", role: "status" }, message));
 };
 
-// The width that an element has now, for charts that are drawn and not stretched.
+// The current width of an element, for charts that are drawn at that width instead of stretched.
 export const useWidth = () => {
   const element = useRef(null);
   const [width, setWidth] = useState(0);

@@ -1,4 +1,4 @@
-// Enrollments over time: a row of bars for each sequence, each bar cut by status; and the same as a table.
+// Enrollments over time: a bar chart for each sequence, stacked by status; and the same figures as a table.
 import { Card, Note, Table, h, useWidth } from "./elements.js";
 import { STATUSES, count, formatCounts, parts, statusLabel } from "./formatting.js";
 
@@ -10,17 +10,17 @@ export function Enrollments({ response: { data, problem }, days, aside }) {
   const series = data ? bySequence(data.runs, days) : null;
   return h(Card, { title: "Enrollments over time", aside },
     problem && h(Note, { kind: "error" }, problem),
-    !series && !problem && h(Note, null, "Reading the runs …"),
-    series?.panels.length === 0 && h(Note, null, "Nothing was enrolled by Airflow in this period."),
+    !series && !problem && h(Note, null, "Loading the runs …"),
+    series?.panels.length === 0 && h(Note, null, "Airflow enrolled no contacts in this period."),
     series?.panels.length > 0 && [
       h(Legend, { key: "legend", panels: series.panels }),
       h("div", { key: "panels", className: "meisa-panels" },
         series.panels.map((panel) => h(Panel, { key: panel.sequence, panel, times: series.times }))),
-      h("details", { key: "table" }, h("summary", null, "The same as a table"), h(Numbers, series)),
+      h("details", { key: "table" }, h("summary", null, "Show as a table"), h(Numbers, series)),
     ]);
 }
 
-// Which bar a moment belongs to, in the chosen time zone: its hour, its day, or the Monday of its week.
+// The bar of a date, in the chosen time zone: its hour, its day, or the Monday of its week.
 function label(date, days) {
   const { year, month, day, hour } = parts(date);
   if (days <= 1) return `${month}-${day} ${hour}:00`;
@@ -80,7 +80,7 @@ function Panel({ panel: { sequence, counts, bars }, times }) {
           h("text", { x: LEFT + index * step + step * 0.15, y: HEIGHT - 4 }, when)))));
 }
 
-const GAP = 1; // pixels between the pieces of a bar, so that they can be told apart without their colours
+const GAP = 1; // pixels between the segments of a bar, so that they can be distinguished without colours
 
 function Stack({ counts, x, width, y, when }) {
   let reached = 0;
@@ -94,7 +94,7 @@ function Stack({ counts, x, width, y, when }) {
     h("path", { className: "meisa-outline", d: `M${x} ${y(reached)}h${width}V${y(0)}h${-width}z` }));
 }
 
-// The round number that the scale ends at: 1, 2 or 5 and zeros.
+// The round number at the top of the scale: 1, 2 or 5, and zeros.
 function ceiling(number) {
   const power = 10 ** Math.floor(Math.log10(number));
   return [1, 2, 5, 10].map((step) => step * power).find((round) => round >= number);
@@ -108,5 +108,5 @@ function Numbers({ panels, times }) {
   const rows = times.flatMap((when) => panels.filter(({ bars }) => bars[when]).map(({ sequence, bars }) =>
     h("tr", { key: `${when} ${sequence}` }, h("th", { scope: "row" }, when), h("td", null, h("code", null, sequence)),
       statuses.map((status) => h("td", { key: status, className: "meisa-number" }, count(bars[when][status] ?? 0))))));
-  return h(Table, { caption: "Enrollments by time, sequence and status", head, rows, empty: "Nothing" });
+  return h(Table, { caption: "Enrollments by time, sequence and status", head, rows, empty: "No enrollments" });
 }

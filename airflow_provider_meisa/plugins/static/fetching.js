@@ -1,9 +1,9 @@
-// Asking the plugin's own API, which lies beside these files, with the session of the page around us.
+// Requests to the plugin's own API, next to these files, with the session of the page.
 const { useCallback, useEffect, useState } = globalThis.React;
 
 const API = new URL("../", import.meta.url);
 const WORDS = {
-  401: "You are not logged in any more. Reload the page to log in again.",
+  401: "You are no longer logged in. Reload the page to log in again.",
 };
 
 async function fetchJson(path, query, signal) {
@@ -12,11 +12,11 @@ async function fetchJson(path, query, signal) {
   const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
   if (response.ok) return response.json();
   const message = await response.json().catch(() => ({}));
-  throw new Error(WORDS[response.status] ?? (typeof message.detail === "string" ? message.detail : `Airflow answered with ${response.status}.`));
+  throw new Error(WORDS[response.status] ?? (typeof message.detail === "string" ? message.detail : `Airflow responded with ${response.status}.`));
 }
 
-// Ask at once and, with `every`, again so many milliseconds after each answer while the page is looked at.
-// Gives what was answered last, when, what is wrong now, and a function that asks again; with `query` null nothing is asked.
+// Send a request now and, with `every`, again that many milliseconds after each response while the page is visible.
+// Returns the last data, when it came, the current problem, and a function that refreshes; `query` null sends nothing.
 export function useResponse(path, query, every = 0) {
   const [response, setResponse] = useState({});
   const [turn, setTurn] = useState(0);

@@ -1,11 +1,12 @@
 // Words, numbers and times as Airflow's own pages write them.
 export const STATUSES = ["enrolled", "already_enrolled", "suppressed", "invalid", "duplicate", "failed", "unreported", "untried"];
 
-// States that a task leaves only if somebody clears it.
+// States that a task leaves only when it is cleared.
 export const ENDED = new Set(["success", "failed", "skipped", "upstream_failed", "removed"]);
 
 export const statusLabel = (status) => status.replaceAll("_", " ");
 export const count = (number) => number.toLocaleString("en-US");
+export const countAddresses = (number) => `${count(number)} ${number === 1 ? "address" : "addresses"}`;
 export const formatCounts = (counts) =>
   STATUSES.filter((status) => counts[status]).map((status) => `${count(counts[status])} ${statusLabel(status)}`).join(", ");
 
@@ -15,7 +16,7 @@ export const duration = (seconds) => {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 };
 
-// In the time zone that was chosen in Airflow's menu; in the browser's, where none was, or none that it knows.
+// In the time zone chosen in Airflow's menu; in the browser's if none is chosen, or the browser does not know it.
 const formatOf = (chosen) => {
   const two = "2-digit";
   const wanted = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two, hourCycle: "h23" };
@@ -26,7 +27,7 @@ const formatOf = (chosen) => {
   }
 };
 
-// To make a format takes longer than a thousand dates: one for each choice is kept.
+// Creating a format takes longer than formatting a thousand dates, so one is kept for each time zone.
 const formats = new Map();
 export const parts = (date) => {
   const chosen = globalThis.localStorage?.getItem("timezone") ?? null;

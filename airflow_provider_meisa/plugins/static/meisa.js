@@ -1,5 +1,5 @@
-// What Airflow's UI loads (react_apps): a component named as the plugin's places are, on the React of the page
-// around it. Without a task it is the page, with one the tab. No build step: browsers load these modules as they are.
+// The module that Airflow's UI loads (react_apps): a component with the plugin's name, on the page's own React.
+// Without a task it is the page, with one the tab. No build step: browsers load these modules as they are.
 import { Page } from "./page.js";
 import { TaskTab } from "./task.js";
 import { h } from "./elements.js";

@@ -1,4 +1,4 @@
-// The page "Meisa".
+// The page Meisa.
 import { useResponse } from "./fetching.js";
 import { Enrollments } from "./enrollments.js";
 import { Note, Select, h } from "./elements.js";
@@ -7,7 +7,7 @@ import { Runs } from "./runs.js";
 
 const { useState } = globalThis.React;
 
-const OFTEN = 10_000; // milliseconds; costs a look into Airflow's database, none at Meisa
+const OFTEN = 10_000; // milliseconds; costs a query of Airflow's database, and no request to Meisa
 const PERIODS = [["1", "24 hours"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
 
 export function Page() {
@@ -31,5 +31,5 @@ export function Page() {
 }
 
 const NoConnection = () =>
-  h(Note, null, "There is no connection to Meisa that you may read. Whoever may can add one under Admin → Connections: " +
-    "the type is Meisa, the API key is its password. The runs below need none.");
+  h(Note, null, "There is no connection to Meisa that you may read. To add one, open Admin → Connections, choose the type " +
+    "Meisa and enter the API key; this needs permission. The runs below need no connection.");

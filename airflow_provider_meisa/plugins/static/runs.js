@@ -1,12 +1,12 @@
 // The latest runs.
 import { Bar, Card, Note, Path, State, Table, ToDag, ToTask, h } from "./elements.js";
-import { ENDED, count, duration, formatCounts, time } from "./formatting.js";
+import { ENDED, count, countAddresses, duration, formatCounts, time } from "./formatting.js";
 
 const { useState } = globalThis.React;
 
 const FEW = 20;
 const HEAD = [["task", "Task"], ["state", "State"], ["sequence", "Sequence"], ["outcome", "Outcome"],
-  ["n_total", "Addresses"], ["begun", "Begun"], ["n_took", "Took"], ["file", "Outcomes file"]];
+  ["n_total", "Addresses"], ["begun", "Started"], ["n_took", "Duration"], ["file", "Outcomes file"]];
 
 export function Runs({ response: { data, problem } }) {
   const [all, showAll] = useState(false);
@@ -14,13 +14,13 @@ export function Runs({ response: { data, problem } }) {
   const shown = all ? runs : runs.slice(0, FEW);
   return h(Card, { title: "Latest runs" },
     problem && h(Note, { kind: "error" }, problem),
-    data && runs.length === 0 && h(Note, null, "No run of a Meisa task in this period that you may see. Choose a longer period, or " +
-      "trigger a DAG with a MeisaBulkEnrollOperator."),
-    runs.length > 0 && h(Table, { caption: "Latest runs of tasks that enroll, the newest first", head: HEAD,
+    data && runs.length === 0 && h(Note, null, "There is no run of a Meisa task in this period that you may see. Choose a longer " +
+      "period, or trigger a DAG with a MeisaBulkEnrollOperator."),
+    runs.length > 0 && h(Table, { caption: "Latest runs of tasks that enroll, newest first", head: HEAD,
       rows: shown.map((run) => h(Row, { key: [run.dag_id, run.run_id, run.task_id, run.map_index].join(" "), run })) }),
     shown.length < runs.length && h("button", { type: "button", className: "meisa-button", onClick: () => showAll(true) },
       `Show all ${count(runs.length)}`),
-    data?.truncated && h("p", { className: "meisa-muted" }, `Only the newest ${count(runs.length)} runs of the period are counted here and in the chart.`));
+    data?.truncated && h("p", { className: "meisa-muted" }, `This list and the chart hold only the newest ${count(runs.length)} runs of the period.`));
 }
 
 function Row({ run }) {
@@ -45,11 +45,11 @@ function took({ summary, started, ended }) {
 
 export function Outcome({ run: { summary, progress, state } }) {
   if (summary?.kind === "preview") return `preview: ${count(summary.to_send ?? 0)} would be sent`;
-  if (summary) return h("span", null, formatCounts(summary.counts) || "nobody", !summary.complete && h("small", null, "ended early"));
+  if (summary) return h("span", null, formatCounts(summary.counts) || "no addresses", !summary.complete && h("small", null, "ended early"));
   const soFar = progress ? formatCounts(progress.counts) : "";
   if (ENDED.has(state)) return soFar ? `ended early: ${soFar}` : "no summary: nothing was sent, or the task was killed";
   if (!progress) return "no summary yet";
   const { done, total } = progress;
   return h("span", null, total ? `${count(done)} of ${count(total)} done` : `${count(done)} done`,
-    total > 0 && h(Bar, { label: "Progress", share: Math.min(1, done / total), text: `${done} of ${total} addresses` }));
+    total > 0 && h(Bar, { label: "Progress", share: Math.min(1, done / total), text: `${done} of ${countAddresses(total)}` }));
 }
