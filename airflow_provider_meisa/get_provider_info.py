@@ -1,4 +1,4 @@
-"""What Airflow reads about this provider at start-up: plain data, no imports, in every process."""
+"""The description that Airflow reads at start-up, in every process: plain data, no imports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _NAME = "Meisa"
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description (Airflow's ``provider_info`` schema, read by 2.11 to 3.3).
 
-    ``conn-fields``, ``ui-field-behaviour`` and ``hook-name`` make the connection form on 3.2 and later; the hook's
-    class methods make it from the same data on earlier versions.
+    ``conn-fields``, ``ui-field-behaviour`` and ``hook-name`` define the connection form on 3.2 and later. On earlier
+    versions, the hook's class methods define it from the same data.
     """
     return {
         "package-name": "airflow-provider-meisa",
@@ -32,7 +32,7 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"}
         ],
         "asset-uris": [_asset_uri()],
-        "dataset-uris": [_asset_uri()],  # what 2.11 calls them
+        "dataset-uris": [_asset_uri()],  # the name in 2.11
         "extra-links": [f"{_PACKAGE}.links.meisa.MeisaSequenceLink"],
         "cli": [f"{_PACKAGE}.cli.definition.get_cli_commands"],
         "connection-types": [_connection_type()],
@@ -82,38 +82,40 @@ def _connection_fields() -> dict[str, Any]:
     return {
         "rate_limits": {
             "label": "Rate limits",
-            "description": "Requests the key may make, such as 60/minute, 1000/hour. Change it if Meisa raised yours.",
+            "description": "Requests that the API key may send, such as 60/minute, 1000/hour. Change it if Meisa "
+            "raised your limits.",
             "schema": {"type": ["string", "null"], "default": "60/minute, 1000/hour"},
         },
         "timeout": {
             "label": "Timeout (s)",
-            "description": "Seconds to wait for an answer.",
+            "description": "Seconds to wait for a response.",
             "schema": {"type": ["number", "null"], "default": 30, "minimum": 1, "maximum": 3600},
         },
         "environment": {
             "label": "Environment",
-            "description": "What the key must be of: checked before the first write. Empty: not checked.",
+            "description": "Environment that the API key must belong to, checked before the first write. Leave empty "
+            "to skip the check.",
             "schema": {"type": ["string", "null"], "enum": ["", "live", "test"], "default": ""},
         },
         "allow_override_unsubscribe": {
             "label": "Allow override_unsubscribe",
-            "description": "Whether tasks may mail people who unsubscribed. Leave it off unless you have to.",
+            "description": "Allow tasks to mail contacts who unsubscribed. Leave it off unless you need it.",
             "schema": {"type": ["boolean", "null"], "default": False},
         },
         "allow_http": {
             "label": "Allow http://",
-            "description": "Whether the API key may travel unencrypted to a host that is not this machine.",
+            "description": "Allow a Base URL with http:// to another host. The API key is then sent unencrypted.",
             "schema": {"type": ["boolean", "null"], "default": False},
         },
         "rate_limit_storage": {
             "label": "Rate limit storage",
-            "description": "Where requests are counted: empty for a file all processes of a host share, "
-            "redis://… for several hosts, memory for one process.",
+            "description": "Where requests are counted: empty for a file that all processes of one user on a host "
+            "share, redis://… for several hosts, memory for one process.",
             "schema": {"type": ["string", "null"], "format": "password"},
         },
         "dashboard_url": {
             "label": "Dashboard URL",
-            "description": "Where links lead; {slug} stands for the sequence.",
+            "description": "Base of links to sequences; {slug} is replaced by the sequence's slug.",
             "schema": {"type": ["string", "null"], "default": "https://app.meisa.io"},
         },
     }
