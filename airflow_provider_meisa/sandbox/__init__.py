@@ -1,1 +1,1 @@
-"""A Meisa on your own machine: the documented HTTP API, its limits and its faults, and nothing real."""
+"""A sandbox of Meisa on your own machine: the documented HTTP API, its rate limits, and faults on demand."""

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_meisa.sandbox``: a sandbox in the terminal until it is told to stop."""
+"""``python -m airflow_provider_meisa.sandbox``: run a sandbox in the terminal until you stop it."""
 
 from __future__ import annotations
 
@@ -35,31 +35,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meisa-sandbox",
-        description="A Meisa on your own machine: the documented API, and nothing is sent to anybody. "
-        "It knows the keys meisa_live_sandbox and meisa_test_sandbox.",
+        description="Run a sandbox of Meisa on your own machine: it has the documented API and sends no e-mail. "
+        "Its API keys are meisa_live_sandbox and meisa_test_sandbox.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    parser.add_argument("--database", help="SQLite file to keep everything in (default: a temporary one)")
+    parser.add_argument("--database", help="SQLite file for all data (default: a temporary file)")
     parser.add_argument(
         "--rate-limits",
         default=DEFAULT_RATE_LIMITS,
         metavar="LIMITS",
-        help='limits per key, like "60/minute, 1000/hour"; "none" for no limit (default "%(default)s")',
+        help='limits per key, such as "60/minute, 1000/hour"; "none" for no limit (default "%(default)s")',
     )
     parser.add_argument(
-        "--latency", type=float, default=0, metavar="MS", help="milliseconds every request takes at least"
+        "--latency", type=float, default=0, metavar="MS", help="minimum duration of a request in milliseconds"
     )
     parser.add_argument(
         "--key",
         action="append",
         default=[],
         metavar="KEY=SCOPE,...",
-        help="another key and its scopes (all scopes without =); meisa_test_... makes it a test key",
+        help="another API key and its scopes; without =, it has all scopes; a key that starts with meisa_test_ is "
+        "a test key; repeatable",
     )
     parser.add_argument(
-        "--allow-public", action="store_true", help="permit an address that other machines can reach"
+        "--allow-public", action="store_true", help="allow an address that other machines can reach"
     )
     return parser
 
@@ -86,16 +87,18 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _words(sandbox: Sandbox, *, temporary: bool) -> str:
-    kept = " (temporary: gone when it stops; keep one with --database FILE)" if temporary else ""
+    kept = (
+        " (temporary: removed when the sandbox stops; pass --database FILE to keep it)" if temporary else ""
+    )
     return (
         f"Database: {sandbox.database}{kept}\n"
-        f"Host of the Airflow connection: {sandbox.api_url}\n"
+        f"Base URL (host) of the Airflow connection: {sandbox.api_url}\n"
         "Stop with Ctrl+C."
     )
 
 
 def _add_key(sandbox: Sandbox, text: str) -> None:
-    """Add a key written ``KEY=SCOPE,...``."""
+    """Add a key given as ``KEY=SCOPE,...``."""
     key, equals, scopes = text.partition("=")
     environment = "test" if key.startswith("meisa_test_") else "live"
     if equals:

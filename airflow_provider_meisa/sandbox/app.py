@@ -1,4 +1,4 @@
-"""The web application: the API, the control API and the page, over one world."""
+"""The web application: the API, the control API and the page, with one shared state."""
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -13,7 +13,7 @@ _METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def create_app(world: World) -> FastAPI:
-    """Return the application; its own documentation pages are off, as they load scripts from elsewhere."""
+    """Return the application. FastAPI's documentation pages are off, because they load scripts from other hosts."""
     app = FastAPI(
         title="Meisa sandbox", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )

@@ -20,10 +20,10 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class ConnectionProtocol(H11Protocol):
-    """HTTP as uvicorn speaks it, with the connection within the application's reach."""
+    """uvicorn's HTTP protocol, which also passes the connection to the application."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Put the connection into the scope of every request that comes over it."""
+        """Add the connection to the scope of each of its requests."""
         super().connection_made(transport)
         self.app = _with_transport(self.app, transport)
 
@@ -37,13 +37,13 @@ def _with_transport(app: ASGI3Application, transport: asyncio.Transport) -> ASGI
 
 
 def is_gone(scope: MutableMapping[str, Any]) -> bool:
-    """Tell whether the caller has hung up."""
+    """Return whether the caller has closed the connection."""
     return bool(scope[SCOPE_KEY].is_closing())
 
 
 async def reset(scope: MutableMapping[str, Any]) -> None:
-    """Drop the connection so that the caller sees a reset, and return once it is gone."""
+    """Reset the connection, and return once it is closed."""
     transport: asyncio.Transport = scope[SCOPE_KEY]
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
-    await asyncio.sleep(0)  # the loop closes it in its next round; what is answered after that goes nowhere
+    await asyncio.sleep(0)  # the loop closes it in its next iteration; a response after that is dropped

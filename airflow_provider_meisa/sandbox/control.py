@@ -1,4 +1,4 @@
-"""The control API under ``/_sandbox/``: what a test sets up and looks at, never a part of Meisa."""
+"""The control API under ``/_sandbox/``, for tests to set up and inspect the sandbox. Meisa has no such API."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -19,7 +19,7 @@ class _Sent(BaseModel):
 
 
 class NewKey(_Sent):
-    """A key, what it may do, and where."""
+    """A key, its scopes and its environment."""
 
     key: str
     scopes: list[str] = list(SCOPES)
@@ -27,7 +27,7 @@ class NewKey(_Sent):
 
 
 class NewSequence(_Sent):
-    """A sequence; without a name it keeps the one it has."""
+    """A sequence; without a name, an existing one keeps its name."""
 
     slug: str
     name: str | None = None
@@ -43,7 +43,7 @@ class NewContact(_Sent):
 
 
 class NewEnrollments(_Sent):
-    """Contacts and the status they are to have in a sequence."""
+    """Contacts, and the status to give them in a sequence."""
 
     sequence_slug: str
     emails: list[str]
@@ -63,7 +63,7 @@ def _add_about(router: APIRouter, world: World) -> None:
     @router.get("/")
     async def about() -> dict[str, Any]:
         return {
-            "what": "A sandbox of Meisa's API for tests: sends nothing, knows nobody.",
+            "what": "A sandbox of Meisa's API for tests. It sends no e-mail and holds no real contacts.",
             "version": __version__,
             "rate_limits": world.rate_limits,
             "latency_ms": world.latency * 1000,

@@ -1,4 +1,4 @@
-"""The SQLite file everything is kept in."""
+"""The SQLite file that holds all data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_by_status ON requests (status);
 """
-# Of version 1 as well: an older file gets the table when it is opened.
+# Also of version 1: a file created before this table existed gets it when opened.
 PROFILES = """
 CREATE TABLE IF NOT EXISTS profiles (
     environment TEXT NOT NULL, email TEXT NOT NULL, id TEXT NOT NULL, external_id TEXT,
@@ -52,9 +52,9 @@ Values = Sequence[Any] | Mapping[str, Any]
 
 
 class Database:
-    """One connection to the file, guarded by a lock, because requests and the handle come from two threads.
+    """One connection to the file, with a lock, because the server and the `Sandbox` object use it from two threads.
 
-    :param path: the file; made when absent.
+    :param path: the file; created if absent.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,14 +65,14 @@ class Database:
             self.is_new = self._prepare()
         except sqlite3.Error as error:
             raise SandboxError(
-                f"Cannot use {path} as the sandbox's database ({error}): choose another file."
+                f"The sandbox cannot use {path} as its database ({error}): choose another file."
             ) from error
 
     def _prepare(self) -> bool:
-        """Make the tables in a new file and tell whether it is new."""
+        """Create the tables in a new file, and return whether it is new."""
         found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found not in {0, SCHEMA_VERSION}:
-            raise sqlite3.DatabaseError("it was made by another version")
+            raise sqlite3.DatabaseError("it was created by another version of the sandbox")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         if found == 0:
@@ -80,13 +80,13 @@ class Database:
                 f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
             )
         self._connection.execute(PROFILES)
-        # Made by 0.1.0; a server that looks up and then inserts can enroll twice (the fault `late`).
+        # Created by 0.1.0. A server that first looks up and then inserts can enroll twice (the fault `late`).
         self._connection.execute("DROP INDEX IF EXISTS one_running_enrollment")
         return bool(found == 0)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hand out the connection; what is done with it is done wholly or not at all."""
+        """Yield the connection within one transaction."""
         with self._lock, self._connection as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection

@@ -1,4 +1,4 @@
-"""The endpoints of Meisa's API page, one after another."""
+"""The endpoints of Meisa's API page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREFIX = "/api/v1"  # documented
 
 @dataclass(frozen=True)
 class AdmittedRequest:
-    """A request that is known, allowed and admitted."""
+    """A request that passed the checks of path, API key, scope and rate limits."""
 
     store: Store
     key: Key
@@ -42,7 +42,7 @@ def iso(seconds: float) -> str:
 
 
 def ping(request: AdmittedRequest) -> SandboxResponse:
-    """Tell what the key is (content documented, names inferred)."""
+    """Describe the key (content documented, names inferred)."""
     return SandboxResponse(
         200,
         {"environment": request.key.environment, "product": "Sandbox", "scopes": list(request.key.scopes)},
@@ -90,7 +90,7 @@ def _enrollment(sent: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, An
 
 
 def bulk_enroll(request: AdmittedRequest) -> SandboxResponse:
-    """Enroll up to 500 contacts (documented; the shape of the answer unknown)."""
+    """Enroll up to 500 contacts (documented; the shape of the response unknown)."""
     sent = request.fields(
         Field("sequence_slug", fields.text),
         Field("emails", fields.emails),
@@ -149,7 +149,7 @@ def contact_enrollments(request: AdmittedRequest) -> SandboxResponse:
 
 
 def upsert_contact(request: AdmittedRequest) -> SandboxResponse:
-    """Create or update a contact (documented; statuses inferred, what a conflict is answered with unknown)."""
+    """Create or update a contact (documented; statuses inferred, the response to a conflict unknown)."""
     sent = request.fields(
         Field("email", fields.email),
         Field("external_id", fields.text, None),
@@ -172,14 +172,14 @@ def _contact(profile: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsubscribed_emails(request: AdmittedRequest) -> SandboxResponse:
-    """List who gets no mail: unsubscribed, bounced, complained (documented)."""
+    """List suppressed contacts: unsubscribed, bounced, complained (documented)."""
     emails = request.store.suppressed_emails(request.key.environment)
     return SandboxResponse(200, {"as_of": iso(request.store.now()), "count": len(emails), "emails": emails})
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What answers a path, by which method, for which scope (documented)."""
+    """The function for a path, with its method and scope (documented)."""
 
     method: str
     scope: str

@@ -1,4 +1,4 @@
-"""What the sandbox needs beyond the standard library."""
+"""Check for the libraries that the sandbox needs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ NEEDED = ("fastapi", "uvicorn")
 
 
 class SandboxError(RuntimeError):
-    """The sandbox cannot start or do as asked; the message says what to do."""
+    """The sandbox cannot start; the message says what to do."""
 
 
 def missing_extra() -> str | None:
-    """Say which libraries are missing and how to install them, or None if all are there."""
+    """Return which libraries are missing and how to install them, or None if all are installed."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if not missing:
         return None
     return (
         f"The sandbox needs {' and '.join(missing)}. "
-        "Install what it needs with: pip install 'airflow-provider-meisa[sandbox]'"
+        "Install the extra: pip install 'airflow-provider-meisa[sandbox]'"
     )

@@ -1,4 +1,4 @@
-"""What can go wrong on the way, on demand."""
+"""Faults on demand: errors, resets, delays and unusual responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BULK_PATH = "/api/v1/sequences/api/bulk-enroll/"
 
-# Every kind with its parameters and their defaults.
+# All faults, with their parameters and defaults.
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "status": {"status": 500, "body": None, "content_type": "application/json", "headers": {}},
     "html": {"status": 502, "headers": {}},
@@ -33,19 +33,19 @@ _OF_BULK = {"bulk_shape", "bad_addresses"}
 _NUMBERS = (int, float)
 _STATUS_RANGES = {"redirect": (300, 399), "late": (0, 599)}  # late, 0: no response before the work is done
 _ANY_STATUS = (200, 599)
-_CARRIED = re.compile(r"[\t -~\xa0-\xff]*")  # what a header can hold
+_CARRIED = re.compile(r"[\t -~\xa0-\xff]*")  # the characters that a header can hold
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing to go wrong.
+    """One fault.
 
     :param kind: one of the keys of :data:`KINDS`.
     :param path: only requests whose path contains this; empty for every path.
     :param method: only this method; empty for every method.
-    :param times: how many requests it strikes; None for all until it is cleared.
-    :param skip: how many matching requests it lets pass first.
-    :param params: parameters of the kind.
+    :param times: the number of requests to affect; None for all until it is cleared.
+    :param skip: the number of matching requests to let pass first.
+    :param params: the parameters of this fault.
     """
 
     kind: str
@@ -56,16 +56,16 @@ class Fault:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def matches(self, method: str, path: str) -> bool:
-        """Tell whether it concerns this request."""
+        """Return whether it concerns this request."""
         concerns_path = self.path in path and (self.kind not in _OF_BULK or path == BULK_PATH)
         return concerns_path and self.method in {"", method}
 
 
 def fault_from(kind: str, params: Mapping[str, Any]) -> Fault:
-    """Make a fault of what a caller asked for, with the defaults of its kind.
+    """Create a fault from parameters, with its defaults.
 
-    :param params: ``path``, ``method``, ``times``, ``skip`` and the parameters of the kind.
-    :raises ValueError: when the kind or a parameter is not one of those known.
+    :param params: ``path``, ``method``, ``times``, ``skip`` and the fault's own parameters.
+    :raises ValueError: if the fault or a parameter is unknown or invalid.
     """
     if kind not in KINDS:
         raise ValueError(f"Unknown fault {kind!r}: choose one of {', '.join(KINDS)}.")
@@ -101,9 +101,9 @@ def _check_params(kind: str, own: Mapping[str, Any]) -> None:
     for name, value in own.items():
         if name not in known:
             allowed = ", ".join((*known, "path", "method", "times", "skip"))
-            raise ValueError(f"A fault {kind!r} has no parameter {name!r}: it takes {allowed}.")
+            raise ValueError(f"The fault {kind!r} has no parameter {name!r}: it takes {allowed}.")
         if known[name] is not None and not _is_a(value, known[name]):
-            raise ValueError(f"{name} must be a {type(known[name]).__name__}, like {known[name]!r}.")
+            raise ValueError(f"{name} must be a {type(known[name]).__name__}, such as {known[name]!r}.")
         if type(value) in _NUMBERS and value < 0:
             raise ValueError(f"{name} must not be negative.")
     _check_status(kind, own.get("status"))
@@ -118,14 +118,14 @@ def _check_params(kind: str, own: Mapping[str, Any]) -> None:
 def _check_status(kind: str, status: int | None) -> None:
     lowest, highest = _STATUS_RANGES.get(kind, _ANY_STATUS)
     if status is not None and not lowest <= status <= highest:
-        raise ValueError(f"status must be between {lowest} and {highest} for a fault {kind!r}.")
+        raise ValueError(f"status must be between {lowest} and {highest} for the fault {kind!r}.")
 
 
 def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Write the values of headers as the texts that they are on the wire."""
+    """Return headers with their values as strings."""
     texts = {str(name): str(value) for name, value in headers.items() if type(value) in (str, *_NUMBERS)}
     if len(texts) < len(headers) or not all(map(_CARRIED.fullmatch, (*texts, *texts.values()))):
-        raise ValueError("headers must hold texts or numbers, in Latin-1 and without line breaks.")
+        raise ValueError("headers must hold strings or numbers, in Latin-1 and without line breaks.")
     return texts
 
 
@@ -136,7 +136,7 @@ def _is_a(value: Any, example: Any) -> bool:
 
 
 class _Armed:
-    """A fault with what is left of it."""
+    """An armed fault, with the number of requests it skips and has hit."""
 
     def __init__(self, number: int, fault: Fault) -> None:
         self.number = number
@@ -145,7 +145,7 @@ class _Armed:
         self.hits = 0
 
     def strikes(self, method: str, path: str) -> bool:
-        """Count this request and tell whether the fault takes it."""
+        """Count this request, and return whether the fault affects it."""
         spent = self.fault.times is not None and self.hits >= self.fault.times
         if spent or not self.fault.matches(method, path):
             return False
@@ -160,7 +160,7 @@ class _Armed:
 
 
 class Faults:
-    """The faults that are armed, in the order in which they were."""
+    """The armed faults, in the order of arming."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -175,7 +175,7 @@ class Faults:
             return armed.as_dict()
 
     def take(self, method: str, path: str) -> Fault | None:
-        """Return the first armed fault that strikes this request; one strikes, later ones do not see it."""
+        """Return the first armed fault that affects this request; later faults do not count the request."""
         with self._lock:
             return next((armed.fault for armed in self._armed if armed.strikes(method, path)), None)
 
@@ -185,6 +185,6 @@ class Faults:
             self._armed.clear()
 
     def listed(self) -> list[dict[str, Any]]:
-        """List what is armed, spent ones included, with how often each struck."""
+        """List the armed faults, spent ones included, with the number of requests each has hit."""
         with self._lock:
             return [armed.as_dict() for armed in self._armed]

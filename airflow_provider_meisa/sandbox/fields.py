@@ -1,4 +1,4 @@
-"""Reading the fields of a body, with Django REST Framework's words for what is wrong (inferred)."""
+"""Read the fields of a body, with the error messages of Django REST Framework (inferred)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Check = Callable[[Any], Any]
 
 
 class FieldError(ValueError):
-    """A field's value will not do; it carries what to answer for that field."""
+    """A field's value is invalid; ``problem`` is the part of the response for that field."""
 
     def __init__(self, problem: list[str] | dict[str, list[str]]) -> None:
         super().__init__(problem)
@@ -29,8 +29,8 @@ class FieldError(ValueError):
 class Field:
     """A field of a body.
 
-    :param check: returns the value cleaned, or raises :class:`FieldError`.
-    :param default: its value when left out; a field without one is required.
+    :param check: returns the cleaned value, or raises :class:`FieldError`.
+    :param default: the value if the field is left out; a field without a default is required.
     """
 
     name: str
@@ -54,12 +54,12 @@ def parse_object(content_type: str, body: bytes) -> Mapping[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    """Refuse what Python's JSON has beyond the standard: NaN and Infinity."""
+    """Refuse NaN and Infinity, which Python reads although they are not JSON."""
     raise ValueError(f"Out of range float values are not JSON compliant: {name}")
 
 
 def read_fields(sent: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, Any]:
-    """Return the cleaned value of each field, or refuse with all that is wrong with them."""
+    """Return the cleaned value of each field, or refuse with the problems of all fields."""
     values: dict[str, Any] = {}
     problems: dict[str, Any] = {}
     for field in fields:
@@ -92,21 +92,21 @@ def any_text(value: Any) -> str:
 
 
 def text(value: Any) -> str:
-    """Check that it is a string with something in it."""
+    """Check that it is a string that is not blank."""
     if not (found := any_text(value)):
         raise FieldError(["This field may not be blank."])
     return found
 
 
 def texts(value: Any) -> list[str]:
-    """Check that it is a list of strings with something in them."""
+    """Check that it is a list of strings that are not blank."""
     if not isinstance(value, list):
         raise FieldError([f'Expected a list of items but got type "{type(value).__name__}".'])
     return [text(item) for item in value]
 
 
 def source(value: Any) -> str:
-    """Check that it is one of the words for where a contact comes from."""
+    """Check that it is one of the documented sources of a contact."""
     if value not in SOURCES:
         raise FieldError([f'"{value}" is not a valid choice.'])
     return str(value)

@@ -1,4 +1,4 @@
-"""One request to the API, from the wire to the wire."""
+"""Handle one request to the API."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.sandbox.world import World
 
 _MEGABYTE = 1_000_000
-_NOWHERE = Response(status_code=HTTPStatus.NO_CONTENT)  # for a connection that is gone
+_NOWHERE = Response(status_code=HTTPStatus.NO_CONTENT)  # for a connection that is closed
 
 _HTML = """<!doctype html>
 <html><head><title>{status} {phrase}</title></head>
@@ -35,7 +35,7 @@ _HTML = """<!doctype html>
 
 
 async def handle(world: World, request: Request) -> Response:
-    """Note a request, carry it out with whatever fault is armed for it, and answer."""
+    """Record a request, carry it out with the fault armed for it, and respond."""
     body = await request.body()
     given = request.headers.get("X-API-Key", "")
     key = world.store.key(given)
@@ -63,14 +63,14 @@ def _is(fault: Fault | None, *kinds: str) -> bool:
 async def _carry_out(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
     if fault and fault.kind == "late":
         return await _carry_out_late(world, request, body, fault)
-    instead = _instead(fault) if fault else None  # as from a proxy in front: not throttled, no work done
+    instead = _instead(fault) if fault else None  # as a proxy in front would: not throttled, not carried out
     return instead or _respond(world, request, body, fault)
 
 
 async def _carry_out_late(world: World, request: Request, body: bytes, fault: Fault) -> Response:
-    """Look up who is enrolled, and do the work later, as one does who looks up and then inserts.
+    """Look up the enrolled contacts now and insert later, as a server does without a transaction.
 
-    The caller gets a proxy's response at once, or the real one when the work is done, if it still waits for it.
+    The caller gets a proxy's response at once, or the real one when the work is done, if it still waits.
     """
     endpoint = ENDPOINTS.get(request.url.path)
     if endpoint is None:
@@ -99,7 +99,7 @@ def _page(status: int, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def _instead(fault: Fault) -> Response | None:
-    """Write the answer that a fault gives in place of the real one, if it does."""
+    """Return the response of a fault that replaces the real one, or None."""
     params = fault.params
     match fault.kind:
         case "status":
@@ -134,7 +134,7 @@ def _phrase(status: int) -> str:
 
 
 def _huge(megabytes: int, status: int, *, chunked: bool) -> Response:
-    """Write a JSON body of so many megabytes; chunked ones do not announce their length."""
+    """Return a JSON body of that many megabytes; a chunked one has no Content-Length."""
     if chunked:
         return StreamingResponse(_filler(megabytes), status, media_type="application/json")
     return Response(b"".join(_filler(megabytes)), status, media_type="application/json")
@@ -148,7 +148,7 @@ def _filler(megabytes: int) -> Iterator[bytes]:
 
 
 def _respond(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
-    """Carry the request out and write its answer, in another shape if a fault says so."""
+    """Carry out the request and return its response, in another shape if a fault sets one."""
     endpoint = ENDPOINTS.get(request.url.path)
     if endpoint is None:
         return _no_such_path(request)
@@ -161,7 +161,7 @@ def _respond(world: World, request: Request, body: bytes, fault: Fault | None) -
 
 @dataclass(frozen=True)
 class _Work:
-    """What an admitted request asks for; ``as_of`` as in `Enrolling`."""
+    """The endpoint and key of an admitted request; ``as_of`` as in `Enrolling`."""
 
     endpoint: Endpoint
     key: Key
@@ -180,7 +180,7 @@ def _do(world: World, request: Request, body: bytes, fault: Fault | None, work: 
 
 
 def _refuse_bad_addresses(body: bytes, fault: Fault | None) -> None:
-    """Refuse the whole of a bulk request because of some of its addresses."""
+    """Refuse a whole bulk request because of some of its addresses."""
     if fault is None or fault.kind != "bad_addresses":
         return
     try:
@@ -192,7 +192,7 @@ def _refuse_bad_addresses(body: bytes, fault: Fault | None) -> None:
 
 
 def _written(reply: SandboxResponse, body: bytes, fault: Fault | None) -> Response:
-    # In ASCII, as half a surrogate pair in what was sent has no bytes of its own.
+    # In ASCII, because a lone surrogate in the request cannot be encoded in UTF-8.
     content = json.dumps(_body(reply, body, fault))
     return Response(content, reply.status, dict(reply.headers), "application/json")
 
@@ -204,7 +204,7 @@ def _body(reply: SandboxResponse, sent: bytes, fault: Fault | None) -> Mapping[s
 
 
 def _no_such_path(request: Request) -> Response:
-    """Redirect to the path with its slash, as Django does for every method, or say 404 (inferred)."""
+    """Redirect to the path with its slash, as Django does for every method, or respond with 404 (inferred)."""
     path = f"{request.url.path}/"
     if path not in ENDPOINTS:
         return Response("<h1>Not Found</h1>", HTTPStatus.NOT_FOUND, media_type="text/html")
@@ -213,7 +213,7 @@ def _no_such_path(request: Request) -> Response:
 
 
 def _admit(world: World, request: Request, endpoint: Endpoint) -> Key:
-    """Check key, scope, rate and method, in the order of Django REST Framework (inferred)."""
+    """Check key, scope, rate limits and method, in the order of Django REST Framework (inferred)."""
     given = request.headers.get("X-API-Key", "")
     key = world.store.key(given)
     if key is None:

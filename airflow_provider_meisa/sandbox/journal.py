@@ -1,4 +1,4 @@
-"""The log of the requests that came in."""
+"""The log of received requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request as it came in; of the key only the last four characters."""
+    """A received request; of the key, only the last four characters."""
 
     method: str
     path: str
@@ -25,7 +25,7 @@ class Arrival:
 
 
 def arrival_of(method: str, path: str, key: str, environment: str, body: bytes) -> Arrival:
-    """Read what is worth noting out of a request, whether or not it is well formed."""
+    """Read the fields to record from a request, even if it is malformed."""
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError):
@@ -48,10 +48,10 @@ def _addresses(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class Journal:
-    """Writes each request down when it comes in, and what became of it when it goes out.
+    """Records each request when it arrives, and its status when the response is sent.
 
-    :param database: where it is kept.
-    :param now: says what time it is, in seconds since 1970.
+    :param database: the database to write to.
+    :param now: returns the time in seconds since 1970.
     """
 
     def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
@@ -59,7 +59,7 @@ class Journal:
         self._now = now
 
     def open(self, arrival: Arrival) -> int:
-        """Note a request that came in and return its number."""
+        """Record a received request, and return its number."""
         with self._database.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO requests "
@@ -78,7 +78,7 @@ class Journal:
             return int(cursor.lastrowid or 0)
 
     def close(self, number: int, status: int | None, *, answered: bool) -> None:
-        """Note what became of a request: its status if the work was done, and whether the answer went out."""
+        """Record a request's status if it was carried out, and whether the response was sent."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE requests SET status = ?, answered = ? WHERE id = ?", (status, answered, number)
@@ -93,13 +93,13 @@ class Journal:
         ]
 
     def by_status(self) -> dict[str, int]:
-        """Count the requests by status; ``none`` for those that got none."""
+        """Count the requests by status; ``none`` for requests without one."""
         rows = self._database.rows(
             "SELECT status, count(*) AS n FROM requests GROUP BY status ORDER BY status"
         )
         return {str(row["status"] or "none"): row["n"] for row in rows}
 
     def clear(self) -> None:
-        """Forget all requests."""
+        """Delete all requests."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM requests")

@@ -1,4 +1,4 @@
-"""What becomes of each address that is to be enrolled."""
+"""Decide the outcome of each address to enroll."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_EMAIL = 254
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one address, echoed as it was sent."""
+    """The outcome of one address, echoed as it was sent."""
 
     email: str
     status: str
@@ -33,12 +33,12 @@ class Outcome:
 
 
 def canonical(email: str) -> str:
-    """Write an address the way it is compared (inferred: without case and outer spaces)."""
+    """Return an address as it is compared (inferred: in lower case, without outer spaces)."""
     return email.strip().lower()
 
 
 def is_email(email: str) -> bool:
-    """Tell whether an address is well formed, about as strictly as Django's validator (inferred)."""
+    """Return whether an address is well formed, about as strictly as Django's validator (inferred)."""
     return len(email) <= _LONGEST_EMAIL and _EMAIL.fullmatch(email) is not None
 
 
@@ -48,7 +48,7 @@ def judge(
     """Decide each distinct address once, in the order sent (a repeated address: unknown, taken as one).
 
     :param running: canonical address to its enrollment status, for those active or paused in the sequence.
-    :param suppressed: canonical address to the reason why it gets no mail.
+    :param suppressed: canonical address to the reason why it is suppressed.
     :param override: enroll suppressed addresses too.
     """
     distinct: dict[str, str] = {}

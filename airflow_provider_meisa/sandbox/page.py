@@ -1,4 +1,4 @@
-"""The page at ``/``: what is enrolled, for a person to look at."""
+"""The page at ``/``: sequences and the latest enrollments."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ a { color: var(--accent); }
 
 
 def page(world: World) -> str:
-    """Write the whole page; everything that came from outside is escaped."""
+    """Return the whole page; everything from requests is escaped."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -71,7 +71,7 @@ def page(world: World) -> str:
 <body>
 <header>
 <h1>Meisa sandbox <small>{escape(__version__)}</small></h1>
-<p>A Meisa on this machine. Nothing here is sent to anybody.</p>
+<p>A sandbox of Meisa on this machine. It sends no e-mail.</p>
 {_facts(world)}
 </header>
 <main>
@@ -79,7 +79,7 @@ def page(world: World) -> str:
 {_latest(world)}
 </main>
 <footer>Reloads every 5 seconds.
-What is documented and what is guessed: <a href="/_sandbox/">/_sandbox/</a></footer>
+Which behaviour is documented, inferred or unknown: <a href="/_sandbox/">/_sandbox/</a></footer>
 </body>
 </html>
 """
@@ -89,8 +89,8 @@ def _facts(world: World) -> str:
     requests = world.journal.by_status()
     limited = requests.get("429", 0)
     facts = {
-        "Rate limits, per key": world.rate_limits.strip() or "none",
-        "Keys for": " and ".join(world.store.environments()) or "nobody",
+        "Rate limits per key": world.rate_limits.strip() or "none",
+        "Environments with keys": " and ".join(world.store.environments()) or "none",
         "Requests": f"{sum(requests.values()):,}",
         "Refused with 429": f"{limited:,}",
     }
@@ -108,7 +108,9 @@ def _sequences(world: World) -> str:
         for row in world.store.sequences("live")
     ]
     return _table(
-        "Sequences", ("Slug", "Name", "Status", "#Enrolled now", "#Total enrolled", "#Total, test"), rows
+        "Sequences",
+        ("Slug", "Name", "Status", "#Enrolled now", "#Total enrolled", "#Total enrolled, test"),
+        rows,
     )
 
 
@@ -139,7 +141,7 @@ def _number(value: int) -> str:
 
 
 def _table(caption: str, columns: Sequence[str], rows: Iterable[str]) -> str:
-    """Write a table; a column whose name begins with # holds numbers."""
+    """Return a table; a column whose name begins with # holds numbers."""
     heads = "".join(map(_head, columns))
     body = "".join(rows) or f'<tr><td class="none" colspan="{len(columns)}">None yet.</td></tr>'
     return (

@@ -1,4 +1,4 @@
-"""What is known of a contact beyond address and status: made and changed by upserts."""
+"""The profile of a contact beyond address and status, created and changed by upserts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 NAMES = ("first_name", "last_name", "display_name")
 DEFAULT_SOURCE = "api"
-_TAGS = uuid.UUID("6f1c3e0a-6f43-4f3e-9d0f-3a1a52d0c0de")  # any fixed one: the same name has the same id
+_TAGS = uuid.UUID(
+    "6f1c3e0a-6f43-4f3e-9d0f-3a1a52d0c0de"
+)  # any fixed value, so that the same name has the same id
 
 _SELECT = (
     "SELECT profiles.*, contacts.status FROM contacts LEFT JOIN profiles USING (environment, email) "
@@ -24,7 +26,7 @@ _REPLACE = "INSERT OR REPLACE INTO profiles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 
 
 class ConflictError(ValueError):
-    """The external id is one contact's, and the address another's."""
+    """The external id belongs to one contact, and the address to another."""
 
 
 def upsert(
@@ -32,7 +34,7 @@ def upsert(
 ) -> tuple[dict[str, Any], bool]:
     """Create or update a contact, and return it and whether it is new.
 
-    :raises ConflictError: if it would have to be two contacts.
+    :raises ConflictError: if the external id belongs to one contact, and the address to another.
     """
     email = canonical(sent["email"])
     of_id = _profile_of_id(connection, environment, sent["external_id"])
@@ -50,7 +52,7 @@ def upsert(
 
 
 def profiles(connection: sqlite3.Connection, environment: str, email: str = "") -> list[dict[str, Any]]:
-    """Return the contacts that were upserted, or the one with this address, in the order of their creation."""
+    """Return the upserted contacts, or the one with this address, in the order of their creation."""
     rows = connection.execute(
         f"{_SELECT} AND profiles.id IS NOT NULL AND profiles.email = coalesce(?, profiles.email) "
         "ORDER BY created_at, profiles.email",
@@ -82,7 +84,7 @@ def _exists(connection: sqlite3.Connection, environment: str, email: str) -> boo
 
 
 def _move(connection: sqlite3.Connection, environment: str, old: str, new: str) -> None:
-    """Give a contact another address; status and enrollments stay with the contact."""
+    """Change the address of a contact, in its status and enrollments too."""
     for table in ("contacts", "profiles", "enrollments"):
         connection.execute(
             f"UPDATE {table} SET email = ? WHERE environment = ? AND email = ?",  # noqa: S608 (three names)
@@ -93,7 +95,7 @@ def _move(connection: sqlite3.Connection, environment: str, old: str, new: str) 
 def _merged(
     environment: str, email: str, before: Mapping[str, Any], sent: Mapping[str, Any], now: float
 ) -> tuple[Any, ...]:
-    """Make the row: what was not sent stays, custom fields are merged, tags and the first source are kept."""
+    """Return the new row. Fields not sent stay, custom fields are merged, tags and the first source are kept."""
     custom_fields = {**json.loads(before.get("custom_fields", "{}")), **sent["custom_fields"]}
     tags = dict.fromkeys([*json.loads(before.get("tags", "[]")), *sent["tag_names"]])
     kept = (before.get(name, "") if sent[name] is None else sent[name] for name in NAMES)

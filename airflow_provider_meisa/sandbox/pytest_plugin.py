@@ -1,4 +1,4 @@
-"""The fixture ``meisa_sandbox`` for whoever tests a pipeline that enrolls contacts.
+"""The fixture ``meisa_sandbox``, to test a pipeline that enrolls contacts.
 
 ::
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         "meisa_sandbox(rate_limits='60/minute, 1000/hour', latency_ms=0, clock=...): "
-        "how the fixture meisa_sandbox starts its sandbox.",
+        "set the arguments with which the fixture meisa_sandbox starts its sandbox.",
     )
 
 
 @pytest.fixture
 def meisa_sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
-    """Start a Meisa on this machine, with a database of its own, for one test."""
+    """Start a sandbox of Meisa on this machine, with a database of its own, for one test."""
     problem = missing_extra()
     if problem:
         pytest.fail(problem, pytrace=False)
-    from airflow_provider_meisa.sandbox.server import Sandbox  # needs the extra, and time
+    from airflow_provider_meisa.sandbox.server import Sandbox  # needs the extra, and takes time to import
 
     marker = request.node.get_closest_marker("meisa_sandbox")
     wanted = {"database": tmp_path / "meisa-sandbox.db", **(marker.kwargs if marker else {})}

@@ -1,4 +1,4 @@
-"""What is answered, before it becomes HTTP."""
+"""Responses, before they become HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class SandboxResponse:
     """A status with a JSON body.
 
-    :param outcomes: of a bulk call, so that the answer can be written in another shape.
+    :param outcomes: those of a bulk request, so that the response can be written in another shape.
     """
 
     status: int
@@ -25,7 +25,7 @@ class SandboxResponse:
 
 
 class RefusedError(Exception):
-    """The answer is no; it carries the reply that says so."""
+    """The request is refused; ``reply`` is the response."""
 
     def __init__(
         self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None

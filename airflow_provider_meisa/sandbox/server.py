@@ -1,4 +1,4 @@
-"""A sandbox in a thread of this process."""
+"""Run a sandbox in a thread of this process."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _START_WITHIN = 30.0  # seconds
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which says when it listens and stops when told instead of at its next look."""
+    """A uvicorn server that signals when it listens, and stops at once instead of at its next tick."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.settled = threading.Event()  # it listens, or it failed
+        self.settled = threading.Event()  # set when it listens or has failed
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say so."""
+        """Listen, then set ``settled``."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         self.settled.set()
 
     async def main_loop(self) -> None:
-        """Tick as uvicorn does, and leave as soon as told to."""
+        """Tick as uvicorn does, and return as soon as ``stop`` is called."""
         counter = 0
         while not await self.on_tick(counter):
             counter += 1
@@ -59,21 +59,21 @@ class _Server(uvicorn.Server):
             return
 
     def stop(self) -> None:
-        """Tell it to stop, from any thread, however often."""
+        """Stop the server. Any thread may call it, any number of times."""
         if self._loop and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
 
 
 class Sandbox:
-    """A Meisa on this machine, for a ``with`` block.
+    """A sandbox of Meisa on this machine, for a ``with`` block.
 
-    :param database: the SQLite file it keeps everything in; by default one that goes when it stops.
-    :param rate_limits: limits per key, like ``60/minute, 1000/hour``; ``none`` for no limit.
-    :param latency_ms: milliseconds every request to the API takes at least.
-    :param host: the address it listens on.
-    :param port: the port it listens on; 0 for a free one.
-    :param allow_public: let it listen on an address other machines can reach.
-    :param clock: says what time it is for the rate limits, in seconds.
+    :param database: the SQLite file for all data; by default a temporary file, removed when the sandbox stops.
+    :param rate_limits: limits per key, such as ``60/minute, 1000/hour``; ``none`` for no limit.
+    :param latency_ms: minimum duration of a request to the API, in milliseconds.
+    :param host: the address to listen on.
+    :param port: the port to listen on; 0 for a free one.
+    :param allow_public: allow an address that other machines can reach.
+    :param clock: returns the time for the rate limits, in seconds.
     """
 
     key = LIVE_KEY
@@ -92,11 +92,11 @@ class Sandbox:
     ) -> None:
         if not (allow_public or _is_loopback(host)):
             raise SandboxError(
-                f"The sandbox has no protection, and {host} may be reached by other machines: "
-                "use 127.0.0.1, or --allow-public (allow_public=True) if that is what you want."
+                f"The sandbox has no protection, and other machines may reach {host}: "
+                "use 127.0.0.1, or set --allow-public (allow_public=True) to allow it."
             )
         if latency_ms < 0:
-            raise ValueError("The latency must be 0 milliseconds or more.")
+            raise ValueError(f"The latency is {latency_ms:g} ms: set it to 0 milliseconds or more.")
         self._throttle = Throttle(parse_rate_limits(rate_limits), clock)
         self._rate_limits = rate_limits
         self._latency = latency_ms / 1000
@@ -108,7 +108,7 @@ class Sandbox:
     def start(self) -> Self:
         """Start, and return once connections are accepted.
 
-        :raises SandboxError: when the port or the database cannot be used.
+        :raises SandboxError: if the port or the database cannot be used.
         """
         listener = _listen(self._host, self._port)
         try:
@@ -124,7 +124,7 @@ class Sandbox:
         self._thread.start()
         if not (self._server.settled.wait(_START_WITHIN) and self._server.started):
             self.stop()
-            raise SandboxError("The sandbox's web server did not start: see the messages above.")
+            raise SandboxError("The sandbox's web server did not start. See the messages above.")
         return self
 
     def _open_database(self) -> None:
@@ -140,13 +140,13 @@ class Sandbox:
 
     def _run(self, listener: socket.socket) -> None:
         try:
-            with suppress(SystemExit):  # uvicorn's way to say that it did not start; start() tells the caller
+            with suppress(SystemExit):  # uvicorn raises it if it did not start; start() reports that
                 asyncio.run(self._server.serve([listener]))
         finally:
             self._server.settled.set()
 
     def stop(self) -> None:
-        """Stop, and return once it has; one that does not run is left as it is, but for its temporary folder."""
+        """Stop, and return once it has stopped; if it does not run, only remove its temporary folder."""
         if self._thread:
             self._server.stop()
             self._thread.join()
@@ -164,11 +164,11 @@ class Sandbox:
         return f"<Sandbox {getattr(self, 'url', 'not started')}>"
 
     def fault(self, kind: str, **params: Any) -> dict[str, Any]:
-        """Arm a fault, for all matching requests until cleared unless ``times`` is given.
+        """Arm a fault for all matching requests until it is cleared, or for the first ``times`` of them.
 
         :param kind: ``status``, ``html``, ``empty``, ``reset_before``, ``reset_after``, ``slow``, ``late``, ``huge``,
             ``redirect``, ``bulk_shape`` or ``bad_addresses``.
-        :param params: ``path``, ``method``, ``times``, ``skip``, and what the kind takes.
+        :param params: ``path``, ``method``, ``times``, ``skip``, and the fault's own parameters.
         """
         return self._world.faults.arm(fault_from(kind, params))
 
@@ -178,11 +178,11 @@ class Sandbox:
 
     @property
     def at_work(self) -> int:
-        """How many requests are still to be carried out, whoever waits for them (the fault ``late``)."""
+        """The number of requests that are still to be carried out, with or without a waiting caller (``late``)."""
         return len(self._world.late)
 
     def add_key(self, key: str, scopes: Iterable[str] = SCOPES, environment: str = "live") -> None:
-        """Add a key or change what it may do."""
+        """Add an API key, or change its scopes and environment."""
         self._world.store.put_key(key, scopes, environment)
 
     def put_sequence(self, slug: str, name: str | None = None, status: str = "active") -> None:
@@ -197,13 +197,13 @@ class Sandbox:
         self._world.store.put_contacts(statuses, environment)
 
     def contacts(self, environment: str = "live") -> list[dict[str, Any]]:
-        """Return each contact that was upserted, with all that is known of it."""
+        """Return each upserted contact, with its whole profile."""
         return self._world.store.contacts(environment)
 
     def seed_enrollments(
         self, slug: str, emails: Iterable[str], status: str = "active", environment: str = "live"
     ) -> None:
-        """Put contacts into a status in a sequence: ``active``, ``paused``, ``completed`` or ``exited``."""
+        """Set the status of contacts in a sequence: ``active``, ``paused``, ``completed`` or ``exited``."""
         self._world.store.seed_enrollments(
             emails, Enrolling(environment, slug, trigger_source="sandbox"), status
         )
@@ -229,9 +229,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind the port here, so that nobody can take it between finding it and listening on it."""
+    """Bind and listen in one step, so that no other process can take a free port in between."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for a delayed ACK.
+    # Without the protocol TCP, asyncio leaves Nagle's algorithm on, and each response waits 40 ms for a delayed ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -240,7 +240,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise SandboxError(
-            f"Cannot listen on {host} port {port} ({error}): choose another port, or 0 for a free one."
+            f"The sandbox cannot listen on {host} port {port} ({error}): choose another port, or 0 for a free one."
         ) from error
     return listener
 

@@ -1,4 +1,4 @@
-"""The bulk answer in every shape a service might plausibly give it: the real one is not documented."""
+"""The bulk response in each plausible shape: Meisa does not document the real one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """How to write the bulk answer.
+    """The shape of the bulk response.
 
     :param shape: one of the keys of :data:`SHAPES`.
-    :param drop: leave out this many addresses, from the end.
-    :param extra: mention this many addresses that were never sent.
+    :param drop: the number of addresses to leave out, from the end.
+    :param extra: the number of addresses to add that were never sent.
     :param upper: echo the addresses in capitals.
-    :param status_key: name of the field that holds an address's outcome.
-    :param reason_key: name of the field that says why.
+    :param status_key: name of the field with an address's status.
+    :param reason_key: name of the field with the reason.
     """
 
     shape: str = "default"
@@ -35,7 +35,7 @@ class Shape:
 
 
 def shaped(slug: str, outcomes: Sequence[Outcome], shape: Shape) -> Body:
-    """Write the bulk answer for these outcomes in this shape."""
+    """Return the bulk response for these outcomes in this shape."""
     return SHAPES[shape.shape](slug, _altered(outcomes, shape), shape)
 
 
@@ -121,10 +121,10 @@ BAD_ADDRESSES: dict[str, Callable[[Sequence[str], Sequence[int]], Body]] = {
     "sentence": lambda emails, bad: {"detail": " ".join(f"{emails[place]} is no address." for place in bad)},
     "nothing": lambda _emails, _bad: {"detail": "Invalid request."},
 }
-"""How the refusal of a bulk request says which of its addresses are bad: by place, by name, or not at all."""
+"""How the refusal of a bulk request names its bad addresses: by place, by name, or not at all."""
 
 
 def refused_addresses(emails: Sequence[str], bad: Sequence[str], form: str) -> Body | None:
-    """Write the refusal of a bulk request that holds addresses with one of these endings, in this form."""
+    """Return the refusal of a bulk request with addresses that have one of these endings, in this form."""
     places = [place for place, email in enumerate(emails) if email.endswith(tuple(bad))]
     return BAD_ADDRESSES[form](emails, places) if places else None

@@ -45,7 +45,7 @@ _INSERT_CONTACT = "INSERT OR IGNORE INTO contacts (environment, email, status) V
 
 @dataclass(frozen=True)
 class Key:
-    """What an API key may do, and in which environment."""
+    """The scopes and the environment of an API key."""
 
     scopes: tuple[str, ...]
     environment: str
@@ -53,7 +53,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Enrolling:
-    """One wish to enroll: where, and with what attached."""
+    """A request to enroll: the sequence, and the data to attach."""
 
     environment: str
     sequence_slug: str
@@ -61,11 +61,11 @@ class Enrolling:
     trigger_source: str = "api"  # documented default
     metadata: Mapping[str, Any] | None = None
     as_of: int | None = None
-    """The last enrollment that is seen when looking up who is enrolled; None for all."""
+    """The last enrollment that the lookup of enrolled contacts sees; None for all."""
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    """Return the value if it is allowed, else say what is."""
+    """Return the value if it is allowed; otherwise raise an error that names the allowed ones."""
     if value not in allowed:
         raise ValueError(f"Unknown {name} {value!r}: choose one of {', '.join(allowed)}.")
     return value
@@ -74,8 +74,8 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
 class Store:
     """The state of the sandbox.
 
-    :param database: where it is kept.
-    :param now: says what time it is, in seconds since 1970.
+    :param database: the database that holds it.
+    :param now: returns the time in seconds since 1970.
     """
 
     def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
@@ -99,18 +99,18 @@ class Store:
     # --- keys
 
     def put_key(self, key: str, scopes: Iterable[str], environment: str) -> None:
-        """Add a key or change what it may do."""
+        """Add an API key, or change its scopes and environment."""
         names = [one_of("scope", scope, SCOPES) for scope in scopes]
         one_of("environment", environment, ENVIRONMENTS)
         if not key.strip():
-            raise ValueError("A key must not be empty.")
+            raise ValueError("The API key must not be empty: give a text.")
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", (key, json.dumps(names), environment)
             )
 
     def key(self, key: str) -> Key | None:
-        """Return what this key may do, or None for an unknown one."""
+        """Return the scopes and environment of a key, or None if it is unknown."""
         for row in self._database.rows("SELECT * FROM keys WHERE key = ?", (key,)):
             return Key(tuple(json.loads(row["scopes"])), row["environment"])
         return None
@@ -136,7 +136,7 @@ class Store:
         return next(iter(self._database.rows("SELECT * FROM sequences WHERE slug = ?", (slug,))), None)
 
     def sequences(self, environment: str) -> list[dict[str, Any]]:
-        """Return all sequences with how many were ever enrolled and how many are now."""
+        """Return all sequences, with the number of contacts ever enrolled and enrolled now."""
         return self._database.rows(
             "SELECT slug, name, sequences.status, count(id) AS total_enrolled, "
             "count(id) FILTER (WHERE enrollments.status IN ('active', 'paused')) AS enrolled_now "
@@ -163,18 +163,18 @@ class Store:
     def upsert_contact(self, environment: str, sent: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """Create or update a contact, and return it and whether it is new.
 
-        :raises ConflictError: if the external id is one contact's, and the address another's.
+        :raises ConflictError: if the external id belongs to one contact, and the address to another.
         """
         with self._database.transaction() as connection:
             return profiles.upsert(connection, environment, sent, self.now())
 
     def contacts(self, environment: str) -> list[dict[str, Any]]:
-        """Return the contacts that were upserted, with all that is known of them."""
+        """Return the upserted contacts, with their whole profiles."""
         with self._database.transaction() as connection:
             return profiles.profiles(connection, environment)
 
     def contact_exists(self, environment: str, email: str) -> bool:
-        """Tell whether there is a contact with this address."""
+        """Return whether there is a contact with this address."""
         query = "SELECT 1 FROM contacts WHERE environment = ? AND email = ?"
         return bool(self._database.rows(query, (environment, canonical(email))))
 
@@ -184,14 +184,14 @@ class Store:
         return int(self._database.rows(query, (environment,))[0]["n"])
 
     def suppressed_emails(self, environment: str) -> list[str]:
-        """Return who gets no mail: unsubscribed, bounced, complained."""
+        """Return the addresses of suppressed contacts: unsubscribed, bounced, complained."""
         query = "SELECT email FROM contacts WHERE environment = ? AND status != 'subscribed' ORDER BY email"
         return [row["email"] for row in self._database.rows(query, (environment,))]
 
     # --- enrollments
 
     def enroll(self, emails: Sequence[str], wish: Enrolling) -> list[Outcome]:
-        """Enroll every address that may be, in one transaction, and say what became of each."""
+        """Enroll every address that may be enrolled, in one transaction, and return the outcome of each."""
         sought = json.dumps([canonical(email) for email in emails])
         with self._database.transaction() as connection:
             running, suppressed = _standing(connection, wish, sought)
@@ -201,7 +201,7 @@ class Store:
         return outcomes
 
     def seed_enrollments(self, emails: Iterable[str], wish: Enrolling, status: str) -> None:
-        """Put contacts into a status: their latest enrollment is moved, or one is made for lack of any."""
+        """Set the status of contacts: change their latest enrollment, or create one if there is none."""
         one_of("environment", wish.environment, ENVIRONMENTS)
         one_of("status", status, ENROLLMENT_STATUSES)
         if self.sequence(wish.sequence_slug) is None:
@@ -226,7 +226,7 @@ class Store:
         )
 
     def enrollments(self, slug: str, environment: str) -> list[dict[str, Any]]:
-        """Return the latest enrollment of each contact in a sequence, and how often each was enrolled."""
+        """Return the latest enrollment of each contact in a sequence, with ``times_enrolled``."""
         rows = self._database.rows(
             "SELECT email, sequence_slug, status, trigger_source, metadata, count(*) AS times_enrolled, "
             "enrolled_at, max(id) AS id FROM enrollments WHERE sequence_slug = ? AND environment = ? "
@@ -245,7 +245,7 @@ class Store:
         )
 
     def last_enrollment(self) -> int:
-        """Return the number of the newest enrollment of all, 0 if there is none."""
+        """Return the id of the newest enrollment, or 0 if there is none."""
         return int(self._database.rows("SELECT coalesce(max(id), 0) AS id FROM enrollments")[0]["id"])
 
     def latest_enrollments(self, limit: int) -> list[dict[str, Any]]:
@@ -256,7 +256,7 @@ class Store:
 def _standing(
     connection: sqlite3.Connection, wish: Enrolling, sought: str
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return who of the sought is active or paused in the sequence, and who is suppressed."""
+    """Return which of the addresses are active or paused in the sequence, and which are suppressed."""
     running = connection.execute(
         "SELECT email, status FROM enrollments WHERE environment = ? AND sequence_slug = ? "
         "AND status IN ('active', 'paused') AND email IN (SELECT value FROM json_each(?)) AND id <= ?",

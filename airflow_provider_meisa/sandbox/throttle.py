@@ -1,4 +1,4 @@
-"""How often a key may call: a sliding log per key, several windows at once."""
+"""The rate limits of a key: a sliding log per key and window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIMIT = re.compile(
 
 @dataclass(frozen=True)
 class Window:
-    """At most so many requests in so many seconds."""
+    """A limit: at most ``requests`` in ``seconds``."""
 
     requests: int
     seconds: float
@@ -33,7 +33,7 @@ def parse_rate_limits(text: str) -> tuple[Window, ...]:
     """Read limits such as ``60/minute, 1000/hour`` or ``60/2s``.
 
     :param text: limits separated by commas; empty or ``none`` for no limit.
-    :raises ValueError: when a limit cannot be read.
+    :raises ValueError: if a limit cannot be read.
     """
     if text.strip().lower() in {"", "none"}:
         return ()
@@ -44,18 +44,20 @@ def _parse_limit(text: str) -> Window:
     match = _LIMIT.fullmatch(text)
     seconds = float(match["number"] or 1) * _UNIT_SECONDS[match["unit"][0].lower()] if match else 0.0
     if match is None or seconds <= 0:
-        raise ValueError(f"Cannot read the rate limit {text!r}: write it like 60/minute, 60/2s or 1000/hour.")
+        raise ValueError(
+            f"The rate limit {text!r} cannot be read: write it like 60/minute, 60/2s or 1000/hour."
+        )
     return Window(int(match["requests"]), seconds)
 
 
 class Throttle:
-    """Admits or refuses calls, per key.
+    """Admits or refuses requests, per key.
 
-    Undocumented; as Django REST Framework 3.10 and later do it: each window has a log of the calls that it let in.
-    A call that it refuses leaves no trace in it, but does in the other windows, which are asked all the same.
+    Undocumented; as in Django REST Framework 3.10 and later: each window has a log of the requests that it admitted.
+    A window does not log a request that it refuses. The other windows are checked all the same, and may log it.
 
     :param windows: the limits, all of which must hold.
-    :param clock: says what time it is, in seconds.
+    :param clock: returns the time in seconds.
     """
 
     def __init__(self, windows: Iterable[Window], clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +66,7 @@ class Throttle:
         self._logs: defaultdict[tuple[str, Window], deque[float]] = defaultdict(deque)
 
     def admit(self, key: str) -> float:
-        """Admit a call now and return 0, or return the seconds until one would be admitted."""
+        """Admit a request now and return 0, or return the seconds until one would be admitted."""
         now = self._clock()
         return max((_ask(self._logs[key, window], window, now) for window in self.windows), default=0.0)
 

@@ -1,4 +1,4 @@
-"""Everything one sandbox consists of."""
+"""The state of one sandbox."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class World:
-    """What the API, the control API, the page and the handle all work on.
+    """The state that the API, the control API, the page and the `Sandbox` object share.
 
-    :param rate_limits: the limits of the throttle, as they were written.
-    :param latency: seconds a request is under way, half of them there and half back.
+    :param rate_limits: the limits of the throttle, as text.
+    :param latency: minimum duration of a request in seconds, half before and half after the work.
     :param late: the requests that are still to be carried out (the fault ``late``).
     """
 

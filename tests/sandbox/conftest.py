@@ -9,7 +9,7 @@ from airflow_provider_meisa.sandbox.server import Sandbox
 
 
 class Caller:
-    """Calls a sandbox with a key, as a program of somebody else's would."""
+    """Calls a sandbox with a key, as a user's program would."""
 
     def __init__(self, sandbox: Sandbox, key: str | None = None) -> None:
         self.sandbox = sandbox

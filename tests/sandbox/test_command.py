@@ -71,7 +71,7 @@ def test_a_port_in_use_ends_it_with_a_word_on_what_to_do():
         )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith(f"meisa-sandbox: Cannot listen on 127.0.0.1 port {port}")
+    assert done.stderr.startswith(f"meisa-sandbox: The sandbox cannot listen on 127.0.0.1 port {port}")
     assert "Traceback" not in done.stderr
 
 

@@ -1,6 +1,6 @@
-"""Whatever is sent to the sandbox: it answers as a service would, notes the request, and never breaks.
+"""The sandbox responds to any request as a service would, records it, and never breaks.
 
-Its OpenAPI describes the control API alone. Meisa's paths are answered by one route, so that key, scope, rate and
+Its OpenAPI describes the control API alone. Meisa's paths have one route, so that key, scope, rate and
 method are checked in the order of Django REST Framework: a generator of requests from OpenAPI would not see them.
 """
 
@@ -119,7 +119,7 @@ def test_any_query_is_answered(live, path, query):
 
 
 def operations():
-    """List what the OpenAPI of the control API says may be called."""
+    """List the operations in the OpenAPI of the control API."""
     app = FastAPI()
     app.include_router(control_api(None))
     return [(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods]

@@ -1,4 +1,4 @@
-"""A server that looks up, and inserts when the client has given up."""
+"""A server that looks up first, and inserts after the client has given up."""
 
 from __future__ import annotations
 

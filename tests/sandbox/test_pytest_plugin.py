@@ -1,4 +1,4 @@
-"""The fixture, as somebody else's tests use it."""
+"""The fixture, as a user's tests use it."""
 
 from __future__ import annotations
 

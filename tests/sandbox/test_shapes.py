@@ -1,4 +1,4 @@
-"""The bulk answer in every shape."""
+"""The bulk response in every shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of the vendor's page, run as they stand there: only host, key and addresses are replaced."""
+"""The examples of the vendor's page, run unchanged except for host, key and addresses."""
 
 from __future__ import annotations
 
