@@ -42,7 +42,7 @@ def test_a_proof_that_passed_stands_on_the_page_instead_of_the_one_before(proof)
 
 def test_a_proof_of_which_a_part_failed_tries_the_rest_and_leaves_the_page_alone(proof, capsys):
     status, asked, page = proof(failing="matrix")
-    assert "These failed: make matrix." in capsys.readouterr().out
+    assert "Failed: make matrix." in capsys.readouterr().out
     assert (status, page) == (1, PAGE.format("\nOf an earlier day.\n\n"))
     assert asked == proof()[1]
 

@@ -1,8 +1,8 @@
-"""Try the built wheel on every line of Airflow: ``python dev/matrix/all.py ["2.11 3.3/3.12"]``.
+"""Test the built wheel on every line of Airflow: ``python dev/matrix/all.py ["2.11 3.3/3.12"]``.
 
-Without lines it tries all and writes the table into ``docs/versions.md``. It takes about five minutes a version, and
-tries several at a time, since most of a version's time is waiting for rate limits on purpose.
-Everything listens on loopback and stops by itself; the environments are made in a temporary folder.
+Without lines, it tests all and writes the table into ``docs/versions.md``. A version takes about five minutes, most of
+it waiting for rate limits on purpose, so several run at a time.
+Everything listens on loopback and stops by itself. The environments are created in a temporary folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AT_ONCE = 3
 
 
 def main(only: str) -> int:
-    """Try all that is wanted; return 1 if something failed."""
+    """Test the selected lines; return 1 if a step failed."""
     begun = time.monotonic()
     rows, missing = [], []
     with tempfile.TemporaryDirectory(prefix="meisa-matrix-", ignore_cleanup_errors=True) as folder:
@@ -39,11 +39,11 @@ def main(only: str) -> int:
         tries = []
         for line, python in wanted(only):
             if (found := interpreter(python)) is None:
-                print(f"Airflow {line.airflow}: no Python {python} was found.")
+                print(f"Airflow {line.airflow}: no Python {python} found, skipped.")
                 missing.append(f"{python} (Airflow {line.airflow})")
                 continue
             tries.append((line, found, wheel, Path(folder) / f"{line.name}-{python}"))
-        # Processes, because leaving the block ends them, and what they have started ends with them.
+        # Processes, because leaving the block ends them together with their children.
         with multiprocessing.Pool(_AT_ONCE, initializer=_stop_on_signal) as pool:
             for row in pool.imap(_try_line, tries):
                 rows.append(row)
@@ -55,7 +55,7 @@ def main(only: str) -> int:
 
 
 def _try_line(wanted: tuple[Line, Path, Path, Path]) -> page.Row:
-    """Try one version, from its installation to its scheduler."""
+    """Test one version, from its installation to its scheduler."""
     line, python, wheel, folder = wanted
     begun = time.monotonic()
     row = page.Row([line.airflow, _version(python)])
@@ -111,7 +111,7 @@ def _stop_on_signal() -> None:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(1)  # so that what was started is stopped, too
+    sys.exit(1)  # raises SystemExit, so that child processes are stopped, too
 
 
 if __name__ == "__main__":

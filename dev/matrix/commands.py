@@ -1,4 +1,4 @@
-"""What the ``airflow`` command says of the provider and of its connections."""
+"""Check the provider and its connections with the ``airflow`` command."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _EXTRA = {"rate_limit_storage": "memory", "rate_limits": "60/minute, 1000/hour"}
 
 
 def modules(home: Home) -> str:
-    """Import every module of ours that is for this Airflow.
+    """Import every module of the package that supports this Airflow.
 
-    :raises Failed: if one cannot be.
+    :raises Failed: if one cannot be imported.
     """
     response = json.loads(home.inside("modules"))
     if response["broken"]:
@@ -27,21 +27,21 @@ def modules(home: Home) -> str:
 
 
 def description(home: Home) -> str:
-    """Hold the description against this Airflow's schema, and see that the providers are listed with ours.
+    """Validate the description against this Airflow's schema, and check that Airflow lists the provider.
 
-    :raises Failed: if it does not fit, or is missing.
+    :raises Failed: if it is invalid or missing.
     """
     home.inside("description")
     listed = json.loads(_last_json(home.airflow("providers", "list", "-o", "json")))
     if not any(each["package_name"] == "airflow-provider-meisa" for each in listed):
-        raise Failed("`airflow providers list` does not show it.")
+        raise Failed("`airflow providers list` does not list airflow-provider-meisa.")
     return "yes"
 
 
 def connection(home: Home, sandbox: Sandbox) -> str:
-    """See that a connection comes back as it was written, and can be tested: as URI, as JSON, from the database.
+    """Check that a connection is read as it was written, and passes its test: as URI, as JSON, from the database.
 
-    :raises Failed: if it comes back otherwise, or its test fails.
+    :raises Failed: if it is read differently, or its test fails.
     """
     written = {"conn_type": "meisa", "host": sandbox.url, "password": KEY, "extra": _EXTRA}
     uri = f"meisa://:{KEY}@{quote(sandbox.url, safe='')}/?{urlencode(_EXTRA)}"
@@ -55,9 +55,9 @@ def connection(home: Home, sandbox: Sandbox) -> str:
 
 
 def terminal(line: Line, home: Home, sandbox: Sandbox) -> str:
-    """List the sequences in the terminal, with our own command and, where Airflow has room for it, with Airflow's.
+    """List the sequences in the terminal with ``airflow-meisa``, and with ``airflow meisa`` where Airflow supports it.
 
-    :raises Failed: if a sequence is not shown.
+    :raises Failed: if a sequence is missing.
     """
     home.meet(sandbox, deferrable=False)
     ours = home.environment.folder / "bin" / "airflow-meisa"
@@ -66,7 +66,7 @@ def terminal(line: Line, home: Home, sandbox: Sandbox) -> str:
         shown["airflow meisa"] = home.airflow("meisa", "sequences")
     for name, printed in shown.items():
         if "reactivation" not in printed:
-            raise Failed(f"{name} sequences said: {printed[-500:]}")
+            raise Failed(f"`{name} sequences` does not list reactivation. Its output: {printed[-500:]}")
     return ", ".join(f"`{name}`" for name in shown)
 
 
@@ -74,15 +74,15 @@ def _compare(shown: str, written: dict[str, Any]) -> None:
     (found,) = json.loads(_last_json(shown))
     for ours, theirs in (("host", "host"), ("password", "password"), ("extra", "extra_dejson")):
         if found[theirs] != written[ours]:
-            raise Failed(f"The {ours} of a connection came back as another.")
+            raise Failed(f"The {ours} of a connection was not read as it was written.")
 
 
 def _test(home: Home, conn_id: str, **variable: str) -> None:
     response = home.airflow("connections", "test", conn_id, **variable)
     if "Connection success!" not in response:
-        raise Failed(f"The test of {conn_id} said: {response[-500:]}")
+        raise Failed(f"The test of {conn_id} did not succeed. Its output: {response[-500:]}")
 
 
 def _last_json(printed: str) -> str:
-    # Some versions log in front of what was asked for.
+    # Some versions print log lines before the result.
     return next(line for line in reversed(printed.splitlines()) if line.startswith("[{"))

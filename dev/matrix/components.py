@@ -41,7 +41,7 @@ def running(line: Line, home: Home) -> Iterator[None]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process, and end what it leaves of its session."""
+    """Wait for a process, and kill the rest of its session."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=20)
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -73,7 +73,7 @@ def settings(line: Line, url: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Find a port of this machine that nobody uses now."""
+    """Find a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

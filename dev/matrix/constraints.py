@@ -1,6 +1,6 @@
-"""Make the pins of older lines of Airflow anew: ``python dev/matrix/constraints.py ["3.1 3.2"]``.
+"""Write the pins of older lines of Airflow again: ``python dev/matrix/constraints.py ["3.1 3.2"]``.
 
-What development needs is pinned for the newest line only, in a file made by ``pip freeze``.
+Development dependencies are pinned for the newest line only, in a file that ``pip freeze`` writes.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 from environment import EXTRAS, FOR_THE_EXAMPLES, output_of, outside
 from lines import ROOT, Line, wanted
 
-# We need it younger than the Airflow beside it; it is made to work with all of them.
+# This package needs a newer version than that of the line's day; it supports all lines.
 YOUNGER = "apache-airflow-providers-common-compat"
 BEFORE = "2026-11-20"
 
 
 def pin(line: Line) -> int:
-    """Write the file of a line and return how many packages it pins.
+    """Write the file of a line, and return the number of packages it pins.
 
-    :raises Failed: if no set of packages fits together.
+    :raises Failed: if no set of packages is compatible.
     """
     with tempfile.TemporaryDirectory(prefix="meisa-pins-") as folder:
         asked, pinned = Path(folder) / "asked.txt", Path(folder) / "pinned.txt"

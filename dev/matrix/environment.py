@@ -1,4 +1,4 @@
-"""Fresh environments with the built wheel in them, and nothing of development."""
+"""Fresh environments with the built wheel, without development dependencies."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lines import ROOT, Line
 EXTRAS = "parquet,redis,sandbox,sql"
 FOR_THE_EXAMPLES = ("apache-airflow-providers-sqlite", "apache-airflow-providers-standard")
 
-_LONG = 600.0  # seconds; none of the commands comes near
+_LONG = 600.0  # seconds; far longer than any of the commands takes
 
 
-class Failed(Exception):  # noqa: N818 - what it says is what became of a step
-    """A step did not do what it should; the text says what was seen instead."""
+class Failed(Exception):  # noqa: N818 - it reads as the result of a step
+    """A step failed; the text says what was found instead."""
 
 
 def output_of(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
-    """Run a command and return what it printed.
+    """Run a command and return its output.
 
-    :raises Failed: if it ended with an error, with what it said of errors and in the end.
+    :raises Failed: if it ended with an error, with its lines about errors and its last lines.
     """
     ran = subprocess.run(
         command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=_LONG
@@ -44,7 +44,7 @@ def _telling(printed: str) -> str:
 
 
 def outside() -> dict[str, str]:
-    """Return this process's environment without what would be meant for another Airflow."""
+    """Return this process's environment without the variables of Airflow, Python and make."""
     meant = ("AIRFLOW", "_AIRFLOW", "COV", "PYTHON", "VIRTUAL_ENV", "MAKE")
     return {name: value for name, value in os.environ.items() if not name.startswith(meant)}
 
@@ -60,7 +60,7 @@ def build_wheel(folder: Path) -> Path:
 class Environment:
     """A virtual environment.
 
-    :param folder: where it is.
+    :param folder: its folder.
     """
 
     folder: Path
@@ -78,9 +78,9 @@ class Environment:
     def make(
         self, interpreter: Path, wheel: Path, line: Line, extras: str, others: Sequence[str] = ()
     ) -> None:
-        """Make it anew and install a wheel with extras, one version of Airflow and its pins.
+        """Create it from scratch, and install a wheel with extras, one version of Airflow and its pins.
 
-        :raises Failed: if something cannot be installed, or what was installed does not fit together.
+        :raises Failed: if a package cannot be installed, or the installed packages are incompatible.
         """
         output_of([interpreter, "-m", "venv", "--clear", self.folder], outside())
         ours = f"airflow-provider-meisa{f'[{extras}]' if extras else ''} @ {wheel.as_uri()}"

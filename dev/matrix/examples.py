@@ -1,4 +1,4 @@
-"""Every DAG on its own, as ``airflow dags test`` runs it."""
+"""Run each DAG alone, with ``airflow dags test``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _IN_VAIN = 2
 
 
 def run(line: Line, environment: Environment, template: Home, folder: Path, *, deferrable: bool) -> str:
-    """Run each DAG, and compare what became of it with the sandbox.
+    """Run each DAG, and compare the result with the sandbox.
 
     :param template: a home whose database is migrated.
-    :param folder: for the homes, one a DAG.
-    :raises Failed: if a DAG fails, or the accounts differ.
+    :param folder: the folder for the homes, one per DAG.
+    :raises Failed: if a DAG fails, or the enrolled contacts differ.
     """
 
     def run_one(dag_id: str) -> None:
@@ -49,12 +49,12 @@ def _test(home: Home, dag_id: str) -> None:
 
 
 def _needs_a_person(line: Line, dag_id: str) -> bool:
-    # Before Airflow 3.1 nobody can be asked, and the DAG has an empty task instead.
+    # Before Airflow 3.1 there is no approval, and the DAG has an empty task instead.
     return dag_id == "nightly_reactivation" and line.number >= (3, 1)
 
 
-class activated_after_two_looks:  # noqa: N801 - reads as the context it makes
-    """Makes ``slow-start`` active, in a ``with`` block, once somebody has looked at it twice in vain."""
+class activated_after_two_looks:  # noqa: N801 - used as a context manager
+    """Activates ``slow-start``, in a ``with`` block, after the sensor has found it inactive twice."""
 
     def __init__(self, sandbox: world.Sandbox) -> None:
         self._sandbox = sandbox

@@ -1,4 +1,4 @@
-"""A home for one Airflow: its settings, its database, and what its commands say."""
+"""A home for one Airflow: its settings, its database and its commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lines import ROOT
 class Home:
     """An Airflow in a folder of its own.
 
-    :param folder: is made, and must not be there yet.
+    :param folder: a folder that does not exist yet; it is created.
     :param environment: where Airflow is installed.
     """
 
@@ -40,7 +40,7 @@ class Home:
         world.fill(folder)
 
     def meet(self, sandbox: world.Sandbox, *, deferrable: bool) -> None:
-        """Tell it of a sandbox, and whether to defer what can be."""
+        """Set the connections to a sandbox, and whether operators defer by default."""
         self.variables |= world.connections(sandbox, self.folder)
         self.variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = str(deferrable)
 
@@ -50,14 +50,14 @@ class Home:
         return {**outside(), **self.variables, "PATH": path}
 
     def airflow(self, *arguments: str, **more: str) -> str:
-        """Run an ``airflow`` command and return what it printed.
+        """Run an ``airflow`` command and return its output.
 
         :raises Failed: if it ended with an error.
         """
         return output_of([self.environment.airflow, *arguments], {**self.env(), **more}, self.folder)
 
     def inside(self, question: str, *details: str) -> str:
-        """Ask a question of ``inside.py`` and return the answer, the last line it prints.
+        """Run a function of ``inside.py`` and return its result, the last line it prints.
 
         :raises Failed: if it ended with an error.
         """
@@ -66,7 +66,7 @@ class Home:
         return response.splitlines()[-1]
 
     def migrate(self) -> None:
-        """Make the database, with the DAGs in it: Airflow 3.0 runs no task whose assets it does not know.
+        """Create the database, with the DAGs in it: Airflow 3.0 runs no task with unknown assets.
 
         :raises Failed: if a command ended with an error.
         """
@@ -74,17 +74,17 @@ class Home:
         self.airflow("dags", "reserialize")
 
     def take_database(self, other: Home) -> None:
-        """Begin with a copy of another home's database."""
+        """Start with a copy of another home's database."""
         shutil.copy(other.folder / "airflow.db", self.folder)
 
     def query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
-        """Look into its database."""
+        """Query its database."""
         address = f"file:{self.folder / 'airflow.db'}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
             return database.execute(sql, values).fetchall()
 
     def states(self, dag_id: str) -> dict[str, str]:
-        """Return the state of each task of the run that we have started, or else of the newest."""
+        """Return the state of each task of the run ``matrix``, or of the newest run."""
         rows = self.query(
             "SELECT task_id, state FROM task_instance WHERE dag_id = ? AND run_id = "
             "(SELECT run_id FROM dag_run WHERE dag_id = ? ORDER BY run_id = 'matrix' DESC, id DESC LIMIT 1)",

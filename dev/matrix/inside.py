@@ -1,6 +1,6 @@
-"""What is asked inside an environment, by its own interpreter: ``python inside.py QUESTION``; the answer is JSON.
+"""Run a check inside an environment, with its own interpreter: ``python inside.py QUESTION``; it prints JSON.
 
-It knows only the standard library, the Airflow beside it and us.
+It imports only the standard library, the environment's Airflow and this package.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 NOT_OURS_TO_BRING = {"pytest"}
-"""The pytest plugin is loaded by a pytest only."""
+"""Only pytest imports the pytest plugin."""
 
 NEEDED = {"operators.retry_policy": (3, 3), "plugins.": (3, 1)}
-"""From which Airflow on the modules of a name can be imported, where it is not from the first."""
+"""The first Airflow in which modules with this prefix can be imported, if not in all."""
 
 
 def modules() -> dict[str, Any]:
-    """Import every module of ours; say how many there are, how many came, and which should have and did not."""
+    """Import every module of the package; return how many exist, how many were imported, and which are broken."""
     import airflow_provider_meisa
 
     names = [
@@ -46,15 +46,15 @@ def _why_not(name: str) -> str:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         return "" if error.name in NOT_OURS_TO_BRING else f"{error}"
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+    except Exception as error:  # noqa: BLE001 - any error is the result
         return f"{type(error).__name__}: {error}"
     return ""
 
 
 def description() -> dict[str, Any]:
-    """Hold the provider's description against the schema of this Airflow.
+    """Validate the provider's description against the schema of this Airflow.
 
-    :raises jsonschema.ValidationError: if it does not fit.
+    :raises jsonschema.ValidationError: if it is invalid.
     """
     import airflow
     import jsonschema  # type: ignore[import-untyped]  # it has no annotations

@@ -1,4 +1,4 @@
-"""The lines of Airflow that are tried, and the interpreters they are tried on."""
+"""The tested lines of Airflow, and the interpreters they are tested on."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ class Line:
     """A minor version of Airflow.
 
     :param name: such as 3.2.
-    :param airflow: its newest patch.
-    :param day: what its pins were made of: the newest of everything on that day. Empty: the pins are also those of
-        development, and made there.
-    :param pythons: the interpreters it is tried on.
+    :param airflow: its newest patch release.
+    :param day: its pins are the newest packages of that day. Empty: the pins are those of development.
+    :param pythons: the interpreters it is tested on.
     """
 
     name: str
@@ -35,11 +34,11 @@ class Line:
 
     @property
     def number(self) -> tuple[int, ...]:
-        """Its name, to be compared."""
+        """Its name as numbers, for comparison."""
         return tuple(int(part) for part in self.name.split("."))
 
 
-# Airflow 3.0.6 and 3.2.2 do not start with what has come out since, so each line has the packages of its own time.
+# Airflow 3.0.6 and 3.2.2 do not start with later packages, so each line has the packages of its own time.
 LINES = (
     Line("2.11", "2.11.2", "2026-04-01"),
     Line("3.0", "3.0.6", "2025-09-10"),
@@ -50,7 +49,7 @@ LINES = (
 
 
 def interpreter(version: str) -> Path | None:
-    """Find a Python of a minor version, on the path or among those of pyenv."""
+    """Find a Python of a minor version, on the path or in pyenv."""
     found = shutil.which(f"python{version}")
     candidates = [Path(found)] if found else []
     candidates += sorted(PYENV.glob(f"{version}.*/bin/python{version}"), reverse=True)
@@ -58,15 +57,15 @@ def interpreter(version: str) -> Path | None:
 
 
 def wanted(only: str) -> Iterator[tuple[Line, str]]:
-    """Yield lines with an interpreter each: all of them, or those that are named.
+    """Yield lines with an interpreter each: all of them, or those in ``only``.
 
-    :param only: names of lines, separated by commas or blanks, each alone or with an interpreter: ``2.11 3.3/3.12``.
-    :raises SystemExit: if a name is not among them.
+    :param only: names of lines, separated by commas or spaces, each with or without an interpreter: ``2.11 3.3/3.12``.
+    :raises SystemExit: if a name is unknown.
     """
     every = [(line, python) for line in LINES for python in line.pythons]
     for name in (names := only.replace(",", " ").split()):
         if not any(_is_named(pair, name) for pair in every):
-            raise SystemExit(f"There is no {name}; there are {', '.join(line.name for line in LINES)}.")
+            raise SystemExit(f"Unknown line {name}: choose from {', '.join(line.name for line in LINES)}.")
     yield from (pair for pair in every if not names or any(_is_named(pair, name) for name in names))
 
 
@@ -76,5 +75,5 @@ def _is_named(pair: tuple[Line, str], name: str) -> bool:
 
 
 def _runs(path: Path) -> bool:
-    # A shim of pyenv is on the path also where it leads nowhere.
+    # pyenv puts a shim on the path even if that version is not installed.
     return subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0

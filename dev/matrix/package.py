@@ -1,6 +1,6 @@
 """Build wheel and sdist into ``dist/``, check them, and install the wheel alone: ``python dev/matrix/package.py``.
 
-It takes about half a minute. Nothing is sent anywhere.
+It takes about half a minute, and uploads nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OF_EXTRA = ("fastapi", "starlette", "uvicorn")
 
 
 def main() -> int:
-    """Build and check; return 1 if something is wrong."""
+    """Build and check; return 1 if a check failed."""
     try:
         wheel = build()
         for line in (LINES[0], LINES[-1]):
@@ -37,9 +37,9 @@ def main() -> int:
 
 
 def build() -> Path:
-    """Build both, hold them against what registries and installers ask for, and return the wheel.
+    """Build both, check them with the tools for registries and installers, and return the wheel.
 
-    :raises Failed: if one of the tools complains.
+    :raises Failed: if one of the tools reports a problem.
     """
     shutil.rmtree(DIST, ignore_errors=True)
     output_of([TOOLS / "validate-pyproject", "pyproject.toml"])
@@ -51,7 +51,7 @@ def build() -> Path:
 
 
 def install_alone(wheel: Path, line: Line) -> int:
-    """Install the wheel without extras, import all that needs none, and return how many modules these are.
+    """Install the wheel without extras, import all modules that need none, and return their number.
 
     :raises Failed: if a module cannot be imported.
     """

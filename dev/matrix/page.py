@@ -29,10 +29,10 @@ HEAD = (
 
 @dataclass
 class Row:
-    """What was seen on one version.
+    """The results of one version.
 
-    :param cells: what stands in each column.
-    :param reasons: why what failed did.
+    :param cells: the text of each column.
+    :param reasons: the reason of each failure.
     """
 
     cells: list[str]
@@ -40,16 +40,16 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Write the results in Markdown."""
+    """Return the results in Markdown."""
     lines = [HEAD, ["---"] * len(HEAD), *(row.cells for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def write(rows: Sequence[Row], missing: Sequence[str], minutes: float) -> None:
-    """Replace what the page has of an earlier run."""
-    output_of = [f"Seen on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.", "", table(rows)]
+    """Replace the results of an earlier run in the page."""
+    output_of = [f"Tested on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.", "", table(rows)]
     if missing:
-        output_of += ["", f"Not tried, for want of an interpreter: Python {', '.join(missing)}."]
+        output_of += ["", f"Not tested, because the interpreter was not found: Python {', '.join(missing)}."]
     text = PAGE.read_text(encoding="utf-8")
     pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
     PAGE.write_text(

@@ -1,4 +1,4 @@
-"""All DAGs at once under a real scheduler, with a triggerer for what is deferred, and a person who approves."""
+"""Run all DAGs at once under a real scheduler, with a triggerer for deferred tasks, and approve the preview."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from examples import activated_after_two_looks
 from home import Home
 from lines import Line
 
-_WITHIN = 600.0  # seconds; about 60 were seen on two idle cores
+_WITHIN = 600.0  # seconds; about 60 are needed on two idle cores
 _LOOK = 0.3
-# LocalExecutor takes a task that goes on within seconds of its being parked for one that was killed.
+# LocalExecutor treats a task that resumes within seconds of its deferral as killed.
 _PERSON = 10.0
 _ENDED = {"success", "failed"}
 _WITH_PAGE = (3, 1)
 
 
 def run(line: Line, home: Home) -> str:
-    """Run every DAG, deferred where it can be, and compare what became of it with the sandbox.
+    """Run every DAG, deferred where possible, and compare the result with the sandbox.
 
-    :raises Failed: if a DAG fails or does not end, if nothing was deferred, if the accounts differ, or if what the
-        plugin serves is not there.
+    :raises Failed: if a DAG fails or does not end, if no task was deferred, if the enrolled contacts differ, or if the
+        plugin's routes are missing.
     """
     dags = world.runs(home.folder)
     with ExitStack() as stack:
@@ -46,12 +46,12 @@ def run(line: Line, home: Home) -> str:
         if line.number >= _WITH_PAGE:
             _check_page(home, url)
     if not deferred >= {"wait", "enroll"}:
-        raise Failed(f"Of the DAG that waits only {deferred or 'nothing'} was deferred.")
+        raise Failed(f"Not all tasks of the DAG waits were deferred; deferred: {deferred or 'none'}.")
     return f"{len(dags)} of {len(dags)}"
 
 
 def _check_page(home: Home, url: str) -> None:
-    """See that the page's module is served, and its figures to those who are logged in, and to nobody else."""
+    """Check that the page's module is public, and that its data needs a login."""
     token = {"Authorization": f"Bearer {_token(home, url)}"}
     expected: tuple[tuple[str, dict[str, str], int], ...] = (
         ("static/meisa.js", {}, 200),
@@ -61,18 +61,18 @@ def _check_page(home: Home, url: str) -> None:
     for path, headers, status in expected:
         response = requests.get(f"{url}/meisa/{path}", headers=headers, timeout=10)
         if response.status_code != status:
-            raise Failed(f"/meisa/{path} answers {response.status_code} instead of {status}.")
+            raise Failed(f"/meisa/{path} responds with {response.status_code} instead of {status}.")
 
 
 def _token(home: Home, url: str) -> str:
-    """Log in as the user whom Airflow makes, with the password that it writes into its home."""
+    """Log in as the user that Airflow creates, with the password that it writes into its home."""
     passwords = json.loads((home.folder / "simple_auth_manager_passwords.json.generated").read_text())
     login = {"username": "admin", "password": passwords["admin"]}
     return str(requests.post(f"{url}/auth/token", json=login, timeout=10).json()["access_token"])
 
 
 def _until_all_ended(line: Line, home: Home, url: str, dags: set[str]) -> set[str]:
-    """Wait for the end of all runs, and return which tasks of the DAG that waits were seen deferred."""
+    """Wait for the end of all runs, and return the tasks of the DAG ``waits`` that were deferred."""
     deferred: set[str] = set()
     person = Person(home, url)
 
@@ -85,7 +85,10 @@ def _until_all_ended(line: Line, home: Home, url: str, dags: set[str]) -> set[st
     _until(all_ended, "all runs have ended", lambda: str(_states(home)))
     if bad := [dag_id for dag_id, state in _states(home).items() if state != "success"]:
         raise Failed(f"Not all succeeded: { {dag_id: home.states(dag_id) for dag_id in bad} }")
-    _until(lambda: _has_reported(line, home), "the DAG that the asset starts has said what its event tells")
+    _until(
+        lambda: _has_reported(line, home),
+        "the DAG that the asset starts has reported the counts of its event",
+    )
     return deferred
 
 
@@ -94,10 +97,10 @@ def _states(home: Home) -> dict[str, str]:
 
 
 def _has_reported(line: Line, home: Home) -> bool:
-    """Return whether the run that the event of an asset has started, not we, was told how many were enrolled."""
+    """Return whether the run that the asset's event started has got the counts of enrolled contacts."""
     query = "SELECT value FROM xcom WHERE dag_id = 'after_enrollment' AND run_id != 'matrix'"
     reports = " ".join(str(row[0]) for row in home.query(query))
-    # Airflow 2 gives the events to tasks under another name.
+    # Airflow 2 passes the events to tasks under another name.
     return ("4 of 4 enrolled" in reports) if line.number >= (3, 0) else bool(reports)
 
 
@@ -105,7 +108,7 @@ def _until(condition: Callable[[], bool], what: str, found: Callable[[], str] = 
     deadline = time.monotonic() + _WITHIN
     while not condition():
         if time.monotonic() > deadline:
-            raise Failed(f"After {_WITHIN:g} s it is not so that {what}. {found()}")
+            raise Failed(f"Waited {_WITHIN:g} s until {what}, in vain. {found()}")
         time.sleep(_LOOK)
 
 
@@ -118,7 +121,7 @@ def _is_healthy(url: str) -> bool:
 
 
 class Person:
-    """Approves on the page of required actions, some time after having been asked."""
+    """Approves a required action, some time after it appears."""
 
     def __init__(self, home: Home, url: str) -> None:
         self._home = home
@@ -126,7 +129,7 @@ class Person:
         self._asked_at = 0.0
 
     def look(self) -> None:
-        """See whether somebody asks, and approve once it has been so for long enough."""
+        """Check for a required action, and approve it after `_PERSON` seconds."""
         state = self._home.states("nightly_reactivation").get("approve")
         if state not in {"deferred", "awaiting_input"}:
             self._asked_at = 0.0

@@ -1,4 +1,4 @@
-"""What the DAGs find: a sandbox, a warehouse, files; and who should be enrolled in the end."""
+"""The world of the DAGs: a sandbox, a warehouse and files; and the contacts that should be enrolled in the end."""
 
 from __future__ import annotations
 
@@ -35,44 +35,46 @@ ENROLLED = {
     "reactivation": {"edsger@example.com", *_LAPSED},
     "slow-start": {f"waiting{number}@example.com" for number in range(1600)},
 }
-"""Who is in which sequence once every DAG has run, whether once or twice."""
+"""The contacts of each sequence after every DAG has run, once or twice."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox, seen through its control API."""
+    """A running sandbox, through its control API."""
 
     url: str
 
     def ask(self, path: str, **query: str) -> Any:
-        """Get what it knows."""
+        """Get data from the control API."""
         response = requests.get(f"{self.url}/_sandbox/{path}", params=query, timeout=30)
         response.raise_for_status()
         return response.json()
 
     def tell(self, path: str, body: object) -> None:
-        """Change what it is."""
+        """Post data to the control API."""
         requests.post(f"{self.url}/_sandbox/{path}", json=body, timeout=30).raise_for_status()
 
     def set_status(self, status: str) -> None:
-        """Change whether ``slow-start`` is active."""
+        """Set the status of ``slow-start``."""
         self.tell("sequences", {"slug": "slow-start", "name": "Slow start", "status": status})
 
     def looks(self) -> int:
-        """Count how often somebody with the slow key has looked at the sequences."""
+        """Count the requests for the sequences with the slow key."""
         seen = [each for each in self.ask("requests") if SLOW_KEY.endswith(each["key"].lstrip("…"))]
         return sum("/sequences/" in each["path"] and each["method"] == "GET" for each in seen)
 
     def check_summary(self) -> None:
-        """Compare who is enrolled with who should be.
+        """Compare the enrolled contacts with the expected ones.
 
-        :raises Failed: if they differ, or somebody was enrolled twice.
+        :raises Failed: if they differ, or a contact was enrolled twice.
         """
         for slug, expected in ENROLLED.items():
             rows = self.ask("enrollments", sequence_slug=slug)
             times = {row["email"]: row["times_enrolled"] for row in rows}
             if times != dict.fromkeys(expected, 1):
-                raise Failed(f"{len(times)} instead of {len(expected)} are in {slug}, or some of them twice.")
+                raise Failed(
+                    f"{slug} has {len(times)} contacts, not {len(expected)}; or others, or some of them twice."
+                )
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def sandbox(environment: Environment) -> Iterator[Sandbox]:
 
 
 def fill(folder: Path) -> None:
-    """Make the warehouse and the files in a folder."""
+    """Create the warehouse and the files in a folder."""
     (folder / "rejects").mkdir()
     (folder / "orders").mkdir()
     for buyer in _BUYERS:

@@ -1,4 +1,4 @@
-"""Warehouse rows become enrollments: run the example DAG, and compare Airflow's account with the sandbox's."""
+"""Enroll the rows of a warehouse: run the example DAG, and compare Airflow's counts with the sandbox's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTCOMES = "outcomes.jsonl"
 
 
 def main() -> int:
-    """Run the demo; return 0 if both accounts agree."""
+    """Run the demo; return 0 if the counts agree."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="meisa-demo-") as folder:
         home = Path(folder)
@@ -36,16 +36,18 @@ def main() -> int:
             theirs = sandbox_summary(url, rows, seeded)
     ours = airflow_summary(summary)
     print_table(ours, theirs)
-    print(f"{summary['requests']} requests, {time.monotonic() - started:.0f} s in all.")
+    print(f"{summary['requests']} requests, {time.monotonic() - started:.0f} s in total.")
     if ours != theirs:
-        print("The two accounts do not agree.")
+        print("The counts of Airflow and the sandbox differ.")
         return 1
-    print("The two accounts agree: every address is counted for. Everything that was started has stopped.")
+    print(
+        "The counts of Airflow and the sandbox agree: every address has a status. All processes have stopped."
+    )
     return 0
 
 
 def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
-    """Run the DAG as `airflow dags test` does, and return the summary it left in XCom."""
+    """Run the DAG with `airflow dags test`, and return the summary from XCom."""
     log = home / "airflow.log"
     parameters = json.dumps({"outcomes_path": str(home / OUTCOMES)})
     for command in (["db", "migrate"], ["dags", "test", DAG, "--conf", parameters]):
@@ -55,7 +57,7 @@ def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
                 [AIRFLOW, *command], env=env, stdout=output, stderr=output, check=False
             ).returncode
         if code:
-            sys.exit(f"It failed ({code}). The end of its log:\n{log.read_text()[-4000:]}")
+            sys.exit(f"airflow {command[0]} failed ({code}). The end of its log:\n{log.read_text()[-4000:]}")
     database = sqlite3.connect(home / "airflow.db")
     query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = 'enroll' AND key = 'return_value'"
     (value,) = database.execute(query, (DAG,)).fetchone()
@@ -65,7 +67,7 @@ def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
 
 
 def print_progress(home: Path) -> None:
-    """Print what the task has said of its plan and its progress."""
+    """Print the task's log lines about its plan and its progress."""
     output_of = re.findall(
         r"((?:Enrolling into|Batch \d+:).*?)\s*\[airflow", (home / "airflow.log").read_text()
     )
@@ -76,13 +78,13 @@ def print_outcomes(home: Path) -> None:
     """Print how many lines the outcomes file has, and one line of each status."""
     lines = [json.loads(line) for line in (home / OUTCOMES).read_text().splitlines()]
     one_of_each = {line["status"]: line for line in lines}
-    print(f"\n{OUTCOMES}: {len(lines):,} lines, one an address, such as")
+    print(f"\n{OUTCOMES}: {len(lines):,} lines, one per address, such as")
     for line in one_of_each.values():
         print(f"  {json.dumps(line)}")
 
 
 def airflow_summary(summary: dict[str, Any]) -> dict[str, int]:
-    """Count what the task says, in the words that both sides can speak."""
+    """Return the counts of the task's summary, under the names that both sides have."""
     counts = summary["counts"]
     words = ("enrolled", "already_enrolled", "suppressed")
     return {
@@ -94,7 +96,7 @@ def airflow_summary(summary: dict[str, Any]) -> dict[str, int]:
 
 
 def sandbox_summary(url: str, rows: list[str], seeded: list[dict[str, Any]]) -> dict[str, int]:
-    """Count what the sandbox received and what it holds now, without asking Airflow."""
+    """Return the counts of what the sandbox received and holds now, without Airflow."""
     received = Counter(
         address.lower() for request in ask(url, "requests") for address in request["addresses"] or []
     )
@@ -113,7 +115,7 @@ def sandbox_summary(url: str, rows: list[str], seeded: list[dict[str, Any]]) -> 
 
 
 def print_table(ours: dict[str, int], theirs: dict[str, int]) -> None:
-    """Print both accounts side by side."""
+    """Print both counts side by side."""
     print(f"\n{'':<32}{'Airflow':>10}{'sandbox':>10}")
     for word, count in ours.items():
         print(f"{word:<32}{count:>10,}{theirs[word]:>10,}{'' if count == theirs[word] else '   <- differs'}")

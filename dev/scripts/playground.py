@@ -1,4 +1,4 @@
-"""A throw-away home for Airflow, with the sandbox and a warehouse beside it: what the demo and the UI stand on."""
+"""A temporary home for Airflow, with the sandbox and a warehouse, for ``make demo`` and ``make ui``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sandbox(home: Path) -> Iterator[str]:
 
 
 def environment(home: Path, sandbox_url: str) -> dict[str, str]:
-    """Make the environment of an Airflow that lives in a folder and knows the sandbox and the warehouse."""
+    """Return the variables of an Airflow in a folder, with connections to the sandbox and the warehouse."""
     storage = home / "rate_limits"
     storage.mkdir(mode=0o700, exist_ok=True)
     meisa = {
@@ -65,9 +65,9 @@ def environment(home: Path, sandbox_url: str) -> dict[str, str]:
 
 
 def fill_warehouse(home: Path, *, contacts: int) -> list[str]:
-    """Make a warehouse of sample contacts, not all of them in order; return what `warehouse_to_sequence` selects.
+    """Create a warehouse of sample contacts, not all of them valid; return those `warehouse_to_sequence` selects.
 
-    They have lapsed on thirty days up to yesterday, so that a night of `nightly_reactivation` selects some of them.
+    They lapsed on thirty days up to yesterday, so that a night of `nightly_reactivation` selects some of them.
     """
     chance = random.Random(20261123)  # noqa: S311 - sample data, the same every time
     people = [
@@ -101,7 +101,7 @@ def _seen(email: str, days: int) -> tuple[str, int, str]:
 
 
 def fill_sandbox(url: str, people: list[str]) -> None:
-    """Make some of the contacts suppressed, and some enrolled before."""
+    """Suppress some of the contacts, and enroll some beforehand."""
     valid = sorted(
         {person.lower() for person in people if "@example." in person.lower() and " " not in person}
     )
@@ -111,7 +111,7 @@ def fill_sandbox(url: str, people: list[str]) -> None:
 
 
 def ask(url: str, path: str, **query: str) -> Any:
-    """Ask the sandbox's control API."""
+    """Get data from the sandbox's control API."""
     response = requests.get(f"{url}/_sandbox/{path}", params=query, timeout=30)
     response.raise_for_status()
     return response.json()

@@ -1,6 +1,6 @@
-"""Run the tests at each of their speeds, and write how long that took into ``CONTRIBUTING.md`` if all passed.
+"""Run the tests at each of their speeds, and write the durations into ``CONTRIBUTING.md`` if all passed.
 
-It wants the machine for itself: ``python dev/scripts/test_times.py``.
+Run nothing else meanwhile: ``python dev/scripts/test_times.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Run all of them, also after one that failed; return 1 if one did."""
+    """Run all commands, even after a failure; return 1 if one failed."""
     took, failed = run_all(COMMANDS)
     rows = {
         f"{what} | `{command.removeprefix('.venv/bin/python -m ')}`": f"{tests} | {took[command]:.0f}"
@@ -33,7 +33,7 @@ def main() -> int:
     shown = table("To | Command | Tests | Seconds", rows)
     print(shown)
     if failed:
-        print(f"These failed: {', '.join(failed)}. {PAGE.name} stays as it was.")
+        print(f"Failed: {', '.join(failed)}. {PAGE.name} is unchanged.")
         return 1
     write_between(
         PAGE, BEGIN, END, f"Measured on {datetime.now(UTC):%Y-%m-%d} with {os.cpu_count()} cores:\n\n{shown}"

@@ -1,4 +1,4 @@
-"""Run commands one after the other, and write how long each took into a page."""
+"""Run commands one after the other, and write their durations into a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_all(commands: Iterable[str]) -> tuple[dict[str, float], list[str]]:
-    """Run all of them, also after one that failed; return the seconds each took, and which failed."""
+    """Run all commands, even after a failure; return the seconds of each, and which failed."""
     took, failed = {}, []
     for command in commands:
         print(f"{command} …", flush=True)
@@ -24,9 +24,9 @@ def run_all(commands: Iterable[str]) -> tuple[dict[str, float], list[str]]:
 
 
 def table(head: str, rows: Mapping[str, str]) -> str:
-    """Return a table in Markdown, whose last column has figures.
+    """Return a table in Markdown, with figures in the last column.
 
-    :param head: the heads of the columns, such as ``Command | Minutes``.
+    :param head: the column heads, such as ``Command | Minutes``.
     :param rows: the first cell of each row, and its other cells.
     """
     columns = head.count("|") + 1
@@ -35,6 +35,6 @@ def table(head: str, rows: Mapping[str, str]) -> str:
 
 
 def write_between(page: Path, begin: str, end: str, text: str) -> None:
-    """Replace what is between two markers of a page."""
+    """Replace the text between two markers of a page."""
     inside = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     page.write_text(inside.sub(lambda _: f"\n{text}\n\n", page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Airflow with the sandbox and the example DAGs, in a throw-away home, until you press Ctrl-C."""
+"""Run Airflow with the sandbox and the example DAGs in a temporary home, until you press Ctrl+C."""
 
 from __future__ import annotations
 
@@ -15,23 +15,21 @@ from playground import AIRFLOW, environment, fill_sandbox, fill_warehouse, sandb
 
 
 def main() -> int:
-    """Start everything, say where it is, and stop everything."""
+    """Start Airflow and the sandbox, print their URLs, and stop both at the end."""
     signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory(prefix="meisa-ui-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with sandbox(home) as url:
             fill_sandbox(url, fill_warehouse(home, contacts=3000))
             port = free_port()
-            print(
-                f"Airflow:  http://127.0.0.1:{port}  (about a minute until it answers; nobody has to log in)"
-            )
+            print(f"Airflow:  http://127.0.0.1:{port}  (ready in about a minute; no login)")
             print(f"Sandbox:  {url}")
-            print("Ctrl-C stops both.", flush=True)
+            print("Press Ctrl+C to stop both.", flush=True)
             return run_airflow(home, environment(home, url), port)
 
 
 def run_airflow(home: Path, env: dict[str, str], port: int) -> int:
-    """Run `airflow standalone` on a port until it ends or we are told to stop."""
+    """Run `airflow standalone` on a port until it ends or is interrupted."""
     base = f"http://127.0.0.1:{port}"
     env |= {
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -52,13 +50,13 @@ def run_airflow(home: Path, env: dict[str, str], port: int) -> int:
             process.wait(timeout=60)
             return 0
     print(
-        f"Airflow ended by itself ({code}). The end of its log:\n{(home / 'standalone.log').read_text()[-4000:]}"
+        f"Airflow ended with exit code {code}. The end of its log:\n{(home / 'standalone.log').read_text()[-4000:]}"
     )
     return 1
 
 
 def free_port() -> int:
-    """Find a port of this machine that nobody uses now."""
+    """Find a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What has to wait does: for a sequence that becomes active, and for a rate limit."""
+"""Wait for a sequence that becomes active, and for a rate limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 
 @dag(schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False)
 def waits() -> None:
-    """Wait for ``slow-start``, then enroll more than the connection ``meisa_slow`` may at once."""
+    """Wait for ``slow-start``, then enroll more contacts than the limits of ``meisa_slow`` allow at once."""
     wait = MeisaSequenceSensor(
         task_id="wait",
         meisa_conn_id="meisa_slow",
