@@ -1,4 +1,4 @@
-"""An Airflow of our own, as `airflow standalone` sets it up, and a look at which worker slots are taken."""
+"""Run an Airflow as `airflow standalone` sets it up, and measure which worker slots are taken."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _UNTIL_HEALTHY = 180.0
 _ENDED = {"success", "failed"}
 _LOOK = 0.05
 _LOOK_FOR_WORKERS = 1.0
-# LocalExecutor's workers tell in their title which task instance they run (Airflow 3.3).
+# The process title of a LocalExecutor worker names its task instance (Airflow 3.3).
 _BUSY = re.compile(rb"airflow worker -- LocalExecutor: ([0-9a-f-]{36})")
 
 
 class Airflow:
     """Every component of an Airflow with LocalExecutor, on loopback, with its default settings.
 
-    :param url: where its API answers.
+    :param url: the base URL of its API.
     :param session: the id of the session of all its processes.
     """
 
@@ -94,14 +94,14 @@ class Airflow:
         deadline = time.monotonic() + within
         while not condition():
             if time.monotonic() > deadline:
-                raise SystemExit(f"Airflow did not get on within {within:g} s.")
+                raise SystemExit(f"Airflow made no progress within {within:g} s.")
             time.sleep(1)
 
 
 class Slots(threading.Thread):
-    """Watches which worker slots are taken, and adds up for how long and how often by which task instance.
+    """Measures for how long and how often each task instance takes a worker slot.
 
-    A slot is taken from when a worker process picks a task instance up until it is idle again.
+    A slot is taken from when a worker process picks up a task instance until it is idle again.
     """
 
     def __init__(self, session: int) -> None:
@@ -112,7 +112,7 @@ class Slots(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Look again and again."""
+        """Sample the slots until stopped."""
         before: set[str] = set()
         workers: list[int] = []
         looked = searched = 0.0
@@ -120,7 +120,7 @@ class Slots(threading.Thread):
             now = time.monotonic()
             if now - searched > _LOOK_FOR_WORKERS:
                 workers, searched = _processes(self._session), now
-            # A set: a task's process has its worker's title for a moment, until it takes one of its own.
+            # A set, because a task's process has its worker's title until it sets its own.
             taken = {found for pid in workers if (found := _instance_of(pid))}
             for instance in taken:
                 self.seconds[instance] += now - looked if instance in before else _LOOK
@@ -128,12 +128,12 @@ class Slots(threading.Thread):
             before, looked = taken, now
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         self._stopping.set()
         self.join()
 
     def of(self, instances: set[str]) -> tuple[float, int]:
-        """Return the slot-seconds of some task instances, and in how many stretches they took a slot."""
+        """Return the slot-seconds of some task instances, and how often they took a slot."""
         return sum(self.seconds[each] for each in instances), sum(self.stretches[each] for each in instances)
 
 

@@ -21,8 +21,8 @@ REPORT = Path(__file__).resolve().parent / "RESULTS.md"
 
 _ABOUT = """# Benchmarks
 
-Written by `make bench`. Peers are measured in the same run, on the same machine. What counts is ratios: seconds are
-this machine's. Of repetitions the table gives the median and, in brackets, the lowest and the highest.
+Written by `make bench`. Peers are measured in the same run, on the same machine. Compare the ratios: seconds depend on
+the machine. For repetitions, a table has the median and, in brackets, the lowest and the highest.
 """
 
 

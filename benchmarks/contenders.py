@@ -1,7 +1,7 @@
 """One run of one contender in a process of its own: ``python contenders.py WHAT COUNT [URL]``.
 
-It prints, as JSON, what it took: seconds on the wall, seconds of CPU, the peak of its memory and what was done.
-Imports are not part of the time; neither is the making of what a contender is given ready-made.
+It prints as JSON the wall-clock seconds, the CPU seconds, the peak memory and the number of items done.
+The time includes neither imports nor the preparation of input.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ THREADS = 4
 SLUG = "reactivation"
 KEY = "meisa_live_sandbox"
 NO_LIMIT = "1000/0.2s"
-"""More than any contender sends, and as many requests to remember as the default limits have."""
+"""A limit that no contender reaches; the limiter remembers as many requests as with the default limits."""
 
 _PATH = "/sequences/api/bulk-enroll/"
 
 
 def people(count: int) -> Iterator[str]:
-    """Make addresses, all valid and none twice, of 27 to 28 characters."""
+    """Generate valid, distinct addresses of 27 to 28 characters."""
     return (f"contact.{number:08}@example{number % 50}.com" for number in range(count))
 
 
@@ -44,7 +44,7 @@ def cut(addresses: Iterable[str]) -> Iterator[list[str]]:
 
 @contextmanager
 def clocked(took: dict[str, Any]) -> Iterator[None]:
-    """Note the time that a block takes, on the wall and of the CPU."""
+    """Record the wall-clock time and the CPU time of a block."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
     took |= {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
@@ -54,7 +54,7 @@ def clocked(took: dict[str, Any]) -> Iterator[None]:
 
 
 def bare(took: dict[str, Any], count: int, url: str) -> None:
-    """Post bodies that are ready, and read the answers' bytes: a `requests` loop that does nothing else."""
+    """Post prepared bodies, and read the responses as bytes: a `requests` loop that does nothing else."""
     bodies = [json.dumps({"sequence_slug": SLUG, "emails": batch}).encode() for batch in cut(people(count))]
     post = _poster(url)
     with clocked(took), ThreadPoolExecutor(THREADS) as pool:
@@ -62,7 +62,7 @@ def bare(took: dict[str, Any], count: int, url: str) -> None:
 
 
 def handwritten(took: dict[str, Any], count: int, url: str) -> None:
-    """Do what a ``@task`` without our package does: cut a list, post it, count what the answers say."""
+    """Do what a ``@task`` without this package does: cut a list, post it, count the statuses of the responses."""
     post = _poster(url)
 
     def enroll(batch: list[str]) -> Counter[str]:
@@ -103,19 +103,19 @@ def _poster(url: str) -> Callable[..., Any]:
 
 
 def ours(took: dict[str, Any], count: int, url: str) -> None:
-    """Go the whole path, as the operator does, but for Airflow around it and its checkpoint."""
+    """Run the whole path, as the operator does, without Airflow and without a checkpoint."""
     _enroll(took, people(count), _client(url, "memory"))
 
 
 def ours_with_rate_limit_file(took: dict[str, Any], count: int, url: str) -> None:
-    """Go the whole path with the quota in a file, as it is by default."""
+    """Run the whole path with the rate limits in a file, the default."""
     with tempfile.TemporaryDirectory() as folder:
         rate_limiter = Path(folder) / "rate_limits"
         _enroll(took, people(count), _client(url, rate_limiter.as_uri()))
 
 
 def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
-    """Go the whole path and write the status of each address into a file of JSON Lines."""
+    """Run the whole path, and write the status of each address into a JSON Lines file."""
     from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 
     with tempfile.TemporaryDirectory() as folder:
@@ -125,12 +125,12 @@ def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
 
 
 def ours_unsent(took: dict[str, Any], count: int) -> None:
-    """Go the whole path but for the network: each batch is answered in this process."""
+    """Run the whole path without a network: this process responds to each batch."""
     _enroll(took, people(count), _client("http://127.0.0.1:1/api/v1", "memory", RespondingTransport()))
 
 
 def reading(took: dict[str, Any], count: int) -> None:
-    """Read the audience to its end and keep nothing: what a retry does before it goes on."""
+    """Read the audience to its end and keep nothing, as a retry does before it resumes."""
     from airflow_provider_meisa.bulk.batching import batches
     from airflow_provider_meisa.bulk.checkpoint import chained
 
@@ -141,10 +141,10 @@ def reading(took: dict[str, Any], count: int) -> None:
 
 
 class RespondingTransport:
-    """Answers as the echo server does, without a network."""
+    """Responds as the echo server does, without a network."""
 
     def send(self, call: Any) -> Any:
-        """Say of every address that it is enrolled."""
+        """Respond that every address is enrolled."""
         from airflow_provider_meisa.api.models import Response
 
         return Response(
@@ -152,7 +152,7 @@ class RespondingTransport:
         )
 
     def close(self) -> None:
-        """Do nothing: there is nothing open."""
+        """Do nothing, because nothing is open."""
 
 
 def _client(url: str, rate_limit_storage: str, transport: Any = None) -> Any:
@@ -186,7 +186,7 @@ def runner_of(
     longest_wait: float = 0.0,
     outcomes: Any = None,
 ) -> Any:
-    """Make a prepared runner as `AudienceOperator` does; its checkpoint goes nowhere."""
+    """Return a prepared runner, as `AudienceOperator` does; its checkpoint goes nowhere."""
     from airflow_provider_meisa.bulk.checkpoint import Checkpoint
     from airflow_provider_meisa.bulk.options import RunOptions
     from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
@@ -231,7 +231,7 @@ CONTENDERS: dict[str, Callable[..., None]] = {
 
 
 def run(what: str, count: int, url: str = "") -> dict[str, Any]:
-    """Run a contender in a process of its own, and return what it took."""
+    """Run a contender in a process of its own, and return its measurements."""
     command = [sys.executable, str(Path(__file__)), what, str(count), *([url] if url else [])]
     output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     took: dict[str, Any] = json.loads(output)
@@ -249,7 +249,7 @@ def status_mib(field: str) -> float:
 
 
 def main(what: str, count: str, *url: str) -> None:
-    """Run a contender here and print what it took."""
+    """Run a contender in this process, and print its measurements."""
     took: dict[str, Any] = {"bare_interpreter": status_mib("VmHWM")}
     if not what.startswith(("deduplicated", "bare", "handwritten")):
         _import_ours()

@@ -1,8 +1,8 @@
-"""A bulk endpoint that costs next to nothing, in a process of its own: it says of every address that it is enrolled.
+"""A bulk endpoint with almost no cost, in a process of its own: it responds that every address is enrolled.
 
 ``python echo_server.py [SECONDS]`` listens on a free port of 127.0.0.1, prints its base URL and ends with its
-standard input. Every answer comes SECONDS late. The reply names each address, as the sandbox's does; it is made of
-the request's bytes with one ``replace``, so that the time measured against it is the client's.
+standard input. Every response comes SECONDS late. It names each address, as the sandbox's does. It is made from the
+request's bytes with one ``replace``, so that the measured time is the client's.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Echo(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the connection to answer on."""
+        """Keep the connection to respond on."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer once a request is whole; a client sends the next one only then."""
+        """Respond once a request is complete; a client sends the next one only then."""
         self._received += data
         head, blank, body = self._received.partition(b"\r\n\r\n")
         if blank and len(body) >= _length_of(head):
@@ -41,7 +41,7 @@ class Echo(asyncio.Protocol):
 
 
 def response_to(body: bytes) -> bytes:
-    """Write the answer to ``{"…": "…", "emails": ["a", "b"]}`` without reading the JSON."""
+    """Return the response to ``{"…": "…", "emails": ["a", "b"]}`` without reading the JSON."""
     emails = body[body.index(b"[") + 2 : body.rindex(b"]") - 1]
     entries = emails.replace(b'", "', b'","status":"enrolled"},{"email":"')
     reply = _REPLY % (emails.count(b'", "') + 1, entries)

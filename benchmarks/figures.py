@@ -1,4 +1,4 @@
-"""Figures as they are reported: medians with their spread, tables, and the machine they were taken on."""
+"""Figures of the report: medians with their spread, tables, and the machine."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class Spread:
-    """What the repetitions of one measurement gave."""
+    """The results of the repetitions of one measurement."""
 
     values: Sequence[float]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median."""
         return statistics.median(self.values)
 
     def text(self, digits: int = 2) -> str:
-        """Write the median, and the lowest and highest if they differ."""
+        """Return the median, and the lowest and highest if they differ."""
         middle, *ends = (f"{x:,.{digits}f}" for x in (self.median, min(self.values), max(self.values)))
         return middle if len(self.values) == 1 else f"{middle} ({ends[0]}–{ends[1]})"
 
 
 def over(these: Spread, those: Spread) -> Spread:
-    """Divide repetition by repetition: those that ran one after the other met the same machine."""
+    """Divide repetition by repetition, because adjacent ones ran under the same conditions."""
     return Spread([a / b for a, b in zip(these.values, those.values, strict=True)])
 
 
@@ -48,7 +48,7 @@ def over(these: Spread, those: Spread) -> Spread:
 class Table:
     """One table of the report.
 
-    :param about: a paragraph in front of it: what was measured and how.
+    :param about: a paragraph before it: what was measured and how.
     """
 
     title: str
@@ -57,14 +57,14 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """Write it in Markdown."""
+        """Return it in Markdown."""
         lines = [self.head, ["---"] + ["---:"] * (len(self.head) - 1), *self.rows]
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
         return f"## {self.title}\n\n{self.about}\n\n{table}\n"
 
 
 def status(value: float, target: float, *, at_least: bool = False) -> str:
-    """Say whether a target is met, as a cell of a table."""
+    """Return whether a target is met, as a cell of a table."""
     met = value >= target if at_least else value <= target
     return f"{'≥' if at_least else '≤'} {target:g}: {'met' if met else '**missed**'}"
 

@@ -15,7 +15,7 @@ _LINE = 1.25
 
 
 def memory() -> Table:
-    """Measure the peak of a process' memory over that of an interpreter that does nothing."""
+    """Measure the peak memory of a process, above that of an idle interpreter."""
     with echo_server() as url:
         rows = [_memory_row("our whole path", run("ours", _MILLION, url), _MILLION, is_ours=True)]
     rows += [
@@ -26,9 +26,9 @@ def memory() -> Table:
     ]
     return Table(
         "Memory: addresses from a stream, duplicates dropped",
-        "The highest resident set of the process (VmHWM) less that of the same interpreter before it imports anything "
-        "of ours. The chance of a false duplicate is n² / 2⁶⁵: one run in 36 million with a million addresses, one in "
-        "370,000 with ten million.",
+        "The peak resident set of the process (VmHWM), less that of the same interpreter before it imports anything "
+        "of this package. The chance of a false duplicate is n² / 2⁶⁵: one run in 36 million with a million addresses, "
+        "one in 370,000 with ten million.",
         ("", "addresses", "peak MiB", "of it for imports", "target"),
         rows,
     )
@@ -42,17 +42,17 @@ def _memory_row(name: str, took: dict[str, Any], count: int, *, is_ours: bool) -
 
 
 def linear(*, full: bool = False) -> Table:
-    """Measure the time an address takes among more and more of them."""
+    """Measure the time per address for larger and larger audiences."""
     counts = [10_000, 100_000, _MILLION, *([10 * _MILLION] if full else [])]
     micros: dict[str, list[float]] = {}
     with echo_server() as url:
         for what, *where in (("ours", url), ("ours_unsent",), ("reading",)):
             micros[what] = [_cheapest(what, count, *where) for count in counts]
     return Table(
-        "Growth: µs of CPU an address",
-        "The best of three runs (of one above a hundred thousand). The last column is the dearest over the cheapest "
+        "Growth: µs of CPU per address",
+        "The best of three runs (of one above a hundred thousand). The last column is the highest over the lowest "
         "from 100,000 on: 1 is a straight line.",
-        ("", *(f"{count:,}" for count in counts), "dearest ÷ cheapest", "target"),
+        ("", *(f"{count:,}" for count in counts), "highest ÷ lowest", "target"),
         [_linear_row(name, micros[what]) for what, name in _LINES.items()],
     )
 

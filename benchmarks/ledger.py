@@ -21,7 +21,7 @@ from figures import Spread, Table, over, status
 
 _MILLION = 1_000_000
 _NIGHTS = 29
-_NEW = 200  # of so many records one is new each night, and one is written again
+_NEW = 200  # one of this many records is new each night, and one is written again
 _TIMES = 5
 _TIMES_OF_MANY = 3
 _LINE = 1.25
@@ -56,14 +56,14 @@ def _open(root: str) -> Any:
 
 @contextmanager
 def _ledger(count: int, parts: int) -> Iterator[str]:
-    """Make a ledger: one part, or a compacted one and 29 nights; give its folder, and remove it."""
+    """Create a ledger of one part, or of a compacted one and 29 nights; yield its folder, and remove it."""
     with tempfile.TemporaryDirectory() as root:
         _child("make", root, count, parts)
         yield root
 
 
 def make(root: str, count: int, parts: int) -> dict[str, Any]:
-    """Write the parts of a ledger of so many records."""
+    """Write the parts of a ledger with this many records."""
     from airflow_provider_meisa.bulk.ledger.entry import State, later
     from airflow_provider_meisa.bulk.ledger.header import Header
     from airflow_provider_meisa.bulk.ledger.part import VERSION, Part, encode
@@ -87,7 +87,7 @@ def make(root: str, count: int, parts: int) -> dict[str, Any]:
 
 
 def remember(root: str, _count: int, _parts: int) -> dict[str, Any]:
-    """Measure the memory that an open ledger has taken at most, beyond its modules."""
+    """Measure the peak memory of an open ledger, without its modules."""
     import airflow_provider_meisa.bulk.ledger  # noqa: F401 (not part of what is measured)
 
     before = status_mib("VmHWM")
@@ -105,7 +105,7 @@ def remember_set(root: str, _count: int, _parts: int) -> dict[str, Any]:
 
 
 def read(root: str, count: int, _parts: int) -> dict[str, Any]:
-    """Time opening a ledger, and making a set of its hashes, in turn."""
+    """Time opening a ledger and creating a set of its hashes, in turn."""
     keys = array("Q", (record_hash for record_hash, _ in _open(root).entries()))
     took: dict[str, list[float]] = {"ours": [], "set": []}
     for _ in range(_TIMES if count < _LARGEST // 2 else _TIMES_OF_MANY):
@@ -168,10 +168,10 @@ def whole(*, full: bool = False) -> Table:
         "Ledger: size, reading, memory",
         "One part, or a compacted one and those of 29 nights: half a percent of new records a night, and as many "
         f"written again. CPU time, {_TIMES} repetitions in turn with `set(hashes)` of the same records, which are in "
-        f"an `array`; {_TIMES_OF_MANY} with ten million. Memory is the highest resident set of the process (VmHWM) "
-        "less that before the ledger is opened; that of the set is what it takes when it is there.",
+        f"an `array`; {_TIMES_OF_MANY} with ten million. Memory is the peak resident set of the process (VmHWM) "
+        "less that before the ledger is opened; for the set, it is the memory that the finished set takes.",
         (
-            *("", "records", "MiB a million", "target", "read s", "÷ `set(hashes)`", "target"),
+            *("", "records", "MiB per million", "target", "read s", "÷ `set(hashes)`", "target"),
             *("peak MiB", "target", "the set, MiB", "compaction s"),
         ),
         rows,
@@ -205,7 +205,7 @@ def _whole_row(count: int, parts: int) -> list[str]:
 
 
 def growth(*, full: bool = False) -> Table:
-    """Measure what a record costs among more and more of them."""
+    """Measure the cost per record for larger and larger ledgers."""
     counts = [*_SIZES, *([_LARGEST] if full else [])]
     reading, found, ratios = [], [], []
     for count in counts:
@@ -218,11 +218,11 @@ def growth(*, full: bool = False) -> Table:
     worst = max(ratios[1:])
     return Table(
         "Ledger: growth, and look-ups next to a `set`",
-        f"µs of CPU a record, compacted; the best of {_TIMES} repetitions (of {_TIMES_OF_MANY} with ten million). Each "
-        "size is eight times the one before, so that the fan-out is as dense: its slots are a power of two, and "
+        f"µs of CPU per record, compacted; the best of {_TIMES} repetitions (of {_TIMES_OF_MANY} with ten million). "
+        "Each size is eight times the one before, so that the fan-out is as dense: its slots are a power of two, and "
         "between these sizes reading costs up to half as much again. A look-up includes hashing, and gives the entry; "
-        f"the set says only whether a hash is in it. The last figure is, from {_SIZES[1]:,} on, the dearest over "
-        "the cheapest, and the worst ratio. All of it becomes slower where the processor's cache ends.",
+        f"the set says only whether a hash is in it. The last figure is, from {_SIZES[1]:,} on, the highest over "
+        "the lowest, and the worst ratio. All of it becomes slower beyond the size of the processor's cache.",
         ("", *(f"{count:,}" for count in counts), "worst", "target"),
         [
             ["reading", *(f"{each:.3f}" for each in reading), f"{spread:.2f}", status(spread, _LINE)],

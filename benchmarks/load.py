@@ -1,7 +1,7 @@
-"""What a busy installation asks of one process: ``python benchmarks/load.py``, about four minutes.
+"""Measure the load of a busy installation: ``python benchmarks/load.py``, about four minutes.
 
-A thousand sensors that are deferred, ten million addresses in one task, and the sandbox under five hundred requests
-a second.
+It runs a thousand deferred sensors, ten million addresses in one task, and the sandbox at five hundred requests per
+second.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def tables(**_: object) -> list[Table]:
 
 
 def sensors() -> Table:
-    """Let sensors wait for a sequence that nobody activates for a minute, and then does."""
+    """Let sensors wait for a sequence that becomes active after a minute."""
     with sandbox("60/minute, 1000/hour") as url:
         took = _apart("load_sensors.py", url, KEY, str(SENSORS), str(SECONDS))
     return Table(
         f"Load: {SENSORS:,} deferred sensors in one triggerer",
         f"As many `MeisaSequenceTrigger` of one connection on one event loop, as a triggerer runs them, for "
         f"{SECONDS} s with `poll_interval=10`; then the sequence becomes active. Airflow's own work for a "
-        "trigger, which is in its database, is not in the figures. If each asked for itself, it would be the "
-        "requests of the last column.",
+        "trigger, which is in its database, is not in the figures. The last column has the requests if each sensor "
+        "sent its own.",
         ("", "all fired", "requests", "CPU s", "MiB more", "latest tick of the loop, s", "each for itself"),
         [
             [
@@ -72,11 +72,11 @@ def file() -> Table:
         took = _apart("load_file.py", url, KEY, str(path))
         size = path.stat().st_size / 2**20
     if took["counts"]["enrolled"] != MANY:
-        raise SystemExit(f"Not everybody was enrolled: {took}")
+        raise SystemExit(f"Not all contacts were enrolled: {took}")
     return Table(
         f"Load: {MANY:,} addresses of one file in one task",
         f"`FileToMeisaSequenceOperator` reads a file of {size:,.0f} MiB, without rate limits, against the server that "
-        "answers at once; the task's state is kept in this process. Memory is the highest resident set (VmHWM) less "
+        "responds at once; the task's state is kept in this process. Memory is the peak resident set (VmHWM) less "
         "that before the task begins, Airflow being loaded.",
         ("", "wall s", "CPU s", "requests", "peak MiB", "target"),
         [
@@ -93,7 +93,7 @@ def file() -> Table:
 
 
 def sandbox_itself() -> Table:
-    """Ask the sandbox as often as a busy test suite would, half of it writes."""
+    """Send the sandbox as many requests as a busy test suite would, half of them writes."""
     with sandbox("none") as url:
         clients = [_Client(url, number) for number in range(_THREADS)]
         begun = time.monotonic()
@@ -108,7 +108,7 @@ def sandbox_itself() -> Table:
     return Table(
         f"Load: the sandbox at {RATE} requests a second",
         f"Every other request enrolls a contact, the others list the sequences; {_THREADS} connections, {SECONDS} s, "
-        "no rate limits. A latency includes what a request had to wait because the one before it was late.",
+        "no rate limits. A latency includes the time that a request waited for a late one before it.",
         ("", "requests", "a second", "not 200", "median ms", "99th percentile ms", "target"),
         [
             [
@@ -125,7 +125,7 @@ def sandbox_itself() -> Table:
 
 
 class _Client:
-    """Sends its share of the requests, each at its time."""
+    """Sends its share of the requests, each at its scheduled time."""
 
     def __init__(self, url: str, number: int) -> None:
         parts = urlsplit(url)
@@ -158,7 +158,7 @@ class _Client:
 
 
 def _apart(program: str, *arguments: str) -> dict[str, Any]:
-    """Run a program of this folder in a process of its own, and return what it took."""
+    """Run a program of this folder in a process of its own, and return its measurements."""
     command = [sys.executable, str(_HERE / program), *arguments]
     output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     took: dict[str, Any] = json.loads(output.splitlines()[-1])

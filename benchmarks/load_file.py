@@ -1,4 +1,4 @@
-"""One task that enrolls a file: ``python load_file.py URL KEY PATH`` prints what it took."""
+"""One task that enrolls a file: ``python load_file.py URL KEY PATH`` prints its measurements."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class State:
         self._values: dict[str, Any] = {}
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return what was kept."""
+        """Return the state."""
         return self._values.get(key, default)
 
     def set(self, key: str, value: Mapping[str, Any], **_: object) -> None:
-        """Keep this."""
+        """Store the state."""
         self._values[key] = value
 
 
 class Instance:
-    """What the operator asks of its task instance."""
+    """The part of a task instance that the operator uses."""
 
     dag_id, run_id, task_id, map_index, max_tries = "load", "run", "enroll", -1, 0
 
     def xcom_push(self, key: str, value: object) -> None:
-        """Drop it."""
+        """Discard the value."""
 
 
 def main(url: str, key: str, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Deferred sensors on one event loop: ``python load_sensors.py URL KEY SENSORS SECONDS`` prints what it took."""
+"""Deferred sensors on one event loop: ``python load_sensors.py URL KEY SENSORS SECONDS`` prints its measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TICK = 0.05
 
 
 async def watch(url: str, sensors: int, seconds: float) -> dict[str, Any]:
-    """Let the sensors wait for so long, then activate the sequence, and wait until each has fired."""
+    """Let the sensors wait, then activate the sequence, and wait until each has fired."""
     from airflow_provider_meisa.triggers.sequences import MeisaSequenceTrigger
 
     triggers = [
@@ -52,7 +52,7 @@ latest = [0.0]
 
 
 async def latest_tick() -> None:
-    """Note how late the event loop has ever been."""
+    """Record the longest delay of the event loop."""
     while True:
         due = time.monotonic() + _TICK
         await asyncio.sleep(_TICK)
@@ -60,12 +60,12 @@ async def latest_tick() -> None:
 
 
 def asked(url: str) -> int:
-    """Say how many requests the sandbox has seen."""
+    """Return the number of requests that the sandbox has received."""
     return len(requests.get(f"{url}/_sandbox/requests", timeout=60).json())
 
 
 def activate(url: str) -> None:
-    """Make the sequence active."""
+    """Activate the sequence."""
     sequence = {"slug": SLUG, "name": "Win-back", "status": "active"}
     response = requests.post(f"{url}/_sandbox/sequences", json=sequence, timeout=30)
     response.raise_for_status()

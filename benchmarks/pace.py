@@ -1,4 +1,4 @@
-"""How fast a key's limits let us go, and how often Meisa has to say 429: ``python benchmarks/pace.py [--full]``."""
+"""Measure the pace under a key's rate limits, and the number of 429s: ``python benchmarks/pace.py [--full]``."""
 
 from __future__ import annotations
 
@@ -33,42 +33,42 @@ _numbers = itertools.count(1000)
 
 
 def optimum(limits: tuple[Limit, ...], requests: int) -> float:
-    """Seconds that the requests take where each is let in at the first moment, and answered at once."""
+    """Return the seconds for the requests if each is admitted as early as possible, with an immediate response."""
     return float(simulation.fastest([simulation.SlidingLog(limit) for limit in limits], requests))
 
 
-# Peers in simulated time: what `RateLimiter` is to the simulation.
+# Peers in simulated time, with the interface of `RateLimiter`.
 
 
 class Obedient:
-    """No limits of its own: after a 429 it waits as long as that says."""
+    """No limits of its own; after a 429 it waits for its Retry-After."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._until = -math.inf
 
     def reserve(self) -> Reservation | Wait:
-        """Let go unless a 429 forbids it."""
+        """Allow a request, except after a 429."""
         wait = self._until - self._clock()
         return Wait(wait) if wait > 0 else Reservation("")
 
     def commit(self, reservation: Reservation) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def back_off(self, seconds: float) -> None:
-        """Wait from now on."""
+        """Allow no request for this many seconds."""
         self._until = max(self._until, self._clock() + seconds)
 
 
 class TokenBuckets(Obedient):
-    """One bucket a limit, full at first and filled evenly: the limiter of the textbooks."""
+    """One token bucket per limit, full at first and refilled evenly."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
         self._buckets = [simulation.TokenBucket(limit) for limit in DEFAULT_LIMITS]
 
     def reserve(self) -> Reservation | Wait:
-        """Let go if every bucket has a token."""
+        """Allow a request if every bucket has a token."""
         decision = super().reserve()
         wait = max(bucket.wait(self._clock()) for bucket in self._buckets)
         if isinstance(decision, Wait) or wait > 0:
@@ -79,12 +79,12 @@ class TokenBuckets(Obedient):
 
 
 class Evenly(Obedient):
-    """One request each 3.6 s, which no limit can forbid: 1,000 an hour, spread."""
+    """One request every 3.6 s, which respects every limit: 1,000 an hour, evenly."""
 
     _next = -math.inf
 
     def reserve(self) -> Reservation | Wait:
-        """Let go if the last one was long enough ago."""
+        """Allow a request if the last one is old enough."""
         now, pause = self._clock(), max(limit.seconds / limit.requests for limit in DEFAULT_LIMITS)
         if now < self._next:
             return Wait(self._next - now)
@@ -95,16 +95,16 @@ class Evenly(Obedient):
 def simulated() -> Table:
     """Measure at the default limits, against the limiter of Django REST Framework, in simulated time."""
     ways: dict[str, Callable[..., Any] | None] = {
-        "our quota": None,
+        "our rate limiter": None,
         "token buckets": TokenBuckets,
         "no limiter, obeys Retry-After": Obedient,
-        "one each 3.6 s": Evenly,
+        "one every 3.6 s": Evenly,
     }
     rows = [_simulate(name, way, requests) for requests in (200, 2000) for name, way in ways.items()]
     return Table(
         "Pace at 60/minute, 1000/hour, in simulated time",
         "Against a sliding log such as Django REST Framework's; 50–400 ms latency, four requests in flight, "
-        f"median and spread of {len(SEEDS)} runs with other latencies. The optimum has no latency.",
+        f"median and spread of {len(SEEDS)} runs with different latencies. The optimum has no latency.",
         _HEAD,
         rows,
     )
@@ -132,9 +132,9 @@ def real(requests: int, repetitions: int) -> Table:
             rows.append(_row(name, requests, refused, seconds, best, is_ours=way == "paced"))
     return Table(
         f"Pace at {LIMITS}, in real time",
-        "The runner and the client, up to four requests in flight a process, against the sandbox over "
-        f"a socket. {repetitions} repetitions: median and spread. 429s are those that the sandbox's journal has. The "
-        "optimum has no latency; of what is above it, the quota's margin is 10 ms a short window, 15 ms a long one.",
+        "The runner and the client, up to four requests in flight per process, against the sandbox over "
+        f"a socket. {repetitions} repetitions: median and spread. 429s are counted in the sandbox's journal. The "
+        "optimum has no latency; the rate limiter's margin adds 10 ms per short window, and 15 ms per long one.",
         _HEAD,
         rows,
     )
@@ -147,9 +147,14 @@ def _stores() -> Iterator[dict[str, str]]:
 
 
 def _contests(stores: dict[str, str]) -> Iterator[tuple[str, int, str, str]]:
-    yield "one process, quota in memory", 1, "paced", "memory"
+    yield "one process, rate limits in memory", 1, "paced", "memory"
     for name, store in stores.items():
-        yield f"four processes, one key, quota in {'a file' if name == 'file' else name}", 4, "paced", store
+        yield (
+            f"four processes, one key, rate limits in {'a file' if name == 'file' else name}",
+            4,
+            "paced",
+            store,
+        )
     yield "one `requests` loop that obeys Retry-After", 1, "obedient", ""
     yield "four such loops, one key", 4, "obedient", ""
 

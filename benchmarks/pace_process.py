@@ -1,6 +1,6 @@
-"""A process that sends as fast as it may: ``python pace_process.py HOW URL KEY LIMITS RATE_LIMIT_STORAGE REQUESTS``.
+"""Send as fast as the rate limits allow: ``python pace_process.py HOW URL KEY LIMITS RATE_LIMIT_STORAGE REQUESTS``.
 
-It says ``ready``, waits for a line, sends, and prints as JSON when it began, when it ended and what it met.
+It prints ``ready``, waits for a line, sends, and prints as JSON when it began, when it ended and what it received.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def paced(url: str, key: str, limits: str, rate_limit_storage: str, count: int) 
 
 
 def obedient(url: str, key: str, _limits: str, _rate_limit_storage: str, count: int) -> dict[str, Any]:
-    """Send one after the other until a 429, and then wait as long as it says: the usual loop."""
+    """Send one after the other until a 429, then wait for its Retry-After: the usual loop."""
     import requests
 
     session = requests.Session()
@@ -69,7 +69,7 @@ def _wait_for_the_word() -> None:
 
 
 def together(way: str, processes: int, requests: int, *where: str) -> dict[str, float]:
-    """Share the requests among processes, let them begin together, and sum up what they met."""
+    """Share the requests among processes, start them together, and add up their results."""
     command = [sys.executable, str(Path(__file__)), way, *where, str(requests // processes)]
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""A Redis of our own, where ``redis-server`` is installed."""
+"""Run a Redis, if ``redis-server`` is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def redis_on_loopback() -> Iterator[str | None]:
-    """Run a Redis on a free port for a ``with`` block, and yield its URL; None where there is none."""
+    """Run a Redis on a free port for a ``with`` block, and yield its URL; yield None if it is not installed."""
     program = shutil.which("redis-server")
     if program is None:
         yield None

@@ -24,13 +24,13 @@ def sandbox(rate_limits: str) -> Iterator[str]:
 
 
 def add_key(url: str, key: str) -> str:
-    """Add a key, which has its rate limits for itself."""
+    """Add a key, with rate limits of its own."""
     requests.post(f"{url}/_sandbox/keys", json={"key": key}, timeout=30).raise_for_status()
     return key
 
 
 def received(url: str, key: str) -> list[dict[str, Any]]:
-    """Return the bulk requests that came in with a key; the journal knows its last four characters."""
+    """Return the bulk requests with a key; the journal has its last four characters."""
     response = requests.get(f"{url}/_sandbox/requests", timeout=60)
     response.raise_for_status()
     return [

@@ -1,4 +1,4 @@
-"""How long worker slots are taken at the default limits: ``python benchmarks/slots.py [--full]``.
+"""Measure how long tasks take worker slots at the default limits: ``python benchmarks/slots.py [--full]``.
 
 It runs a real Airflow with a scheduler and LocalExecutor, in real time: 5 minutes, with ``--full`` about 15.
 """
@@ -34,18 +34,16 @@ _SUPERVISOR = 6.0  # a slot may stay taken for 5 s after its task has ended
 
 _OURS = ("ours1", "ours2", "ours3")
 _KEYS = {name: f"meisa_live_bench_{name}" for name in (*_OURS, "loop", "mapped")}
-_APART = (
-    12.0  # seconds from one start to the next: runs that begin at once get in each other's way on two cores
-)
+_APART = 12.0  # seconds from one start to the next, because runs that begin together slow each other down on two cores
 
 
 @dataclass(frozen=True)
 class Use:
-    """What a DAG's task took.
+    """The measurements of a DAG's task.
 
-    :param slot_seconds: how long its instances had a worker slot, added up.
-    :param stretches: in how many stretches.
-    :param refused: how many 429s it met.
+    :param slot_seconds: how long its instances took a worker slot, added up.
+    :param stretches: how often they took one.
+    :param refused: the number of 429s.
     :param seconds: from the first request to the last, on the sandbox's clock.
     """
 
@@ -57,7 +55,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Uses:
-    """What each of them took; ours more than once."""
+    """The measurements of all contenders; several runs of ours."""
 
     ours: Sequence[Use]
     loop: Use
@@ -65,16 +63,16 @@ class Uses:
 
     @property
     def per_stretch(self) -> float:
-        """Seconds of a slot that a leg of ours takes, on average."""
+        """The mean slot-seconds of one run of ours between two deferrals."""
         return sum(use.slot_seconds for use in self.ours) / sum(use.stretches for use in self.ours)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of our operator consists of, played out in simulated time.
+    """The plan of a run of our operator, from a simulation.
 
     :param stretches: how often it takes a worker slot.
-    :param reading: seconds of CPU that it spends on finding its place again, in all legs together.
+    :param reading: CPU seconds, in total, for reading the audience again after its deferrals.
     """
 
     stretches: int
@@ -82,7 +80,7 @@ class Plan:
 
 
 def measured(mapped_count: int) -> Uses:
-    """Run all in an Airflow: ours and the loop side by side with a key each, then the mapped one."""
+    """Run all contenders in an Airflow: ours and the loop together with a key each, then the mapped one."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sandbox(LIMITS) as url:
         home = Path(folder)
         for key in _KEYS.values():
@@ -101,7 +99,7 @@ def measured(mapped_count: int) -> Uses:
 
 @dataclass(frozen=True)
 class Watched:
-    """Runs that have ended, and the slots that were taken meanwhile."""
+    """Runs that have ended, and the slots that they took."""
 
     running: Airflow
     runs: dict[str, str]
@@ -112,7 +110,7 @@ class Watched:
         return self.slots.of(self.running.instances(dag_id, self.runs[dag_id], "enroll"))
 
     def of_all_but(self, dag_id: str, task_id: str) -> tuple[float, int]:
-        """Return those of all else: an instance that is tried again gets another id, and the old one is lost."""
+        """Return those of all other tasks: an instance that is retried gets another id, and the old one is lost."""
         others = self.running.instances(dag_id, self.runs[dag_id], task_id)
         return self.slots.of(set(self.slots.seconds) - others)
 
@@ -150,7 +148,7 @@ def _environment(home: Path, url: str, mapped_count: int) -> dict[str, str]:
 def _check(summary: dict[str, Any]) -> None:
     counts = summary["counts"]
     if counts["enrolled"] + counts["already_enrolled"] != COUNT:
-        raise SystemExit(f"Our operator did not enroll everybody: {summary}")
+        raise SystemExit(f"Our operator did not enroll all contacts: {summary}")
 
 
 def _use(taken: tuple[float, int], url: str, name: str) -> Use:
@@ -161,7 +159,7 @@ def _use(taken: tuple[float, int], url: str, name: str) -> Use:
 
 
 def planned(count: int) -> Plan:
-    """Play a run out with the real runner, with a clock of its own and without a network."""
+    """Simulate a run with the real runner, with a simulated clock and without a network."""
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter, Wait
     from airflow_provider_meisa.api.rate_limit.storage.factory import MemoryStorage
@@ -198,9 +196,9 @@ def _complete(runner: Any, count: int, plan: Plan) -> Plan:
 
 
 def tries_of_mapped(batches: int, cost: float) -> int:
-    """Play out how often instances of the HttpOperator are run until each was let in, some time each.
+    """Simulate how often instances of the HttpOperator run until each request is admitted.
 
-    :param cost: seconds that one takes a slot.
+    :param cost: seconds that one try takes a slot.
     """
     server = simulation.Server([simulation.SlidingLog(limit) for limit in DEFAULT_LIMITS])
     slots, waiting = [simulation.START] * SLOTS, [simulation.START] * batches
@@ -237,9 +235,9 @@ def _table_measured(uses: Uses, *, full: bool) -> Table:
         f"Slots: {COUNT:,} addresses at {LIMITS}",
         f"A real Airflow with scheduler, triggerer and LocalExecutor of {SLOTS} slots, its defaults otherwise, against "
         f"the sandbox in real time; the best possible is {optimum(DEFAULT_LIMITS, COUNT // BATCH):.0f} s. A slot is "
-        "taken from when a worker picks a task instance up until that worker is idle again, looked at every 50 ms. "
-        "Up to every second time Airflow's supervisor holds the slot for 5 s after its task has ended; that is in all "
-        f"figures. {len(uses.ours)} runs of our operator and one of the loop, side by side, with a key each; median "
+        "taken from when a worker picks up a task instance until that worker is idle again, sampled every 50 ms. "
+        "Up to every second time, Airflow's supervisor holds the slot for 5 s after its task has ended; that is in all "
+        f"figures. {len(uses.ours)} runs of our operator and one of the loop, at once, with a key each; median "
         f"and spread. {_about_mapped(uses.mapped)}",
         _HEAD,
         [*rows, *_mapped_rows(uses.mapped, COUNT)],
@@ -259,13 +257,13 @@ def _table_computed(uses: Uses, plans: dict[int, Plan]) -> Table:
     loop = optimum(DEFAULT_LIMITS, MANY // BATCH)
     peer = min(loop, _of_mapped(uses.mapped, MANY))
     ratio = Spread([peer / total for total in totals.values])
-    how = f"{many.stretches} legs × {uses.per_stretch - read_once:.1f} s + {many.reading:.0f} s to find its place"
+    how = f"{many.stretches} slots × {uses.per_stretch - read_once:.1f} s + {many.reading:.0f} s of reading again"
     return Table(
         f"Slots: {MANY:,} addresses at {LIMITS}, computed",
-        "Computed, not measured. What a leg of ours costs is the mean of those above, in brackets with the cheapest "
-        "and the dearest of the runs; the number of legs, and the time for finding its place in the audience again, "
-        "come from the real runner, played out in simulated time. The loop holds its slot at least for the "
-        "best possible time. How often the supervisor holds a slot is chance, and decides over most of the spread: "
+        "Computed, not measured. The cost of taking a slot once is the mean of the runs above, with the lowest and the "
+        "highest in brackets. How often ours takes a slot, and the time for reading the audience again, come from a "
+        "simulation with the real runner. The loop holds its slot for at least the best possible time. How often the "
+        "supervisor holds a slot is random, and causes most of the spread: "
         f"one run proves little. {_about_mapped(uses.mapped)}",
         _HEAD,
         [
@@ -279,8 +277,8 @@ def _table_computed(uses: Uses, plans: dict[int, Plan]) -> Table:
 def _about_mapped(mapped: Use) -> str:
     return (
         f"One try of an instance of the HttpOperator took {_a_try(mapped):.2f} s of a slot (mean of "
-        f"{mapped.stretches}). Its tries are played out with {SLOTS} slots and {RETRY_DELAY:.0f} s from a 429 to the "
-        "next try; the line *if none were refused* is what no arrangement of it can go below."
+        f"{mapped.stretches}). Its tries are simulated with {SLOTS} slots and {RETRY_DELAY:.0f} s from a 429 to the "
+        "next try; the line *if none were refused* is its lower bound."
     )
 
 

@@ -1,7 +1,7 @@
-"""What our work costs where there are no rate limits: ``python benchmarks/speed.py``.
+"""Measure the cost without rate limits: ``python benchmarks/speed.py``.
 
-A million addresses go from a generator to a server that costs next to nothing, and the same million by loops
-around `requests` that do less.
+It sends a million addresses from a generator to a server with almost no cost, and the same million with loops around
+`requests` that do less.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ FAR = 0.05
 REPETITIONS = 3
 
 _NAMES = {
-    "bare": "bare loop: bodies made before, answers read as bytes",
+    "bare": "bare loop: bodies prepared, responses read as bytes",
     "handwritten": "usual loop: `json=` and `.json()`, statuses counted",
     "ours": "our whole path",
     "ours_with_outcomes": "our whole path, outcomes in a JSON Lines file",
-    "ours_with_rate_limit_file": "our whole path, quota in its default file",
+    "ours_with_rate_limit_file": "our whole path, rate limits in the default file",
 }
 _CPU_TARGET = 3.0
-"""How often the usual loop's CPU our whole path may take: the limits take 4,560 s, so less code is worth more."""
+"""The most CPU time, in multiples of the usual loop's: the limits take 4,560 s, so less code is worth more."""
 
 Took = dict[str, list[dict[str, Any]]]
 
 
 def race(count: int, latency: float, names: Sequence[str], repetitions: int) -> Took:
-    """Let each contender run in turn, again and again."""
+    """Run all contenders in turn, several times."""
     took: Took = {name: [] for name in names}
     with echo_server(latency) as url:
         for _ in range(repetitions):
@@ -59,7 +59,7 @@ _HEAD = (
     "",
     "wall s",
     "CPU s",
-    "µs an address",
+    "µs per address",
     "÷ bare loop",
     "÷ usual loop",
     "CPU ÷ usual loop",
@@ -68,21 +68,21 @@ _HEAD = (
 
 
 def near(took: Took | None = None) -> Table:
-    """Measure against a server that answers at once."""
+    """Measure against a server that responds at once."""
     took = took or race(COUNT, 0.0, tuple(_NAMES), REPETITIONS)
     return Table(
-        f"Speed without limits: {COUNT:,} addresses, a server that answers at once",
-        f"{BATCH} addresses a request, {THREADS} threads, loopback; the server runs on uvloop where that is installed, "
+        f"Speed without limits: {COUNT:,} addresses, a server that responds at once",
+        f"{BATCH} addresses per request, {THREADS} threads, loopback; the server runs on uvloop if that is installed, "
         f"in a process of its own. {REPETITIONS} repetitions in turn: median and spread. Our whole path: normalise, "
         "check, drop duplicates, cut, post, read, count. The checkpoint is not kept here: Airflow 3.3's state store "
-        "takes 14 ms for each of two writes a request.",
+        "takes 14 ms for each of two writes per request.",
         _HEAD,
         [_row(name, took, COUNT) for name in took],
     )
 
 
 def far() -> Table:
-    """Measure against a server as far away as servers are."""
+    """Measure against a server with the latency of the internet."""
     took = race(COUNT_FAR, FAR, ("bare", "handwritten", "ours", "ours_with_outcomes"), 1)
     return Table(
         f"Speed without limits: {COUNT_FAR:,} addresses, a server that takes {FAR * 1000:.0f} ms",

@@ -1,4 +1,4 @@
-"""The same addresses by one task that loops, and waits where a 429 tells it to."""
+"""Enroll the same addresses with one task that loops, and waits for the Retry-After of a 429."""
 
 import os
 import time

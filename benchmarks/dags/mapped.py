@@ -1,4 +1,4 @@
-"""Batches by an ``HttpOperator`` that is mapped over them; a 429 fails an instance, which is tried again."""
+"""Enroll batches with a mapped ``HttpOperator``; a 429 fails an instance, which is retried."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from airflow.sdk import DAG, task
 
 @task
 def cut() -> list[str]:
-    """Make the bodies."""
+    """Return the bodies."""
     people = [
         f"contact.{number:08}@example{number % 50}.com" for number in range(int(os.environ["BENCH_MAPPED"]))
     ]

@@ -1,4 +1,4 @@
-"""Addresses from a stream, by our operator, which gives its slot back while it waits."""
+"""Enroll addresses from a stream with our operator, which frees its slot while it waits."""
 
 import os
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from airflow_provider_meisa.operators.audience import AudienceOperator
 
 
 class StreamToMeisaOperator(AudienceOperator):
-    """Enrolls addresses that are made up as they are read."""
+    """Enrolls addresses that are generated while they are read."""
 
     def read(self, context: object) -> Iterator[str]:
-        """Make them up."""
+        """Generate the addresses."""
         return (
             f"contact.{number:08}@example{number % 50}.com"
             for number in range(int(os.environ["BENCH_COUNT"]))
