@@ -3,7 +3,7 @@
 The approved plan is sent, even if the table has changed since; only contacts who have unsubscribed are left out.
 
 Each night selects the contacts whose 90th day without a visit fell into its data interval, and no others. Do not
-select everyone who has lapsed: Meisa refuses a contact only while active or paused in the sequence, so a contact who
+select all lapsed contacts: Meisa refuses a contact only while active or paused in the sequence, so a contact who
 has finished it is mailed again. A manual run selects the last full day again. A run without a logical date has no
 data interval, and selects no one.
 """
