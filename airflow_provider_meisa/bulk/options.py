@@ -17,7 +17,6 @@ class RunOptions:
     :param plan: the id of an approved plan; empty for one of the run's own.
     :param check_first: check what would stop the run before the first batch is sent.
     :param longest_wait: the longest wait, in seconds, that the run sits out; a longer one ends the stretch.
-    :param batch_size: items a request; by default as many as the job allows.
     """
 
     meisa_conn_id: str = ""
@@ -29,4 +28,3 @@ class RunOptions:
     max_in_flight: int = 4
     check_first: bool = True
     longest_wait: float = math.inf
-    batch_size: int | None = None

@@ -156,7 +156,7 @@ class BulkRunner:
         return (plan.job, plan.identity) == (self.job.name, self.job.identity)
 
     def _new_plan(self, plans: PlanStore) -> Plan:
-        found = batches(self.job, self._source(), self.options.batch_size)
+        found = batches(self.job, self._source())
         plan = plans.write(self.job, found, most=self.options.max_contacts)
         log.info("Planned: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
@@ -183,7 +183,7 @@ class BulkRunner:
         if plan is None or self._plans is None:
             source = self._source()
             self._reporter.total = len(source) if isinstance(source, Sized) else None
-            return batches(self.job, source, self.options.batch_size)
+            return batches(self.job, source)
         return self._plans.batches(plan, first)
 
     def _pending(self, plan: Plan | None) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperatorLink, Context
+
+    from airflow_provider_meisa.bulk.options import OnAmbiguous
 
 XCOM_KEY = "return_value"
 
@@ -40,11 +43,9 @@ class TaskResult:
 
 
 class MeisaOperator(BaseOperator):
-    """A task that sends requests to Meisa; a subclass for one record says which in `send`.
+    """A task that sends requests to Meisa.
 
-    `execute` does the rest: the link, the check of all parameters, metrics, XCom, the events of outlets, and Airflow's
-    exceptions in place of Meisa's. On Airflow 3.3 and later a task has a `MeisaRetryPolicy`, unless its author gives it
-    another.
+    On Airflow 3.3 and later it has a `MeisaRetryPolicy`, unless its author gives it another.
 
     :param meisa_conn_id: the Airflow Connection (templated).
     """
@@ -52,7 +53,8 @@ class MeisaOperator(BaseOperator):
     operator_extra_links: Collection[BaseOperatorLink] = (MeisaSequenceLink(),)
     ui_color = "#f3e8ff"
 
-    sequence_slug: str
+    sequence_slug = ""
+    """The sequence of the task; empty if it has none."""
 
     def __init__(self, *, meisa_conn_id: str = MeisaHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -66,32 +68,6 @@ class MeisaOperator(BaseOperator):
     def hook(self) -> MeisaHook:
         """The hook of the task's connection, made when it is first asked for; it makes its client once."""
         return MeisaHook(self.meisa_conn_id)
-
-    def execute(self, context: Context) -> Any:
-        """Send the task's request, push its result to XCom, and return that.
-
-        :raises AirflowSkipException: if the result is to be skipped.
-        :raises AirflowFailException: if the result is to fail, and for what a retry cannot fix.
-        :raises AirflowException: if Meisa cannot be reached.
-        """
-        slug = getattr(self, "sequence_slug", "")
-        with raise_airflow_errors(ambiguous_is_final=getattr(self, "on_ambiguous", "") == "fail"):
-            client = self.begin(context).get_conn()
-            with metered(client, self.meisa_conn_id, slug) as meter:
-                result = self.send(context, meter)
-        self.push(context, result.value)
-        if result.failure is not None:
-            raise result.failure
-        if result.asset is not None and result.event is not None:
-            set_asset_extra(context, self.outlets, result.event, result.asset)
-        return result.value
-
-    def send(self, context: Context, meter: Meter) -> TaskResult:
-        """Send the request through methods of `hook`, and say what became of it.
-
-        :raises MeisaError: if it cannot be sent, or its response says nothing of the record.
-        """
-        raise NotImplementedError
 
     def push(self, context: Context, value: Mapping[str, Any]) -> None:
         """Push what the task returns to XCom, also if it then fails or skips."""
@@ -113,3 +89,38 @@ class MeisaOperator(BaseOperator):
             push_dashboard_link(context, self.hook, self.sequence_slug)
         check_parameters(self)
         return self.hook
+
+
+class RecordOperator(MeisaOperator):
+    """A task for one record; a subclass sends its request in `send`.
+
+    `execute` does the rest: the link, the check of all parameters, metrics, XCom, the events of outlets, and Airflow's
+    exceptions in place of Meisa's.
+    """
+
+    on_ambiguous: OnAmbiguous = "resend"
+
+    def execute(self, context: Context) -> Any:
+        """Send the task's request, push its result to XCom, and return that.
+
+        :raises AirflowSkipException: if the result is to be skipped.
+        :raises AirflowFailException: if the result is to fail, and for what a retry cannot fix.
+        :raises AirflowException: if Meisa cannot be reached.
+        """
+        with raise_airflow_errors(ambiguous_is_final=self.on_ambiguous == "fail"):
+            client = self.begin(context).get_conn()
+            with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
+                result = self.send(context, meter)
+        self.push(context, result.value)
+        if result.failure is not None:
+            raise result.failure
+        if result.asset is not None and result.event is not None:
+            set_asset_extra(context, self.outlets, result.event, result.asset)
+        return result.value
+
+    @abstractmethod
+    def send(self, context: Context, meter: Meter) -> TaskResult:
+        """Send the request through methods of `hook`, and say what became of it.
+
+        :raises MeisaError: if it cannot be sent, or its response says nothing of the record.
+        """

@@ -10,7 +10,7 @@ from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.jobs.addresses import check
-from airflow_provider_meisa.operators.base import MeisaOperator, TaskResult
+from airflow_provider_meisa.operators.base import RecordOperator, TaskResult
 from airflow_provider_meisa.operators.redacted import ADDRESSES, RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.hooks.metrics import Meter
 
 
-class MeisaUpsertContactOperator(MeisaOperator):
+class MeisaUpsertContactOperator(RecordOperator):
     """Create one contact, or update it.
 
     Meisa looks for the contact by ``external_id`` first, then by the address. What is ``None`` is not sent, and stays

@@ -18,7 +18,7 @@ from airflow_provider_meisa.hooks.meisa import meisa_error
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.jobs.addresses import check
 from airflow_provider_meisa.operators.audience import AudienceOperator
-from airflow_provider_meisa.operators.base import MeisaOperator, TaskResult
+from airflow_provider_meisa.operators.base import RecordOperator, TaskResult
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
 from airflow_provider_meisa.operators.parameters import OnNo
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
 
 
-class MeisaEnrollOperator(MeisaOperator):
+class MeisaEnrollOperator(RecordOperator):
     """Enroll one contact into a sequence.
 
     Pushes ``{"sequence_slug", "meisa_conn_id", "address" (masked), "status", "reason"}`` to XCom, also when it then

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.drf_server import DrfServer, nginx_path
+from tests.support.drf_server import NGINX, DrfServer
+from tests.support.programs import find_program, require_program
 
 
 @pytest.fixture(scope="session")
 def drf_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DrfServer]:
     """Start gunicorn, and nginx where it is installed."""
     folder = tmp_path_factory.mktemp("drf")
-    with DrfServer(folder, with_nginx=nginx_path() is not None) as server:
+    with DrfServer(folder, with_nginx=find_program(*NGINX) is not None) as server:
         yield server
 
 
@@ -31,9 +32,8 @@ def drf(drf_processes: DrfServer) -> Iterator[DrfServer]:
 
 @pytest.fixture
 def nginx(drf: DrfServer) -> None:
-    """Skip the test where nginx is not installed; `.ci/run` installs it."""
-    if nginx_path() is None:
-        pytest.skip("nginx is not installed: install the package nginx-light")
+    """Require nginx for the test."""
+    require_program(*NGINX, package="nginx-light")
 
 
 @pytest.fixture

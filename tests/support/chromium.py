@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.support.programs import require_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -19,10 +17,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 @contextmanager
 def headless_chromium() -> Iterator[Browser]:
     """Start the browser, yield it, and close it."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None and not os.environ.get("CI"):
-        pytest.skip("needs a browser: install your system's chromium")
-    assert program, "these tests need a browser: apt-get install chromium"
+    program = require_program(*NAMES, package="chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

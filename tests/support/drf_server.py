@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -21,6 +20,8 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+
+from tests.support.programs import require_program
 
 PROJECT = Path(__file__).resolve().parent.parent / "drf"
 LOOPBACK = "127.0.0.1"
@@ -91,9 +92,7 @@ class LoggedRequest:
     finished_at: float | None
 
 
-def nginx_path() -> str | None:
-    """Return where nginx is, if it is installed."""
-    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+NGINX = ("nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx")
 
 
 class DrfServer:
@@ -333,9 +332,7 @@ class DrfServer:
                 raise RuntimeError(f"The service did not start: {error}\n{log}") from error
 
     def _start_nginx(self) -> None:
-        nginx = nginx_path()
-        if nginx is None:
-            raise FileNotFoundError("nginx is not installed.")
+        nginx = require_program(*NGINX, package="nginx-light")
         ways = ("plain", "limit_503", "limit_429")
         self._ports.update(zip(ways, _free_ports(len(ways)), strict=True))
         configuration = self.folder / "nginx.conf"

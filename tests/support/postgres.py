@@ -10,18 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.support.ports import free_port
+from tests.support.programs import require_program
 
 
 @contextmanager
 def postgres_on_loopback() -> Iterator[int]:
     """Make a cluster, start it on a free port, yield the port, and stop and remove it."""
-    initdb = _program("initdb")
-    if initdb is None and not os.environ.get("CI"):
-        pytest.skip("needs a PostgreSQL: install your system's postgresql")
-    assert initdb, "these tests need a PostgreSQL: apt-get install postgresql"
+    # Debian keeps the programs of the server off the path.
+    places = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), reverse=True)
+    initdb = Path(require_program("initdb", *places, package="postgresql"))
     folder = Path(tempfile.mkdtemp(prefix="meisa-postgres-"))
     try:
         # PostgreSQL refuses to run as root.
@@ -64,10 +62,3 @@ def postgres_on_loopback() -> Iterator[int]:
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _program(name: str) -> Path | None:
-    """Find a program of PostgreSQL; Debian keeps those of the server off the path."""
-    found = shutil.which(name)
-    candidates = [Path(found)] if found else sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return candidates[-1] if candidates else None

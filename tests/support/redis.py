@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.support.ports import free_port
+from tests.support.programs import require_program
 
 
 @contextmanager
 def redis_on_loopback(folder: Path) -> Iterator[str]:
     """Start redis-server on a free port, yield its URL, and stop it."""
-    program = shutil.which("redis-server")
-    if program is None and not os.environ.get("CI"):
-        pytest.skip("needs a Redis: install your system's redis-server")
-    assert program, "these tests need a Redis: apt-get install redis-server"
+    program = require_program("redis-server", package="redis-server")
     port = free_port()
     options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
     with subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaLedgerError, MeisaUnreachableError
@@ -123,11 +124,10 @@ class Contents:
     def _read_parts(self, names: Sequence[str]) -> set[str]:
         """Read parts and take what is in them; return the names of those that were still there."""
         read: dict[str, Part] = {}
-        try:
+        # A part that is gone was compacted meanwhile: the next listing has the one that replaces it.
+        with suppress(FileNotFoundError):
             for name, reading in self._store.open(names):
                 read[name] = self._decoded(name, reading)
-        except FileNotFoundError:
-            pass  # compacted meanwhile: the next listing has the part that replaces it
         columns = [(part.hashes, part.entries) for part in read.values() if part.hashes]
         names_read = set(read)
         read.clear()

@@ -189,11 +189,12 @@ class ObjectStore:
             block: bytes = self._filesystem.cat_file(path, start=begin, end=end)
         except FileNotFoundError:
             raise
-        except Exception:
-            # Stores refuse a range behind the end of an object, each in a way of its own.
-            if self._filesystem.size(path) <= begin:
-                return b""
-            raise
+        except (
+            Exception
+        ):  # botocore, google.auth and azure share no class for a range behind the end of an object
+            if self._filesystem.size(path) > begin:
+                raise
+            return b""
         return block
 
 
