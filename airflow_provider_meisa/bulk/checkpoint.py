@@ -105,6 +105,11 @@ class Checkpoint:
         """The numbers of all batches that were taken from the plan and have no outcomes yet, or not for all items."""
         return frozenset({*self.in_flight, *self.unsent, *(piece.number for piece in self.pieces)})
 
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a request of the run may have been carried out, and its outcomes are not recorded."""
+        return bool(self.in_flight) or any(piece.state != "unsent" for piece in self.pieces)
+
     def for_next_try(self) -> Self:
         """Return where a later try of Airflow's goes on: it may send again what this one has sent again."""
         pieces = (

@@ -255,7 +255,6 @@ class BulkEngine:
         Every other failure concerns all items: it stops the run.
         """
         batch = send.batch
-        is_first_resend = batch.key not in self._resent
         if error.possibly_done:
             self._doubt(batch)
         self._waiting[batch.key] = batch
@@ -266,7 +265,7 @@ class BulkEngine:
             return True
         if isinstance(error, MeisaBackOffError) and self._rate_limited < _MOST_RATE_LIMITED:
             self._rate_limited += 1
-        elif self._stopped_by is None and not (is_first_resend and self._is_resent_after(error)):
+        elif self._stopped_by is None and not self._is_resent_after(batch, error):
             self._stopped_by = error
         return False
 
@@ -288,7 +287,7 @@ class BulkEngine:
         elif found.alone is not None:
             search.found += 1
             self._record_outcomes(batch, [found.alone])
-        elif search.found < _MOST_FOUND:
+        elif search.found < _MOST_FOUND and len(batch.items) > 1:
             self._replace(batch, *batch.halves())
         else:
             failed = [self._job.address(item) for item in batch.items]
@@ -347,9 +346,14 @@ class BulkEngine:
         if batch.key in self._doubtful:
             self._resend_at[batch.key] = self._clock() + (self._resend_after or 0.0)
 
-    def _is_resent_after(self, error: MeisaError) -> bool:
+    def _is_resent_after(self, batch: Batch, error: MeisaError) -> bool:
+        """Return whether this try sends a batch again whose response was lost: once, and after a while.
+
+        Where a repeat is harmless, the client has sent it again already.
+        """
+        is_first_resend = batch.key in self._doubtful - self._resent
         may_wait = self._resend and self._resend_after is not None
-        return may_wait and error.possibly_done and may_be_resent(error)
+        return is_first_resend and may_wait and error.possibly_done and may_be_resent(error)
 
     def _held(self) -> dict[Key, float]:
         """Find the batches that may not be sent again yet, and when they may."""

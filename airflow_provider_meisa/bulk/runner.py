@@ -225,7 +225,7 @@ class BulkRunner:
 
         Some of their addresses are sent again.
         """
-        if self.start.in_flight:
+        if self.start.has_doubts:
             seconds = seconds_until_resend(self.start, self.client.settings.resend_after)
             log.info("%s for %.0f s", RESPONSE_LOST, seconds)
             self.client.wait(seconds)

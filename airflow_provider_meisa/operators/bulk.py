@@ -270,7 +270,7 @@ class BulkOperator(MeisaOperator):
         self.push(context, summary)
         runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:
-            in_doubt = self.on_ambiguous == "fail" and bool(runner.checkpoint().in_flight)
+            in_doubt = self.on_ambiguous == "fail" and runner.checkpoint().has_doubts
             with raise_airflow_errors(final=(MeisaError,) if in_doubt else ()):
                 raise stopped_by
         runner.cleanup()
