@@ -30,7 +30,7 @@ def main() -> int:
             fill_sandbox(url, rows)
             print(f"A sandbox of Meisa listens at {url}; the warehouse has {len(rows):,} lapsed contacts.")
             seeded = ask(url, "enrollments", sequence_slug=SEQUENCE)
-            summary = run_dag(home, environment(home, url))
+            summary = run_dag(home, {**environment(home, url), "NO_COLOR": "1"})
             print_progress(home)
             print_outcomes(home)
             theirs = sandbox_summary(url, rows, seeded)
@@ -67,11 +67,13 @@ def run_dag(home: Path, env: dict[str, str]) -> dict[str, Any]:
 
 
 def print_progress(home: Path) -> None:
-    """Print the task's log lines about its plan and its progress."""
-    output_of = re.findall(
-        r"((?:Enrolling into|Batch \d+:).*?)\s*\[airflow", (home / "airflow.log").read_text()
-    )
-    print("\n" + "\n".join(f"  {line}" for line in output_of))
+    """Print what the package has logged: its plan, its progress and its summary."""
+    log = (home / "airflow.log").read_text()
+    # Found by their logger, so that a message may change; the marks of groups are for the Airflow UI.
+    lines = re.findall(r"^\S+ \[\w+ *\] (?!::)(.+?) *\[airflow\.task\.meisa\]", log, re.MULTILINE)
+    if not lines:
+        sys.exit(f"The log has no line of the task. Its end:\n{log[-4000:]}")
+    print("\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def print_outcomes(home: Path) -> None:
