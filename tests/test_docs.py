@@ -276,15 +276,15 @@ def test_readme_dag_enrolls_the_signups_of_its_day(run, meisa_sandbox, monkeypat
 def test_readme_names_the_versions_that_were_tested():
     (rows,) = tables(section(read("README.md"), "## Supported versions"))
     tried, *_ = [table for table in tables(read("docs/versions.md")) if "Installs" in table[0]]
-    message = {(row["Airflow"], python) for row in rows for python in row["Python"].split(", ")}
-    assert message == {(row["Airflow"], row["Python"].rpartition(".")[0]) for row in tried}
+    written = {(row["Airflow"], python) for row in rows for python in row["Python"].split(", ")}
+    assert written == {(row["Airflow"], row["Python"].rpartition(".")[0]) for row in tried}
 
 
 def test_contributing_names_every_room_of_the_house():
     (rows,) = tables(section(read("CONTRIBUTING.md"), "## Where things live"))
-    message = {name for row in rows for name in re.findall(r"(\w+)/`", row["folder"])}
+    written = {name for row in rows for name in re.findall(r"(\w+)/`", row["folder"])}
     package = ROOT / "airflow_provider_meisa"
-    assert message == {module.parent.name for module in package.glob("*/__init__.py")}
+    assert written == {module.parent.name for module in package.glob("*/__init__.py")}
 
 
 @every_text
@@ -396,19 +396,19 @@ def test_pictures_are_small_shown_and_scripted():
 
 def test_the_table_of_extras_is_that_of_the_form():
     _, rows = tables(section(read("docs/connection.md"), "## Fields"))
-    message = {plain(row["Extra"]): (row["In the form"], _default(row["What it is"])) for row in rows}
+    written = {plain(row["Extra"]): (row["In the form"], _default(row["What it is"])) for row in rows}
     fields = get_provider_info()["connection-types"][0]["conn-fields"]
-    assert message == {
+    assert written == {
         name: (field["label"], field["schema"].get("default") or None) for name, field in fields.items()
     }
 
 
 def test_the_table_of_extras_names_every_choice():
     _, rows = tables(section(read("docs/connection.md"), "## Fields"))
-    message = {plain(row["Extra"]): row["What it is"] for row in rows}
+    written = {plain(row["Extra"]): row["What it is"] for row in rows}
     for name, field in get_provider_info()["connection-types"][0]["conn-fields"].items():
         assert all(
-            f"`{choice}`" in message[name] for choice in filter(None, field["schema"].get("enum", []))
+            f"`{choice}`" in written[name] for choice in filter(None, field["schema"].get("enum", []))
         ), name
 
 
@@ -524,16 +524,16 @@ def test_every_parameter_is_in_the_docstring(class_):
 
 @pytest.mark.parametrize("class_", CLASSES)
 def test_the_docstring_says_what_is_templated_and_what_is_hidden(class_):
-    message = dict(
+    written = dict(
         re.findall(r"^ *:param (\w+):(.*?)(?=^ *:param|\Z)", docstrings(class_), re.MULTILINE | re.DOTALL)
     )
     # Of meisa_conn_id the page says once that it is templated everywhere.
-    templated = {name for name, text in message.items() if "(templated" in text} | {"meisa_conn_id"}
+    templated = {name for name, text in written.items() if "(templated" in text} | {"meisa_conn_id"}
     assert templated == set(class_.template_fields)
     hidden = {
-        name for name in message if isinstance(inspect.getattr_static(class_, name, None), RedactedField)
+        name for name in written if isinstance(inspect.getattr_static(class_, name, None), RedactedField)
     }
-    assert {name for name, text in message.items() if "never shown in the UI" in text} == hidden
+    assert {name for name, text in written.items() if "never shown in the UI" in text} == hidden
 
 
 def docstrings(class_: type) -> str:
@@ -558,10 +558,10 @@ def test_every_format_of_a_file_is_on_its_page():
     from airflow_provider_meisa.transfers.sources import files as file_formats
 
     (rows,) = tables(read("docs/how-to/file.md"))
-    message = {
+    written = {
         suffix: plain(row["`format`"]) for row in rows for suffix in re.findall(r"\.\w+", row["Suffix"])
     }
-    assert message == file_formats._BY_SUFFIX
+    assert written == file_formats._BY_SUFFIX
 
 
 # XCom, statuses, errors
@@ -618,8 +618,8 @@ def test_preview_fields_are_on_the_page_and_in_the_example(run_task):
     fields.remove("to_send_suppressed")  # only with override_unsubscribe
     assert fields == list(shown) == list(report)
     assert list(shown["counts"]) == list(report["counts"])
-    (message,) = [row["What it is"] for row in rows if plain(row["Field"]) == "counts"]
-    assert all(f"`{name}`" in message for name in shown["counts"])
+    (written,) = [row["What it is"] for row in rows if plain(row["Field"]) == "counts"]
+    assert all(f"`{name}`" in written for name in shown["counts"])
     assert sum(shown["counts"].values()) + shown["to_send"] == shown["total"]
 
 
@@ -676,19 +676,19 @@ def test_tree_of_errors_is_that_of_the_module():
 
 def test_every_attribute_of_an_error_is_on_the_page():
     (rows,) = tables(section(read("docs/reference/errors.md"), "## Attributes"))
-    message = {(plain(row["Class"]), plain(row["Attribute"])) for row in rows}
+    written = {(plain(row["Class"]), plain(row["Attribute"])) for row in rows}
     known = {
         (one.__name__, name)
         for one in error_classes()
         for name in re.findall(r"^ *:param (\w+):", one.__doc__ or "", re.MULTILINE)
         if not any(f":param {name}:" in (parent.__doc__ or "") for parent in one.__mro__[1:])
     }
-    assert message == known | {("MeisaError", "possibly_done")}
+    assert written == known | {("MeisaError", "possibly_done")}
 
 
 def test_the_page_says_of_every_error_whether_airflow_retries_it():
     (rows,) = [table for table in tables(read("docs/reference/errors.md")) if "Airflow retries" in table[0]]
-    message = {plain(row["Class"]): row["Airflow retries"] for row in rows}
+    written = {plain(row["Class"]): row["Airflow retries"] for row in rows}
     parents = {parent for one in error_classes() for parent in one.__bases__}
     for one in error_classes() - (parents - {errors.MeisaNotFoundError, errors.MeisaInputError}):
         made = (
@@ -696,8 +696,8 @@ def test_the_page_says_of_every_error_whether_airflow_retries_it():
             if issubclass(one, errors.MeisaResponseError | errors.MeisaUnreadableResponseError)
             else one("")
         )
-        assert message.pop(one.__name__) == ("no" if is_final(made) else "yes"), one
-    assert not message
+        assert written.pop(one.__name__) == ("no" if is_final(made) else "yes"), one
+    assert not written
 
 
 # Moving from something else

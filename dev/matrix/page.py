@@ -47,11 +47,11 @@ def table(rows: Sequence[Row]) -> str:
 
 def write(rows: Sequence[Row], missing: Sequence[str], minutes: float) -> None:
     """Replace the results of an earlier run in the page."""
-    output_of = [f"Tested on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.", "", table(rows)]
+    lines = [f"Tested on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.", "", table(rows)]
     if missing:
-        output_of += ["", f"Not tested, because the interpreter was not found: Python {', '.join(missing)}."]
+        lines += ["", f"Not tested, because the interpreter was not found: Python {', '.join(missing)}."]
     text = PAGE.read_text(encoding="utf-8")
     pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
     PAGE.write_text(
-        pattern.sub(lambda _: "\n".join(["", *output_of, "", ""]), text, count=1), encoding="utf-8"
+        pattern.sub(lambda _: "\n".join(["", *lines, "", ""]), text, count=1), encoding="utf-8"
     )

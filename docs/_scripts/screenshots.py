@@ -127,11 +127,11 @@ def run(url: str, dag: str, conf: dict[str, str]) -> None:
     """Run a DAG to its end, once Airflow answers."""
     session = requests.Session()
     session.trust_env = False
-    until(lambda: responses(session, f"{url}/api/v2/monitor/health"), "Airflow answers")
+    until(lambda: responds(session, f"{url}/api/v2/monitor/health"), "Airflow responds")
     token = session.get(f"{url}/auth/token", timeout=30).json()["access_token"]
     session.headers["Authorization"] = f"Bearer {token}"
     api = f"{url}/api/v2/dags/{dag}"
-    until(lambda: responses(session, api), f"{dag} is known")
+    until(lambda: responds(session, api), f"{dag} is known")
     session.patch(api, json={"is_paused": False}, timeout=30).raise_for_status()
     wish = {"dag_run_id": RUN, "logical_date": None, "conf": conf}
     session.post(f"{api}/dagRuns", json=wish, timeout=30).raise_for_status()
@@ -140,7 +140,7 @@ def run(url: str, dag: str, conf: dict[str, str]) -> None:
         sys.exit(f"{dag} has failed.")
 
 
-def responses(session: requests.Session, url: str) -> bool:
+def responds(session: requests.Session, url: str) -> bool:
     """Say whether there is something at an address."""
     try:
         return session.get(url, timeout=10).ok
