@@ -309,7 +309,9 @@ def test_demo_prints_what_its_page_shows():
     """Each line of the page is printed, with other figures and other sample addresses."""
     (shown, *_) = fences(section(read("docs/how-to/sandbox.md"), "## Run the demo"), "text")
     command = [sys.executable, "dev/scripts/demo.py"]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True).stdout
+    printed = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
+    ).stdout
     lines = _without_figures(shown)
     assert {line.split()[0] for line in lines} >= {"Planned:", "Sending", "Batch"}
     assert lines - _without_figures(printed) == set()

@@ -52,6 +52,4 @@ def write(rows: Sequence[Row], missing: Sequence[str], minutes: float) -> None:
         lines += ["", f"Not tested, because the interpreter was not found: Python {', '.join(missing)}."]
     text = PAGE.read_text(encoding="utf-8")
     pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
-    PAGE.write_text(
-        pattern.sub(lambda _: "\n".join(["", *lines, "", ""]), text, count=1), encoding="utf-8"
-    )
+    PAGE.write_text(pattern.sub(lambda _: "\n".join(["", *lines, "", ""]), text, count=1), encoding="utf-8")
