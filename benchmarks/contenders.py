@@ -120,7 +120,6 @@ def ours_with_outcomes(took: dict[str, Any], count: int, url: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         file = OutcomeWriter(Path(folder) / "outcomes.jsonl")
-        file.begin(first_batch=0)
         _enroll(took, people(count), _client(url, "memory"), file)
 
 
@@ -133,10 +132,11 @@ def reading(took: dict[str, Any], count: int) -> None:
     """Read the audience to its end and keep nothing, as a retry does before it resumes."""
     from airflow_provider_meisa.bulk.batching import batches
     from airflow_provider_meisa.bulk.checkpoint import chained
+    from airflow_provider_meisa.jobs.enroll import EnrollJob
 
     fingerprint = ""
     with clocked(took):
-        for batch in batches(people(count)):
+        for batch in batches(EnrollJob(SLUG), people(count)):
             fingerprint = chained(fingerprint, batch)
 
 
@@ -192,22 +192,21 @@ def runner_of(
     from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
     from airflow_provider_meisa.bulk.reporting import RunReporter
     from airflow_provider_meisa.bulk.runner import BulkRunner
+    from airflow_provider_meisa.jobs.enroll import EnrollJob
 
-    options = RunOptions(
-        sequence_slug=SLUG,
-        max_in_flight=THREADS,
-        check_first=False,
-        longest_wait=longest_wait,
-        batch_size=size,
-    )
+    class Job(EnrollJob):
+        batch_size = size
+
+    job = Job(SLUG)
     runner = BulkRunner(
         client,
-        options,
+        job,
+        RunOptions(max_in_flight=THREADS, check_first=False, longest_wait=longest_wait),
         lambda: addresses,
         start=start or Checkpoint(started_at=time.time()),
         save=lambda _: None,
         outcomes=outcomes or OutcomeWriter(None),
-        reporter=RunReporter(client),
+        reporter=RunReporter(client, job),
     )
     runner.prepare()
     return runner
@@ -262,7 +261,8 @@ def main(what: str, count: str, *url: str) -> None:
 def _import_ours() -> None:
     import airflow_provider_meisa.api.endpoints.sequences
     import airflow_provider_meisa.bulk.outcome_file
-    import airflow_provider_meisa.bulk.runner  # noqa: F401
+    import airflow_provider_meisa.bulk.runner
+    import airflow_provider_meisa.jobs.enroll  # noqa: F401
 
 
 if __name__ == "__main__":
