@@ -24,10 +24,10 @@ def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: R
     """
     with reporter.group("Before sending"):
         if options.max_contacts is not None:
-            log.info("There are not more than %s addresses (max_contacts)", f"{options.max_contacts:,}")
+            log.info("Limit of addresses checked: at most %s (max_contacts)", f"{options.max_contacts:,}")
         job.check(client)
     job.warn()
-    plan = "addresses of a stream"
+    plan = "an unknown number of addresses"
     if reporter.total is not None:
         requests = math.ceil(reporter.total / job.batch_size)
         plan = f"{reporter.total:,} addresses, {requests:,} requests{time_needed(client, requests)}"

@@ -23,7 +23,7 @@ VALUES = Noun("hidden value", "hidden values")
 
 
 class Redacted:
-    """A value that Airflow can render, and that tells only its size.
+    """A value that Airflow can render, and that shows only its size.
 
     Airflow renders the fields that ``template_fields`` names, and writes ``str()`` of the object into the
     serialized DAG and the rendered fields (read in Airflow 2.11 and 3.3).

@@ -37,7 +37,7 @@ class MeisaEnrollOperator(RecordOperator):
     fails or skips.
 
     :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
-        called ``email``, because every operator has an ``email``: whom Airflow tells that the task has failed.
+        called ``email``, because every operator has an ``email``: Airflow notifies it when the task fails.
     :param sequence_slug: an active sequence (templated).
     :param metadata: data attached to the enrollment, plain JSON: a dict, or a template that gives the text of an
         object (templated, never shown in the UI).
