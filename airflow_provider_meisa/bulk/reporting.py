@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_meisa.api.errors import MeisaError
+from airflow_provider_meisa.api.nouns import ADDRESS, count
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.engine import AwaitResend
@@ -128,10 +129,10 @@ class RunReporter:
         counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
         early = "" if summary["complete"] else "stopped early, "
         log.info(
-            "%s: %s%s addresses: %s",
+            "%s: %s%s: %s",
             self._job.title,
             early,
-            f"{summary['total']:,}",
+            count(summary["total"], ADDRESS),
             format_counts(counts),
         )
         log.info(

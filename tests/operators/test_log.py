@@ -72,9 +72,7 @@ def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, me
         r"requests left: 58 of 60/minute, 998 of 1000/hour",
         first,
     )
-    assert last.startswith(
-        "Batch 3: 499 enrolled, 1 invalid (1,500 of 1,500, 100%, about 0 s left)"
-    )
+    assert last.startswith("Batch 3: 499 enrolled, 1 invalid (1,500 of 1,500, 100%, about 0 s left)")
 
 
 def test_an_empty_audience_opens_no_group(task, message):
