@@ -99,7 +99,7 @@ def enroll(
     """Enroll one contact: ``POST /sequences/enroll/`` (Meisa's page *Sequences*).
 
     That a contact already in the sequence is rejected is documented; with which status and words is not:
-    the words must say so (`enroll_reply`).
+    the words must say so (`enroll_response`).
 
     :param email: the contact; created if Meisa does not know it.
     :param sequence_slug: an active sequence.
@@ -151,8 +151,8 @@ def bulk_enroll(
 ) -> BulkEnrollResponse:
     """Enroll up to 500 contacts: ``POST /sequences/api/bulk-enroll/`` (Meisa's page *Sequences*).
 
-    That already enrolled and suppressed addresses are skipped, and that the answer details each outcome,
-    is documented; the answer's shape is not (`bulk_reply`).
+    That already enrolled and suppressed addresses are skipped, and that the response details each outcome,
+    is documented; the response's shape is not (`bulk_enroll_response`).
 
     :param emails: 1–500 addresses, none twice.
     :param sequence_slug: an active sequence.
