@@ -187,16 +187,15 @@ class MeisaServerError(MeisaResponseError):
 
 
 class MeisaUnreadableResponseError(MeisaError):
-    """The answer is no Meisa answer: HTML, no JSON, empty, too large, or a link to another host.
+    """The response is not one of Meisa's: HTML, not JSON, empty or too large, or its pages have no end.
 
     :param status: the HTTP status it came with.
     """
 
-    possibly_done = True
-
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, possibly_done: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.possibly_done = possibly_done
 
 
 _GATEWAY = {408, 421, 425, 502, 504}

@@ -159,6 +159,7 @@ class Transport:
                     f"{request}: the answer ({response.status_code}) is larger than {request.max_bytes:,} bytes. "
                     "Check that the base URL in the connection's host field is Meisa's API.",
                     status=response.status_code,
+                    possibly_done=True,
                 )
             if self._clock() > deadline:
                 raise MeisaResponseLostError(
@@ -208,6 +209,7 @@ def _json(request: Request, status: int, text: bytes) -> object:
         f"{request}: the answer ({status}) {problem}. Check that the base URL in the connection's host field "
         "is Meisa's API, and that no proxy answers in its place.",
         status=status,
+        possibly_done=True,
     )
 
 

@@ -246,7 +246,11 @@ def test_engine_stops_when_a_batch_is_lost_twice(now, error):
 
 
 @pytest.mark.parametrize(
-    "error", [MeisaServerError("500", status=500), MeisaUnreadableResponseError("HTML", status=200)]
+    "error",
+    [
+        MeisaServerError("500", status=500),
+        MeisaUnreadableResponseError("HTML", status=200, possibly_done=True),
+    ],
 )
 def test_engine_leaves_other_doubts_to_a_later_try(now, error):
     run = engine(now)

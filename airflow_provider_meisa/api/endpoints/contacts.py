@@ -129,6 +129,7 @@ def _contact(response: Response) -> Contact:
             f"{_UPSERT}: the response ({response.status}) has no id of the contact. Check that the base URL in the "
             "connection's host field is Meisa's API. To send the contact again is harmless.",
             status=response.status,
+            possibly_done=True,
         )
     custom_fields, tags = body.get("custom_fields"), body.get("tags")
     texts = ("email", "external_id", "first_name", "last_name", "display_name", "status", "created_at")
