@@ -21,6 +21,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaScopeError,
     MeisaServerError,
     MeisaUnavailableError,
+    MeisaUnreadableResponseError,
 )
 from airflow_provider_meisa.api.redaction import redact
 
@@ -71,8 +72,8 @@ UNTIMELY = {408, 421, 425}
 
 def error_from_response(  # noqa: PLR0911 - a table
     request: Request, status: int, text: bytes, retry_after: str | None
-) -> MeisaResponseError:
-    """Make the error for an answer of 400 or more; its message ends in what Meisa said."""
+) -> MeisaResponseError | MeisaUnreadableResponseError:
+    """Make the error for a response of 400 or more; its message ends in what Meisa said."""
     said = _said(request, text)
     match status:
         case HTTPStatus.UNAUTHORIZED:
@@ -163,12 +164,15 @@ def _wrong_key(request: Request, status: int, said: str) -> MeisaKeyError:
     )
 
 
-def _forbidden(request: Request, text: bytes, said: str) -> MeisaResponseError:
-    """Make the error for a 403: a scope is missing only if Meisa says so; some servers say of a wrong key, too."""
+def _forbidden(
+    request: Request, text: bytes, said: str
+) -> MeisaResponseError | MeisaUnreadableResponseError:
+    """Make the error for a 403: a scope is missing only if Meisa says so; some servers send it for a wrong key, too."""
     if _json(text) is None:
-        return MeisaScopeError(
-            f"{request}: forbidden (403), and the answer is not Meisa's: it is no JSON. Ask whoever runs the firewall "
-            "or proxy on the way to let the call pass."
+        return MeisaUnreadableResponseError(
+            f"{request}: forbidden (403), and the response is not JSON, so a firewall or proxy sent it and not Meisa. "
+            "The request was not carried out. Ask your network administrators to let it pass.",
+            status=HTTPStatus.FORBIDDEN,
         )
     if _ABOUT_A_SCOPE.search(said):
         return MeisaScopeError(f"{request}: {_scope_advice(request)}{said}", scope=request.scope)

@@ -23,7 +23,7 @@
     │   ├── MeisaRedirectError         3xx: the base URL
     │   └── MeisaServerError           5xx: try again later
     ├── MeisaStoppedError          the task was told to stop; nothing was sent
-    └── MeisaUnreadableResponseError the answer cannot be read: a proxy, or another service
+    └── MeisaUnreadableResponseError the response cannot be read: a proxy, a firewall, or another service
 
 A message carries method, path, status, what to do and what Meisa said; never an address, a key or what was sent of a
 contact.
@@ -188,6 +188,8 @@ class MeisaServerError(MeisaResponseError):
 
 class MeisaUnreadableResponseError(MeisaError):
     """The response is not one of Meisa's: HTML, not JSON, empty or too large, or its pages have no end.
+
+    A 403 that is not JSON is one, too: a firewall or proxy has stopped the request.
 
     :param status: the HTTP status it came with.
     """

@@ -180,9 +180,9 @@ def test_a_403_names_the_scope_or_says_that_the_key_may_not(raw, transport):
 @pytest.mark.parametrize("body", ["", "<html>Access denied</html>", "Forbidden", "[" * 100_000])
 def test_a_403_that_is_no_json_is_not_laid_to_the_key(raw, transport, body):
     raw.will(respond_with(403, body))
-    with pytest.raises(MeisaScopeError, match="firewall or proxy") as caught:
-        transport.send(READ)
-    assert caught.value.scope is None
+    with pytest.raises(MeisaUnreadableResponseError, match="firewall or proxy") as caught:
+        transport.send(WRITE)
+    assert (caught.value.status, caught.value.possibly_done) == (403, False)
     assert "scope" not in str(caught.value)
 
 
