@@ -164,9 +164,7 @@ def _wrong_key(request: Request, status: int, said: str) -> MeisaKeyError:
     )
 
 
-def _forbidden(
-    request: Request, text: bytes, said: str
-) -> MeisaResponseError | MeisaUnreadableResponseError:
+def _forbidden(request: Request, text: bytes, said: str) -> MeisaResponseError | MeisaUnreadableResponseError:
     """Make the error for a 403: a scope is missing only if Meisa says so; some servers send it for a wrong key, too."""
     if _json(text) is None:
         return MeisaUnreadableResponseError(
