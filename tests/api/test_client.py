@@ -495,6 +495,16 @@ def test_a_link_that_leads_elsewhere_is_not_followed(raw, raw_client, link):
     assert raw.received[1].target == f"/api/v1/sequences/api/list/?status=all&{following}"
 
 
+def test_offset_of_thousands_of_digits_is_not_counted_from(raw, raw_client):
+    raw.will(
+        respond_with(200, {"results": [1], "next": f"?offset={'9' * 5000}"}),
+        respond_with(200, {"results": [2], "next": "/elsewhere/"}),
+        respond_with(200, {"results": [3]}),
+    )
+    assert [page["results"] for page in pages_of(raw_client)] == [[1], [2], [3]]
+    assert raw.received[2].target.endswith("&offset=1")
+
+
 def test_pages_in_a_circle_are_noticed(raw, raw_client):
     raw.will(
         respond_with(200, {"results": [], "next": "?page=1"}),
