@@ -7,7 +7,7 @@ import email.utils
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -113,10 +113,7 @@ def error_from_response(  # noqa: PLR0911 - a table
 
 def _said(request: Request, text: bytes) -> str:
     """Return what Meisa said, as the end of a message; not of fields that hold something of a contact."""
-    body = _json(text)
-    if isinstance(body, dict):
-        body = {name: words for name, words in body.items() if name not in _FIELDS or name in _MAY_BE_SAID}
-    _, texts = _signs(body, _values(request, _MAY_BE_SHOWN))
+    _, texts = _signs(_json(text), _values(request, _MAY_BE_SHOWN), hidden=_FIELDS - _MAY_BE_SAID)
     reason = redact("; ".join(texts))
     return f" Meisa said: {reason}" if reason else ""
 
@@ -199,10 +196,15 @@ def _json(text: bytes) -> object:
         return None
 
 
-def _signs(body: object, private: re.Pattern[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent."""
+def _signs(
+    body: object, private: re.Pattern[str] | None, *, hidden: Collection[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent.
+
+    :param hidden: names of fields whose sentences are left out.
+    """
     fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
-    said = [private.sub("…", text) if private else text for text in _strings(body)[:_MOST_TEXTS]]
+    said = [private.sub("…", text) if private else text for text in _strings(body, hidden)[:_MOST_TEXTS]]
     sentences = (piece for text in said for piece in _SENTENCE_END.split(text))
     return fields, tuple(filter(None, map(redact, sentences)))
 
@@ -211,7 +213,10 @@ def _values(request: Request, quotable: set[str]) -> re.Pattern[str] | None:
     """Make what finds the values that were sent in a response's words, the longest first."""
     sent = [*(request.body or {}).items(), *request.query.items()]
     values = {str(value) for name, field in sent if name not in quotable for value in _leaves(field)} - {""}
-    spelled = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
+    # A server may write one space where several were sent.
+    spelled = "|".join(
+        r"\s+".join(map(re.escape, value.split())) for value in sorted(values, key=len, reverse=True)
+    )
     return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE) if values else None
 
 
@@ -223,8 +228,10 @@ def _leaves(value: object) -> Iterator[object]:
         yield value.strip() if isinstance(value, str) else value
 
 
-def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
+def _strings(value: object, hidden: Collection[str], name: str = "", depth: int = _DEEPEST) -> list[str]:
     """Gather the texts of a body, and the names of what it says is true; not what only repeats the request."""
+    if name in hidden:
+        return []
     if isinstance(value, str):
         repeated = name in _QUOTED_BACK or (name in _QUOTED_BACK_WORDS and " " not in value.strip())
         return [] if repeated else [value]
@@ -236,4 +243,6 @@ def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
         inner = [] if name in _FOREIGN else [*value.items()]
     else:
         inner = [("", item) for item in value] if isinstance(value, list) else []
-    return [text for key, item in inner[:_WIDEST] for text in _strings(item, key, depth - 1)] if depth else []
+    if not depth:
+        return []
+    return [text for key, item in inner[:_WIDEST] for text in _strings(item, hidden, key, depth - 1)]
