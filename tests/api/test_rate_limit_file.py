@@ -11,7 +11,6 @@ import random
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from airflow_provider_meisa.api.rate_limit.storage import file as rate_limit_fil
 from airflow_provider_meisa.api.rate_limit.storage.factory import FileStorage
 from airflow_provider_meisa.api.rate_limit.storage.file import default_directory
 from tests.support.clock import Clock
+from tests.support.threads import run_in_threads
 
 PROGRAM = Path(__file__).parents[1] / "support" / "rate_limit_process.py"
 
@@ -60,14 +60,7 @@ def test_four_processes_together_never_exceed_a_limit(process):
 
 def test_threads_together_never_get_more_than_a_window_holds(folder):
     rate_limiter, given = limiter_in(folder, "10/minute"), []
-    threads = [
-        threading.Thread(target=lambda: given.extend(rate_limiter.reserve() for _ in range(5)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(lambda: given.extend(rate_limiter.reserve() for _ in range(5)))
     assert sum(isinstance(decision, Reservation) for decision in given) == 10
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import time
 
 import pytest
@@ -15,6 +14,7 @@ from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter, Reservati
 from airflow_provider_meisa.api.rate_limit.limits import parse_limits
 from airflow_provider_meisa.api.rate_limit.storage.factory import RedisStorage, name_of, storage_for
 from tests.support.redis import redis_on_loopback
+from tests.support.threads import run_in_threads
 
 NOWHERE = "redis://:secret-word@127.0.0.1:1/0"
 
@@ -50,14 +50,7 @@ def test_several_hosts_go_by_the_clock_of_redis(redis_url, client):
 
 def test_many_threads_never_get_more_than_a_window_holds(redis_url, client):
     rate_limiter, given = RateLimiter(parse_limits("10/minute"), RedisStorage(redis_url, "k")), []
-    threads = [
-        threading.Thread(target=lambda: given.extend(rate_limiter.reserve() for _ in range(5)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(lambda: given.extend(rate_limiter.reserve() for _ in range(5)))
     assert sum(isinstance(decision, Reservation) for decision in given) == 10
 
 
@@ -72,11 +65,7 @@ def test_in_real_time_no_window_ever_holds_more_than_its_limit(redis_url, client
             counted.append(time.time())
             rate_limiter.commit(decision)
 
-    threads = [threading.Thread(target=spend) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(spend)
     counted.sort()
     assert min(beyond - first for first, beyond in zip(counted, counted[20:], strict=False)) >= 0.5
 
