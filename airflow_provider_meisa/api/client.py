@@ -141,8 +141,8 @@ class MeisaClient:
         except MeisaError as error:
             if doubts and not request.safe and isinstance(error, (MeisaUnreachableError, MeisaStoppedError)):
                 raise MeisaResponseLostError(
-                    f"{request}: the answer was lost, and the call could not be repeated. Meisa may have carried out "
-                    "the first try."
+                    f"{request}: the response was lost, and the request could not be sent again. Meisa may have "
+                    "carried out the first try."
                 ) from error
             error.possibly_done = not request.safe and (bool(doubts) or error.possibly_done)
             raise
@@ -193,7 +193,9 @@ class MeisaClient:
         :raises MeisaStoppedError: if it was.
         """
         if self._stop.is_set:
-            raise MeisaStoppedError("The task was told to stop. A later try goes on from here.")
+            raise MeisaStoppedError(
+                "The task was stopped before the request was sent. A later try resumes here."
+            )
 
     def close(self) -> None:
         """Close every connection."""
@@ -312,7 +314,7 @@ class MeisaClient:
 
 
 def _endless(request: Request) -> MeisaUnreadableResponseError:
-    return MeisaUnreadableResponseError(f"{request}: the pages of the answer have no end.", status=200)
+    return MeisaUnreadableResponseError(f"{request}: the pages of the response have no end.", status=200)
 
 
 def _longest_request(settings: Settings) -> float:

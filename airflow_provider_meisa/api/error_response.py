@@ -82,7 +82,7 @@ def error_from_response(  # noqa: PLR0911 - a table
             return _forbidden(request, text, said)
         case HTTPStatus.NOT_FOUND:
             return MeisaNotFoundError(
-                f"{request}: not found (404). Check the base URL in the connection's host field and what was asked for."
+                f"{request}: not found (404). Check the base URL in the connection's host field and the path."
                 f"{said}",
                 status=status,
             )

@@ -43,7 +43,7 @@ def test_odd_responses_to_ping_are_read_as_far_as_they_go(raw, raw_client, body,
 @pytest.mark.parametrize("body", [[], "pong", 1, None])
 def test_a_response_to_ping_that_is_no_object_is_unreadable(raw, raw_client, body):
     raw.will(respond_with(200, json.dumps(body)))
-    with pytest.raises(MeisaUnreadableResponseError, match="no JSON object") as caught:
+    with pytest.raises(MeisaUnreadableResponseError, match="not a JSON object") as caught:
         ping(raw_client)
     assert not caught.value.possibly_done
 

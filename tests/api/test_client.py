@@ -288,7 +288,7 @@ def test_a_read_whose_connection_broke_is_retried(meisa_sandbox, client, fault):
 @pytest.mark.parametrize(("fault", "enrolled"), [("reset_before", 0), ("reset_after", 1)])
 def test_a_write_whose_connection_broke_is_not_retried_unasked(meisa_sandbox, client, fault, enrolled):
     meisa_sandbox.fault(fault, times=1)
-    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+    with pytest.raises(MeisaResponseLostError, match="may have carried the request out"):
         client.send(WRITE)
     assert len(meisa_sandbox.enrollments("onboarding")) == enrolled
     assert len(meisa_sandbox.requests()) == used(client) == 1

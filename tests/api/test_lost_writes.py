@@ -139,7 +139,7 @@ def test_lost_read_is_not_in_doubt(raw, raw_client, clock):
 def test_stop_ends_the_wait_for_a_resend(raw, raw_client, clock):
     raw.will(hang_up)
     raw_client._sleep = lambda _seconds: raw_client.stop()
-    with pytest.raises(MeisaResponseLostError, match="could not be repeated"):
+    with pytest.raises(MeisaResponseLostError, match="could not be sent again"):
         raw_client.send(WRITE, resend=True)
     assert len(raw.received) == 1
 

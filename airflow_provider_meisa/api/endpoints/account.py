@@ -35,7 +35,7 @@ def ping(client: MeisaClient) -> KeyInfo:
     """
     body = client.send(Request("GET", "/ping/")).body
     if not isinstance(body, dict):
-        raise MeisaUnreadableResponseError("GET /ping/: the answer is no JSON object.", status=200)
+        raise MeisaUnreadableResponseError("GET /ping/: the response is not a JSON object.", status=200)
     return KeyInfo(_name(body, "environment").lower(), _name(body, "product"), _scopes(body.get("scopes")))
 
 

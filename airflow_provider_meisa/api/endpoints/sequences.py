@@ -228,13 +228,13 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
     ``contact_exists`` is documented; the names of the other fields are inferred.
 
     :param email: the contact.
-    :raises MeisaUnreadableResponseError: if the answer is no JSON object.
+    :raises MeisaUnreadableResponseError: if the response is not a JSON object.
     :raises MeisaError: see `errors`.
     """
     check_text("email", email)
     body = client.send(replace(_ENROLLMENTS, query={"email": email})).body
     if not isinstance(body, dict):
-        raise MeisaUnreadableResponseError(f"{_ENROLLMENTS}: the answer is no JSON object.", status=200)
+        raise MeisaUnreadableResponseError(f"{_ENROLLMENTS}: the response is not a JSON object.", status=200)
     rows: object = next((body[name] for name in ("enrollments", "sequences", "results") if name in body), [])
     items = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     return ContactEnrollments(
@@ -287,7 +287,7 @@ def _explain(client: MeisaClient, slug: str, error: MeisaResponseError) -> NoRet
         found.possibly_done = error.possibly_done
         raise found from error
     except MeisaError as unknown:
-        log.info("Whether the sequence is the reason is not known: %s", unknown)
+        log.info("Could not check whether the sequence is the reason: %s", unknown)
     raise error
 
 
@@ -324,7 +324,7 @@ def _check_batch(emails: Sequence[str]) -> None:
 def _sequences(page: object) -> list[SequenceInfo]:
     rows = page.get("results") if isinstance(page, dict) else page
     if not isinstance(rows, list):
-        raise MeisaUnreadableResponseError(f"{_LIST}: the answer has no list 'results'.", status=200)
+        raise MeisaUnreadableResponseError(f"{_LIST}: the response has no list 'results'.", status=200)
     return [_sequence(row) for row in rows if isinstance(row, dict)]
 
 
