@@ -107,7 +107,7 @@ class MeisaClient:
         """Why no request may go out for now, as the beginning of a sentence."""
         if self._is_unavailable:
             return "Meisa is unavailable (503) and takes no request"
-        return "The key's rate limits leave no room"
+        return "Rate limit reached"
 
     def send(
         self, request: Request, *, reservation: Reservation | None = None, resend: bool = False
@@ -279,7 +279,7 @@ class MeisaClient:
                 retry_after=seconds,
             )
         return MeisaRateLimitError(
-            f"{request}: the key's rate limits leave no room for {seconds:,.0f} s, {longest}",
+            f"{request}: the key's rate limit is reached for {seconds:,.0f} s, {longest}",
             retry_after=seconds,
         )
 

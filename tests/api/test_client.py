@@ -175,7 +175,7 @@ def test_a_short_wait_for_the_limits_is_sat_out_and_logged(raw, client_of, clock
             client.send(READ)
     assert sum(clock.sleeps) == pytest.approx(20, abs=0.3)
     assert client.stats.waited == sum(clock.sleeps)
-    assert "leave no room: waiting 20.0 s" in caplog.text
+    assert "Rate limit reached: waiting 20.0 s" in caplog.text
 
 
 def test_429_after_429_is_given_up_after_five_tries(raw, client_of, clock):

@@ -153,7 +153,7 @@ def test_the_default_folder_is_named_for_the_user(tmp_path, mocker):
 def test_a_folder_of_a_contact_elses_is_refused(folder, mocker):
     folder.mkdir(mode=0o700)
     mocker.patch("os.geteuid", return_value=os.geteuid() + 1)
-    with pytest.raises(MeisaInputError, match="must be a folder of this user's"):
+    with pytest.raises(MeisaInputError, match="must be a folder of this user that"):
         limiter_in(folder).reserve()
 
 
@@ -161,14 +161,14 @@ def test_a_folder_of_a_contact_elses_is_refused(folder, mocker):
 def test_a_folder_that_others_may_write_to_is_refused(folder, mode):
     folder.mkdir()
     folder.chmod(mode)
-    with pytest.raises(MeisaInputError, match="nobody else may write to"):
+    with pytest.raises(MeisaInputError, match="no one else may write to"):
         limiter_in(folder).reserve()
 
 
 def test_a_link_in_place_of_the_folder_is_refused(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(MeisaInputError, match="no link"):
+    with pytest.raises(MeisaInputError, match="not a link"):
         limiter_in(folder).reserve()
 
 

@@ -110,7 +110,7 @@ def test_a_response_is_not_lost_because_redis_is_away(caplog):
     rate_limiter = RateLimiter(parse_limits("2/minute"), RedisStorage(NOWHERE, "k"))
     with caplog.at_level(logging.WARNING):
         rate_limiter.commit(Reservation("token"))
-    assert "could not be noted" in caplog.text
+    assert "could not be updated" in caplog.text
     assert "secret-word" not in caplog.text
 
 

@@ -220,7 +220,7 @@ def test_what_was_not_understood_in_a_response_is_said_without_an_address(task, 
     assert "@" not in caplog.text
 
 
-# What could not be noted.
+# What could not be stored.
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_a_rate_limit_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
 
     ours = task(PEOPLE, outcomes_path=str(tmp_path / "outcomes.csv"), max_in_flight=1)
     before_batch(2, lock_it_for_good)
-    with pytest.raises(AirflowException, match="The quota's folder"):
+    with pytest.raises(AirflowException, match="The rate limits' folder"):
         ours.run()
     summary = ours.ti.xcoms["return_value"]
     assert summary["complete"] is False

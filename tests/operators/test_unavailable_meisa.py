@@ -69,7 +69,7 @@ def test_long_503_frees_the_worker_slot(meisa_sandbox, meisa_connection, capfd):
         task.make().execute(task.context())
     written = "".join(capfd.readouterr())
     assert "Meisa is unavailable (503) and takes no request for 101 s: giving the worker slot back" in written
-    assert "rate limits leave no room" not in written
+    assert "Rate limit reached" not in written
     kept = task.state.get("meisa")
     assert (kept["in_flight"], kept["counts"]) == ([], {})
     assert len(bulk_requests(meisa_sandbox)) == 1

@@ -99,7 +99,7 @@ def test_where_the_rate_limit_leaves_no_room_the_page_does_not_wait_for_it(as_us
     looks = SequenceCache(sequence_cache.fetch_sequences, clock=lambda: now[0])
     looks.of("meisa_default")
     now[0] = KEEP + 1
-    assert "rate limits leave no room" in looks.of("meisa_default")["problem"]
+    assert "rate limit is reached" in looks.of("meisa_default")["problem"]
 
 
 def test_a_slow_meisa_holds_no_page_and_its_response_is_there_later(monkeypatch):

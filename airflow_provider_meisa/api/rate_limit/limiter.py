@@ -71,7 +71,7 @@ class RateLimiter:
         reservation_ttl: float = RESERVATION_TTL,
     ) -> None:
         if not limits:
-            raise MeisaInputError("A quota needs at least one limit, such as 60/minute.")
+            raise MeisaInputError("A rate limiter needs at least one limit, such as 60/minute.")
         if not 0 < reservation_ttl < math.inf:
             raise MeisaInputError(f"reservation_ttl must be above 0 seconds, not {reservation_ttl:g}.")
         self.limits = tuple(sorted(limits, key=lambda limit: (limit.seconds, limit.requests)))
@@ -87,7 +87,7 @@ class RateLimiter:
         """
         decision = self._store.run(Reserve(os.urandom(8).hex(), self.limits, self._ttl), self._clock)
         if decision is None:  # pragma: no cover - a store that breaks its promise
-            raise TypeError(f"{type(self._store).__name__} answered a reservation with nothing")
+            raise TypeError(f"{type(self._store).__name__} returned nothing for a reservation")
         return decision
 
     def commit(self, reservation: Reservation) -> None:
@@ -135,4 +135,4 @@ class RateLimiter:
         try:
             self._store.run(operation, self._clock)
         except MeisaError as error:
-            log.warning("The use of the rate limits could not be noted; it counts as used. %s", error)
+            log.warning("The rate limits could not be updated; the request counts as sent. %s", error)
