@@ -48,7 +48,7 @@ def test_a_response_to_ping_that_is_no_object_is_unreadable(raw, raw_client, bod
     assert not caught.value.possibly_done
 
 
-def test_without_an_environment_no_contact_is_asked(raw, raw_client):
+def test_without_an_environment_nothing_is_sent(raw, raw_client):
     confirm_environment(raw_client)
     assert raw.connections == 0
 

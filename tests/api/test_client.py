@@ -332,7 +332,7 @@ def vanishing(client_of):
         thread.join()
 
 
-def test_a_write_whose_retries_found_no_contact_may_still_have_been_carried_out(vanishing):
+def test_write_that_was_lost_stays_in_doubt_if_retries_find_no_server(vanishing):
     with pytest.raises(MeisaResponseLostError, match="may have carried out") as caught:
         vanishing.send(WRITE, resend=True)
     assert isinstance(caught.value.__cause__, MeisaUnreachableError)
@@ -341,7 +341,7 @@ def test_a_write_whose_retries_found_no_contact_may_still_have_been_carried_out(
     assert used(vanishing) == 1
 
 
-def test_a_read_whose_retries_found_no_contact_is_unreachable(vanishing):
+def test_read_that_was_lost_is_unreachable_if_retries_find_no_server(vanishing):
     with pytest.raises(MeisaUnreachableError):
         vanishing.send(READ)
 

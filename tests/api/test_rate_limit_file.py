@@ -150,7 +150,7 @@ def test_the_default_folder_is_named_for_the_user(tmp_path, mocker):
     assert default_directory() == tmp_path / "airflow-provider-meisa-1234"
 
 
-def test_a_folder_of_a_contact_elses_is_refused(folder, mocker):
+def test_folder_of_another_user_is_refused(folder, mocker):
     folder.mkdir(mode=0o700)
     mocker.patch("os.geteuid", return_value=os.geteuid() + 1)
     with pytest.raises(MeisaInputError, match="must be a folder of this user that"):

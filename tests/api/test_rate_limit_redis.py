@@ -70,7 +70,7 @@ def test_in_real_time_no_window_ever_holds_more_than_its_limit(redis_url, client
     assert min(beyond - first for first, beyond in zip(counted, counted[20:], strict=False)) >= 0.5
 
 
-def test_the_keys_are_named_by_a_hash_and_vanish_when_no_contact_needs_them(redis_url, client):
+def test_keys_are_named_by_a_hash_and_expire(redis_url, client):
     rate_limiter = RateLimiter(
         parse_limits("2/minute, 9/2h"), storage_for(redis_url, "https://meisa.test", "meisa_live_abc")
     )

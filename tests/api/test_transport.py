@@ -425,7 +425,7 @@ def tls_server(certificate):
         yield server
 
 
-def test_a_certificate_that_no_contact_vouches_for_means_that_nothing_was_sent(tls_server, transport_to):
+def test_certificate_of_an_unknown_authority_means_that_nothing_was_sent(tls_server, transport_to):
     with pytest.raises(MeisaUnreachableError, match=r"SSLCertVerificationError.*Nothing was sent"):
         transport_to(tls_server.url).send(WRITE)
     assert tls_server.received == []

@@ -127,7 +127,7 @@ def test_a_meisa_that_does_not_respond_is_given_up(meisa_connection, meisa_sandb
     assert problem == "Meisa did not respond within 0.1 seconds."
 
 
-def test_a_failure_that_no_contact_expected_is_logged_and_not_shown(caplog):
+def test_unexpected_failure_is_logged_and_not_shown(caplog):
     def ask(conn_id):
         raise RuntimeError("a secret of the secrets backend")
 
