@@ -84,9 +84,11 @@ class Meter:
                 _emit_metric(
                     ".".join((name, *(value.replace(".", "__") for value in allowed.values()))), new, {}
                 )
-        except Exception as error:  # noqa: BLE001 (whatever a backend raises: a task does not fail because nobody counts)
+        except Exception as error:  # noqa: BLE001 (whatever a backend raises: a task does not fail for its metrics)
             self._broken = True
-            log.warning("Airflow's metrics do not take what this task tells: %s", type(error).__name__)
+            log.warning(
+                "Metrics cannot be sent, so this task sends no more of them: %s", type(error).__name__
+            )
 
 
 @contextmanager

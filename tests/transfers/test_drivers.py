@@ -69,7 +69,7 @@ def test_duckdb_is_enrolled_in_its_order(enroll, lake, meisa_sandbox):
         ("SELECT emial FROM contacts", 'Referenced column "emial" not found in FROM clause'),
         ("SELECT email FROM contcts", "Table with name contcts does not exist"),
         ("SELECT email FRM contacts;", "syntax error at or near"),
-        ("SELECT email::INTEGER AS email FROM contacts", "ConversionException. What the database says of it"),
+        ("SELECT email::INTEGER AS email FROM contacts", "ConversionException. The database's message"),
         ("SELECT strptime(email, '%Y')::TEXT AS email FROM contacts", "The query failed"),
         ("SELECT error('of ' || email) AS email FROM contacts", "The query failed"),
         ("SELECT id AS email FROM contacts", "a value of type int, not text"),

@@ -151,10 +151,10 @@ def test_empty_json_array_has_no_address(file):
     [
         ('[{"email": "ada@example.com"}, 7]', "record 2: a number, where an object"),
         ('[{"email": "ada@example.com"}, {"email": ["Secret"]}]', "record 2: email_column holds a list"),
-        ('["ada@example.com",\n"Secret"', "record 2: the JSON array breaks off behind it"),
-        ('["ada@example.com",\n{"Secret', "record 2: no JSON"),
-        ('["ada@example.com"\n"Secret"]', "record 1: the JSON array breaks off behind it"),
-        ('[\n"ada@example.com"\n]\n["Secret"]\n', "record 1: more stands behind the JSON array"),
+        ('["ada@example.com",\n"Secret"', "record 2: the JSON array breaks off after it"),
+        ('["ada@example.com",\n{"Secret', "record 2: not JSON"),
+        ('["ada@example.com"\n"Secret"]', "record 1: the JSON array breaks off after it"),
+        ('[\n"ada@example.com"\n]\n["Secret"]\n', "record 1: more follows the JSON array"),
         ('["ada@example.com"]\n["Secret"]\n', "line 1: a list, where an object"),
         ('[1, "ada@example.com"]\n\n[2, "Secret"]\n', "line 1: a list, where an object"),
     ],
@@ -216,7 +216,7 @@ def test_only_key_must_stay_alone(refused, file):
 )
 def test_lines_with_several_cells_are_refused(refused, file, content, line):
     written = refused(file("people.txt", content))
-    assert f"line {line}: more than an address stands in it" in written
+    assert f"line {line}: it holds more than an address" in written
     assert "set format to 'csv'" in written
 
 

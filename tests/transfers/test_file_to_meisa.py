@@ -92,7 +92,7 @@ def test_parquet_without_the_column_names_those_there_are(parquet):
 
 def test_what_is_no_parquet_is_refused_without_its_content(file):
     pytest.importorskip("pyarrow")
-    with pytest.raises(MeisaInputError, match="no Parquet file, or damaged: ArrowInvalid") as caught:
+    with pytest.raises(MeisaInputError, match="not a Parquet file, or is damaged: ArrowInvalid") as caught:
         read(file("people.parquet", "ada@example.com" * 10))
     assert "ada" not in str(caught.value)
 
@@ -222,8 +222,8 @@ BROKEN = {
         "line 2: the quote that opens here is not closed where its cell ends",
     ),
     "long.csv": ("email\nada@example.com\n" + "Secret" * 3_000_000, "line 3: a line of more than 16,777,216"),
-    "cut.jsonl": ('{"email": "ada@example.com"}\n{"email": "Secret', "line 2: no JSON"),
-    "deep.jsonl": ('"ada@example.com"\n' + "[" * 200_000, "line 2: no JSON"),
+    "cut.jsonl": ('{"email": "ada@example.com"}\n{"email": "Secret', "line 2: not JSON"),
+    "deep.jsonl": ('"ada@example.com"\n' + "[" * 200_000, "line 2: not JSON"),
 }
 
 

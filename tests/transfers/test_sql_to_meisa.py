@@ -165,7 +165,7 @@ def test_one_statement_keeps_its_comments_and_loses_its_semicolon():
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"conn_type": "meisa"}, "type meisa, which is no database"),
+        ({"conn_type": "meisa"}, "type meisa, which is not a database"),
         ({"conn_type": "no_such_thing"}, "no_such_thing"),
     ],
     ids=["meisa", "unknown"],
