@@ -394,10 +394,10 @@ def _rest(reading: _Reading, remark: str) -> RecipientResult:
         if left is not None:
             return RecipientResult(left, "" if left is StatusFlag.SKIPPED else "by its count, not by name")
     figures = ", ".join(f"{figure} {flag_name(flag)}" for flag, figure in totals(reading.counts).items())
-    reason = "the answer does not mention it"
+    reason = "the response does not mention it"
     if figures:
         reason = (
-            f"{reason}; it counts {figures}" if reading.recipients else f"the answer only counts: {figures}"
+            f"{reason}; it counts {figures}" if reading.recipients else f"the response only counts: {figures}"
         )
     remarks = "; ".join(filter(None, (reading.doubt, "" if remark in reading.doubt else remark)))
     return RecipientResult(StatusFlag.LISTED, f"{reason} ({remarks})" if remarks else reason)

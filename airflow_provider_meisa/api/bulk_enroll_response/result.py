@@ -85,7 +85,7 @@ class RecipientResult:
         if status is OutcomeStatus.ENROLLED:
             return ""
         if self.flag & StatusFlag.ENROLLED or (self.flag & StatusFlag.YES and counted is StatusFlag.NO):
-            return "the answer contradicts itself"
+            return "the response contradicts itself"
         if counted is StatusFlag.NO:
             return "refused, reason not given"
         return "listed without a status" if status is OutcomeStatus.UNREPORTED else ""
