@@ -1,4 +1,4 @@
-"""What an answer of 400 or more means: the error named for what the reader must do."""
+"""What a response of 400 or more means: the error named for what the reader must do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One exchange with Meisa: a call goes out once, an answer or an error comes back."""
+"""One request to Meisa, sent once: a response or an error comes back."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Transport:
         """Return this thread's session; for a write, without connections that have been idle."""
         session = self._session()
         if not request.safe and self._clock() - getattr(self._local, "used_at", 0.0) > _LONGEST_IDLE:
-            session.close()  # closes its connections; the session itself goes on
+            session.close()  # closes its connections; the session itself stays usable
         return session
 
     def _session(self) -> requests.Session:
@@ -116,7 +116,7 @@ class Transport:
     def _apply_environment(self, session: requests.Session) -> None:
         """Look up the environment's proxies and CA bundle once: at each call it costs a third of the call.
 
-        From then on ``requests`` also leaves ``~/.netrc`` alone, whose user and password must not go beside the key.
+        From then on ``requests`` also leaves ``~/.netrc`` alone, whose user and password must not be sent with the key.
         """
         found = session.merge_environment_settings(self._settings.base_url, {}, None, None, None)
         session.proxies, session.verify = found["proxies"], found["verify"]
@@ -191,7 +191,7 @@ class _Session(requests.Session):
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """Give an answer's body as it comes in, so that somebody can look at the clock in between."""
+    """Yield the body of a response as it comes in, so that the caller can check the time in between."""
     return iter(lambda: response.raw.read1(_CHUNK, decode_content=True), b"")
 
 

@@ -70,7 +70,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         """Wait, and return the sequence or sequences.
 
         :raises AirflowFailException: if a sequence is missing and ``on_missing`` is ``fail``, and for what a
-            retry cannot mend.
+            retry cannot fix.
         :raises AirflowException: if Meisa cannot be asked.
         """
         with raise_airflow_errors():
@@ -103,7 +103,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Take in what the trigger has seen.
 
-        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowFailException: for what a retry cannot fix.
         :raises MeisaError: for the rest. It is no exception of Airflow's, so that ``soft_fail`` treats it as
             it does when the sensor pokes: the task fails (`BaseSensorOperator`, Airflow 2.11 to 3.3).
         """

@@ -41,14 +41,14 @@ class MeisaSequenceTrigger(BaseTrigger):
     """Fires when every sequence has the wanted status, or when waiting on makes no sense.
 
     The event is ``{"status": "ready", "sequences": [{slug, name, status, total_enrolled}, …]}`` or
-    ``{"status": "error", "message": str, "final": bool}``; ``final`` says that a retry cannot mend it.
+    ``{"status": "error", "message": str, "final": bool}``; ``final`` says that a retry cannot fix it.
 
     :param meisa_conn_id: the Airflow Connection.
     :param slugs: the sequences.
     :param status: the status they must have.
     :param on_missing: ``wait`` or ``fail``, if no sequence has one of the slugs.
-    :param poll_interval: seconds between two looks.
-    :param silent_fail: look again later after a failure that a retry may mend.
+    :param poll_interval: seconds between two checks.
+    :param silent_fail: check again later after a failure that a retry may fix.
     """
 
     def __init__(

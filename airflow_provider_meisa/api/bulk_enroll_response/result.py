@@ -182,7 +182,7 @@ def read_result(result: Mapping[Any, object], under: RecipientResult) -> Recipie
 
 
 def stronger(word: str, flag: StatusFlag) -> str:
-    """Keep a word that led to no status, or that tells more than the status it led to, as *bounced* does."""
+    """Keep a word that led to no status, or that says more than the status it led to, as *bounced* does."""
     known = read_status(word)
     if known & StatusFlag.UNCLEAR:
         return redact(f"status not known: {word}")

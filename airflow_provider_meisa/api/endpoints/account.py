@@ -15,8 +15,8 @@ from airflow_provider_meisa.api.redaction import redact
 class KeyInfo:
     """What a key is and may do.
 
-    :param environment: ``live`` or ``test``; empty where the answer does not say.
-    :param product: name of the product the key belongs to; empty where the answer does not say.
+    :param environment: ``live`` or ``test``; empty if the response lacks it.
+    :param product: name of the product the key belongs to; empty if the response lacks it.
     :param scopes: the key's scopes, such as ``sequences:enroll``.
     """
 
@@ -28,7 +28,7 @@ class KeyInfo:
 def ping(client: MeisaClient) -> KeyInfo:
     """Ask what the key is and may do: ``GET /ping/`` (Meisa's page *Authentication*).
 
-    That the answer has these facts is documented, the names of its fields are not: ``environment``,
+    That the response has these facts is documented, the names of its fields are not: ``environment``,
     ``product`` and ``scopes`` are inferred.
 
     :raises MeisaError: see `errors`.

@@ -94,7 +94,7 @@ def upsert(
         keeps the first one.
     :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
     :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
-    :param reservation: a slot of the quota that was reserved for this call.
+    :param reservation: a slot of the rate limits that was reserved for this request.
     :return: the contact as it is now.
     :raises MeisaUnreadableResponseError: if the response has no ``id``.
     :raises MeisaError: see `errors`.
@@ -122,7 +122,7 @@ def upsert(
 
 
 def _contact(response: Response) -> Contact:
-    """Read the response to an upsert; which fields it has beside ``id`` does not matter."""
+    """Read the response to an upsert; which fields it has next to ``id`` does not matter."""
     body = response.body if isinstance(response.body, dict) else {}
     found = body.get("id")
     if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():

@@ -49,7 +49,7 @@ class SequenceInfo:
     :param slug: what calls name it by.
     :param name: what people call it.
     :param status: ``active`` or another word; which others exist is not documented.
-    :param total_enrolled: contacts enrolled, where the answer says.
+    :param total_enrolled: contacts enrolled, where the response has it.
     """
 
     slug: str
@@ -106,7 +106,7 @@ def enroll(
     :param metadata: data attached to the enrollment, plain JSON.
     :param trigger_source: where the enrollment came from.
     :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the answer was lost. A contact who is then
+    :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
         enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
     :return: the status: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
         request was only accepted, ``unreported``.
@@ -157,9 +157,9 @@ def bulk_enroll(
     :param emails: 1–500 addresses, none twice.
     :param sequence_slug: an active sequence.
     :param override_unsubscribe: enroll even the suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the answer was lost. Addresses that are then
+    :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are then
         enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
-    :param reservation: a slot of the quota that was reserved for this call.
+    :param reservation: a slot of the rate limits that was reserved for this request.
     :return: one outcome for each address sent.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
@@ -193,7 +193,7 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
 
     :param status: ``all`` for every status; empty for the active ones.
     :param search: part of a name.
-    :raises MeisaUnreadableResponseError: if the answer has no list of sequences.
+    :raises MeisaUnreadableResponseError: if the response has no list of sequences.
     :raises MeisaError: see `errors`.
     """
     given = {"status": status, "search": search}
@@ -204,8 +204,8 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
 def find_sequences(client: MeisaClient, slugs: Collection[str]) -> list[SequenceInfo]:
     """List sequences of every status until these are among them: most often, one request is enough.
 
-    :param slugs: those that are looked for; if one of them is missing, all sequences are listed.
-    :raises MeisaUnreadableResponseError: if the answer has no list of sequences.
+    :param slugs: those to find; if one of them is missing, all sequences are listed.
+    :raises MeisaUnreadableResponseError: if the response has no list of sequences.
     :raises MeisaError: see `errors`.
     """
     wanted, found = set(slugs), list[SequenceInfo]()
@@ -280,7 +280,7 @@ def inactive_sequence(info: SequenceInfo) -> MeisaSequenceInactiveError:
 
 
 def _explain(client: MeisaClient, slug: str, error: MeisaResponseError) -> NoReturn:
-    """Raise what a refusal means if it is about the sequence, else, and where that cannot be told, the refusal."""
+    """Raise what a refusal means if it is about the sequence; else, and if that is unknown, the refusal."""
     try:
         check_active(client, slug)
     except (MeisaSequenceNotFoundError, MeisaSequenceInactiveError) as found:

@@ -64,7 +64,7 @@ def _records(lines: _Lines, reading: Reading) -> Iterator[object]:
 
 
 def _value(line: str, lines: _Lines) -> tuple[object, str]:
-    """Read a value with as many more lines as it takes; return what stands behind it on its last line, too.
+    """Read a value with as many more lines as it takes; return what follows it on its last line, too.
 
     :raises ValueError: if there is none.
     :raises OverflowError: if it is too long.

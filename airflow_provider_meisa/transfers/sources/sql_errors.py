@@ -19,7 +19,7 @@ def error_in_short(error: Exception, sql: str = "", *, about_rows: bool = False)
     """Say what a driver said: names in it that are names in the query too, no other quoted text.
 
     :param sql: the query; empty before it is sent: then nothing of a row can be in the text.
-    :param about_rows: whether the rows were being read; then only the kind of error and its code are told.
+    :param about_rows: whether the rows were being read; then only the class of the error and its code are shown.
     """
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     text = str(error)
