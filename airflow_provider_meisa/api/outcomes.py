@@ -169,7 +169,7 @@ def nothing_valid(invalid: int, total: int) -> bool:
 def threshold_violations(
     counts: Mapping[OutcomeStatus, int], *, max_failed: float | None, max_invalid: float | None
 ) -> list[str]:
-    """Say what makes a run that went through a failure all the same; nothing said: it is none.
+    """Return what makes a run that was carried out a failure all the same; empty if nothing does.
 
     :param counts: how many addresses have each status.
     :param max_failed: most failed and unreported addresses; an ``int`` is a number, a ``float`` a share of all

@@ -42,7 +42,7 @@ class Batch:
 
     @property
     def key(self) -> tuple[int, int]:
-        """What tells a batch, or a piece of one, from all others: its number, and the place where it starts."""
+        """The number of a batch, and the place where it starts if it is a piece: together they are unique."""
         return self.number, self.bounds[0] if self.bounds else 0
 
     @property
@@ -105,7 +105,7 @@ def batches(job: Job, source: Iterable[object], size: int | None = None) -> Iter
     """
     size = job.batch_size if size is None else size
     if not 1 <= size <= job.batch_size:
-        raise MeisaInputError(f"A batch holds 1 to {job.batch_size} items; change the batch size.")
+        raise MeisaInputError(f"The batch size must be from 1 to {job.batch_size}, not {size}. Change it.")
     return _cut(job, job.items(source), size)
 
 
@@ -136,5 +136,5 @@ def _sort(job: Job, found: list[Any], seen: RecordIds, items: list[Item], set_as
             items.append(item)
         else:
             set_aside.append(
-                Outcome(job.address(item), OutcomeStatus.DUPLICATE, "stands earlier in the input")
+                Outcome(job.address(item), OutcomeStatus.DUPLICATE, "appears earlier in the input")
             )

@@ -1,4 +1,4 @@
-"""How far an enrollment has come: what a later try needs to go on exactly there."""
+"""How far an enrollment has come: what a later try needs to resume exactly there."""
 
 from __future__ import annotations
 
@@ -105,8 +105,13 @@ class Checkpoint:
         """The numbers of all batches that were taken from the plan and have no outcomes yet, or not for all items."""
         return frozenset({*self.in_flight, *self.unsent, *(piece.number for piece in self.pieces)})
 
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a request of the run may have been carried out, and its outcomes are not recorded."""
+        return bool(self.in_flight) or any(piece.state != "unsent" for piece in self.pieces)
+
     def for_next_try(self) -> Self:
-        """Return where a later try of Airflow's goes on: it may send again what this one has sent again."""
+        """Return where a later try of Airflow's resumes: it may send again what this one has sent again."""
         pieces = (
             piece if piece.state == "unsent" else piece._replace(state="in_flight") for piece in self.pieces
         )
@@ -164,7 +169,7 @@ def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | No
 
 
 def chained(fingerprint: str, batch: Batch) -> str:
-    """Go on with a fingerprint by one batch: its items, and how many rows were set aside beside them."""
+    """Extend a fingerprint by one batch: its items, and how many rows were set aside with them."""
     text = json.dumps((fingerprint, len(batch.set_aside), batch.items), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -182,6 +187,6 @@ def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:
 def _foreign() -> MeisaInputError:
     return MeisaInputError(
         "The checkpoint of an earlier try was written by another version of this provider, or by something "
-        "else. Nothing was sent. To begin anew, delete it: the task's state 'meisa' in the Airflow UI "
-        "(Airflow before 3.3: the Variable whose name begins with meisa__)."
+        "else. Nothing was sent. To start from the first address, delete it: the task's state 'meisa' in the "
+        "Airflow UI (Airflow before 3.3: the Variable whose name begins with meisa__)."
     )

@@ -60,7 +60,7 @@ def found_names(names: Sequence[str], *, may_be_record: bool) -> str:
     shown = [shown_name(name, may_be_record=may_be_record) for name in names]
     if may_be_record and set(shown) == {_HIDDEN}:
         return (
-            f"it has {len(names)}, and what stands in their place does not look like names, so it is not shown: "
+            f"it has {len(names)}, and the values in their place do not look like names, so they are not shown: "
             "without a header, give the column's number"
         )
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""

@@ -61,7 +61,7 @@ class SendBatch:
 
 @dataclass(frozen=True, slots=True)
 class AwaitResponse:
-    """Nothing can be sent until the answer to a batch that was sent has come."""
+    """Nothing can be sent until a response has come to a batch in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class AwaitResend(Wait):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Nothing is left to send, and every answer has come.
+    """Nothing is left to send, and every response has come.
 
     :param stopped_by: the failure that concerned every record and ended the run early, if one did.
     """
@@ -95,20 +95,20 @@ class BulkEngine:
     """Says what to do next until every item has an outcome.
 
     The performer asks `step`, does what it says, and reports with `on_response` or `refused`. What `checkpoint`
-    returns after a `SendBatch` is the intent, to be kept before the batch is sent; with it a later try goes on exactly.
+    returns after a `SendBatch` is the intent, to be kept before the batch is sent; a later try resumes from it.
 
     A batch that is refused because of some of its items is sent again without those that the response names, or else
     in halves. From then on its pieces are batches of their own.
 
     :param job: what is done with the items.
     :param batches: what is sent, cut into batches; the same ones in each try.
-    :param reserve: asks the quota for a slot, or how long to wait for one. If it fails before the run has begun,
+    :param reserve: reserves a request, or returns how long to wait for one. If it fails before the run has begun,
         `step` raises that, and there is nothing to account for; later it stops the run.
     :param checkpoint: where an earlier try has come to.
     :param record: is given each batch, or piece of one, with the outcomes of all its rows; again if they change.
-    :param max_in_flight: how many batches may be on their way at a time.
+    :param max_in_flight: how many batches may be in flight at a time.
     :param resend: whether batches that may have been carried out are sent again.
-    :param resend_after: seconds after which they are, see `Settings.resend_after`. A batch whose answer was lost is
+    :param resend_after: seconds after which they are, see `Settings.resend_after`. A batch whose response was lost is
         then sent again once; ``None`` leaves that to a later try, which does not wait.
     :param exclusion: gives the outcome of items that are not sent after all. They may differ from try to try: the
         fingerprint is taken before they are left out.
@@ -173,17 +173,16 @@ class BulkEngine:
             self._take_back(batch)
         if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
             raise MeisaAudienceChangedError(
-                "The addresses are not those that an earlier try of this task has begun to send: the query, the file "
-                "or the list has changed. Nothing was sent by this try. Give it the same addresses again, or set "
-                "on_changed_audience='restart' to send all of them; those already in the sequence are then skipped "
-                "by Meisa."
+                "The addresses differ from those that an earlier try began to send: the query, the file or the list "
+                "has changed. This try sent nothing. Pass the same addresses again, or set "
+                "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence."
             )
         now = self._clock()
         first = now + seconds_until_resend(self._from, self._resend_after or 0.0, now)
         self._resend_at = dict.fromkeys(self._doubtful, first)
         if self._doubtful and not self._resend:
             raise MeisaInputError(
-                f"An earlier try ended while {len(self._doubtful)} batches were on their way: Meisa may have enrolled "
+                f"An earlier try ended with {len(self._doubtful)} of its batches in flight: Meisa may have enrolled "
                 "them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
             )
         # Meanwhile all items of a batch may have become ones that are not to be sent.
@@ -238,7 +237,7 @@ class BulkEngine:
         return Finished(self._stopped_by)
 
     def on_response(self, send: SendBatch, outcomes: Sequence[Outcome]) -> Counter[OutcomeStatus]:
-        """Take in the answer to a batch, and return its counts.
+        """Record the response to a batch, and return its counts.
 
         If the outcomes cannot be recorded, that is raised, and the batch stays one that may have been carried out.
         """
@@ -248,14 +247,13 @@ class BulkEngine:
         return self._record_outcomes(send.batch, [*map(possibly_ours, outcomes)] if ours else outcomes)
 
     def refused(self, send: SendBatch, error: MeisaError) -> bool:
-        """Take in the failure of a batch, and say whether it is Meisa's word on its items.
+        """Take in the failure of a batch, and return whether Meisa has decided on its items.
 
-        A 429 or 503 puts the batch back. So does a lost answer, if the batch may be sent again by this try: once, and
+        A 429 or 503 puts the batch back. So does a lost response, if the batch may be sent again by this try: once, and
         after a while. What concerns some of the items fails these alone, until there are `MOST_REFUSALS` in a row.
         Every other failure concerns all items: it stops the run.
         """
         batch = send.batch
-        is_first_resend = batch.key not in self._resent
         if error.possibly_done:
             self._doubt(batch)
         self._waiting[batch.key] = batch
@@ -266,7 +264,7 @@ class BulkEngine:
             return True
         if isinstance(error, MeisaBackOffError) and self._rate_limited < _MOST_RATE_LIMITED:
             self._rate_limited += 1
-        elif self._stopped_by is None and not (is_first_resend and self._is_resent_after(error)):
+        elif self._stopped_by is None and not self._is_resent_after(batch, error):
             self._stopped_by = error
         return False
 
@@ -288,11 +286,11 @@ class BulkEngine:
         elif found.alone is not None:
             search.found += 1
             self._record_outcomes(batch, [found.alone])
-        elif search.found < _MOST_FOUND:
+        elif search.found < _MOST_FOUND and len(batch.items) > 1:
             self._replace(batch, *batch.halves())
         else:
             failed = [self._job.address(item) for item in batch.items]
-            reason = f"refused with others, of which {search.found} were bad: {error}"
+            reason = f"refused together with others, {search.found} of them bad: {error}"
             self._record_outcomes(
                 batch, [Outcome(address, OutcomeStatus.FAILED, reason) for address in failed]
             )
@@ -347,9 +345,14 @@ class BulkEngine:
         if batch.key in self._doubtful:
             self._resend_at[batch.key] = self._clock() + (self._resend_after or 0.0)
 
-    def _is_resent_after(self, error: MeisaError) -> bool:
+    def _is_resent_after(self, batch: Batch, error: MeisaError) -> bool:
+        """Return whether this try sends a batch again whose response was lost: once, and after a while.
+
+        Where a repeat is harmless, the client has sent it again already.
+        """
+        is_first_resend = batch.key in self._doubtful - self._resent
         may_wait = self._resend and self._resend_after is not None
-        return may_wait and error.possibly_done and may_be_resent(error)
+        return is_first_resend and may_wait and error.possibly_done and may_be_resent(error)
 
     def _held(self) -> dict[Key, float]:
         """Find the batches that may not be sent again yet, and when they may."""
@@ -359,7 +362,7 @@ class BulkEngine:
     def _send_unless(self, held: Mapping[Key, float]) -> SendBatch | Wait | AwaitResponse | Finished:
         """Send the next batch, or wait for those that are held.
 
-        These take up room as well, and those in doubt go first: no more are ever in doubt than may be on their way.
+        These take up room as well, and those in doubt go first: no more are ever in doubt than may be in flight.
         """
         unheld = [batch for key, batch in self._waiting.items() if key not in held]
         ready = min(unheld, key=lambda batch: batch.key not in self._doubtful, default=None)
@@ -388,7 +391,7 @@ class BulkEngine:
         return SendBatch(batch, decision, is_resend)
 
     def _take(self) -> Batch | None:
-        """Take the next batch; a source that fails ends here, and stops the run once every answer has come."""
+        """Take the next batch; a source that fails ends here, and stops the run once every response has come."""
         try:
             batch = next(self._batches, None)
         except MeisaError as error:
@@ -400,7 +403,7 @@ class BulkEngine:
         return batch
 
     def _take_one_to_send(self) -> None:
-        """Take the next batch that has items to send; settle those that have none on the way."""
+        """Take the next batch that has items to send; record those that have none."""
         while (batch := self._take()) and not (left := self._wait_for_turn(batch)).items:
             self._record_outcomes(left, [])
 
@@ -423,7 +426,7 @@ class BulkEngine:
         for batch in self._waiting.values():
             doubtful = batch.key in self._doubtful
             status, reason = (
-                (OutcomeStatus.UNREPORTED, "the answer was lost") if doubtful else (OutcomeStatus.UNTRIED, "")
+                (OutcomeStatus.UNREPORTED, "response lost") if doubtful else (OutcomeStatus.UNTRIED, "")
             )
             self._leave(batch, status, reason)
         try:
@@ -432,7 +435,7 @@ class BulkEngine:
         except MeisaError as error:
             if self._stopped_by is None:
                 raise
-            self._stopped_by.add_note(f"The rest of the addresses could not be counted: {error}")
+            self._stopped_by.add_note(f"The remaining addresses could not be counted: {error}")
 
     def _leave(self, batch: Batch, status: OutcomeStatus, reason: str) -> None:
         addresses = map(self._job.address, batch.items)

@@ -269,7 +269,7 @@ def _spelled_list(text: str) -> list[object] | tuple[object, ...] | None:
 
 
 class _Lists:
-    """Tells pages of addresses from rows: in rows some column has no address at all."""
+    """Distinguishes pages of addresses from rows: in rows some column has no address at all."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""What a kind of bulk work must say about itself. Everything else in `bulk` is the same for all kinds."""
+"""What a job of bulk work defines. Everything else in `bulk` is the same for all jobs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Job(Protocol):
         """Log what a person should know before the first request, if there is something."""
 
     def exclusion(self, client: MeisaClient, *, for_preview: bool = False) -> Exclusion | None:
-        """Return what tells which items of a plan are not to be sent; ``None`` if the key may not ask.
+        """Return the function that finds the items of a plan that are not to be sent; ``None`` if the key may not ask.
 
         :param for_preview: also ask for what Meisa itself would leave out.
         :raises MeisaError: if Meisa cannot be asked.

@@ -1,6 +1,6 @@
-"""The full account of a run in one file: a line for each address, written while the run goes on.
+"""The full account of a run in one file: a line for each address, written during the run.
 
-Object stores cannot append to a file. So each batch is a part of its own in the folder ``<name>.parts`` beside
+Object stores cannot append to a file. So each batch is a part of its own in the folder ``<name>.parts`` next to
 the file, named by the batch's number: a batch that is repeated overwrites its part, and no address stands
 twice. A piece of a batch that was split is a part of its own, whose name also has the place where the piece starts.
 At the end the parts are joined in their order, and removed when the run is noted as complete.
@@ -85,7 +85,7 @@ class Location(Protocol):
 
 
 class OutcomeFile:
-    """Writes outcomes as parts while a run goes on, and joins them into one file at its end.
+    """Writes outcomes as parts during a run, and joins them into one file at its end.
 
     A line holds ``address`` (in clear), ``status``, ``reason`` and ``batch`` (from 0). JSON Lines give each
     address exactly, in ASCII. CSV begins with a header and is made to be opened in a spreadsheet: what could
@@ -159,7 +159,7 @@ class OutcomeFile:
     def finish(self) -> int:
         """Join the parts into the file, in the order of the batches; may be called any number of times.
 
-        The parts stay: a run that stopped, or crashes before it is noted as complete, goes on from them.
+        The parts stay: a run that stopped, or crashes before it is recorded as complete, resumes from them.
 
         :return: how many addresses the file holds.
         :raises MeisaUnreachableError: if the file cannot be written.
@@ -208,7 +208,7 @@ class OutcomeFile:
 
 
 class OutcomeWriter:
-    """Writes the outcome of each address while a run goes on; nothing if there is no path.
+    """Writes the outcome of each address during a run; nothing if there is no path.
 
     :param path: where; ``None`` for nowhere.
     :param rejects_only: leave out the outcomes that need no attention.
@@ -278,7 +278,7 @@ def text_of_cell(cell: str) -> str:
 
 
 def create(place: Location) -> Any:
-    """Open a file to be written anew; a local one for its owner alone, and never through a link."""
+    """Open a file to be written from its start; a local one for its owner alone, and never through a link."""
     if isinstance(place, pathlib.Path):
         return os.fdopen(os.open(place, _FROM_THE_START, 0o600), "wb")
     return place.open("wb")

@@ -44,7 +44,7 @@ _Read = TypeVar("_Read")
 class Plan:
     """The header of a plan.
 
-    :param id: tells it from every other plan.
+    :param id: unlike that of any other plan.
     :param job: the name of the job that it was made for.
     :param identity: what that job was for, such as the sequence.
     :param file: the name of the file of batches.
@@ -94,7 +94,7 @@ class PlanStore:
 
     @staticmethod
     def name_of(owner: Iterable[object]) -> str:
-        """Return the name of a plan's files, which tells nothing of whom it is for."""
+        """Return the name of a plan's files, which reveals nothing of its owner."""
         return hashlib.sha256(json.dumps(list(owner), default=repr).encode()).hexdigest()[:32]
 
     def load(self, plan_id: str) -> Plan | None:
@@ -109,8 +109,8 @@ class PlanStore:
             return None
         if note.version != VERSION:
             raise MeisaInputError(
-                f"The plan {self.note} was written by another version of this provider. Nothing was sent. Remove it, "
-                "and clear the task: it plans again."
+                f"The plan {self.note} was written by another version of this provider. Nothing was sent. Remove it "
+                "and clear the task to plan again."
             )
         plan = _decoded(content, Plan)
         return plan if plan and _as_json(plan) == msgspec.json.decode(content) else None
@@ -164,7 +164,7 @@ class PlanStore:
 
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
-        # Of a folder that is not there yet, an object store says that it is no folder.
+        # A folder that is not there yet is not a folder for an object store.
         with self._failures(), suppress(FileNotFoundError, NotADirectoryError):
             for file in list(self._folder.iterdir()):
                 if file.name.startswith(self._name):
@@ -208,7 +208,7 @@ class PlanStore:
 
     def _damage(self) -> MeisaInputError:
         return MeisaInputError(
-            f"The plan is damaged. Remove {self.note}, and clear the task: it reads its source again."
+            f"The plan {self.note} is damaged. Remove it and clear the task to read the source again."
         )
 
     def _read_note(self) -> bytes:
@@ -230,7 +230,7 @@ class PlanStore:
         found = self._folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
             raise MeisaInputError(
-                f"The folder for plans, {self._folder}, must be this user's alone (mode 0700): remove it, "
+                f"The folder for plans, {self._folder}, must belong to this user alone (mode 0700). Remove it, "
                 "or set staging_path."
             )
         for file in self._folder.glob("*.json*"):
@@ -252,7 +252,7 @@ class PlanStore:
 def too_many(most: int) -> MeisaInputError:
     """Make the error of a plan with more rows than ``max_contacts``."""
     return MeisaInputError(
-        f"There are more than {most:,} addresses (max_contacts). Nothing was sent. Check the source, or raise "
+        f"The source has more than max_contacts={most:,} addresses. Nothing was sent. Check the source, or raise "
         "max_contacts."
     )
 

@@ -6,6 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from airflow_provider_meisa.api.nouns import ADDRESS, REQUEST, count
 from airflow_provider_meisa.bulk.reporting import requests_left, time_needed
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: R
     """
     with reporter.group("Before sending"):
         if options.max_contacts is not None:
-            log.info("There are not more than %s addresses (max_contacts)", f"{options.max_contacts:,}")
+            log.info("Limit of addresses checked: at most %s (max_contacts)", f"{options.max_contacts:,}")
         job.check(client)
     job.warn()
-    plan = "addresses of a stream"
+    plan = "an unknown number of addresses"
     if reporter.total is not None:
         requests = math.ceil(reporter.total / job.batch_size)
-        plan = f"{reporter.total:,} addresses, {requests:,} requests{time_needed(client, requests)}"
+        plan = f"{count(reporter.total, ADDRESS)}, {count(requests, REQUEST)}{time_needed(client, requests)}"
     left = requests_left(client)
     log.info("Sending to %s: %s%s", job.title, plan, left and f"; {left}")

@@ -28,7 +28,7 @@ def preview(
 
     Asks ``/ping/``, what the job checks and, where the key may ask, which items would be left out.
 
-    :param meisa_conn_id: only stands in the report.
+    :param meisa_conn_id: only appears in the report.
     :param start: where an earlier try has come to: only what it has left is counted.
     :return: ``{"preview": True, "job", what the job is for, "meisa_conn_id", "environment", "total", "counts":
         {"duplicate", "invalid", "suppressed" (None if the key may not ask)}, "to_send", "requests", "seconds" (for the
@@ -69,7 +69,7 @@ def preview(
 class _Count:
     """Counts batches as they would be sent.
 
-    :param exclusion: tells which items are to be left out, where that is known.
+    :param exclusion: finds the items that are left out, where that is known.
     :param sends_excluded: whether they would be sent all the same.
     """
 

@@ -1,4 +1,4 @@
-"""What a run reports while it goes on: lines in the log, its progress, and metrics. It knows no Airflow."""
+"""What a run reports while it runs: lines in the log, its progress, and metrics. It knows no Airflow."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_meisa.api.errors import MeisaError
+from airflow_provider_meisa.api.nouns import ADDRESS, count
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.engine import AwaitResend
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Job
 
 KEY = "meisa_progress"
-RESPONSE_LOST = "Meisa may still be at work on a request whose response was lost, which is not sent again"
+RESPONSE_LOST = "Response lost: Meisa may still be processing the request, which is not sent again yet"
 
 State = Literal["sending", "waiting", "stopped", "complete"]
 
@@ -128,14 +129,14 @@ class RunReporter:
         counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
         early = "" if summary["complete"] else "stopped early, "
         log.info(
-            "%s: %s%s addresses: %s",
+            "%s: %s%s: %s",
             self._job.title,
             early,
-            f"{summary['total']:,}",
+            count(summary["total"], ADDRESS),
             format_counts(counts),
         )
         log.info(
-            "%s requests, %s of them repeats; %s answers of 429; %s s waited",
+            "Requests: %s (retries: %s, responses with 429: %s), %s s waited",
             *(f"{summary[name]:,}" for name in ("requests", "retries", "rate_limited")),
             f"{summary['waited_s']:,.0f}",
         )
@@ -189,7 +190,7 @@ class BatchLog:
     """Says what became of batches: of each of the first ten, then of several at a time.
 
     Then a line is due when another hundredth of the addresses is done, but not within a second of the last one, or
-    when nothing was said for 15 s.
+    when nothing was logged for 15 s.
 
     :param client: knows how many requests are left, and how long was waited for them.
     :param batch_size: how many records go into one request.
@@ -236,7 +237,7 @@ class BatchLog:
             self._log(done)
 
     def close(self, done: int) -> None:
-        """Say what is not said yet."""
+        """Log what is not logged yet."""
         if self._unlogged:
             self._log(done)
 
@@ -253,20 +254,20 @@ class BatchLog:
         )
         left = requests_left(self._client)
         log.info(
-            "%s: %s; %s%s", which, format_counts(self._counts), self._progress(done), left and f"; {left}"
+            "%s: %s (%s)%s", which, format_counts(self._counts), self._progress(done), left and f"; {left}"
         )
         self._unlogged, self._counts = 0, Counter()
         self._logged_at, self._logged_done = self._clock(), done
 
     def _progress(self, done: int) -> str:
         if not self._total:
-            return f"{done:,} addresses done"
+            return f"{done:,} so far"
         requests = math.ceil((self._total - done) / self._batch_size)
         to_go = time_needed(self._client, requests, pace=self._pace())
-        return f"{done:,} of {self._total:,} addresses done ({done / self._total:.0%}){to_go} to go"
+        return f"{done:,} of {self._total:,}, {done / self._total:.0%}{to_go} left"
 
     def _pace(self) -> float:
-        """Return the seconds that a batch takes, beside what is waited for the rate limits."""
+        """Return the seconds that a batch takes without what is waited for the rate limits."""
         waited = self._client.stats.waited - self._waited_before
         return max(0.0, self._clock() - self._began - waited) / self._responses
 
@@ -274,7 +275,7 @@ class BatchLog:
 class Progress:
     """Writes into the task's state what it is doing and how far it is: plain JSON, and no address.
 
-    That nobody can look is no reason to stop: where a write fails, the run goes on.
+    A write that fails does not stop the run.
 
     :param store: the task's state; ``None`` where Airflow has none.
     :param identity: what the task is at: ``sequence_slug`` and ``meisa_conn_id``.
@@ -327,8 +328,8 @@ class Progress:
         }
         try:
             self._store.set(KEY, value)
-        except Exception as error:  # noqa: BLE001 (whatever Airflow raises; the checkpoint tells if the task is not ours)
-            log.warning("The progress could not be written: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (whatever Airflow raises; the checkpoint shows whether the task is still ours)
+            log.warning("Progress could not be written: %s", type(error).__name__)
 
     def _is_due(self, state: State) -> bool:
         now = self._clock()
@@ -346,23 +347,23 @@ def reason_to_wait(step: Wait, client: MeisaClient) -> str:
 
 
 def requests_left(client: MeisaClient) -> str:
-    """Say how many requests each window of the rate limits has left; nothing if their store does not answer."""
+    """Say how many requests each window of the rate limits has left; nothing if their storage cannot be reached."""
     try:
         left = client.rate_limiter.remaining()
     except MeisaError:
-        return ""  # which the next batch will tell
+        return ""  # which the next batch will report
     return "requests left: " + ", ".join(f"{count} of {limit}" for limit, count in left.items())
 
 
 def time_needed(client: MeisaClient, requests: int, *, pace: float = 0.0) -> str:
-    """Say how long so many requests take: as the rate limits make them take, or as the answers do.
+    """Say how long so many requests take: by the rate limits or by the pace of the responses, whichever is longer.
 
-    :param pace: the seconds that a batch takes where the rate limits leave room, where that is known.
+    :param pace: the seconds that a batch takes within the rate limits, where that is known.
     """
     try:
         limited = client.rate_limiter.estimate(requests) if requests else 0.0
     except MeisaError:
-        return ""  # the store of the quota does not answer, which the next batch will tell
+        return ""  # the storage cannot be reached, which the next batch will report
     return f", about {_in_words(max(limited, pace * requests))}"
 
 

@@ -39,8 +39,8 @@ log = logging.getLogger("airflow.task.meisa")
 
 _SAVE_EVERY = 5.0  # seconds; a write takes 14 ms
 _SHORT = 5.0  # seconds; a shorter wait is not worth a line
-# What is asked before a batch takes slots too. A stretch that had room for nothing else would be followed by another
-# of its kind: after so many, one waits in its worker until it has sent something.
+# The checks before a batch take requests too. A stretch that could send nothing else would be followed by another one
+# like it: after so many, one waits in its worker until it has sent something.
 _MOST_STALLED = 2
 
 
@@ -56,7 +56,7 @@ class BulkRunner:
     :param start: where the run has come to before.
     :param save: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
     :param outcomes: writes the outcome of each row.
-    :param reporter: tells how the run goes on.
+    :param reporter: reports how the run proceeds.
     :ivar start: likewise, but without what a restart has dropped.
     """
 
@@ -88,7 +88,7 @@ class BulkRunner:
         self._saved_at = 0.0
         self._is_checked = not options.check_first
         self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
-        # To a batch, and other than 429 or 503: one that only met these came no further.
+        # To a batch, other than 429 and 503: a run that only met these has not advanced.
         self.has_responses = False
         client.max_wait = math.inf if start.stalled >= _MOST_STALLED else options.longest_wait
 
@@ -120,7 +120,9 @@ class BulkRunner:
         except MeisaAudienceChangedError as error:
             if self.options.on_changed_audience != "restart":
                 raise self._lost(error) from error
-            log.warning("The addresses are not those of the earlier try: all of them are sent (again).")
+            log.warning(
+                "The addresses differ from those of the earlier try: sending all of them from the start."
+            )
             self._restart()
             self._engine = self._caught_up(plan)
 
@@ -136,15 +138,13 @@ class BulkRunner:
         self._is_same_plan = plan is not None and plan.id == self.start.plan
         if self.options.plan and (plan is None or not self._is_for_job(plan)):
             raise MeisaInputError(
-                f"The approved plan {self._plans.note} is gone, or it is for another sequence. Nothing was sent. Clear "
-                "the preview, and set staging_path to a folder that all workers see."
+                f"The approved plan {self._plans.note} is missing, or it is for another sequence. Nothing was sent. "
+                "Clear the preview, and set staging_path to a folder that all workers can reach."
             )
         if plan is None:
             plan = self._new_plan(self._plans)
         elif self._is_same_plan:
-            log.info(
-                "The plan of the earlier try has %s rows: the source is not read again", f"{plan.total:,}"
-            )
+            log.info("Plan of the earlier try loaded: %s rows (source not read again)", f"{plan.total:,}")
         most = self.options.max_contacts
         if most is not None and plan.total > most:
             raise too_many(most)
@@ -158,7 +158,7 @@ class BulkRunner:
     def _new_plan(self, plans: PlanStore) -> Plan:
         found = batches(self.job, self._source())
         plan = plans.write(self.job, found, most=self.options.max_contacts)
-        log.info("Planned: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
+        log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
 
     def _caught_up(self, plan: Plan | None) -> BulkEngine:
@@ -199,13 +199,13 @@ class BulkRunner:
             return error
         return MeisaAudienceChangedError(
             f"The plan of this run, {self._plans.note}, is lost, and the source no longer gives the addresses that an "
-            "earlier try has begun to send. Nothing was sent by this try. Give it the same addresses again, or set "
-            "on_changed_audience='restart' to send all of them; those already in the sequence are then skipped by "
-            "Meisa. To keep plans, set staging_path to a folder that all workers see."
+            "earlier try began to send. This try sent nothing. Pass the same addresses again, or set "
+            "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence. To keep "
+            "plans, set staging_path to a folder that all workers can reach."
         )
 
     def _restart(self) -> None:
-        """Begin with the first address; what it took so far stays in the account."""
+        """Begin with the first address; what it took so far stays in the summary."""
         self._wait_out()
         start = self.start
         self.start = Checkpoint(
@@ -225,9 +225,9 @@ class BulkRunner:
 
         Some of their addresses are sent again.
         """
-        if self.start.in_flight:
+        if self.start.has_doubts:
             seconds = seconds_until_resend(self.start, self.client.settings.resend_after)
-            log.info("%s for %.0f s", RESPONSE_LOST, seconds)
+            log.info("%s: waiting for %.0f s", RESPONSE_LOST, seconds)
             self.client.wait(seconds)
             self.client.check_not_stopped()
 
@@ -236,10 +236,10 @@ class BulkRunner:
     def run(self) -> Finished | Wait:
         """Send until the run is done, or a wait is due that is longer than the client's ``max_wait``.
 
-        Then nothing is in flight. Whatever ends it early, the answers to what is on its way are taken in and noted.
+        Then nothing is in flight. Whatever ends it early, the responses to the requests in flight are recorded.
 
         :raises MeisaStoppedError: if the client was stopped.
-        :raises MeisaError: what is raised where the first slot is reserved, or where outcomes are recorded.
+        :raises MeisaError: what is raised where the first request is reserved, or where outcomes are recorded.
         """
         pool = ThreadPoolExecutor(self.options.max_in_flight, thread_name_prefix="meisa")
         try:
@@ -267,7 +267,7 @@ class BulkRunner:
         return self.engine.step()
 
     def _reserve(self) -> Reservation | Wait:
-        """Ask the quota for a slot, once what would stop the run was looked at: the look needs slots too."""
+        """Reserve a request, after the checks that may stop the run: these need requests too."""
         if not self._is_checked:
             check_before(self.client, self.job, self.options, self._reporter)
             self._is_checked = True
@@ -296,7 +296,7 @@ class BulkRunner:
             until = datetime.fromtimestamp(time.time() + step.seconds, UTC)
             self._reporter.report(self.checkpoint(), until)
             log.info(
-                "%s for %.0f s: going on at %s",
+                "%s: waiting for %.0f s, resuming at %s",
                 reason_to_wait(step, self.client),
                 step.seconds,
                 f"{until:%H:%M:%S} UTC",
@@ -304,7 +304,7 @@ class BulkRunner:
         self.client.wait(step.seconds)
 
     def _collect(self, seconds: float | None) -> None:
-        """Take in the answers that come within this time."""
+        """Record the responses that come within this time."""
         done, _ = wait(self._in_flight, timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
             self._take_in(self._in_flight.pop(future), future)
@@ -320,7 +320,7 @@ class BulkRunner:
         try:
             outcomes = future.result()
         except MeisaError as error:
-            log.warning("Batch %d was not taken: %s", number, error)
+            log.warning("Batch %d: the request failed: %s", number, error)
             self.has_responses |= self.engine.refused(send, error)
             return
         counts = self.engine.on_response(send, outcomes)
@@ -333,7 +333,7 @@ class BulkRunner:
     def engine(self) -> BulkEngine:
         """What decides the next step; there once the run is prepared."""
         if self._engine is None:
-            raise RuntimeError("BulkRunner.prepare() comes first.")
+            raise RuntimeError("Call BulkRunner.prepare() first.")
         return self._engine
 
     def begun(self) -> Checkpoint:

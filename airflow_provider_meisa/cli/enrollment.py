@@ -7,6 +7,7 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaScopeError
+from airflow_provider_meisa.api.nouns import ADDRESS, REQUEST, ROW, Noun, count
 from airflow_provider_meisa.api.outcomes import (
     OutcomeStatus,
     format_counts,
@@ -17,18 +18,7 @@ from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.preview import preview as preview_of
 from airflow_provider_meisa.cli.connection import VerboseClient, client_of, settings_of
-from airflow_provider_meisa.cli.output import (
-    ADDRESS,
-    REQUEST,
-    ROW,
-    ExitStatus,
-    Noun,
-    Row,
-    command,
-    count,
-    print_message,
-    show,
-)
+from airflow_provider_meisa.cli.output import ExitStatus, Row, command, print_message, show
 from airflow_provider_meisa.cli.run import Run, addresses
 from airflow_provider_meisa.jobs.enroll import EnrollJob
 

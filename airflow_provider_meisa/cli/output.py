@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
@@ -29,24 +29,6 @@ _LONG = 5.0  # seconds; a shorter wait gets no line
 _REDRAWN = 4  # times a second
 
 Row = dict[str, Any]
-
-
-class Noun(NamedTuple):
-    """A noun in singular and plural."""
-
-    one: str
-    many: str
-
-
-ADDRESS = Noun("address", "addresses")
-REQUEST = Noun("request", "requests")
-ROW = Noun("row", "rows")
-
-
-def count(number: int, noun: Noun) -> str:
-    """Return a number and its noun, such as ``1 request`` or ``2,000 requests``."""
-    return f"{number:,} {noun.one if number == 1 else noun.many}"
-
 
 # Messages: everything that is not a result, on standard error; of the logs, only those of this package.
 

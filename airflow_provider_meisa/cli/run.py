@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError, MeisaInputError
+from airflow_provider_meisa.api.nouns import ADDRESS, count
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.options import RunOptions
 from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 from airflow_provider_meisa.bulk.reporting import RunReporter
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.cli.connection import VerboseClient
-from airflow_provider_meisa.cli.output import ADDRESS, ProgressBar, count, print_message
+from airflow_provider_meisa.cli.output import ProgressBar, print_message
 from airflow_provider_meisa.cli.resume_file import ResumeFile
 from airflow_provider_meisa.jobs.enroll import EnrollJob
 from airflow_provider_meisa.operators.location import locate

@@ -45,7 +45,7 @@ def normalise(text: str) -> str:
 
 
 def key_of(address: str) -> str:
-    """Make the text by which two spellings of one address are told to be the same."""
+    """Return what two spellings of one address have in common."""
     return address.strip(EDGES).lower()
 
 
@@ -58,7 +58,7 @@ def check(raw: object) -> str | Outcome:
     """Read one value of a source: its normalised address, or the outcome ``invalid``.
 
     :param raw: a string, UTF-8 bytes, or ``None`` for a row that has no address.
-    :raises MeisaInputError: if it is of another type, which is no bad address but a mistake in the DAG.
+    :raises MeisaInputError: if it is of another type, which is not a bad address but a mistake in the DAG.
     """
     text = raw if type(raw) is str else text_of(raw, lambda: "The audience")
     if text is None:
@@ -96,7 +96,7 @@ def _are_plain(values: list[object]) -> TypeGuard[list[str]]:
 
 
 def _shown(address: str) -> str:
-    """Cut what is no address to a length and to characters that an outcome file can hold."""
+    """Cut a text that is not an address to a length and to characters that an outcome file can hold."""
     return address[:_LONGEST_SHOWN].encode("utf-8", "replace").decode("utf-8")
 
 

@@ -130,7 +130,7 @@ class EnrollJob:
             reservation=reservation,
         )
         if response.unread:
-            log.warning("Not understood in the answer: %s", "; ".join(response.unread))
+            log.warning("Not understood in the response: %s", "; ".join(response.unread))
         return response.outcomes
 
     def on_error(self, error: MeisaError, items: Sequence[str]) -> BadItems | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_meisa.api.endpoints import contacts
@@ -93,10 +92,9 @@ class SyncContactsJob:
 
     def on_error(self, error: MeisaError, items: Sequence[Mapping[str, Any]]) -> Sequence[Outcome] | None:
         """Fail the one contact that Meisa refuses; everything else concerns all of them."""
-        is_large = getattr(error, "status", None) == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        if not isinstance(error, MeisaInvalidRequestError) and not is_large:
+        if not isinstance(error, MeisaInvalidRequestError):
             return None
-        reason = getattr(error, "reason", "") or f"the contact was refused ({getattr(error, 'status', '')})"
+        reason = error.reason or f"the contact was refused ({error.status})"
         return [Outcome(self.address(item), OutcomeStatus.FAILED, reason) for item in items]
 
 

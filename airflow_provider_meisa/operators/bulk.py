@@ -50,7 +50,7 @@ _MOST_EARLY = 5.0
 class BulkOperator(MeisaOperator):
     """Do a job with many records; a subclass says which job, and where the rows come from.
 
-    The task keeps inside the key's rate limits; a long wait frees its worker slot. After a crash it goes on where it
+    The task keeps inside the key's rate limits; a long wait frees its worker slot. After a crash it resumes where it
     was. It pushes the summary to XCom, then fails if too many records failed.
 
     :param max_failed: most failed and unreported records: ``int`` a number, ``float`` a share, ``None`` no limit.
@@ -67,10 +67,10 @@ class BulkOperator(MeisaOperator):
     :param rejects_only: leave out of it what was accepted, and duplicates (templated).
     :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
     :param on_nothing_valid: likewise, if there are rows and not one of them is valid; a preview, too.
-    :param on_ambiguous: when a batch's answer is lost, ``resend`` it or ``fail``.
+    :param on_ambiguous: when a batch's response is lost, ``resend`` it or ``fail``.
     :param on_changed_audience: when the plan is lost and a retry finds other rows than the first try had, ``fail``
         or ``restart``.
-    :param max_in_flight: how many requests are on their way at a time, 1–16.
+    :param max_in_flight: the most requests in flight at a time, 1–16.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
     :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
         seconds.
@@ -141,7 +141,7 @@ class BulkOperator(MeisaOperator):
 
     @abstractmethod
     def read(self, context: Context) -> Iterable[object]:
-        """Return the rows, read anew at each call; a stream need not fit into memory.
+        """Return the rows, read again at each call; a stream need not fit into memory.
 
         They are read once a run, to plan what is sent; again only if the plan is lost.
 
@@ -153,13 +153,13 @@ class BulkOperator(MeisaOperator):
 
         :return: see `airflow_provider_meisa.api.outcomes.summary`.
         :raises AirflowSkipException: if there is no row and ``on_empty`` is ``skip``.
-        :raises AirflowFailException: if too many records failed, and for what a retry cannot mend.
-        :raises AirflowException: if Meisa cannot be asked.
+        :raises AirflowFailException: if too many records failed, and for what a retry cannot fix.
+        :raises AirflowException: if Meisa cannot be reached.
         """
         return self._run(context, None)
 
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, object]:
-        """Go on after a wait in the triggerer.
+        """Resume after a wait in the triggerer.
 
         :raises AirflowFailException: if the event is not one of `MeisaRateLimitTrigger`, and as `execute` does.
         """
@@ -169,12 +169,12 @@ class BulkOperator(MeisaOperator):
                 return self._run(context, cursor)
             case _:
                 raise AirflowFailException(
-                    "The trigger sent an event this version does not know. Was the provider upgraded while the task "
-                    "waited? Clear the task: it goes on where it was."
+                    "The trigger sent an event that this version does not know. Was the provider upgraded while the "
+                    "task was deferred? Clear the task: it resumes after its last batch."
                 )
 
     def on_kill(self) -> None:
-        """Send nothing from now on. What was sent is noted, so that a later try goes on exactly."""
+        """Send nothing from now on. What was sent is recorded, so that a later try resumes exactly there."""
         if self._client is not None:
             self._client.stop()
 
@@ -262,15 +262,15 @@ class BulkOperator(MeisaOperator):
     def _end(self, context: Context, runner: BulkRunner, stopped_by: MeisaError | None) -> dict[str, object]:
         """Leave the summary and the outcomes, and raise what has stopped the run early.
 
-        A failure after the checkpoint is complete is harmless: the retry finds that everybody has a status, and ends
-        the task.
+        A failure after the checkpoint is complete is harmless: the retry finds that every address has a status, and
+        ends the task.
         """
         ti = context["ti"]
         self.summary = summary = runner.summary(complete=stopped_by is None)
         self.push(context, summary)
         runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:
-            in_doubt = self.on_ambiguous == "fail" and bool(runner.checkpoint().in_flight)
+            in_doubt = self.on_ambiguous == "fail" and runner.checkpoint().has_doubts
             with raise_airflow_errors(final=(MeisaError,) if in_doubt else ()):
                 raise stopped_by
         runner.cleanup()
@@ -294,7 +294,9 @@ class BulkOperator(MeisaOperator):
         self, runner: BulkRunner, step: Wait, now: Checkpoint, *, stalled: bool
     ) -> MeisaRateLimitTrigger:
         self.log.info(
-            "%s for %.0f s: giving the worker slot back.", reason_to_wait(step, runner.client), step.seconds
+            "%s: deferring for %.0f s (worker slot released)",
+            reason_to_wait(step, runner.client),
+            step.seconds,
         )
         # A wait just above the shortest deferral, less waking early, must not become a shorter one.
         pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)
@@ -326,8 +328,8 @@ class BulkOperator(MeisaOperator):
         if self.on_nothing_valid == "success" or not nothing_valid(invalid, total):
             return
         message = (
-            f"{title}: not one of {total:,} rows is a valid address (on_nothing_valid). Check what the "
-            "source gives: is it the right column?"
+            f"{title}: no valid address in {total:,} rows (on_nothing_valid). Check the source: is it the right "
+            "column?"
         )
         raise (
             AirflowFailException(message)
@@ -338,12 +340,12 @@ class BulkOperator(MeisaOperator):
     def _conclude(self, title: str, summary: Mapping[str, Any]) -> None:
         counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
         if not summary["total"] and self.on_empty != "success":
-            message = "There is no address to enroll."
+            message = "The input has no addresses."
             raise AirflowFailException(message) if self.on_empty == "fail" else AirflowSkipException(message)
         if found := threshold_violations(counts, max_failed=self.max_failed, max_invalid=self.max_invalid):
             raise AirflowFailException(
                 f"{title}: {'; '.join(found)}. The summary in XCom has the first of them under "
-                "'attention'. Mend the addresses, or raise the limit."
+                "'attention'. Fix the addresses, or raise the limit."
             )
         self._check_any_valid(title, counts.get(OutcomeStatus.INVALID, 0), summary["total"])
 
@@ -355,5 +357,7 @@ def _path_and_id(reference: str) -> tuple[str, str]:
     """
     path, _, plan_id = reference.rpartition("#")
     if not path.endswith(".json") or not plan_id:
-        raise MeisaInputError("plan must be what the report of a preview has under 'plan'. Nothing was sent.")
+        raise MeisaInputError(
+            "plan must be the value of 'plan' in the report of a preview. Nothing was sent."
+        )
     return path, plan_id

@@ -48,7 +48,7 @@ def start_of(store: CheckpointStore, cursor: Mapping[str, Any] | None, max_tries
 
     :param cursor: what the trigger carried, in a leg that follows a deferral.
     :param max_tries: of the task instance; see `Checkpoint`.
-    :return: one that is complete, if the task was interrupted when nobody was left to be sent.
+    :return: one that is complete, if the task was interrupted when nothing was left to send.
     :raises MeisaInputError: if what was kept was not written by this version.
     """
     kept, carried = (Checkpoint.from_json(value) if value else None for value in (store.load(), cursor))
@@ -63,15 +63,15 @@ def start_of(store: CheckpointStore, cursor: Mapping[str, Any] | None, max_tries
 
 def _of_a_new_try(start: Checkpoint, max_tries: int) -> Checkpoint:
     if start.complete and start.max_tries == max_tries:
-        log.info(
-            "An earlier try has enrolled everybody before it was interrupted: nothing is left to be sent."
-        )
+        log.info("All addresses were sent by an earlier try before it was interrupted: nothing left to send")
         return start
     if start.complete:
-        log.info("An earlier try has enrolled everybody, and the task was cleared: this one begins anew.")
+        log.info(
+            "All addresses were sent by an earlier try, and the task was cleared: starting from the first address"
+        )
         return Checkpoint()
     if start.next_batch:
-        log.info("Going on after %d batches of an earlier try.", start.next_batch)
+        log.info("Resuming after batch %d of an earlier try", start.next_batch)
         return start.for_next_try()
     return start
 

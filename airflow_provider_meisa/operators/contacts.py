@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.nouns import ADDRESS
 from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.jobs.addresses import check
 from airflow_provider_meisa.operators.base import RecordOperator, TaskResult
-from airflow_provider_meisa.operators.redacted import ADDRESSES, RedactedField, follow_references, unwrap
+from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -56,7 +57,7 @@ class MeisaUpsertContactOperator(RecordOperator):
         "meisa_conn_id",
     )
     operator_extra_links = ()  # no address of a contact's page is documented
-    contact_email = RedactedField(ADDRESSES)
+    contact_email = RedactedField(ADDRESS)
     external_id = RedactedField()
     first_name = RedactedField()
     last_name = RedactedField()

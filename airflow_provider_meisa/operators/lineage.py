@@ -1,4 +1,4 @@
-"""What OpenLineage is told, where Airflow has its provider: from where to which sequence, and how many."""
+"""What OpenLineage gets, where Airflow has its provider: from where to which sequence, and how many."""
 
 from __future__ import annotations
 

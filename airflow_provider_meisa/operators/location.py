@@ -60,7 +60,7 @@ def locate(path: str | os.PathLike[str], conn_id: str | None = None) -> Location
 
     try:
         place: Location = ObjectStoragePath(uri, conn_id=conn_id)
-        place.fs  # type: ignore[attr-defined]  # noqa: B018 (made here, so that what is missing is said here)
+        place.fs  # type: ignore[attr-defined]  # noqa: B018 (made here, so that what is missing is reported here)
     except (ValueError, ImportError) as error:
         raise MeisaInputError(f"{uri.partition('://')[0]}:// cannot be reached: {error}") from error
     return place

@@ -99,7 +99,7 @@ def delimiter(_name: str, value: object) -> str:
     if is_delimiter(value):
         return value
     raise MeisaInputError(
-        "delimiter must be one character that is no letter, digit, quote or line break, such as ';' or '\\t'."
+        "delimiter must be one character that is not a letter, digit, quote or line break, such as ';' or '\\t'."
     )
 
 

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sized
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow.providers.common.compat.sdk import XComArg
 
+from airflow_provider_meisa.api.nouns import Noun, count
 from airflow_provider_meisa.api.redaction import redact
 
-
-class Noun(NamedTuple):
-    """What the parts of a hidden value are called, one of them and several."""
-
-    one: str
-    many: str
-
-
-ADDRESSES = Noun("address", "addresses")
 FIELDS = Noun("hidden field", "hidden fields")
 VALUES = Noun("hidden value", "hidden values")
 
 
 class Redacted:
-    """A value that Airflow can render, and that tells only its size.
+    """A value that Airflow can render, and that shows only its size.
 
     Airflow renders the fields that ``template_fields`` names, and writes ``str()`` of the object into the
     serialized DAG and the rendered fields (read in Airflow 2.11 and 3.3).
@@ -53,9 +45,9 @@ class Redacted:
             case str():
                 return f"1 {self.noun.one}"
             case Mapping():
-                return _count(self.value, FIELDS)
+                return count(len(self.value), FIELDS)
             case Sized():
-                return _count(self.value, self.noun)
+                return count(len(self.value), self.noun)
             case _:
                 return "hidden"
 
@@ -96,10 +88,6 @@ def follow_references(operator: Any, *values: Any) -> None:
     """
     if not getattr(operator, "_BaseOperator__from_mapped", False):
         XComArg.apply_upstream_relationship(operator, [unwrap(value) for value in values])
-
-
-def _count(value: Sized, noun: Noun) -> str:
-    return f"{len(value):,} {noun.one if len(value) == 1 else noun.many}"
 
 
 def _has_template(value: Any) -> bool:

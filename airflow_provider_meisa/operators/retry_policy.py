@@ -18,7 +18,7 @@ _MARGIN = 1.0
 class MeisaRetryPolicy(RetryPolicy):
     """Retries a task that met the rate limit or a 503 when Meisa takes requests again; else the task decides.
 
-    What a retry cannot mend fails at once without it: the operators raise ``AirflowFailException``.
+    What a retry cannot fix fails at once without it: the operators raise ``AirflowFailException``.
     """
 
     def evaluate(

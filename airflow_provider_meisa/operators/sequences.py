@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.nouns import ADDRESS
 from airflow_provider_meisa.api.outcomes import BY_US, ENROLL_STATUSES, Outcome, OutcomeStatus, possibly_ours
 from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.sequences import meisa_sequence
@@ -22,7 +23,7 @@ from airflow_provider_meisa.operators.base import RecordOperator, TaskResult
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
 from airflow_provider_meisa.operators.parameters import OnNo
-from airflow_provider_meisa.operators.redacted import ADDRESSES, RedactedField, follow_references, unwrap
+from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -37,7 +38,7 @@ class MeisaEnrollOperator(RecordOperator):
     fails or skips.
 
     :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
-        called ``email``, because every operator has an ``email``: whom Airflow tells that the task has failed.
+        called ``email``, because every operator has an ``email``: Airflow notifies it when the task fails.
     :param sequence_slug: an active sequence (templated).
     :param metadata: data attached to the enrollment, plain JSON: a dict, or a template that gives the text of an
         object (templated, never shown in the UI).
@@ -59,7 +60,7 @@ class MeisaEnrollOperator(RecordOperator):
         "override_unsubscribe",
         "meisa_conn_id",
     )
-    contact_email = RedactedField(ADDRESSES)
+    contact_email = RedactedField(ADDRESS)
     metadata = RedactedField()
 
     def __init__(
@@ -199,7 +200,7 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
     template_fields: Sequence[str] = ("emails", *AudienceOperator.template_fields)
 
-    emails = RedactedField(ADDRESSES)
+    emails = RedactedField(ADDRESS)
 
     def __init__(
         self, *, emails: Iterable[object], email_column: str | int | None = None, **kwargs: Any

@@ -61,17 +61,9 @@ def _is(fault: Fault | None, *kinds: str) -> bool:
 
 
 async def _carry_out(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
-    if fault and fault.kind == "late":
-        return await _carry_out_late(world, request, body, fault)
-    instead = _instead(fault) if fault else None  # as a proxy in front would: not throttled, not carried out
-    return instead or _respond(world, request, body, fault)
-
-
-async def _carry_out_late(world: World, request: Request, body: bytes, fault: Fault) -> Response:
-    """Look up the enrolled contacts now and insert later, as a server does without a transaction.
-
-    The caller gets a proxy's response at once, or the real one when the work is done, if it still waits.
-    """
+    """Carry out the request and return its response, in another shape if a fault sets one."""
+    if fault and (instead := _instead(fault)):  # as a proxy in front would: not throttled, not carried out
+        return instead
     endpoint = ENDPOINTS.get(request.url.path)
     if endpoint is None:
         return _no_such_path(request)
@@ -79,13 +71,24 @@ async def _carry_out_late(world: World, request: Request, body: bytes, fault: Fa
         key = _admit(world, request, endpoint)
     except RefusedError as error:
         return _written(error.reply, body, fault)
-    as_of = world.store.last_enrollment()
+    if fault and fault.kind == "late":
+        return await _do_late(
+            world, request, body, fault, _Work(endpoint, key, world.store.last_enrollment())
+        )
+    return _do(world, request, body, fault, _Work(endpoint, key))
 
-    async def work() -> Response:
+
+async def _do_late(world: World, request: Request, body: bytes, fault: Fault, work: _Work) -> Response:
+    """Insert later what was looked up before, as a server does without a transaction.
+
+    The caller gets a proxy's response at once, or the real one when the work is done, if it still waits.
+    """
+
+    async def do() -> Response:
         await asyncio.sleep(fault.params["seconds"])
-        return _do(world, request, body, fault, _Work(endpoint, key, as_of))
+        return _do(world, request, body, fault, work)
 
-    task = asyncio.create_task(work())
+    task = asyncio.create_task(do())
     world.late.add(task)
     task.add_done_callback(world.late.discard)
     if status := fault.params["status"]:
@@ -145,18 +148,6 @@ def _filler(megabytes: int) -> Iterator[bytes]:
     for _ in range(megabytes):
         yield b"x" * _MEGABYTE
     yield b'"]}'
-
-
-def _respond(world: World, request: Request, body: bytes, fault: Fault | None) -> Response:
-    """Carry out the request and return its response, in another shape if a fault sets one."""
-    endpoint = ENDPOINTS.get(request.url.path)
-    if endpoint is None:
-        return _no_such_path(request)
-    try:
-        key = _admit(world, request, endpoint)
-    except RefusedError as error:
-        return _written(error.reply, body, fault)
-    return _do(world, request, body, fault, _Work(endpoint, key))
 
 
 @dataclass(frozen=True)

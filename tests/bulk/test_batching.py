@@ -235,8 +235,8 @@ def test_upper_case_duplicates_are_set_aside():
     (batch,) = enroll_batches(["Jane@Example.com", "JANE@EXAMPLE.COM", " jane@example.com"])
     assert batch.items == ("Jane@example.com",)
     assert batch.set_aside == (
-        Outcome("JANE@example.com", OutcomeStatus.DUPLICATE, "stands earlier in the input"),
-        Outcome("jane@example.com", OutcomeStatus.DUPLICATE, "stands earlier in the input"),
+        Outcome("JANE@example.com", OutcomeStatus.DUPLICATE, "appears earlier in the input"),
+        Outcome("jane@example.com", OutcomeStatus.DUPLICATE, "appears earlier in the input"),
     )
 
 

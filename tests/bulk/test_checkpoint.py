@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeCounter, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
-from airflow_provider_meisa.bulk.checkpoint import Checkpoint, chained
+from airflow_provider_meisa.bulk.checkpoint import Checkpoint, Piece, chained
 
 COUNT = st.integers(0, 10**8)
 
@@ -111,3 +111,17 @@ def test_the_fingerprint_tells_apart_addresses_order_cuts_and_what_was_set_aside
 
 def test_the_fingerprint_takes_an_address_with_half_a_surrogate_pair():
     assert chained("", Batch(0, ("a\ud800@example.com",))) != chained("", Batch(0, ("a@example.com",)))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "has_doubts"),
+    [
+        (Checkpoint(), False),
+        (Checkpoint(unsent=(1,), pieces=(Piece(2, 0, 9, "unsent"),)), False),
+        (Checkpoint(in_flight=(1,)), True),
+        (Checkpoint(pieces=(Piece(2, 0, 9, "in_flight"),)), True),
+        (Checkpoint(pieces=(Piece(2, 0, 9, "resent"),)), True),
+    ],
+)
+def test_pieces_in_flight_are_doubts_too(checkpoint, has_doubts):
+    assert checkpoint.has_doubts is has_doubts

@@ -25,6 +25,8 @@ from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Outcome, OutcomeSt
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
+from airflow_provider_meisa.bulk.job import BadItems
+from airflow_provider_meisa.jobs.enroll import EnrollJob
 from tests.support.jobs import ENROLL, enroll_batches
 
 SIZE = 3
@@ -235,6 +237,19 @@ def test_split_batch_continues_where_a_crash_left_it():
     assert done == everyone[:4]
     assert not {*done} & {item for request in requests for item in request}
     assert second.counter.counts == {OutcomeStatus.ENROLLED: 7, OutcomeStatus.INVALID: 1}
+
+
+def test_refusal_of_an_only_item_that_no_job_explains_fails_it():
+    class Silent(EnrollJob):
+        def on_error(self, _error, _items):
+            return BadItems({})
+
+    made = BulkEngine(Silent("onboarding"), enroll_batches(people(2), 2), lambda: RESERVATION)
+    made.catch_up()
+    error = MeisaInvalidRequestError("no", status=400)
+    sent, step = run_to_the_end(made, lambda _: error)
+    assert (len(sent), step) == (3, Finished(None))
+    assert made.counter.counts == {OutcomeStatus.FAILED: 2}
 
 
 def test_piece_in_flight_at_a_crash_is_in_doubt():

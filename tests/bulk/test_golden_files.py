@@ -29,7 +29,7 @@ OUTCOMES = [
         Outcome("=1+1@example.com", OutcomeStatus.SUPPRESSED, "on Meisa's list of unsubscribed addresses"),
         Outcome('a "quoted", value', OutcomeStatus.INVALID, "white space inside"),
         Outcome("", OutcomeStatus.INVALID, "no value (None)"),
-        Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "stands earlier in the input"),
+        Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "appears earlier in the input"),
     ],
     [
         Outcome("-joan@example.com", OutcomeStatus.FAILED, 'Meisa said: "no"'),
@@ -48,7 +48,7 @@ PLAN = Plan(
     to_send=3,
     requests=2,
     counts={"invalid": 2, "duplicate": 1},
-    reasons={"invalid: no @": 2, "duplicate: stands earlier in the input": 1},
+    reasons={"invalid: no @": 2, "duplicate: appears earlier in the input": 1},
 )
 BATCHES = [
     Batch(
@@ -59,7 +59,7 @@ BATCHES = [
     Batch(
         1,
         ("grace@example.com",),
-        (Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "stands earlier in the input"),),
+        (Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "appears earlier in the input"),),
     ),
 ]
 

@@ -227,7 +227,7 @@ def test_a_retry_enrolls_those_of_the_first_try_although_the_function_would_give
     assert ran.state == "success"
     assert set(addresses_sent(meisa_sandbox)) == set(PEOPLE)
     assert calls.read_text() == "called\n"
-    assert "1,200 rows: the source is not read again" in everything_written()
+    assert "1,200 rows (source not read again)" in everything_written()
 
 
 async def asynchronous():

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from airflow_provider_meisa.api.errors import MeisaInputError, MeisaServerError
+from airflow_provider_meisa.api.client import TRIES
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaResponseLostError, MeisaServerError
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.bulk.options import RunOptions
@@ -107,6 +108,18 @@ def test_lost_response_is_sent_again_without_a_doubt(contacts, sandbox):
     summary = contacts(ROWS).attempt()
     assert counts(summary) == {"created": 19, "updated": 1}
     assert summary["possibly_twice"] == 0
+
+
+def test_responses_that_are_always_lost_stop_the_run(contacts, sandbox):
+    sandbox.fault("reset_after", path="contacts/upsert")
+    with pytest.raises(MeisaResponseLostError):
+        contacts(ROWS[:2]).attempt()
+    assert len(upserts(sandbox)) <= 2 * TRIES
+
+
+def test_contact_that_is_too_large_fails_alone(contacts, sandbox):
+    sandbox.fault("status", status=413, path="contacts/upsert", skip=1, times=1)
+    assert counts(contacts(ROWS[:3]).attempt()) == {"created": 2, "failed": 1}
 
 
 def test_twenty_refusals_in_a_row_stop_the_run(contacts, sandbox):

@@ -50,17 +50,17 @@ def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, me
     task(PEOPLE[:1200], max_contacts=1200).run()
     found = groups(message())
     assert found["Before sending"] == [
-        "There are not more than 1,200 addresses (max_contacts)",
+        "Limit of addresses checked: at most 1,200 (max_contacts)",
         "The sequence onboarding is active",
     ]
     assert len(found["Batches"]) == 3
     planned, plan, end, effort = found[""]
-    assert planned == "Planned: 1,200 of 1,200 rows to send"
+    assert planned == "Plan written: 1,200 of 1,200 rows to send"
     assert re.fullmatch(
         r"Sending to onboarding: 1,200 addresses, 3 requests, about \d+ s; requests left: .*", plan
     )
     assert end == "onboarding: 1,200 addresses: 1,200 enrolled"
-    assert effort == "4 requests, 0 of them repeats; 0 answers of 429; 0 s waited"
+    assert effort == "Requests: 4 (retries: 0, responses with 429: 0), 0 s waited"
 
 
 def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, meisa_connection):
@@ -68,13 +68,11 @@ def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, me
     task([*PEOPLE[:1499], "broken"], max_in_flight=1).run()
     first, *_, last = groups(message())["Batches"]
     assert re.fullmatch(
-        r"Batch 1: 500 enrolled; 500 of 1,500 addresses done \(33%\), about \d+ s to go; "
+        r"Batch 1: 500 enrolled \(500 of 1,500, 33%, about \d+ s left\); "
         r"requests left: 58 of 60/minute, 998 of 1000/hour",
         first,
     )
-    assert last.startswith(
-        "Batch 3: 499 enrolled, 1 invalid; 1,500 of 1,500 addresses done (100%), about 0 s"
-    )
+    assert last.startswith("Batch 3: 499 enrolled, 1 invalid (1,500 of 1,500, 100%, about 0 s left)")
 
 
 def test_an_empty_audience_opens_no_group(task, message):
@@ -113,7 +111,7 @@ def test_what_stops_a_run_leaves_its_account_outside_of_the_group(task, message,
     with pytest.raises(AirflowFailException):
         task(PEOPLE, max_in_flight=1).run()
     found = groups(message())
-    assert found["Batches"][1].startswith("Batch 2 was not taken: ")
+    assert found["Batches"][1].startswith("Batch 2: the request failed: ")
     assert found[""][2] == "onboarding: stopped early, 2,600 addresses: 500 enrolled, 2,100 untried"
 
 
@@ -164,7 +162,7 @@ def test_of_many_batches_each_of_the_first_ten_has_a_line_and_then_each_hundredt
     ]
     assert len(lines) == 10 + 100
     assert counted(lines) == 1_000_000
-    assert "1,000,000 of 1,000,000 addresses done (100%)" in lines[-1]
+    assert "(1,000,000 of 1,000,000, 100%" in lines[-1]
 
 
 def test_however_fast_a_run_is_it_has_not_more_than_a_line_a_second_then(client, message):
@@ -189,7 +187,7 @@ def test_a_stream_that_goes_slowly_has_a_line_every_quarter_of_a_minute(client, 
     lines = message()
     assert len(lines) == 10 + 90 * 3 / 15
     assert counted(lines) == 50_000
-    assert "up to 15: 2,500 enrolled; 7,500 addresses done; requests left" in lines[10]
+    assert "up to 15: 2,500 enrolled (7,500 so far); requests left" in lines[10]
 
 
 def test_the_time_to_go_is_that_of_the_responses_where_the_limits_leave_room(
@@ -197,7 +195,7 @@ def test_the_time_to_go_is_that_of_the_responses_where_the_limits_leave_room(
 ):
     clock = Clock()
     feed(BatchLog(client, 500, 500_000, clock), 4, clock, step=30.0)
-    assert "about 8 h 18 min to go" in message()[-1]
+    assert "about 8 h 18 min left" in message()[-1]
 
 
 def test_what_was_waited_does_not_count_as_the_time_of_responses(meisa_connection, message):
@@ -208,4 +206,4 @@ def test_what_was_waited_does_not_count_as_the_time_of_responses(meisa_connectio
     log.begin(0)
     client.wait(3600)
     log.on_response(1, Counter({OutcomeStatus.ENROLLED: 500}), 500)
-    assert "about 0 s to go" in message()[0]
+    assert "about 0 s left" in message()[0]

@@ -258,7 +258,7 @@ def test_long_wait_for_a_resend_is_deferred(meisa_sandbox, monkeypatch, capfd, k
     kept = task.state.get("meisa")
     assert (kept["in_flight"], kept["stalled"]) == ([0], 0)
     assert deferred.value.trigger.moment == pytest.approx(kept["resend_at"] - 3, abs=3)
-    assert "Meisa may still be at work on a request whose response was lost" in "".join(capfd.readouterr())
+    assert "Response lost: Meisa may still be processing the request" in "".join(capfd.readouterr())
     until_done(meisa_sandbox)
     monkeypatch.setattr(Settings, "resend_after", 0.1)
     operator = task.make()

@@ -143,7 +143,7 @@ def test_who_unsubscribes_between_two_tries_is_not_sent_by_the_second(task, meis
 
 
 def test_a_source_with_more_addresses_than_allowed_sends_none(task, meisa_sandbox):
-    with pytest.raises(AirflowFailException, match="more than 2,599 addresses"):
+    with pytest.raises(AirflowFailException, match="max_contacts=2,599 "):
         task(PEOPLE, max_contacts=2599).run()
     assert meisa_sandbox.requests() == []
 

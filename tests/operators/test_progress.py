@@ -165,7 +165,7 @@ def test_that_it_cannot_be_written_does_not_fail_the_run(task, caplog):
     ours = task(PEOPLE[:600])
     ours.state = NoProgressTaskState()
     assert ours.run()["counts"]["enrolled"] == 600
-    assert "The progress could not be written: RuntimeError" in caplog.text
+    assert "Progress could not be written: RuntimeError" in caplog.text
 
 
 def test_where_airflow_keeps_no_state_there_is_none():

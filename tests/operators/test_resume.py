@@ -208,7 +208,7 @@ def test_a_stream_is_gone_on_with_as_a_list_is(task, meisa_sandbox, caplog):
         ours.run()
     with caplog.at_level("INFO", logger="airflow.task.meisa"):
         assert counts(ours.run()) == {"enrolled": 2600}
-    assert "2,600 addresses done" in caplog.text
+    assert "(2,600 of 2,600" in caplog.text
     assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE, 1)
 
 
@@ -216,7 +216,7 @@ def test_what_was_not_understood_in_a_response_is_said_without_an_address(task, 
     meisa_sandbox.fault("bulk_shape", shape="results", extra=2)
     with caplog.at_level("INFO", logger="airflow.task.meisa"):
         assert counts(task(PEOPLE[:3]).run()) == {"enrolled": 3}
-    assert "Not understood in the answer: " in caplog.text
+    assert "Not understood in the response: " in caplog.text
     assert "@" not in caplog.text
 
 
@@ -395,7 +395,7 @@ def test_a_task_that_does_not_defer_sleeps_and_says_until_when(task, meisa_conne
         summary = task(PEOPLE[:1100]).run()
     assert counts(summary) == {"enrolled": 1100}
     assert summary["waited_s"] > 0.5
-    assert "going on at " in caplog.text
+    assert "resuming at " in caplog.text
 
 
 # Something changed meanwhile.

@@ -302,15 +302,15 @@ def test_only_column_of_parquet_is_taken(tmp_path):
         ("id,mail,created_at\n1,ada@example.com,x\n", "it has: id, mail, created_at."),
         (
             "17,Secret,London\n18,Secret,Paris\n",
-            "it has 3, and what stands in their place does not look like",
+            "it has 3, and the values in their place do not look like",
         ),
-        ("Secret Person,1815-12-10,\n", "it has 3, and what stands in their place"),
-        ("Secret,+44 20 7946 0000\n", "it has 2, and what stands in their place"),
-        ("Ann,Secret,London\nBob,Lee,Paris\n", "it has 3, and what stands in their place"),
-        ("Secret,,ada\n", "it has 3, and what stands in their place"),
+        ("Secret Person,1815-12-10,\n", "it has 3, and the values in their place"),
+        ("Secret,+44 20 7946 0000\n", "it has 2, and the values in their place"),
+        ("Ann,Secret,London\nBob,Lee,Paris\n", "it has 3, and the values in their place"),
+        ("Secret,,ada\n", "it has 3, and the values in their place"),
         ("Secret,ada@example.com\n", "instead of names there is an address"),
         ("ada@example.com\ngrace@example.com\n", "instead of names there is an address"),
-        ("4711\n4712\n", "it has 1, and what stands in their place"),
+        ("4711\n4712\n", "it has 1, and the values in their place"),
     ],
 )
 def test_names_are_shown_only_where_they_look_so(refused, file, content, message):

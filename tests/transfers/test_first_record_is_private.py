@@ -80,7 +80,7 @@ def test_log_of_a_task_holds_no_first_record(run_task, tmp_path, meisa_sandbox, 
     assert ran.state == "failed"
     assert meisa_sandbox.requests() == []
     written = everything_written()
-    assert "it has 3, and what stands in their place does not look like names" in written
+    assert "it has 3, and the values in their place do not look like names" in written
     assert not [one for one in ("annika", "15112345678", "gotham") if one in written]
 
 

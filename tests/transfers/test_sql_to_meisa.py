@@ -243,8 +243,8 @@ def test_a_retry_reads_what_the_first_try_read_although_the_table_has_changed(
     assert [mode for _, mode in staged] == [0o600, 0o600]
     assert staging() == []
     written = everything_written()
-    assert "Planned: 1,200 of 1,200 rows to send" in written
-    assert "1,200 rows: the source is not read again" in written
+    assert "Plan written: 1,200 of 1,200 rows to send" in written
+    assert "1,200 rows (source not read again)" in written
 
 
 def test_a_staging_path_that_cannot_be_written_is_named(

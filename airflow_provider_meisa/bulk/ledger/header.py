@@ -30,10 +30,10 @@ class Property(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WriterStatus:
-    """What a run said in its newest part.
+    """The status of a run in its newest part.
 
     :param at: when it wrote that, in milliseconds since 1970.
-    :param until: when it will write again at the latest, in seconds since 1970; 0 if it has not said.
+    :param until: when it will write again at the latest, in seconds since 1970; 0 if that is not known.
     :param ended: whether it has ended.
     :param spans: the first and the last minute (since 2020) of the entries of each of its stretches.
     """
@@ -112,7 +112,7 @@ class Header:
 
 
 def first_minute(writers: Mapping[str, WriterStatus], run: str, now: int) -> int:
-    """Return the first minute that a stretch of a run may write: after those of all other runs, to tell runs apart.
+    """Return the first minute that a stretch of a run may write: after those of all other runs, to keep runs apart.
 
     :param now: the minute (since 2020).
     """

@@ -46,7 +46,7 @@ class Store(Protocol):
         """Write a part; return its name."""
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove parts; those that are not there any more are no error."""
+        """Remove parts; those that are not there any more are left out."""
 
 
 def store_at(folder: Location) -> Store:

@@ -256,7 +256,7 @@ class LedgerWriter:
         self._contents.remove(begun)
 
     def _begin_span(self) -> None:
-        """Write into minutes of its own, so that `Ledger.clear_run` can tell runs apart."""
+        """Write into minutes of its own, so that `Ledger.clear_run` can keep runs apart."""
         begin = first_minute(self._contents.header.writers, self._run, minute_at(self._clock()))
         self._span = (begin, begin)
 
