@@ -132,7 +132,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_again(raw, tran
     assert (len(raw.received), raw.connections) == (2, 2)
 
 
-# What the answer says.
+# What the response says.
 
 
 @pytest.mark.parametrize(

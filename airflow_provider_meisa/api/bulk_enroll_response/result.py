@@ -1,4 +1,4 @@
-"""What a bulk answer says of one address: a result object, or a status that the address is mapped to."""
+"""What a bulk response says of one address: a result object, or a status that the address is mapped to."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _JOB_NAMES = normalize_all(
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
-    """What one place in the answer says of an address, or what several say together."""
+    """What one place in the response says of an address, or what several say together."""
 
     flag: StatusFlag
     reason: str = ""

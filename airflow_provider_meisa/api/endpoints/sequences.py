@@ -1,4 +1,4 @@
-"""What Meisa's page *Sequences* offers: each endpoint once – what to send, how to read the answer."""
+"""What Meisa's page *Sequences* offers: each endpoint once – what to send, how to read the response."""
 
 from __future__ import annotations
 
