@@ -178,6 +178,18 @@ def run_task(run: Callable[..., Ran]) -> Callable[..., Ran]:
 
 
 @pytest.fixture
+def file(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
+    """Write a file into the folder of this test, and return its path."""
+
+    def write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture
 def example(run: Callable[..., Ran]) -> Callable[..., Ran]:
     """Run one of the example DAGs."""
     return lambda name, **arguments: run(load_example(name), **arguments)

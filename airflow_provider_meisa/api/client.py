@@ -1,4 +1,4 @@
-"""A client for Meisa: calls go out inside the quota and are repeated where that is harmless."""
+"""A client for Meisa: it keeps to the rate limits, and retries where that is harmless."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 class RequestStats:
     """What a client has done so far.
 
-    :param requests: calls sent, repeats among them.
-    :param retries: calls sent again after a failure.
-    :param rate_limited: answers of 429.
-    :param waited: seconds spent waiting for the quota or between repeats.
+    :param requests: requests sent, retries among them.
+    :param retries: requests sent again after a failure.
+    :param rate_limited: responses with 429.
+    :param waited: seconds spent waiting for the rate limits or between retries.
     """
 
     requests: int = 0
@@ -70,7 +70,7 @@ class MeisaClient:
     :param max_wait: the longest wait, in seconds or as a ``timedelta``, that a call sits out, also an attribute (in
         seconds); a longer one is raised as `MeisaRateLimitError`, or after a 503 as `MeisaUnavailableError`, with
         ``retry_after``.
-    :raises MeisaInputError: if ``max_wait`` is no length of time.
+    :raises MeisaInputError: if ``max_wait`` is not a length of time.
     """
 
     def __init__(
@@ -107,21 +107,21 @@ class MeisaClient:
         """Why no request may go out for now, as the beginning of a sentence."""
         if self._is_unavailable:
             return "Meisa is unavailable (503) and takes no request"
-        return "The key's rate limits leave no room"
+        return "Rate limit reached"
 
     def send(
         self, request: Request, *, reservation: Reservation | None = None, resend: bool = False
     ) -> Response:
-        """Send a call, wait for the quota before and repeat it where that is harmless.
+        """Wait for the rate limits, send a request, and retry where that is harmless.
 
-        Repeated are: a call that never left; a read, or an idempotent write, whose answer was lost or that met a 5xx;
-        a call refused with 429 or 503; and, only if ``resend``, another write whose answer was lost or that met 408,
-        421, 425, 502 or 504: once, and not before `Settings.resend_after` has passed, because Meisa may still be at
-        work on it.
+        Retried are: a request that never left; a read, or an idempotent write, whose response was lost or that met a
+        5xx; a request refused with 429 or 503; and, only if ``resend``, another write whose response was lost or that
+        met 408, 421, 425, 502 or 504: once, and not before `Settings.resend_after` has passed, because Meisa may still
+        be at work on it.
         If that is longer than `max_wait`, the failure is raised instead.
 
         :param request: what to send.
-        :param reservation: a slot of the quota that was reserved for the first try.
+        :param reservation: a slot of the rate limits that was reserved for the first try.
         :param resend: whether a write that may have been carried out is sent again.
         :raises MeisaError: the failure of the last try.
         """
@@ -141,15 +141,15 @@ class MeisaClient:
         except MeisaError as error:
             if doubts and not request.safe and isinstance(error, (MeisaUnreachableError, MeisaStoppedError)):
                 raise MeisaResponseLostError(
-                    f"{request}: the answer was lost, and the call could not be repeated. Meisa may have carried out "
-                    "the first try."
+                    f"{request}: the response was lost, and the request could not be sent again. Meisa may have "
+                    "carried out the first try."
                 ) from error
             error.possibly_done = not request.safe and (bool(doubts) or error.possibly_done)
             raise
         return replace(response, possibly_twice=bool(doubts) and not request.safe)
 
     def pages(self, request: Request) -> Iterator[object]:
-        """Send a read, and go on to the next page as long as a page says that there is one.
+        """Send a read, and then another for each next page that a page links to.
 
         Only the query of its link is used: behind a proxy, Meisa may name another host or path than ours.
 
@@ -177,7 +177,7 @@ class MeisaClient:
         self._sleep(seconds)
 
     def count_retry(self) -> None:
-        """Count a call as one that is sent again: whoever calls has kept that an earlier one was lost."""
+        """Count a request as sent again: the caller has kept that an earlier one was lost."""
         self._count(retries=1)
 
     def stop(self) -> None:
@@ -193,7 +193,9 @@ class MeisaClient:
         :raises MeisaStoppedError: if it was.
         """
         if self._stop.is_set:
-            raise MeisaStoppedError("The task was told to stop. A later try goes on from here.")
+            raise MeisaStoppedError(
+                "The task was stopped before the request was sent. A later try resumes here."
+            )
 
     def close(self) -> None:
         """Close every connection."""
@@ -277,7 +279,7 @@ class MeisaClient:
                 retry_after=seconds,
             )
         return MeisaRateLimitError(
-            f"{request}: the key's rate limits leave no room for {seconds:,.0f} s, {longest}",
+            f"{request}: the key's rate limit is reached for {seconds:,.0f} s, {longest}",
             retry_after=seconds,
         )
 
@@ -312,16 +314,16 @@ class MeisaClient:
 
 
 def _endless(request: Request) -> MeisaUnreadableResponseError:
-    return MeisaUnreadableResponseError(f"{request}: the pages of the answer have no end.", status=200)
+    return MeisaUnreadableResponseError(f"{request}: the pages of the response have no end.", status=200)
 
 
 def _longest_request(settings: Settings) -> float:
-    """Say after how many seconds a call whose answer was not noted must have ended: its process died."""
+    """Return the seconds after which a request without a recorded response has ended: its process died."""
     return 2 * settings.timeout + 60
 
 
 def is_retryable(request: Request, error: BaseException, *, resend: bool, max_wait: float) -> bool:
-    """Say whether a call that met this error may be sent again at once."""
+    """Return whether a request that met this error may be sent again at once."""
     match error:
         case MeisaUnreachableError():
             return True
@@ -339,6 +341,6 @@ def _is_lost_write(request: Request, error: BaseException | None) -> bool:
 
 
 def _pause(state: RetryCallState) -> float:
-    """Back off, but not after a 429 or 503: there the quota is on hold and says itself how long."""
+    """Back off, but not after a 429 or 503: there the rate limiter sets the wait."""
     error = state.outcome.exception() if state.outcome else None
     return 0.0 if isinstance(error, MeisaBackOffError) else float(_BACKOFF(state))

@@ -1,4 +1,4 @@
-"""What an answer of 400 or more means: the error named for what the reader must do."""
+"""What a response of 400 or more means: the error named for what the reader must do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import email.utils
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaScopeError,
     MeisaServerError,
     MeisaUnavailableError,
+    MeisaUnreadableResponseError,
 )
 from airflow_provider_meisa.api.redaction import redact
 
@@ -71,8 +72,8 @@ UNTIMELY = {408, 421, 425}
 
 def error_from_response(  # noqa: PLR0911 - a table
     request: Request, status: int, text: bytes, retry_after: str | None
-) -> MeisaResponseError:
-    """Make the error for an answer of 400 or more; its message ends in what Meisa said."""
+) -> MeisaResponseError | MeisaUnreadableResponseError:
+    """Make the error for a response of 400 or more; its message ends in what Meisa said."""
     said = _said(request, text)
     match status:
         case HTTPStatus.UNAUTHORIZED:
@@ -81,7 +82,7 @@ def error_from_response(  # noqa: PLR0911 - a table
             return _forbidden(request, text, said)
         case HTTPStatus.NOT_FOUND:
             return MeisaNotFoundError(
-                f"{request}: not found (404). Check the base URL in the connection's host field and what was asked for."
+                f"{request}: not found (404). Check the base URL in the connection's host field and the path."
                 f"{said}",
                 status=status,
             )
@@ -112,10 +113,7 @@ def error_from_response(  # noqa: PLR0911 - a table
 
 def _said(request: Request, text: bytes) -> str:
     """Return what Meisa said, as the end of a message; not of fields that hold something of a contact."""
-    body = _json(text)
-    if isinstance(body, dict):
-        body = {name: words for name, words in body.items() if name not in _FIELDS or name in _MAY_BE_SAID}
-    _, texts = _signs(body, _values(request, _MAY_BE_SHOWN))
+    _, texts = _signs(_json(text), _values(request, _MAY_BE_SHOWN), hidden=_FIELDS - _MAY_BE_SAID)
     reason = redact("; ".join(texts))
     return f" Meisa said: {reason}" if reason else ""
 
@@ -163,12 +161,13 @@ def _wrong_key(request: Request, status: int, said: str) -> MeisaKeyError:
     )
 
 
-def _forbidden(request: Request, text: bytes, said: str) -> MeisaResponseError:
-    """Make the error for a 403: a scope is missing only if Meisa says so; some servers say of a wrong key, too."""
+def _forbidden(request: Request, text: bytes, said: str) -> MeisaResponseError | MeisaUnreadableResponseError:
+    """Make the error for a 403: a scope is missing only if Meisa says so; some servers send it for a wrong key, too."""
     if _json(text) is None:
-        return MeisaScopeError(
-            f"{request}: forbidden (403), and the answer is not Meisa's: it is no JSON. Ask whoever runs the firewall "
-            "or proxy on the way to let the call pass."
+        return MeisaUnreadableResponseError(
+            f"{request}: forbidden (403), and the response is not JSON, so a firewall or proxy sent it and not Meisa. "
+            "The request was not carried out. Ask your network administrators to let it pass.",
+            status=HTTPStatus.FORBIDDEN,
         )
     if _ABOUT_A_SCOPE.search(said):
         return MeisaScopeError(f"{request}: {_scope_advice(request)}{said}", scope=request.scope)
@@ -197,10 +196,15 @@ def _json(text: bytes) -> object:
         return None
 
 
-def _signs(body: object, private: re.Pattern[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent."""
+def _signs(
+    body: object, private: re.Pattern[str] | None, *, hidden: Collection[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent.
+
+    :param hidden: names of fields whose sentences are left out.
+    """
     fields = tuple(name for name in body if name in _FIELDS) if isinstance(body, dict) else ()
-    said = [private.sub("…", text) if private else text for text in _strings(body)[:_MOST_TEXTS]]
+    said = [private.sub("…", text) if private else text for text in _strings(body, hidden)[:_MOST_TEXTS]]
     sentences = (piece for text in said for piece in _SENTENCE_END.split(text))
     return fields, tuple(filter(None, map(redact, sentences)))
 
@@ -209,7 +213,10 @@ def _values(request: Request, quotable: set[str]) -> re.Pattern[str] | None:
     """Make what finds the values that were sent in a response's words, the longest first."""
     sent = [*(request.body or {}).items(), *request.query.items()]
     values = {str(value) for name, field in sent if name not in quotable for value in _leaves(field)} - {""}
-    spelled = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
+    # A server may write one space where several were sent.
+    spelled = "|".join(
+        r"\s+".join(map(re.escape, value.split())) for value in sorted(values, key=len, reverse=True)
+    )
     return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE) if values else None
 
 
@@ -221,8 +228,10 @@ def _leaves(value: object) -> Iterator[object]:
         yield value.strip() if isinstance(value, str) else value
 
 
-def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
+def _strings(value: object, hidden: Collection[str], name: str = "", depth: int = _DEEPEST) -> list[str]:
     """Gather the texts of a body, and the names of what it says is true; not what only repeats the request."""
+    if name in hidden:
+        return []
     if isinstance(value, str):
         repeated = name in _QUOTED_BACK or (name in _QUOTED_BACK_WORDS and " " not in value.strip())
         return [] if repeated else [value]
@@ -234,4 +243,6 @@ def _strings(value: object, name: str = "", depth: int = _DEEPEST) -> list[str]:
         inner = [] if name in _FOREIGN else [*value.items()]
     else:
         inner = [("", item) for item in value] if isinstance(value, list) else []
-    return [text for key, item in inner[:_WIDEST] for text in _strings(item, key, depth - 1)] if depth else []
+    if not depth:
+        return []
+    return [text for key, item in inner[:_WIDEST] for text in _strings(item, hidden, key, depth - 1)]

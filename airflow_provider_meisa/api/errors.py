@@ -3,14 +3,14 @@
 ::
 
     MeisaError
-    ├── MeisaInputError            nothing was sent: mend the call or the connection
+    ├── MeisaInputError            nothing was sent: fix the call or the connection
     │   ├── MeisaAudienceChangedError  the addresses are not those of the earlier try
     │   └── MeisaLedgerError           the ledger is damaged, lost or another task's
     ├── MeisaLedgerBusyError       another run writes the ledger: try again when it has ended
-    ├── MeisaNoResponseError       no answer came
+    ├── MeisaNoResponseError       no response came
     │   ├── MeisaUnreachableError      the request never left: try again
     │   └── MeisaResponseLostError     it may have been carried out: check before sending again
-    ├── MeisaResponseError         the answer was no
+    ├── MeisaResponseError         the response was an error
     │   ├── MeisaKeyError              401, or a 403 that says so: the key
     │   ├── MeisaScopeError            403: what the key may not do, such as for lack of a scope
     │   ├── MeisaNotFoundError         404: the path
@@ -22,8 +22,8 @@
     │   │   └── MeisaUnavailableError      503: maintenance, or too many requests for a proxy
     │   ├── MeisaRedirectError         3xx: the base URL
     │   └── MeisaServerError           5xx: try again later
-    ├── MeisaStoppedError          the task was told to stop; nothing was sent
-    └── MeisaUnreadableResponseError the answer cannot be read: a proxy, or another service
+    ├── MeisaStoppedError          the task was stopped; nothing was sent
+    └── MeisaUnreadableResponseError the response cannot be read: a proxy, a firewall, or another service
 
 A message carries method, path, status, what to do and what Meisa said; never an address, a key or what was sent of a
 contact.
@@ -49,7 +49,7 @@ class MeisaInputError(MeisaError, ValueError):
 
 
 class MeisaAudienceChangedError(MeisaInputError):
-    """What an earlier try has begun cannot be gone on with."""
+    """What an earlier try has begun cannot be resumed."""
 
 
 class MeisaLedgerError(MeisaInputError):
@@ -61,7 +61,7 @@ class MeisaLedgerBusyError(MeisaError):
 
 
 class MeisaNoResponseError(MeisaError):
-    """No answer came."""
+    """No response came."""
 
 
 class MeisaUnreachableError(MeisaNoResponseError):
@@ -71,18 +71,18 @@ class MeisaUnreachableError(MeisaNoResponseError):
 class MeisaResponseLostError(MeisaNoResponseError):
     """The connection broke or timed out after the request may have left.
 
-    Meisa may have carried it out, or may still be at work on it. A read can be repeated; a write must be checked first.
+    Meisa may have carried it out, or may still be at work on it. A read can be retried; a write must be checked first.
     """
 
     possibly_done = True
 
 
 class MeisaStoppedError(MeisaError):
-    """The task was told to stop before the call was sent."""
+    """The task was stopped before the request was sent."""
 
 
 class MeisaResponseError(MeisaError):
-    """Meisa answered, and the answer was no.
+    """Meisa responded with an error.
 
     :param status: the HTTP status.
     """
@@ -122,10 +122,10 @@ class MeisaSequenceInactiveError(MeisaResponseError):
 class MeisaInvalidRequestError(MeisaResponseError):
     """400, 409 or 422: Meisa does not accept these fields.
 
-    :param reason: what the answer said, with addresses and keys taken out.
-    :param fields: the request's fields that the answer names.
+    :param reason: the text of the response, with addresses and keys taken out.
+    :param fields: the request's fields that the response names.
     :param texts: each sentence of the reason, none of them cut short.
-    :param places: of a bulk request, the places of the addresses that the answer names, each with a reason.
+    :param places: of a bulk request, the places of the addresses that the response names, each with a reason.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class MeisaBackOffError(MeisaResponseError):
 
 
 class MeisaRateLimitError(MeisaBackOffError):
-    """429: the key's quota is used up.
+    """429: the key's rate limit is reached.
 
     :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
     """
@@ -187,16 +187,17 @@ class MeisaServerError(MeisaResponseError):
 
 
 class MeisaUnreadableResponseError(MeisaError):
-    """The answer is no Meisa answer: HTML, no JSON, empty, too large, or a link to another host.
+    """The response is not one of Meisa's: HTML, not JSON, empty or too large, or its pages have no end.
+
+    A 403 that is not JSON is one, too: a firewall or proxy has stopped the request.
 
     :param status: the HTTP status it came with.
     """
 
-    possibly_done = True
-
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, possibly_done: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.possibly_done = possibly_done
 
 
 _GATEWAY = {408, 421, 425, 502, 504}

@@ -218,7 +218,7 @@ def build_summary(
     :param identity: what the job was for, such as ``{"sequence_slug": …}``.
     :param statuses: what can become of a row of this job.
     :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
-        complete, requests, repeats, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
+        complete, requests, retries, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
         attention[{address (masked), status, reason}], attention_truncated``.
     """
     summary: dict[str, object] = {

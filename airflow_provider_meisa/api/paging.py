@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+_MOST_DIGITS = 12
+
 
 def next_query(page: Mapping[str, object], query: Mapping[str, str]) -> dict[str, str]:
     """Return the query of the next page.
@@ -33,4 +35,5 @@ def _query_of(link: object) -> dict[str, str]:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() else 0
+    # Python refuses to read integers of thousands of digits.
+    return int(text) if text and text.isdecimal() and len(text) <= _MOST_DIGITS else 0

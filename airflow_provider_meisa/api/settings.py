@@ -38,7 +38,7 @@ class Settings:
     :param environment: ``live`` or ``test``: what ``/ping/`` must say before the first write; empty: do not ask.
     :param allow_override_unsubscribe: whether a call may set ``override_unsubscribe``.
     :param allow_http: whether a plain ``http://`` base URL is accepted for a host that is not loopback.
-    :param rate_limit_storage: where the quota is kept: empty (a file for this host), ``memory`` or ``redis://…``.
+    :param rate_limit_storage: where the count of requests is kept: empty (a file for this host), ``memory`` or ``redis://…``.
     :param dashboard_url: where links from the Airflow UI lead; ``{slug}`` in it stands for the sequence's slug.
     :param unknown_extras: names of the connection's extras that are not used, for people.
     :raises MeisaInputError: if a value cannot be used.

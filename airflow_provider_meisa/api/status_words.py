@@ -21,7 +21,7 @@ from airflow_provider_meisa.api.outcomes import OutcomeStatus
 
 
 class StatusFlag(IntFlag):
-    """What an answer says about an address; several at once where it speaks more than once.
+    """What a response says about an address; several at once where it speaks more than once.
 
     In the order of happiness: of several the last wins, but a plain *no* or *skipped* gives way to a reason.
     """
@@ -70,7 +70,7 @@ _STATUSES = {
 def resolve(flag: StatusFlag) -> StatusFlag:
     """Weigh all that was said of an address and say what counts.
 
-    A contradiction goes to the less happy side, so that *enrolled* is never claimed against the answer.
+    A contradiction goes to the less happy side, so that *enrolled* is never claimed against the response.
     """
     worst = max(one for one in StatusFlag if one & flag)
     if worst in (StatusFlag.SKIPPED, StatusFlag.NO) and flag & REASONED:

@@ -1,4 +1,4 @@
-"""One exchange with Meisa: a call goes out once, an answer or an error comes back."""
+"""One request to Meisa, sent once: a response or an error comes back."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Transport:
         """Return this thread's session; for a write, without connections that have been idle."""
         session = self._session()
         if not request.safe and self._clock() - getattr(self._local, "used_at", 0.0) > _LONGEST_IDLE:
-            session.close()  # closes its connections; the session itself goes on
+            session.close()  # closes its connections; the session itself stays usable
         return session
 
     def _session(self) -> requests.Session:
@@ -116,7 +116,7 @@ class Transport:
     def _apply_environment(self, session: requests.Session) -> None:
         """Look up the environment's proxies and CA bundle once: at each call it costs a third of the call.
 
-        From then on ``requests`` also leaves ``~/.netrc`` alone, whose user and password must not go beside the key.
+        From then on ``requests`` also leaves ``~/.netrc`` alone, whose user and password must not be sent with the key.
         """
         found = session.merge_environment_settings(self._settings.base_url, {}, None, None, None)
         session.proxies, session.verify = found["proxies"], found["verify"]
@@ -130,18 +130,18 @@ class Transport:
                 f"{request}: no connection to Meisa ({kind_of(causes)}). {advice} Nothing was sent."
             )
         if isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
-            return MeisaResponseLostError(f"{request}: the answer's compression is broken.")
+            return MeisaResponseLostError(f"{request}: the response cannot be decompressed.")
         return MeisaResponseLostError(
-            f"{request}: the connection broke before the answer was complete ({kind_of(causes)}). "
-            "Meisa may have carried the call out."
+            f"{request}: the connection broke before the response was complete ({kind_of(causes)}). "
+            "Meisa may have carried the request out."
         )
 
     def _read(self, request: Request, response: requests.Response) -> Response:
         status = response.status_code
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             raise MeisaRedirectError(
-                f"{request}: Meisa answered {status}, a redirect. It was not followed, because the key would travel "
-                "with it. Check the base URL in the connection's host field.",
+                f"{request}: Meisa responded with {status}, a redirect. It was not followed, because that would "
+                "send the key there. Check the base URL in the connection's host field.",
                 status=status,
             )
         text = self._text(request, response)
@@ -156,13 +156,14 @@ class Transport:
             received += chunk
             if len(received) > request.max_bytes:
                 raise MeisaUnreadableResponseError(
-                    f"{request}: the answer ({response.status_code}) is larger than {request.max_bytes:,} bytes. "
+                    f"{request}: the response ({response.status_code}) is larger than {request.max_bytes:,} bytes. "
                     "Check that the base URL in the connection's host field is Meisa's API.",
                     status=response.status_code,
+                    possibly_done=True,
                 )
             if self._clock() > deadline:
                 raise MeisaResponseLostError(
-                    f"{request}: the answer took longer than {self._settings.timeout:g} s."
+                    f"{request}: the response took longer than {self._settings.timeout:g} s."
                 )
         return bytes(received)
 
@@ -176,7 +177,7 @@ def _encode(request: Request) -> bytes | None:
     except (TypeError, ValueError, RecursionError) as error:
         problem = type(error).__name__
     raise MeisaInputError(
-        f"{request}: what is to be sent is not plain JSON ({problem}). Use text, numbers, true/false, null, "
+        f"{request}: the body is not plain JSON ({problem}). Use text, numbers, true/false, null, "
         "lists and objects only; dates as text."
     )
 
@@ -190,7 +191,7 @@ class _Session(requests.Session):
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """Give an answer's body as it comes in, so that somebody can look at the clock in between."""
+    """Yield the body of a response as it comes in, so that the caller can check the time in between."""
     return iter(lambda: response.raw.read1(_CHUNK, decode_content=True), b"")
 
 
@@ -205,9 +206,10 @@ def _json(request: Request, status: int, text: bytes) -> object:
             "is empty" if not text.strip() else "is HTML" if text.lstrip()[:1] == b"<" else "is not JSON"
         )
     raise MeisaUnreadableResponseError(
-        f"{request}: the answer ({status}) {problem}. Check that the base URL in the connection's host field "
-        "is Meisa's API, and that no proxy answers in its place.",
+        f"{request}: the response ({status}) {problem}. Check that the base URL in the connection's host field "
+        "is Meisa's API, and that no proxy responds in its place.",
         status=status,
+        possibly_done=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a task that has filled a sequence tells those who wait for it."""
+"""What a task that has filled a sequence puts into the event of its asset."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
-# Masked addresses: good for whoever mends the task, not for everybody who reads events.
+# Masked addresses: for those who fix the task, not for all who read events.
 _NOT_SET = ("attention", "attention_truncated")
 
 
 def set_asset_extra(context: Any, outlets: Iterable[Any], summary: Mapping[str, Any], asset: Asset) -> None:
     """Put the account of a run into the events that Airflow makes for the task's outlets once it succeeds.
 
-    An alias gets an event of the asset; before Airflow 3.2 without the counts. Call it in the last leg:
+    An alias gets an event of the asset; before Airflow 3.2 without the counts. Call it after the last deferral:
     what is put into an event does not survive a deferral (tried on Airflow 3.3).
 
     :param outlets: of the task; those that have nothing to do with Meisa stay as they are.

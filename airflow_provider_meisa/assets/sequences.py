@@ -58,7 +58,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     place, slug = uri.netloc.lower(), unquote(uri.path.removeprefix("/"))
     if place != _PLACE or not slug or "/" in uri.path.removeprefix("/") or uri.query:
         raise ValueError(
-            f"{uri.geturl()!r} is no asset of Meisa. Write meisa_sequence('<slug>') or "
+            f"{uri.geturl()!r} is not an asset of Meisa. Write meisa_sequence('<slug>') or "
             f"'{SCHEME}://{_PLACE}/<slug>', such as '{SCHEME}://{_PLACE}/onboarding'."
         )
     return urlsplit(uri_of(slug))

@@ -85,7 +85,7 @@ class Run:
     def perform(self, settings: Settings) -> tuple[dict[str, Any], MeisaError | None]:
         """Send the batches.
 
-        :return: the summary, see `airflow_provider_meisa.api.outcomes.summary`, and the error that stopped it early.
+        :return: the summary, see `api.outcomes.build_summary`, and the error that stopped it early.
         :raises MeisaError: if it cannot begin or continue, and the rest was not counted.
         :raises KeyboardInterrupt: on Ctrl+C, after the responses to the requests in flight.
         """

@@ -46,7 +46,7 @@ NEEDED_BY = {
 
 
 def is_final(error: BaseException) -> bool:
-    """Say whether a retry cannot mend this error."""
+    """Say whether a retry cannot fix this error."""
     return isinstance(error, _FINAL)
 
 
@@ -66,7 +66,7 @@ def raise_airflow_errors(
 
     :param final: errors that are final here, though they are not elsewhere.
     :param ambiguous_is_final: whether errors are final after which a call may have been carried out.
-    :raises AirflowFailException: for what a retry cannot mend: input, key, scope, slug, inactive sequence.
+    :raises AirflowFailException: for what a retry cannot fix: input, key, scope, slug, inactive sequence.
     :raises AirflowException: for the rest: network, rate limit, 5xx, unreadable answers.
     """
     try:
@@ -189,7 +189,7 @@ class MeisaHook(BaseHook):
             enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
         :return: the status and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
             or, where the request was only accepted, ``unreported``.
-        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowFailException: for what a retry cannot fix.
         :raises AirflowException: for the rest.
         """
         from airflow_provider_meisa.api.endpoints import sequences
@@ -221,7 +221,7 @@ class MeisaHook(BaseHook):
         :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are
             then enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
         :return: one outcome for each address, in order, in ``outcomes``.
-        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowFailException: for what a retry cannot fix.
         :raises AirflowException: for the rest.
         """
         from airflow_provider_meisa.api.endpoints import sequences
@@ -285,7 +285,7 @@ class MeisaHook(BaseHook):
         :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
         :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
         :return: the contact as it is now, with its ``id``, and whether it was ``created``.
-        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowFailException: for what a retry cannot fix.
         :raises AirflowException: for the rest.
         """
         from airflow_provider_meisa.api.endpoints import contacts
@@ -344,7 +344,7 @@ class MeisaHook(BaseHook):
         :param resend: whether a write may be sent again when its response was lost: once, and after a while. Set it
             only where Meisa does the same twice without harm.
         :return: the ``status``, and the parsed JSON in ``body``; ``None`` for an empty one.
-        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowFailException: for what a retry cannot fix.
         :raises AirflowException: for the rest. Airflow's retry sends a write again, too.
         """
         from airflow_provider_meisa.api import raw_request

@@ -20,11 +20,11 @@ _NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_.-]")
 
 
 class Work(Protocol):
-    """What was done so far: a client's `RequestStats` says it, and a task's `Checkpoint`."""
+    """What was done so far, as in a client's `RequestStats` and a task's `Checkpoint`."""
 
     @property
     def requests(self) -> int:
-        """Requests sent, repeats among them."""
+        """Requests sent, retries among them."""
 
     @property
     def retries(self) -> int:
@@ -32,15 +32,15 @@ class Work(Protocol):
 
     @property
     def rate_limited(self) -> int:
-        """Answers of 429."""
+        """Responses with 429."""
 
     @property
     def waited(self) -> float:
-        """Seconds spent waiting for the rate limits or between repeats."""
+        """Seconds spent waiting for the rate limits or between retries."""
 
 
 class Meter:
-    """Tells Airflow's metrics what one task does, each thing once.
+    """Sends what one task does to Airflow's metrics, each request and address once.
 
     Each metric has a plain name, and tags. As with Airflow's own, there is a second name that holds the values of
     the tags where ``[metrics] legacy_names_on`` is set, as it is by default: StatsD drops tags.
@@ -55,17 +55,17 @@ class Meter:
         self._broken = False
 
     def skip(self, work: Work, counts: Mapping[str, int]) -> None:
-        """Leave out what an earlier leg of the task has told."""
+        """Leave out what the task sent before a deferral."""
         self._reported = {**_amounts(work), **counts}
 
     def work(self, so_far: Work) -> None:
-        """Tell what was done since the last time."""
+        """Send what was done since the last time."""
         for name, amount in _amounts(so_far).items():
             if (new := self._new(name, amount)) > 0:
                 self._emit(f"meisa.{name}", new, self._tags)
 
     def addresses(self, so_far: Mapping[str, int]) -> None:
-        """Tell how many addresses have got each status since the last time."""
+        """Send how many addresses have got each status since the last time."""
         for status, amount in so_far.items():
             if (new := self._new(status, amount)) > 0:
                 self._emit("meisa.addresses", new, {**self._tags, "status": str(status)})
@@ -84,14 +84,16 @@ class Meter:
                 _emit_metric(
                     ".".join((name, *(value.replace(".", "__") for value in allowed.values()))), new, {}
                 )
-        except Exception as error:  # noqa: BLE001 (whatever a backend raises: a task does not fail because nobody counts)
+        except Exception as error:  # noqa: BLE001 (whatever a backend raises: a task does not fail for its metrics)
             self._broken = True
-            log.warning("Airflow's metrics do not take what this task tells: %s", type(error).__name__)
+            log.warning(
+                "Metrics cannot be sent, so this task sends no more of them: %s", type(error).__name__
+            )
 
 
 @contextmanager
 def metered(client: MeisaClient, meisa_conn_id: str, sequence_slug: str = "") -> Iterator[Meter]:
-    """Tell what a client has done, however that ends; the parameters are those of `Meter`."""
+    """Send what a client has done, however that ends; the parameters are those of `Meter`."""
     meter = Meter(meisa_conn_id, sequence_slug)
     try:
         yield meter

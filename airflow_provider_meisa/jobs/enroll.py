@@ -88,12 +88,11 @@ class EnrollJob:
         try:
             found = sequences.check_active(client, self.sequence_slug)
             log.info("The sequence %s is %s", found.slug, found.status)
-        except MeisaScopeError:
+        except MeisaScopeError as error:
             if for_preview:
                 raise
-            log.info(
-                "The key lacks sequences:read: whether the sequence is active shows with the first batch."
-            )
+            why = f"The key lacks {error.scope}." if error.scope else str(error)
+            log.info("%s The first batch shows whether the sequence is active.", why)
 
     def warn(self) -> None:
         """Warn if people who unsubscribed will be mailed."""

@@ -27,7 +27,7 @@ class MeisaSequenceLink(BaseOperatorLink):
 def push_dashboard_link(context: Any, hook: MeisaHook, slug: object = "") -> None:
     """Leave the dashboard's address where the link finds it, before the task does anything that can fail.
 
-    Airflow 3 asks the link for it only when a process of the task ends, and keeps the answer as an XCom of its own:
+    Airflow 3 asks the link for it only when a process of the task ends, and keeps it as an XCom of its own:
     it is put there already, for a task that runs or is killed.
 
     :param slug: the sequence, not yet checked; empty if there are several.

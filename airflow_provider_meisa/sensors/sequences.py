@@ -70,7 +70,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         """Wait, and return the sequence or sequences.
 
         :raises AirflowFailException: if a sequence is missing and ``on_missing`` is ``fail``, and for what a
-            retry cannot mend.
+            retry cannot fix.
         :raises AirflowException: if Meisa cannot be asked.
         """
         with raise_airflow_errors():
@@ -93,7 +93,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
                 with metered(client, self.meisa_conn_id, self._only_slug):
                     listed = find_sequences(client, self._slugs)
             except MeisaBackOffError as error:
-                self.log.info("%s Looking again later.", error)
+                self.log.info("%s Checking again later.", error)
                 return PokeReturnValue(is_done=False)
             state = readiness(listed, self._slugs, status=self._wanted, on_missing=self.on_missing)
         if not state.done:
@@ -103,7 +103,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Take in what the trigger has seen.
 
-        :raises AirflowFailException: for what a retry cannot mend.
+        :raises AirflowFailException: for what a retry cannot fix.
         :raises MeisaError: for the rest. It is no exception of Airflow's, so that ``soft_fail`` treats it as
             it does when the sensor pokes: the task fails (`BaseSensorOperator`, Airflow 2.11 to 3.3).
         """
@@ -115,7 +115,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
             case _:
                 raise AirflowFailException(
                     "The trigger sent an event this version does not know. Was the provider upgraded while the task "
-                    "waited? Clear the task to wait anew."
+                    "waited? Clear the task to wait from the start."
                 )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -171,7 +171,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
             raise
         except Exception as error:
             if self.silent_fail:
-                self.log.exception("The look failed.")
+                self.log.exception("The check failed.")
                 return PokeReturnValue(is_done=False)
             if self.never_fail:
                 raise AirflowSkipException(str(error)) from error

@@ -41,14 +41,14 @@ class MeisaSequenceTrigger(BaseTrigger):
     """Fires when every sequence has the wanted status, or when waiting on makes no sense.
 
     The event is ``{"status": "ready", "sequences": [{slug, name, status, total_enrolled}, …]}`` or
-    ``{"status": "error", "message": str, "final": bool}``; ``final`` says that a retry cannot mend it.
+    ``{"status": "error", "message": str, "final": bool}``; ``final`` says that a retry cannot fix it.
 
     :param meisa_conn_id: the Airflow Connection.
     :param slugs: the sequences.
     :param status: the status they must have.
     :param on_missing: ``wait`` or ``fail``, if no sequence has one of the slugs.
-    :param poll_interval: seconds between two looks.
-    :param silent_fail: look again later after a failure that a retry may mend.
+    :param poll_interval: seconds between two checks.
+    :param silent_fail: check again later after a failure that a retry may fix.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class MeisaSequenceTrigger(BaseTrigger):
             try:
                 state = await self._state()
             except MeisaBackOffError as error:
-                self.log.info("%s Looking again later.", error)
+                self.log.info("%s Checking again later.", error)
                 pause = max(error.retry_after or 0.0, pause)
             except (MeisaError, AirflowException) as error:
                 final = is_final(error) or isinstance(error, AirflowFailException)
                 if final or not self.silent_fail:
                     yield TriggerEvent({"status": ERROR, "message": str(error), "final": final})
                     return
-                self.log.exception("The look failed.")
+                self.log.exception("The check failed.")
             else:
                 if state.done:
                     ready = [info.as_json() for info in state.ready]
@@ -152,7 +152,7 @@ async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInf
     """List all sequences; triggers of one process that watch the same connection share a look, also one that fails.
 
     :param max_age: seconds that another trigger's look may be old. One that failed serves those who waited for it.
-    :raises MeisaBackOffError: if the rate limits leave no room now, or Meisa is unavailable.
+    :raises MeisaBackOffError: if the rate limit is reached, or Meisa is unavailable.
     :raises MeisaError: if Meisa cannot be asked.
     """
     asked = time.monotonic()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from airflow_provider_meisa.api.endpoints.account import KeyInfo, confirm_environment, ping
+from airflow_provider_meisa.api.endpoints.sequences import bulk_enroll
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaKeyError, MeisaUnreadableResponseError
 from tests.support.raw_server import respond_with
 
@@ -42,11 +43,12 @@ def test_odd_responses_to_ping_are_read_as_far_as_they_go(raw, raw_client, body,
 @pytest.mark.parametrize("body", [[], "pong", 1, None])
 def test_a_response_to_ping_that_is_no_object_is_unreadable(raw, raw_client, body):
     raw.will(respond_with(200, json.dumps(body)))
-    with pytest.raises(MeisaUnreadableResponseError, match="no JSON object"):
+    with pytest.raises(MeisaUnreadableResponseError, match="not a JSON object") as caught:
         ping(raw_client)
+    assert not caught.value.possibly_done
 
 
-def test_without_an_environment_no_contact_is_asked(raw, raw_client):
+def test_without_an_environment_nothing_is_sent(raw, raw_client):
     confirm_environment(raw_client)
     assert raw.connections == 0
 
@@ -76,3 +78,11 @@ def test_an_environment_that_does_not_agree_is_refused_each_time(raw, client_of,
         assert named in str(caught.value)
         assert len(str(caught.value)) < 400
     assert len(raw.received) == 2
+
+
+def test_no_batch_is_in_doubt_if_the_environment_cannot_be_read(raw, client_of):
+    raw.will(respond_with(200, []))
+    with pytest.raises(MeisaUnreadableResponseError) as caught:
+        bulk_enroll(client_of(raw.url, environment="live"), ["ada@example.org"], "onboarding")
+    assert not caught.value.possibly_done
+    assert len(raw.received) == 1

@@ -64,6 +64,7 @@ def test_address_in_a_sentence_is_found_and_not_shown():
         {"detail": "Invalid request."},
         {"emails": ["Not a valid list."]},
         {"emails": {"9": [TEXT]}},
+        {"emails": {"2" * 5000: [TEXT]}},
         {"emails": {"non_field_errors": [TEXT]}},
         {"errors": [{"loc": ["body", "sequence_slug"], "msg": TEXT}]},
         {"errors": [{"index": True, "message": TEXT}]},

@@ -406,7 +406,7 @@ def test_of_two_words_the_less_happy_counts_and_a_reason_explains_a_bare_no(resp
 
 
 def test_a_contradiction_without_a_reason_says_so():
-    assert reasons({"enrolled": [A], "failed": [A]}, [A]) == ["the answer contradicts itself"]
+    assert reasons({"enrolled": [A], "failed": [A]}, [A]) == ["the response contradicts itself"]
     assert reasons({"failed": [A]}, [A]) == ["refused, reason not given"]
 
 
@@ -483,16 +483,16 @@ def test_no_more_are_enrolled_than_are_counted(enrolled, others, listed):
 
 def test_the_reason_of_the_unreported_gives_the_counts_and_the_remark():
     assert reasons({"enrolled": 3, "suppressed": 1, "skipped": 1})[0] == (
-        "the answer only counts: 3 enrolled, 1 skipped, 1 suppressed"
+        "the response only counts: 3 enrolled, 1 skipped, 1 suppressed"
     )
     assert (
-        reasons({"enrolled": 2, "failed": [A]})[1] == "the answer does not mention it; it counts 2 enrolled"
+        reasons({"enrolled": 2, "failed": [A]})[1] == "the response does not mention it; it counts 2 enrolled"
     )
     assert reasons({"detail": f"sequence paused by {A}"})[0] == (
-        "the answer does not mention it (sequence paused by <address>)"
+        "the response does not mention it (sequence paused by <address>)"
     )
     assert reasons({"enrolled": 4})[0] == "by its count, not by name"
-    assert reasons([])[0] == "the answer does not mention it"
+    assert reasons([])[0] == "the response does not mention it"
 
 
 # Odds and ends of shapes.

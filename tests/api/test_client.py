@@ -175,7 +175,7 @@ def test_a_short_wait_for_the_limits_is_sat_out_and_logged(raw, client_of, clock
             client.send(READ)
     assert sum(clock.sleeps) == pytest.approx(20, abs=0.3)
     assert client.stats.waited == sum(clock.sleeps)
-    assert "leave no room: waiting 20.0 s" in caplog.text
+    assert "Rate limit reached: waiting 20.0 s" in caplog.text
 
 
 def test_429_after_429_is_given_up_after_five_tries(raw, client_of, clock):
@@ -288,7 +288,7 @@ def test_a_read_whose_connection_broke_is_retried(meisa_sandbox, client, fault):
 @pytest.mark.parametrize(("fault", "enrolled"), [("reset_before", 0), ("reset_after", 1)])
 def test_a_write_whose_connection_broke_is_not_retried_unasked(meisa_sandbox, client, fault, enrolled):
     meisa_sandbox.fault(fault, times=1)
-    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+    with pytest.raises(MeisaResponseLostError, match="may have carried the request out"):
         client.send(WRITE)
     assert len(meisa_sandbox.enrollments("onboarding")) == enrolled
     assert len(meisa_sandbox.requests()) == used(client) == 1
@@ -332,7 +332,7 @@ def vanishing(client_of):
         thread.join()
 
 
-def test_a_write_whose_retries_found_no_contact_may_still_have_been_carried_out(vanishing):
+def test_write_that_was_lost_stays_in_doubt_if_retries_find_no_server(vanishing):
     with pytest.raises(MeisaResponseLostError, match="may have carried out") as caught:
         vanishing.send(WRITE, resend=True)
     assert isinstance(caught.value.__cause__, MeisaUnreachableError)
@@ -341,7 +341,7 @@ def test_a_write_whose_retries_found_no_contact_may_still_have_been_carried_out(
     assert used(vanishing) == 1
 
 
-def test_a_read_whose_retries_found_no_contact_is_unreachable(vanishing):
+def test_read_that_was_lost_is_unreachable_if_retries_find_no_server(vanishing):
     with pytest.raises(MeisaUnreachableError):
         vanishing.send(READ)
 
@@ -493,6 +493,16 @@ def test_a_link_that_leads_elsewhere_is_not_followed(raw, raw_client, link):
         assert elsewhere.connections == 0
     following = "page=2" if "page=2" in str(link) and isinstance(link, str) else "offset=1"
     assert raw.received[1].target == f"/api/v1/sequences/api/list/?status=all&{following}"
+
+
+def test_offset_of_thousands_of_digits_is_not_counted_from(raw, raw_client):
+    raw.will(
+        respond_with(200, {"results": [1], "next": f"?offset={'9' * 5000}"}),
+        respond_with(200, {"results": [2], "next": "/elsewhere/"}),
+        respond_with(200, {"results": [3]}),
+    )
+    assert [page["results"] for page in pages_of(raw_client)] == [[1], [2], [3]]
+    assert raw.received[2].target.endswith("&offset=1")
 
 
 def test_pages_in_a_circle_are_noticed(raw, raw_client):

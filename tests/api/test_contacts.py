@@ -43,6 +43,31 @@ def test_the_list_may_be_larger_than_other_responses(raw, raw_client):
 
 
 @pytest.mark.parametrize(
+    "pages",
+    [
+        [{"count": 2, "emails": ["a@x.example"]}],
+        [{"count": 2, "emails": ["a@x.example", None]}],
+        [{"count": 3, "emails": ["a@x.example"], "next": "?page=2"}, {"count": 3, "emails": ["b@x.example"]}],
+    ],
+    ids=["cut off", "not an address", "a page is missing"],
+)
+def test_list_with_fewer_addresses_than_it_counts_is_refused(raw, raw_client, pages):
+    raw.will(*(respond_with(200, page) for page in pages))
+    with pytest.raises(MeisaUnreadableResponseError, match=r"has \d of \d addresses") as caught:
+        unsubscribed_emails(raw_client)
+    assert "a@x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (2, 1), (1, 2), (None, "two"), (1, 1)])
+def test_list_that_changes_between_pages_is_read(raw, raw_client, counts):
+    raw.will(
+        respond_with(200, {"count": counts[0], "emails": ["a@x.example"], "next": "?page=2"}),
+        respond_with(200, {"count": counts[1], "emails": ["b@x.example"]}),
+    )
+    assert unsubscribed_emails(raw_client).emails == ("a@x.example", "b@x.example")
+
+
+@pytest.mark.parametrize(
     "body", [{}, [], ["a@x.example"], {"emails": None}, {"emails": {"a@x.example": 1}}, "text"]
 )
 def test_a_response_without_a_list_is_unreadable(raw, raw_client, body):

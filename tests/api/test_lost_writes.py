@@ -139,7 +139,7 @@ def test_lost_read_is_not_in_doubt(raw, raw_client, clock):
 def test_stop_ends_the_wait_for_a_resend(raw, raw_client, clock):
     raw.will(hang_up)
     raw_client._sleep = lambda _seconds: raw_client.stop()
-    with pytest.raises(MeisaResponseLostError, match="could not be repeated"):
+    with pytest.raises(MeisaResponseLostError, match="could not be sent again"):
         raw_client.send(WRITE, resend=True)
     assert len(raw.received) == 1
 
@@ -246,7 +246,11 @@ def test_engine_stops_when_a_batch_is_lost_twice(now, error):
 
 
 @pytest.mark.parametrize(
-    "error", [MeisaServerError("500", status=500), MeisaUnreadableResponseError("HTML", status=200)]
+    "error",
+    [
+        MeisaServerError("500", status=500),
+        MeisaUnreadableResponseError("HTML", status=200, possibly_done=True),
+    ],
 )
 def test_engine_leaves_other_doubts_to_a_later_try(now, error):
     run = engine(now)

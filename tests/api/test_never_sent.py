@@ -189,7 +189,7 @@ def test_connection_that_breaks_after_a_handshake_is_lost(certificate, client_of
     context.load_cert_chain(certificate)
     with RawServer(lambda line: None, tls=context) as server:
         client = client_of(server.url)
-        with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+        with pytest.raises(MeisaResponseLostError, match="may have carried the request out"):
             client.send(WRITE)
         assert len(server.received) == 1
     assert used(client) == 1

@@ -69,7 +69,7 @@ def tunnelled_client(raw, client_of, monkeypatch, certificate):
 
 def test_a_write_whose_response_a_proxy_lost_is_not_sent_again(raw, http_client):
     raw.will(lambda line: None)
-    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+    with pytest.raises(MeisaResponseLostError, match="may have carried the request out"):
         http_client.send(WRITE)
     assert len(raw.received) == used(http_client) == 1
 
@@ -77,7 +77,7 @@ def test_a_write_whose_response_a_proxy_lost_is_not_sent_again(raw, http_client)
 def test_a_write_whose_response_was_lost_in_a_tunnel_is_not_sent_again(raw, tunnelled_client, certificate):
     tunnel = Tunnel(certificate, None)
     raw.will(tunnel)
-    with pytest.raises(MeisaResponseLostError, match="may have carried the call out"):
+    with pytest.raises(MeisaResponseLostError, match="may have carried the request out"):
         tunnelled_client.send(WRITE)
     assert b"POST /api/v1/sequences/enroll/" in tunnel.received[0]
     assert raw.connections == used(tunnelled_client) == 1

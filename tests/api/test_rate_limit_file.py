@@ -11,7 +11,6 @@ import random
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from airflow_provider_meisa.api.rate_limit.storage import file as rate_limit_fil
 from airflow_provider_meisa.api.rate_limit.storage.factory import FileStorage
 from airflow_provider_meisa.api.rate_limit.storage.file import default_directory
 from tests.support.clock import Clock
+from tests.support.threads import run_in_threads
 
 PROGRAM = Path(__file__).parents[1] / "support" / "rate_limit_process.py"
 
@@ -60,14 +60,7 @@ def test_four_processes_together_never_exceed_a_limit(process):
 
 def test_threads_together_never_get_more_than_a_window_holds(folder):
     rate_limiter, given = limiter_in(folder, "10/minute"), []
-    threads = [
-        threading.Thread(target=lambda: given.extend(rate_limiter.reserve() for _ in range(5)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(lambda: given.extend(rate_limiter.reserve() for _ in range(5)))
     assert sum(isinstance(decision, Reservation) for decision in given) == 10
 
 
@@ -157,10 +150,10 @@ def test_the_default_folder_is_named_for_the_user(tmp_path, mocker):
     assert default_directory() == tmp_path / "airflow-provider-meisa-1234"
 
 
-def test_a_folder_of_a_contact_elses_is_refused(folder, mocker):
+def test_folder_of_another_user_is_refused(folder, mocker):
     folder.mkdir(mode=0o700)
     mocker.patch("os.geteuid", return_value=os.geteuid() + 1)
-    with pytest.raises(MeisaInputError, match="must be a folder of this user's"):
+    with pytest.raises(MeisaInputError, match="must be a folder of this user that"):
         limiter_in(folder).reserve()
 
 
@@ -168,14 +161,14 @@ def test_a_folder_of_a_contact_elses_is_refused(folder, mocker):
 def test_a_folder_that_others_may_write_to_is_refused(folder, mode):
     folder.mkdir()
     folder.chmod(mode)
-    with pytest.raises(MeisaInputError, match="nobody else may write to"):
+    with pytest.raises(MeisaInputError, match="no one else may write to"):
         limiter_in(folder).reserve()
 
 
 def test_a_link_in_place_of_the_folder_is_refused(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(MeisaInputError, match="no link"):
+    with pytest.raises(MeisaInputError, match="not a link"):
         limiter_in(folder).reserve()
 
 

@@ -100,7 +100,7 @@ def test_after_a_quiet_hour_the_full_burst_is_used_again():
     assert run(Server([SlidingLog(MINUTE)]), DEFAULT_LIMITS, 30, rate_limiter=rate_limiter, clock=clock) < 5
 
 
-def test_a_contact_else_using_up_the_hour_provokes_few_429s():
+def test_another_program_that_uses_up_the_hour_provokes_few_429s():
     server = Server(both(SlidingLog)())
     for number in range(1000):
         server.limiters[1].count(START - 3000 + number)

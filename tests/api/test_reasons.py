@@ -51,6 +51,8 @@ def test_reason_is_in_the_message_of_each_status(raw, raw_client, status, key, r
         json.dumps(REASONS[0]),
         {"emails": [REASONS[0]]},
         {"detail": REASONS[0], "first_name": ["Lovelace is odd."]},
+        {"errors": {"detail": REASONS[0], "first_name": ["Lovelace is odd."]}},
+        {"errors": [{"detail": REASONS[0]}, {"custom_fields": {"name": ["Lovelace is odd."]}}]},
     ],
 )
 @pytest.mark.parametrize("status", [400, 402, 422, 503])
@@ -73,6 +75,12 @@ def test_reason_shows_nothing_that_was_sent(raw, raw_client, status, call):
         leak for leak in ("Lovelace", "ada@", "private.example", "Secret42", "Hopper") if leak in text
     ] == []
     assert "may not" in text
+
+
+def test_reason_shows_nothing_sent_with_other_white_space(raw, raw_client):
+    call = Request("POST", "/contacts/upsert/", body={"last_name": "King  of\tLovelace"}, safe=False)
+    error = failure(raw, raw_client, 400, {"detail": "King of Lovelace is taken."}, call)
+    assert str(error).endswith("Meisa said: … is taken.")
 
 
 @pytest.mark.parametrize("body", ["", "<html>no</html>", {}, "no", {"detail": None}])

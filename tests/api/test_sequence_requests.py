@@ -493,5 +493,5 @@ def test_where_the_response_does_not_say_so_a_contact_does_not_exist(raw, raw_cl
 @pytest.mark.parametrize("body", [[], "text", 7])
 def test_enrollments_that_are_no_object_are_unreadable(raw, raw_client, body):
     raw.will(respond_with(200, json.dumps(body)))
-    with pytest.raises(MeisaUnreadableResponseError, match="no JSON object"):
+    with pytest.raises(MeisaUnreadableResponseError, match="not a JSON object"):
         contact_enrollments(raw_client, ADA)

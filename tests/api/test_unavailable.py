@@ -86,7 +86,7 @@ def test_wait_after_503_has_its_own_name(raw, client_of, clock, caplog):
     with caplog.at_level(logging.INFO):
         client_of(raw.url).send(WRITE)
     assert "Meisa is unavailable (503) and takes no request: waiting 8.0 s" in caplog.text
-    assert "rate limits leave no room" not in caplog.text
+    assert "Rate limit reached" not in caplog.text
 
 
 def test_name_of_a_wait_is_that_of_the_last_response(raw, client_of, clock, caplog):
@@ -94,7 +94,7 @@ def test_name_of_a_wait_is_that_of_the_last_response(raw, client_of, clock, capl
     with caplog.at_level(logging.INFO):
         client_of(raw.url).send(WRITE)
     waits = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
-    assert [("unavailable" in wait, "leave no room" in wait) for wait in waits] == [
+    assert [("unavailable" in wait, "Rate limit reached" in wait) for wait in waits] == [
         (True, False),
         (False, True),
     ]

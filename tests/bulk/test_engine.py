@@ -285,7 +285,7 @@ def test_those_who_unsubscribed_are_counted_once_when_a_batch_is_split():
     [
         MeisaResponseLostError("lost"),
         MeisaServerError("500", status=500),
-        MeisaUnreadableResponseError("HTML", status=200),
+        MeisaUnreadableResponseError("HTML", status=200, possibly_done=True),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -657,7 +657,12 @@ class AnyRun(RuleBasedStateMachine):
             st.booleans().map(lambda done: rate_limited(possibly_done=done)),
             st.builds(MeisaResponseLostError, st.just("lost")),
             st.builds(MeisaServerError, st.just("502"), status=st.just(502)),
-            st.builds(MeisaUnreadableResponseError, st.just("HTML"), status=st.just(200)),
+            st.builds(
+                MeisaUnreadableResponseError,
+                st.just("HTML"),
+                status=st.just(200),
+                possibly_done=st.booleans(),
+            ),
             st.builds(MeisaUnreachableError, st.just("no way")),
             st.builds(MeisaStoppedError, st.just("stop")),
             st.builds(MeisaInvalidRequestError, st.just("no"), status=st.just(400)),

@@ -1,4 +1,4 @@
-"""What is kept between tries and processes, damaged in every way: the checkpoint, and the quota's file."""
+"""What is kept between tries and processes, damaged in every way: the checkpoint, and the file of the rate limits."""
 
 import json
 import random

@@ -187,7 +187,7 @@ def test_a_missing_file_and_a_line_that_cannot_be_read_are_found_before_anything
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"email": "ada@example.com"}\n' * 2000 + "{ada@example.com\n")
     ended = meisa("enroll-file", broken, *INTO, "--yes")
-    assert (ended.status, ended.err) == (2, f"{broken}, line 2,001: no JSON.\n")
+    assert (ended.status, ended.err) == (2, f"{broken}, line 2,001: not JSON.\n")
     assert meisa_sandbox.requests() == []
 
 

@@ -13,16 +13,6 @@ SWALLOWING = (
 )
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
 @pytest.mark.parametrize("command", [("preview",), ("enroll-file", "--yes")], ids=lambda words: words[0])
 @pytest.mark.parametrize(
     ("name", "content", "message"),

@@ -180,7 +180,7 @@ def test_a_wait_longer_than_a_person_waits_is_refused_with_a_sentence(meisa, mei
     assert meisa("ping").status == 0
     ended = meisa("ping")
     assert ended.status == 1
-    assert "leave no room for 3,6" in ended.err
+    assert "rate limit is reached for 3,6" in ended.err
 
 
 def test_the_connection_is_the_one_that_is_named(meisa, meisa_connection):

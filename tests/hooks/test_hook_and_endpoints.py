@@ -115,6 +115,6 @@ def test_stop_ends_a_hook_that_has_a_client(meisa_connection, meisa_sandbox):
     hook.stop()
     assert hook.ping().environment == "live"
     hook.stop()
-    with pytest.raises(AirflowException, match="told to stop"):
+    with pytest.raises(AirflowException, match="stopped before the request"):
         hook.ping()
     assert len(meisa_sandbox.requests()) == 1

@@ -160,6 +160,26 @@ def test_where_the_key_may_not_read_sequences_an_inactive_one_fails_with_every_c
     assert len(batches_sent(meisa_sandbox)) == 1
 
 
+@pytest.mark.parametrize(
+    ("scopes", "written"),
+    [
+        (["sequences:enroll"], "The key lacks sequences:read. The first batch shows"),
+        (["sequences:enroll", "sequences:read"], "Meisa forbids this (403)."),
+    ],
+)
+def test_check_that_is_forbidden_blames_the_scope_only_if_it_is_missing(
+    bulk, meisa_sandbox, meisa_connection, everything_written, scopes, written
+):
+    meisa_sandbox.add_key("meisa_live_enroller", scopes)
+    meisa_connection(password="meisa_live_enroller")
+    if "sequences:read" in scopes:
+        meisa_sandbox.fault("status", status=403, path="api/list", times=None)
+    ran = bulk(PEOPLE[:3])
+    assert ran.counts() == {"enrolled": 3}
+    assert written in everything_written()
+    assert ("lacks sequences:read" in everything_written()) == ("sequences:read" not in scopes)
+
+
 def test_a_key_without_the_scope_fails_with_its_name(
     bulk, meisa_sandbox, meisa_connection, everything_written
 ):

@@ -75,7 +75,7 @@ def test_a_task_that_is_killed_stops_its_hook(meisa_connection, meisa_sandbox):
     task.on_kill()
     task.hook.get_conn()
     task.on_kill()
-    with pytest.raises(AirflowException, match="told to stop"):
+    with pytest.raises(AirflowException, match="stopped before the request"):
         task.hook.ping()
     assert meisa_sandbox.requests() == []
 

@@ -220,7 +220,7 @@ def test_what_was_not_understood_in_a_response_is_said_without_an_address(task, 
     assert "@" not in caplog.text
 
 
-# What could not be noted.
+# What could not be stored.
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_a_rate_limit_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
 
     ours = task(PEOPLE, outcomes_path=str(tmp_path / "outcomes.csv"), max_in_flight=1)
     before_batch(2, lock_it_for_good)
-    with pytest.raises(AirflowException, match="The quota's folder"):
+    with pytest.raises(AirflowException, match="The rate limits' folder"):
         ours.run()
     summary = ours.ti.xcoms["return_value"]
     assert summary["complete"] is False
@@ -524,7 +524,7 @@ def test_a_task_that_is_killed_sends_nothing_more_and_notes_what_was_on_its_way(
     ours.operator.on_kill()
     thread.join(20)
     assert len(bulk_requests(meisa_sandbox)) == 3
-    assert "told to stop" in str(became[0])
+    assert "stopped before the request" in str(became[0])
     assert ours.state.get("meisa")["counts"] == {"enrolled": 1500}
     assert ours.state.get("meisa")["in_flight"] == []
     assert counts(ours.run()) == {"enrolled": 2600}
@@ -539,7 +539,7 @@ def test_a_task_that_is_killed_in_a_wait_ends_at_once(task, meisa_sandbox, meisa
     ours.operator.on_kill()
     thread.join(5)
     assert not thread.is_alive()
-    assert "told to stop" in str(became[0])
+    assert "stopped before the request" in str(became[0])
     assert ours.state.get("meisa")["in_flight"] == []
 
 
@@ -551,7 +551,7 @@ def test_a_task_that_is_killed_while_it_retries_a_batch_leaves_it_for_the_next_t
     ours.operator.on_kill()
     thread.join(1)
     assert not thread.is_alive()
-    assert "told to stop" in str(became[0])
+    assert "stopped before the request" in str(became[0])
     meisa_sandbox.clear_faults()
     assert counts(ours.run()) == {"enrolled": 1100}
 

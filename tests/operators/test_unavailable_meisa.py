@@ -72,7 +72,7 @@ def test_long_503_frees_the_worker_slot(meisa_sandbox, meisa_connection, capfd):
         "Meisa is unavailable (503) and takes no request: deferring for 101 s (worker slot released)"
         in written
     )
-    assert "rate limits leave no room" not in written
+    assert "Rate limit reached" not in written
     kept = task.state.get("meisa")
     assert (kept["in_flight"], kept["counts"]) == ([], {})
     assert len(bulk_requests(meisa_sandbox)) == 1

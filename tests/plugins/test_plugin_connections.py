@@ -99,7 +99,7 @@ def test_where_the_rate_limit_leaves_no_room_the_page_does_not_wait_for_it(as_us
     looks = SequenceCache(sequence_cache.fetch_sequences, clock=lambda: now[0])
     looks.of("meisa_default")
     now[0] = KEEP + 1
-    assert "rate limits leave no room" in looks.of("meisa_default")["problem"]
+    assert "rate limit is reached" in looks.of("meisa_default")["problem"]
 
 
 def test_a_slow_meisa_holds_no_page_and_its_response_is_there_later(monkeypatch):
@@ -127,7 +127,7 @@ def test_a_meisa_that_does_not_respond_is_given_up(meisa_connection, meisa_sandb
     assert problem == "Meisa did not respond within 0.1 seconds."
 
 
-def test_a_failure_that_no_contact_expected_is_logged_and_not_shown(caplog):
+def test_unexpected_failure_is_logged_and_not_shown(caplog):
     def ask(conn_id):
         raise RuntimeError("a secret of the secrets backend")
 

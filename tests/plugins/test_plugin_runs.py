@@ -104,7 +104,7 @@ def test_a_sensor_is_on_its_tab_and_not_among_the_runs(shown, run_task, meisa_sa
     assert tab["operator"] == "MeisaSequenceSensor"
 
 
-def test_a_task_of_a_contact_else_has_no_run(shown, run_task):
+def test_task_of_another_provider_has_no_run(shown, run_task):
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     assert shown(run_task(EmptyOperator)) == (None, None)

@@ -9,7 +9,11 @@ from contextlib import closing
 
 import pytest
 
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.postgres import postgres_on_loopback
+
+QUERY = "SELECT email FROM contacts ORDER BY id"
 
 
 class Sqlite:
@@ -41,6 +45,28 @@ def warehouse(tmp_path, monkeypatch):
         "AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(database.path)})
     )
     return database
+
+
+@pytest.fixture
+def enroll_file(run_task):
+    """Enroll the contacts of a file."""
+
+    def run(path, **arguments):
+        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
+
+    return run
+
+
+@pytest.fixture
+def enroll_query(run_task):
+    """Enroll the contacts that a query finds."""
+
+    def run(sql=QUERY, conn_id="warehouse", **arguments):
+        return run_task(
+            SqlToMeisaSequenceOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments
+        )
+
+    return run
 
 
 @pytest.fixture(autouse=True)

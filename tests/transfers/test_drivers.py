@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,6 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow_provider_meisa.api.errors import MeisaUnreachableError
 from airflow_provider_meisa.transfers.sources.sql import read_column
 from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.requests_sent import addresses_sent
 
@@ -52,13 +52,8 @@ def lake(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def enroll(run_task):
-    def run(sql, **arguments):
-        return run_task(
-            SqlToMeisaSequenceOperator, sql=sql, conn_id="lake", sequence_slug="onboarding", **arguments
-        )
-
-    return run
+def enroll(enroll_query):
+    return partial(enroll_query, conn_id="lake")
 
 
 def test_duckdb_is_enrolled_in_its_order(enroll, lake, meisa_sandbox):
@@ -74,7 +69,7 @@ def test_duckdb_is_enrolled_in_its_order(enroll, lake, meisa_sandbox):
         ("SELECT emial FROM contacts", 'Referenced column "emial" not found in FROM clause'),
         ("SELECT email FROM contcts", "Table with name contcts does not exist"),
         ("SELECT email FRM contacts;", "syntax error at or near"),
-        ("SELECT email::INTEGER AS email FROM contacts", "ConversionException. What the database says of it"),
+        ("SELECT email::INTEGER AS email FROM contacts", "ConversionException. The database's message"),
         ("SELECT strptime(email, '%Y')::TEXT AS email FROM contacts", "The query failed"),
         ("SELECT error('of ' || email) AS email FROM contacts", "The query failed"),
         ("SELECT id AS email FROM contacts", "a value of type int, not text"),

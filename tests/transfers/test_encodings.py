@@ -11,9 +11,8 @@ import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.operators.location import locate
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.encodings import encoding_of
-from airflow_provider_meisa.transfers.sources.files import read_addresses
+from tests.support.files import read_file
 from tests.support.requests_sent import addresses_sent
 
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
@@ -33,29 +32,6 @@ MARKED = {
 }
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def enroll(run_task):
-    def run(path, **arguments):
-        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
-
-    return run
-
-
-def read(path, **arguments):
-    given = {"file_format": None, "column": None, "encoding": "utf-8-sig", **arguments}
-    return list(read_addresses(path, **given))
-
-
 # Byte order marks.
 
 
@@ -65,14 +41,14 @@ def read(path, **arguments):
 def test_marks_in_front_show_the_encoding(file, name, shown, count):
     path = file(name, MARKED[shown] * count + TEXTS[name].encode(shown))
     for encoding in ("utf-8-sig", "utf-8", "UTF8", "utf-16", "latin-1", shown):
-        assert read(path, encoding=encoding) == PEOPLE
+        assert read_file(path, encoding=encoding) == PEOPLE
 
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("shown", ["UTF-16-LE", "UTF-16-BE"])
 def test_utf_16_without_a_mark_is_recognised(file, name, shown):
     path = file(name, TEXTS[name].encode(shown))
-    assert read(path) == read(path, encoding="utf-16") == read(path, encoding=shown) == PEOPLE
+    assert read_file(path) == read_file(path, encoding="utf-16") == read_file(path, encoding=shown) == PEOPLE
 
 
 @pytest.mark.parametrize(
@@ -91,9 +67,9 @@ def test_encoding_is_changed_only_where_it_shows(head, encoding, found):
     assert encoding_of(head, encoding) == found
 
 
-def test_utf_16_is_enrolled_and_logged(enroll, file, meisa_sandbox, everything_written):
+def test_utf_16_is_enrolled_and_logged(enroll_file, file, meisa_sandbox, everything_written):
     path = file("people.csv", codecs.BOM_UTF16_LE + TEXTS["people.csv"].encode("utf-16-le"))
-    assert enroll(path).state == "success"
+    assert enroll_file(path).state == "success"
     assert addresses_sent(meisa_sandbox) == PEOPLE
     assert "people.csv: read as UTF-16-LE, as its first bytes show" in everything_written()
 
@@ -130,14 +106,14 @@ def lines(*addresses):
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
 def test_joined_files_are_read_as_one(file, name, content, encoding):
-    read_back = read(file(name, content.encode(encoding)), encoding=encoding)
+    read_back = read_file(file(name, content.encode(encoding)), encoding=encoding)
     assert [address.strip(MARK) for address in read_back] == PEOPLE
 
 
 def test_numbers_of_lines_count_the_header_that_came_again(file):
     content = f"{MARK}email,id\n{PEOPLE[0]},1\n{MARK}email,id\n{PEOPLE[1]},2\nSecret\n"
     with pytest.raises(MeisaInputError, match="line 5: 1 fields, where the first line has 2"):
-        read(file("people.csv", content))
+        read_file(file("people.csv", content))
 
 
 # Compression.
@@ -149,7 +125,7 @@ def test_numbers_of_lines_count_the_header_that_came_again(file):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_gzip_is_known_by_its_content(file, name, ending, is_packed, encoding):
     content = TEXTS[name].encode(encoding)
-    assert read(file(name.upper() + ending, gzip.compress(content) if is_packed else content)) == PEOPLE
+    assert read_file(file(name.upper() + ending, gzip.compress(content) if is_packed else content)) == PEOPLE
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
@@ -162,7 +138,7 @@ def test_parquet_may_be_gzip_too(tmp_path, name, is_packed):
     parquet.write_table(pyarrow.table({"email": PEOPLE}), path)
     if is_packed:
         path.write_bytes(gzip.compress(path.read_bytes()))
-    assert read(path) == PEOPLE
+    assert read_file(path) == PEOPLE
 
 
 @pytest.mark.parametrize("name", ["people.csv", "people.csv.gz"])
@@ -170,22 +146,22 @@ def test_parquet_may_be_gzip_too(tmp_path, name, is_packed):
 def test_gzip_in_a_store_is_known_by_content(memory_store, name, is_packed):
     content = TEXTS["people.csv"].encode()
     memory_store.pipe(f"/bucket/{name}", gzip.compress(content) if is_packed else content)
-    assert read(locate(f"memory://bucket/{name}")) == PEOPLE
+    assert read_file(locate(f"memory://bucket/{name}")) == PEOPLE
 
 
 def test_members_of_gzip_are_read_to_the_last(file):
     members = [gzip.compress(f"{MARK}{who}\n".encode()) for who in PEOPLE]
-    assert read(file("people.txt", b"".join(members))) == PEOPLE
+    assert read_file(file("people.txt", b"".join(members))) == PEOPLE
 
 
 def test_gzip_within_gzip_is_refused(file):
     content = gzip.compress(gzip.compress(b"ada@example.com", mtime=0), mtime=0)
     with pytest.raises(MeisaInputError, match=r"it is gzip within gzip\. Decompress it once"):
-        read(file("people.csv.gz", content))
+        read_file(file("people.csv.gz", content))
 
 
-def test_gzip_under_another_name_is_enrolled(enroll, file, meisa_sandbox):
-    assert enroll(file("people.csv", gzip.compress(TEXTS["people.csv"].encode()))).state == "success"
+def test_gzip_under_another_name_is_enrolled(enroll_file, file, meisa_sandbox):
+    assert enroll_file(file("people.csv", gzip.compress(TEXTS["people.csv"].encode()))).state == "success"
     assert addresses_sent(meisa_sandbox) == PEOPLE
 
 
@@ -202,7 +178,7 @@ def test_long_cells_and_records_are_read(file, name, size):
         "people.jsonl": "".join(json.dumps({"note": note, "email": who}) + "\n" for who in PEOPLE),
         "people.json": json.dumps([{"note": note, "email": who} for who in PEOPLE]),
     }
-    assert read(file(name, MARK + contents[name])) == PEOPLE
+    assert read_file(file(name, MARK + contents[name])) == PEOPLE
 
 
 @pytest.mark.parametrize(
@@ -215,10 +191,10 @@ def test_long_cells_and_records_are_read(file, name, size):
 )
 def test_what_is_too_long_is_refused_with_its_reason(file, name, before, behind, message):
     with pytest.raises(MeisaInputError, match=message):
-        read(file(name, before + "x" * 34_000_000 + behind))
+        read_file(file(name, before + "x" * 34_000_000 + behind))
 
 
 def test_cell_of_many_long_lines_is_refused_as_such(file):
     cell = ("x" * 9_000_000 + "\n") * 2
     with pytest.raises(MeisaInputError, match="line 2: a cell of more than 16,777,216 characters"):
-        read(file("people.csv", f'email,note\nx,"{cell}"\n'), quoting="multiline")
+        read_file(file("people.csv", f'email,note\nx,"{cell}"\n'), quoting="multiline")

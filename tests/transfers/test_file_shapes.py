@@ -11,20 +11,9 @@ import zipfile
 import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
-from airflow_provider_meisa.transfers.sources.files import read_addresses
+from tests.support.files import read_file
 
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
 
 
 @pytest.fixture
@@ -42,19 +31,11 @@ def parquet(tmp_path):
 
 
 @pytest.fixture
-def enroll(run_task):
-    def run(path, **arguments):
-        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
-
-    return run
-
-
-@pytest.fixture
-def refused(enroll, meisa_sandbox, everything_written):
+def refused(enroll_file, meisa_sandbox, everything_written):
     """Run a task that must fail before its first request; return what was written."""
 
     def run(path, **arguments):
-        ran = enroll(path, skip_suppressed=True, **arguments)
+        ran = enroll_file(path, skip_suppressed=True, **arguments)
         assert ran.state == "failed"
         assert meisa_sandbox.requests() == []
         assert meisa_sandbox.enrollments("onboarding") == []
@@ -64,11 +45,6 @@ def refused(enroll, meisa_sandbox, everything_written):
         return written
 
     return run
-
-
-def read(path, **arguments):
-    given = {"file_format": None, "column": None, "encoding": "utf-8-sig", **arguments}
-    return list(read_addresses(path, **given))
 
 
 def enrolled(sandbox):
@@ -95,17 +71,17 @@ def tarred():
 @pytest.mark.parametrize(
     "kind", ["string", "large_string", "string_view", "binary", "large_binary", "binary_view"]
 )
-def test_parquet_text_and_bytes_of_text_are_enrolled(enroll, parquet, meisa_sandbox, kind):
+def test_parquet_text_and_bytes_of_text_are_enrolled(enroll_file, parquet, meisa_sandbox, kind):
     pyarrow = pytest.importorskip("pyarrow")
     values = [value.encode() if "binary" in kind else value for value in PEOPLE]
-    assert enroll(parquet(getattr(pyarrow, kind)(), [*values, None])).state == "success"
+    assert enroll_file(parquet(getattr(pyarrow, kind)(), [*values, None])).state == "success"
     assert enrolled(meisa_sandbox) == PEOPLE
 
 
 @pytest.mark.parametrize("values", [PEOPLE, [value.encode() for value in PEOPLE]], ids=["text", "bytes"])
 def test_parquet_dictionary_of_text_is_read(parquet, values):
     pyarrow = pytest.importorskip("pyarrow")
-    assert read(parquet(None, pyarrow.array(values).dictionary_encode())) == PEOPLE
+    assert read_file(parquet(None, pyarrow.array(values).dictionary_encode())) == PEOPLE
 
 
 @pytest.mark.parametrize(
@@ -136,8 +112,8 @@ def test_parquet_names_with_dots_do_not_mislead(tmp_path):
 
     path = tmp_path / "people.parquet"
     module.write_table(pyarrow.table({"email.old": ["x@example.com"], "email": [PEOPLE[0]]}), path)
-    assert read(path) == PEOPLE[:1]
-    assert read(path, column="email.old") == ["x@example.com"]
+    assert read_file(path) == PEOPLE[:1]
+    assert read_file(path, column="email.old") == ["x@example.com"]
 
 
 # JSON.
@@ -154,8 +130,8 @@ def test_parquet_names_with_dots_do_not_mislead(tmp_path):
     ],
     ids=["texts", "texts indented", "records", "records indented", "only key"],
 )
-def test_json_array_is_enrolled(enroll, file, meisa_sandbox, content):
-    assert enroll(file("people.jsonl", content)).state == "success"
+def test_json_array_is_enrolled(enroll_file, file, meisa_sandbox, content):
+    assert enroll_file(file("people.jsonl", content)).state == "success"
     assert enrolled(meisa_sandbox) == PEOPLE
 
 
@@ -163,11 +139,11 @@ def test_json_array_of_many_records_is_read_in_pieces(file):
     people = [f"person{n}@example.com" for n in range(5_000)]
     records = [{"email": who, "note": "x" * (n % 97), "tags": [["]", "}"]]} for n, who in enumerate(people)]
     for indent in (None, 1):
-        assert read(file("people.jsonl", json.dumps(records, indent=indent))) == people
+        assert read_file(file("people.jsonl", json.dumps(records, indent=indent))) == people
 
 
 def test_empty_json_array_has_no_address(file):
-    assert read(file("people.jsonl", " [ ]\n")) == []
+    assert read_file(file("people.jsonl", " [ ]\n")) == []
 
 
 @pytest.mark.parametrize(
@@ -175,10 +151,10 @@ def test_empty_json_array_has_no_address(file):
     [
         ('[{"email": "ada@example.com"}, 7]', "record 2: a number, where an object"),
         ('[{"email": "ada@example.com"}, {"email": ["Secret"]}]', "record 2: email_column holds a list"),
-        ('["ada@example.com",\n"Secret"', "record 2: the JSON array breaks off behind it"),
-        ('["ada@example.com",\n{"Secret', "record 2: no JSON"),
-        ('["ada@example.com"\n"Secret"]', "record 1: the JSON array breaks off behind it"),
-        ('[\n"ada@example.com"\n]\n["Secret"]\n', "record 1: more stands behind the JSON array"),
+        ('["ada@example.com",\n"Secret"', "record 2: the JSON array breaks off after it"),
+        ('["ada@example.com",\n{"Secret', "record 2: not JSON"),
+        ('["ada@example.com"\n"Secret"]', "record 1: the JSON array breaks off after it"),
+        ('[\n"ada@example.com"\n]\n["Secret"]\n', "record 1: more follows the JSON array"),
         ('["ada@example.com"]\n["Secret"]\n', "line 1: a list, where an object"),
         ('[1, "ada@example.com"]\n\n[2, "Secret"]\n', "line 1: a list, where an object"),
     ],
@@ -210,8 +186,8 @@ def test_json_line_that_is_no_record_stops_first(refused, file, line, message):
     assert f"line 2: {message}, where an object or an address in quotes must be" in written
 
 
-def test_null_is_one_invalid_row(enroll, file):
-    ran = enroll(file("people.jsonl", '{"email": "ada@example.com"}\n{"email": null}\nnull\n'))
+def test_null_is_one_invalid_row(enroll_file, file):
+    ran = enroll_file(file("people.jsonl", '{"email": "ada@example.com"}\n{"email": null}\nnull\n'))
     assert ran.state == "success"
     assert ran.xcom("task")["counts"]["invalid"] == 2
 
@@ -240,13 +216,13 @@ def test_only_key_must_stay_alone(refused, file):
 )
 def test_lines_with_several_cells_are_refused(refused, file, content, line):
     written = refused(file("people.txt", content))
-    assert f"line {line}: more than an address stands in it" in written
+    assert f"line {line}: it holds more than an address" in written
     assert "set format to 'csv'" in written
 
 
 def test_lines_that_are_only_bad_addresses_stay_invalid(file):
     lines = ["ada@example.com", "no address, sorry", "Ada <ada@example.com>", "a|b@example.com"]
-    assert read(file("people.txt", "\n".join(lines))) == lines
+    assert read_file(file("people.txt", "\n".join(lines))) == lines
 
 
 @pytest.mark.parametrize("name", ["people.txt", "people.csv", "people.tsv", "people.jsonl"])
@@ -276,7 +252,7 @@ def test_what_is_no_text_of_its_format_is_refused(refused, file, name, content, 
 @pytest.mark.parametrize("name", ["people.txt", "people.csv", "people.tsv"])
 def test_json_under_another_name_is_refused(file, name, content):
     with pytest.raises(MeisaInputError, match=r"it is JSON\. Set format to 'jsonl'"):
-        read(file(name, content))
+        read_file(file(name, content))
 
 
 @pytest.mark.parametrize(
@@ -284,12 +260,12 @@ def test_json_under_another_name_is_refused(file, name, content):
 )
 def test_what_gzip_holds_is_looked_at_too(file, inside):
     with pytest.raises(MeisaInputError, match=r"people\.csv\.gz is not CSV: it is"):
-        read(file("people.csv.gz", gzip.compress(inside, mtime=0)))
+        read_file(file("people.csv.gz", gzip.compress(inside, mtime=0)))
 
 
 @pytest.mark.parametrize("header", ["ORC", "PAR1", "BZh"])
 def test_column_named_like_a_file_signature_is_read(file, header):
-    assert read(file("people.csv", f"{header},email\n1,ada@example.com\n")) == PEOPLE[:1]
+    assert read_file(file("people.csv", f"{header},email\n1,ada@example.com\n")) == PEOPLE[:1]
 
 
 # The column.
@@ -306,8 +282,8 @@ def test_column_named_like_a_file_signature_is_read(file, header):
         ("people.jsonl", '{"id": 1, "eMail": "ada@example.com"}\n'),
     ],
 )
-def test_column_is_found_without_its_name(enroll, file, meisa_sandbox, name, content):
-    assert enroll(file(name, content)).state == "success"
+def test_column_is_found_without_its_name(enroll_file, file, meisa_sandbox, name, content):
+    assert enroll_file(file(name, content)).state == "success"
     assert enrolled(meisa_sandbox) == PEOPLE[:1]
 
 
@@ -317,7 +293,7 @@ def test_only_column_of_parquet_is_taken(tmp_path):
 
     path = tmp_path / "people.parquet"
     module.write_table(pyarrow.table({"contact": PEOPLE}), path)
-    assert read(path) == PEOPLE
+    assert read_file(path) == PEOPLE
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.operators.location import locate
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 from tests.support.requests_sent import addresses_sent
 
 PEOPLE = ["ada@example.com", "grace@example.com", "ünïcode@example.com"]
-
-
-@pytest.fixture
-def enroll(run_task):
-    def run(path, **arguments):
-        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
-
-    return run
 
 
 def read(path, *, file_format=None, column=None, encoding="utf-8-sig"):
@@ -63,8 +54,8 @@ def test_every_contact_in_a_file_is_read_in_its_order(file, name, mark, ending):
 @pytest.mark.parametrize(
     "name", ["people.csv.gz", "people.tsv", "people.jsonl", "people.ndjson", "people.txt"]
 )
-def test_every_contact_in_a_file_is_enrolled(enroll, file, meisa_sandbox, name):
-    ran = enroll(file(name, CONTENTS[name.removesuffix(".gz")]))
+def test_every_contact_in_a_file_is_enrolled(enroll_file, file, meisa_sandbox, name):
+    ran = enroll_file(file(name, CONTENTS[name.removesuffix(".gz")]))
     assert ran.state == "success"
     assert ran.counts() == {"enrolled": 2, "invalid": 1}  # Meisa takes ASCII alone
     assert addresses_sent(meisa_sandbox) == PEOPLE
@@ -83,9 +74,9 @@ def parquet(tmp_path):
     return write
 
 
-def test_parquet_is_read_by_the_name_or_the_number_of_its_column(enroll, parquet, meisa_sandbox):
+def test_parquet_is_read_by_the_name_or_the_number_of_its_column(enroll_file, parquet, meisa_sandbox):
     path = parquet(id=[1, 2, 3], email=[PEOPLE[0], None, PEOPLE[1]])
-    assert enroll(path).counts() == {"enrolled": 2, "invalid": 1}
+    assert enroll_file(path).counts() == {"enrolled": 2, "invalid": 1}
     assert read(path, column=1) == read(path, column="Email") == [PEOPLE[0], None, PEOPLE[1]]
 
 
@@ -101,7 +92,7 @@ def test_parquet_without_the_column_names_those_there_are(parquet):
 
 def test_what_is_no_parquet_is_refused_without_its_content(file):
     pytest.importorskip("pyarrow")
-    with pytest.raises(MeisaInputError, match="no Parquet file, or damaged: ArrowInvalid") as caught:
+    with pytest.raises(MeisaInputError, match="not a Parquet file, or is damaged: ArrowInvalid") as caught:
         read(file("people.parquet", "ada@example.com" * 10))
     assert "ada" not in str(caught.value)
 
@@ -118,8 +109,8 @@ def test_the_format_may_be_said_where_the_name_does_not(file):
 
 
 @pytest.mark.parametrize(("name", "chosen"), [("people.dat", None), ("people", None), ("people.csv", "xlsx")])
-def test_an_unknown_format_is_refused(enroll, file, everything_written, meisa_sandbox, name, chosen):
-    assert enroll(file(name, CONTENTS["people.csv"]), format=chosen).state == "failed"
+def test_an_unknown_format_is_refused(enroll_file, file, everything_written, meisa_sandbox, name, chosen):
+    assert enroll_file(file(name, CONTENTS["people.csv"]), format=chosen).state == "failed"
     assert "format must be one of: csv, tsv, jsonl, lines, parquet" in everything_written()
     assert addresses_sent(meisa_sandbox) == []
 
@@ -133,10 +124,10 @@ def test_another_encoding_may_be_given(file):
     assert read(file("people.txt", "\n".join(PEOPLE), "latin-1"), encoding="latin-1") == PEOPLE
 
 
-def test_a_path_may_be_a_template_and_a_uri(enroll, file, meisa_sandbox):
+def test_a_path_may_be_a_template_and_a_uri(enroll_file, file, meisa_sandbox):
     path = file("people-7.txt", "ada@example.com\n")
     template = f"file://{path.parent}/people-{{{{ params.number }}}}.txt"
-    assert enroll(template, params={"number": 7}).counts() == {"enrolled": 1}
+    assert enroll_file(template, params={"number": 7}).counts() == {"enrolled": 1}
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -147,26 +138,28 @@ def test_a_file_in_an_object_store_is_read_as_a_local_one(memory_store, name, en
     assert read(locate(f"memory://bucket/{name}{ending}")) == PEOPLE
 
 
-def test_a_file_in_an_object_store_is_enrolled(enroll, memory_store):
+def test_a_file_in_an_object_store_is_enrolled(enroll_file, memory_store):
     memory_store.pipe("/bucket/people.csv", b"email\nada@example.com\n")
-    assert enroll("memory://bucket/people.csv").counts() == {"enrolled": 1}
+    assert enroll_file("memory://bucket/people.csv").counts() == {"enrolled": 1}
 
 
-def test_a_missing_file_is_an_ordinary_failure_and_a_retry_may_find_it(enroll, tmp_path, everything_written):
+def test_a_missing_file_is_an_ordinary_failure_and_a_retry_may_find_it(
+    enroll_file, tmp_path, everything_written
+):
     path = tmp_path / "people.txt"
 
     def drop(context):
         path.write_text("ada@example.com\n")
 
-    assert enroll(path, retries=1, retry_delay=timedelta(0), on_retry_callback=drop).state == "success"
+    assert enroll_file(path, retries=1, retry_delay=timedelta(0), on_retry_callback=drop).state == "success"
     assert f"There is no file {path}" in everything_written()
 
 
 @pytest.mark.parametrize(
     ("path", "message"), [("", "path is empty"), ("nosuchstore://bucket/x.csv", "cannot be reached")]
 )
-def test_a_path_that_cannot_be_one_is_refused(enroll, everything_written, meisa_sandbox, path, message):
-    assert enroll(path).state == "failed"
+def test_a_path_that_cannot_be_one_is_refused(enroll_file, everything_written, meisa_sandbox, path, message):
+    assert enroll_file(path).state == "failed"
     assert message in everything_written()
     assert addresses_sent(meisa_sandbox) == []
 
@@ -207,9 +200,9 @@ def test_an_empty_file_has_no_contact_in_it(file):
     ],
 )
 def test_a_missing_column_fails_at_once_and_the_message_helps(
-    enroll, file, everything_written, meisa_sandbox, name, content, column, message
+    enroll_file, file, everything_written, meisa_sandbox, name, content, column, message
 ):
-    assert enroll(file(name, content), email_column=column, retries=1).state == "failed"
+    assert enroll_file(file(name, content), email_column=column, retries=1).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
     assert message in written
@@ -229,17 +222,17 @@ BROKEN = {
         "line 2: the quote that opens here is not closed where its cell ends",
     ),
     "long.csv": ("email\nada@example.com\n" + "Secret" * 3_000_000, "line 3: a line of more than 16,777,216"),
-    "cut.jsonl": ('{"email": "ada@example.com"}\n{"email": "Secret', "line 2: no JSON"),
-    "deep.jsonl": ('"ada@example.com"\n' + "[" * 200_000, "line 2: no JSON"),
+    "cut.jsonl": ('{"email": "ada@example.com"}\n{"email": "Secret', "line 2: not JSON"),
+    "deep.jsonl": ('"ada@example.com"\n' + "[" * 200_000, "line 2: not JSON"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_line_that_cannot_be_read_is_named_by_its_number_and_not_shown(
-    enroll, file, everything_written, name
+    enroll_file, file, everything_written, name
 ):
     content, message = BROKEN[name]
-    assert enroll(file(name, content), retries=1).state == "failed"
+    assert enroll_file(file(name, content), retries=1).state == "failed"
     written = everything_written()
     assert message in written
     assert "ada@" not in written
@@ -247,8 +240,10 @@ def test_a_line_that_cannot_be_read_is_named_by_its_number_and_not_shown(
 
 
 @pytest.mark.parametrize("name", ["people.csv", "people.jsonl", "people.txt"])
-def test_a_text_in_another_encoding_is_refused_without_its_content(enroll, file, everything_written, name):
-    assert enroll(file(name, CONTENTS["people.txt"].strip() + "\nSecret", "latin-1")).state == "failed"
+def test_a_text_in_another_encoding_is_refused_without_its_content(
+    enroll_file, file, everything_written, name
+):
+    assert enroll_file(file(name, CONTENTS["people.txt"].strip() + "\nSecret", "latin-1")).state == "failed"
     written = everything_written()
     assert "is not UTF-8." in written
     assert "Secret" not in written
@@ -278,9 +273,9 @@ def test_a_damaged_gzip_is_refused(file, name, damage):
     assert "ada" not in str(caught.value)
 
 
-def test_a_record_without_an_address_is_invalid(file, enroll):
+def test_a_record_without_an_address_is_invalid(file, enroll_file):
     path = file("people.jsonl", '{"email": "ada@example.com"}\n{"id": 2}\n{"email": null}\n')
-    ran = enroll(path)
+    ran = enroll_file(path)
     assert ran.counts() == {"enrolled": 1, "invalid": 2}
     assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
         "no value (None)",
@@ -293,13 +288,13 @@ def test_blank_lines_are_no_contact(file):
     assert read(file("people.csv", "email\n\nada@example.com\n\n")) == ["ada@example.com"]
 
 
-def test_neither_addresses_nor_other_columns_are_logged_or_shown(enroll, file, everything_written):
+def test_neither_addresses_nor_other_columns_are_logged_or_shown(enroll_file, file, everything_written):
     content = (
         "name,email\n"
         + "".join(f"Secret Name,person{n}@example.com\n" for n in range(700))
         + "Secret Name,broken\n"
     )
-    assert enroll(file("people.csv", content)).counts() == {"enrolled": 700, "invalid": 1}
+    assert enroll_file(file("people.csv", content)).counts() == {"enrolled": 700, "invalid": 1}
     written = everything_written()
     assert "Secret" not in written
     assert "person1" not in written

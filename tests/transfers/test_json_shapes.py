@@ -174,7 +174,7 @@ def test_records_of_any_indentation_are_read(tmp_path_factory, records):
     ],
 )
 def test_broken_record_is_named_by_the_line_it_begins_on(file, content, line):
-    with pytest.raises(MeisaInputError, match=f"line {line}: no JSON") as caught:
+    with pytest.raises(MeisaInputError, match=f"line {line}: not JSON") as caught:
         read(file(content))
     assert "Secret" not in str(caught.value)
 

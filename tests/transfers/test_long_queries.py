@@ -8,22 +8,11 @@ import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.transfers.sources.sql import one_statement
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.requests_sent import addresses_sent
 
 PEOPLE = people(20)
 QUERY = "SELECT email FROM contacts"
-
-
-@pytest.fixture
-def enroll(run_task):
-    def run(sql, conn_id="warehouse", **arguments):
-        return run_task(
-            SqlToMeisaSequenceOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments
-        )
-
-    return run
 
 
 def listed(values):
@@ -42,9 +31,9 @@ LONG = {
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_long_query_is_enrolled(enroll, warehouse, meisa_sandbox, name):
+def test_long_query_is_enrolled(enroll_query, warehouse, meisa_sandbox, name):
     warehouse.fill(PEOPLE)
-    assert enroll(LONG[name]).state == "success"
+    assert enroll_query(LONG[name]).state == "success"
     assert addresses_sent(meisa_sandbox) == PEOPLE
 
 
@@ -58,9 +47,9 @@ DEEP = {
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_deep_query_is_enrolled(enroll, postgres, meisa_sandbox, name):
+def test_deep_query_is_enrolled(enroll_query, postgres, meisa_sandbox, name):
     postgres("CREATE TABLE contacts AS SELECT 1 AS id, %s AS email", [PEOPLE[0]])
-    assert enroll(DEEP[name], "postgres").state == "success"
+    assert enroll_query(DEEP[name], "postgres").state == "success"
     assert addresses_sent(meisa_sandbox) == PEOPLE[:1]
 
 
@@ -74,9 +63,9 @@ def test_semicolons_around_a_query_are_left_out(begin, end):
 
 
 @pytest.mark.parametrize("end", [";;", "; -- done", ";\n;\n"])
-def test_query_with_semicolons_is_enrolled(enroll, postgres, meisa_sandbox, end):
+def test_query_with_semicolons_is_enrolled(enroll_query, postgres, meisa_sandbox, end):
     postgres("CREATE TABLE contacts AS SELECT 1 AS id, %s AS email", [PEOPLE[0]])
-    assert enroll(QUERY + end, "postgres").state == "success"
+    assert enroll_query(QUERY + end, "postgres").state == "success"
     assert addresses_sent(meisa_sandbox) == PEOPLE[:1]
 
 
@@ -95,9 +84,9 @@ def test_other_than_one_statement_is_refused(sql, count):
         one_statement(sql)
 
 
-def test_several_long_statements_are_not_retried(enroll, warehouse, meisa_sandbox, everything_written):
+def test_several_long_statements_are_not_retried(enroll_query, warehouse, meisa_sandbox, everything_written):
     warehouse.fill(PEOPLE)
-    assert enroll(f"{listed(range(4_000))}; DELETE FROM contacts", retries=1).state == "failed"
+    assert enroll_query(f"{listed(range(4_000))}; DELETE FROM contacts", retries=1).state == "failed"
     assert meisa_sandbox.requests() == []
     assert "sql holds 2 statements" in everything_written()
-    assert enroll(QUERY).counts() == {"enrolled": 20}
+    assert enroll_query(QUERY).counts() == {"enrolled": 20}

@@ -2,21 +2,10 @@
 
 import pytest
 
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.requests_sent import times_enrolled
 
 PEOPLE = people(2500, domain="private.example")
-
-
-@pytest.fixture
-def enroll(run_task):
-    def run(sql, conn_id="warehouse", **arguments):
-        return run_task(
-            SqlToMeisaSequenceOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments
-        )
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -30,9 +19,9 @@ def enroll(run_task):
         "SELECT * FROM contacts ORDER BY id",
     ],
 )
-def test_the_column_of_addresses_is_found(enroll, warehouse, meisa_sandbox, sql):
+def test_the_column_of_addresses_is_found(enroll_query, warehouse, meisa_sandbox, sql):
     warehouse.fill(PEOPLE[:3])
-    ran = enroll(sql)
+    ran = enroll_query(sql)
     assert ran.state == "success"
     assert ran.xcom("task")["counts"]["enrolled"] == 3
     assert times_enrolled(meisa_sandbox) == dict.fromkeys(PEOPLE[:3], 1)
@@ -58,10 +47,10 @@ def test_the_column_of_addresses_is_found(enroll, warehouse, meisa_sandbox, sql)
 )
 @pytest.mark.parametrize("preview", [False, True])
 def test_a_wrong_column_fails_before_the_first_request(
-    enroll, warehouse, meisa_sandbox, everything_written, staging, sql, message, preview
+    enroll_query, warehouse, meisa_sandbox, everything_written, staging, sql, message, preview
 ):
     warehouse.fill(PEOPLE)
-    assert enroll(sql, preview=preview, skip_suppressed=True).state == "failed"
+    assert enroll_query(sql, preview=preview, skip_suppressed=True).state == "failed"
     assert meisa_sandbox.requests() == []
     assert staging() == []
     written = everything_written()
@@ -69,17 +58,17 @@ def test_a_wrong_column_fails_before_the_first_request(
     assert "private.example" not in written
 
 
-def test_a_column_of_nulls_fails(enroll, warehouse, meisa_sandbox):
+def test_a_column_of_nulls_fails(enroll_query, warehouse, meisa_sandbox):
     warehouse.fill([None, None])
-    ran = enroll("SELECT email FROM contacts")
+    ran = enroll_query("SELECT email FROM contacts")
     assert ran.state == "failed"
     assert ran.xcom("task")["counts"]["invalid"] == 2
-    assert enroll("SELECT email FROM contacts", on_nothing_valid="success").state == "success"
+    assert enroll_query("SELECT email FROM contacts", on_nothing_valid="success").state == "success"
 
 
-def test_an_email_column_that_is_given_still_counts(enroll, warehouse, meisa_sandbox):
+def test_an_email_column_that_is_given_still_counts(enroll_query, warehouse, meisa_sandbox):
     warehouse.fill(PEOPLE[:3])
-    assert enroll("SELECT email, 'x' || email FROM contacts", email_column=1).state == "success"
+    assert enroll_query("SELECT email, 'x' || email FROM contacts", email_column=1).state == "success"
     assert times_enrolled(meisa_sandbox) == {f"x{one}": 1 for one in PEOPLE[:3]}
 
 
@@ -93,9 +82,9 @@ def driver(request, monkeypatch):
     "column",
     ["convert_to(email, 'UTF8')", "email::varchar", "(to_json(email) #>> '{}')", "(ARRAY[email])[1]"],
 )
-def test_text_in_another_form_is_enrolled(enroll, postgres, driver, meisa_sandbox, column):
+def test_text_in_another_form_is_enrolled(enroll_query, postgres, driver, meisa_sandbox, column):
     postgres("CREATE TABLE contacts AS SELECT 1 AS id, %s AS email", [PEOPLE[0]])
-    assert enroll(f"SELECT id, {column} AS email FROM contacts", "postgres").state == "success"
+    assert enroll_query(f"SELECT id, {column} AS email FROM contacts", "postgres").state == "success"
     assert times_enrolled(meisa_sandbox) == {PEOPLE[0]: 1}
 
 
@@ -111,10 +100,10 @@ def test_text_in_another_form_is_enrolled(enroll, postgres, driver, meisa_sandbo
     ],
 )
 def test_a_column_of_another_type_fails(
-    enroll, postgres, driver, meisa_sandbox, everything_written, column, message
+    enroll_query, postgres, driver, meisa_sandbox, everything_written, column, message
 ):
     postgres("CREATE TABLE contacts AS SELECT 1 AS id, %s AS email", [PEOPLE[0]])
-    assert enroll(f"SELECT id, {column} AS email FROM contacts", "postgres").state == "failed"
+    assert enroll_query(f"SELECT id, {column} AS email FROM contacts", "postgres").state == "failed"
     assert meisa_sandbox.requests() == []
     written = everything_written()
     assert "The query's column email, row 1: " in written
@@ -122,8 +111,8 @@ def test_a_column_of_another_type_fails(
     assert "private.example" not in written
 
 
-def test_rows_as_dictionaries_are_enrolled(enroll, postgres, driver, meisa_sandbox):
+def test_rows_as_dictionaries_are_enrolled(enroll_query, postgres, driver, meisa_sandbox):
     postgres("CREATE TABLE contacts AS SELECT 1 AS id, %s AS email", [PEOPLE[0]])
     postgres.connect(cursor="dictcursor" if driver == "psycopg" else "realdictcursor")
-    assert enroll("SELECT id, email FROM contacts", "postgres").state == "success"
+    assert enroll_query("SELECT id, email FROM contacts", "postgres").state == "success"
     assert times_enrolled(meisa_sandbox) == {PEOPLE[0]: 1}

@@ -19,16 +19,6 @@ QUERY = "SELECT email FROM contacts ORDER BY id"
 PEOPLE = people(1200)
 
 
-@pytest.fixture
-def enroll(run_task):
-    def run(sql=QUERY, conn_id="warehouse", **arguments):
-        return run_task(
-            SqlToMeisaSequenceOperator, sql=sql, conn_id=conn_id, sequence_slug="onboarding", **arguments
-        )
-
-    return run
-
-
 def operator(**arguments):
     return SqlToMeisaSequenceOperator(
         task_id="task", **{"sql": QUERY, "conn_id": "warehouse", "sequence_slug": "onboarding", **arguments}
@@ -43,21 +33,21 @@ def context(run_id="run", **changes):
     }
 
 
-def test_every_contact_a_query_finds_is_enrolled_in_its_order(enroll, warehouse, meisa_sandbox):
+def test_every_contact_a_query_finds_is_enrolled_in_its_order(enroll_query, warehouse, meisa_sandbox):
     warehouse.fill(PEOPLE)
-    ran = enroll()
+    ran = enroll_query()
     assert ran.state == "success"
     assert ran.counts() == {"enrolled": 1200}
     assert addresses_sent(meisa_sandbox) == PEOPLE
 
 
-def test_what_is_no_address_is_invalid_with_a_reason(enroll, warehouse):
+def test_what_is_no_address_is_invalid_with_a_reason(enroll_query, warehouse):
     warehouse.run("CREATE TABLE contacts (email)")
     warehouse.run(
         "INSERT INTO contacts VALUES (?)",
         [("ada@example.com",), (None,), (b"x@example.com",), ("x",)],
     )
-    ran = enroll("SELECT email FROM contacts")
+    ran = enroll_query("SELECT email FROM contacts")
     assert ran.counts() == {"enrolled": 2, "invalid": 2}
     assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
         "no value (None)",
@@ -66,9 +56,9 @@ def test_what_is_no_address_is_invalid_with_a_reason(enroll, warehouse):
 
 
 @pytest.mark.parametrize("column", [1, "email", "EMAIL"])
-def test_the_column_is_found_by_its_name_or_its_number(enroll, warehouse, column):
+def test_the_column_is_found_by_its_name_or_its_number(enroll_query, warehouse, column):
     warehouse.fill(PEOPLE[:3])
-    assert enroll("SELECT id, email FROM contacts", email_column=column).counts() == {"enrolled": 3}
+    assert enroll_query("SELECT id, email FROM contacts", email_column=column).counts() == {"enrolled": 3}
 
 
 @pytest.mark.parametrize(
@@ -80,26 +70,26 @@ def test_the_column_is_found_by_its_name_or_its_number(enroll, warehouse, column
     ],
 )
 def test_a_missing_column_fails_at_once_and_the_message_helps(
-    enroll, warehouse, meisa_sandbox, everything_written, column, message
+    enroll_query, warehouse, meisa_sandbox, everything_written, column, message
 ):
     warehouse.fill(PEOPLE[:3])
-    assert enroll("SELECT id, email FROM contacts", email_column=column).state == "failed"
+    assert enroll_query("SELECT id, email FROM contacts", email_column=column).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     assert message in everything_written()
 
 
-def test_a_column_that_stands_twice_is_refused(enroll, warehouse, everything_written):
+def test_a_column_that_stands_twice_is_refused(enroll_query, warehouse, everything_written):
     warehouse.fill(PEOPLE[:3])
-    ran = enroll(
+    ran = enroll_query(
         "SELECT a.email, b.email FROM contacts a JOIN contacts b ON a.id = b.id", email_column="email"
     )
     assert ran.state == "failed"
     assert "2 columns 'email'" in everything_written()
 
 
-def test_a_query_that_finds_no_contact_ends_as_on_empty_says(enroll, warehouse):
+def test_a_query_that_finds_no_contact_ends_as_on_empty_says(enroll_query, warehouse):
     warehouse.fill([])
-    assert enroll(on_empty="skip").state == "skipped"
+    assert enroll_query(on_empty="skip").state == "skipped"
 
 
 @pytest.mark.parametrize(
@@ -112,10 +102,10 @@ def test_a_query_that_finds_no_contact_ends_as_on_empty_says(enroll, warehouse):
     ids=["list", "mapping", "plain"],
 )
 def test_parameters_are_rendered_but_never_shown(
-    enroll, warehouse, meisa_sandbox, everything_written, sql, parameters
+    enroll_query, warehouse, meisa_sandbox, everything_written, sql, parameters
 ):
     warehouse.fill(PEOPLE)
-    assert enroll(sql, parameters=parameters, params={"who": "person7@example.com"}).counts() == {
+    assert enroll_query(sql, parameters=parameters, params={"who": "person7@example.com"}).counts() == {
         "enrolled": 1
     }
     assert addresses_sent(meisa_sandbox) == ["person7@example.com"]
@@ -158,12 +148,14 @@ def test_the_query_may_stand_in_a_file_and_is_a_template(run, warehouse, tmp_pat
     ],
     ids=["two", "none", "list", "update"],
 )
-def test_what_is_not_one_query_is_refused(enroll, warehouse, meisa_sandbox, everything_written, sql, message):
+def test_what_is_not_one_query_is_refused(
+    enroll_query, warehouse, meisa_sandbox, everything_written, sql, message
+):
     warehouse.fill(PEOPLE[:3])
-    assert enroll(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
+    assert enroll_query(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     assert message in everything_written()
-    assert enroll("SELECT email FROM contacts WHERE name <> ''").counts() == {"enrolled": 3}
+    assert enroll_query("SELECT email FROM contacts WHERE name <> ''").counts() == {"enrolled": 3}
 
 
 def test_one_statement_keeps_its_comments_and_loses_its_semicolon():
@@ -173,53 +165,55 @@ def test_one_statement_keeps_its_comments_and_loses_its_semicolon():
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"conn_type": "meisa"}, "type meisa, which is no database"),
+        ({"conn_type": "meisa"}, "type meisa, which is not a database"),
         ({"conn_type": "no_such_thing"}, "no_such_thing"),
     ],
     ids=["meisa", "unknown"],
 )
 def test_a_connection_that_is_no_database_is_refused(
-    enroll, monkeypatch, meisa_sandbox, everything_written, field, message
+    enroll_query, monkeypatch, meisa_sandbox, everything_written, field, message
 ):
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(field))
-    assert enroll().state == "failed"
+    assert enroll_query().state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     assert message in everything_written()
 
 
 @pytest.mark.parametrize("missing", ["sqlparse", "airflow.providers.common.sql.hooks.sql"])
-def test_without_the_extra_the_message_names_it(enroll, warehouse, everything_written, monkeypatch, missing):
+def test_without_the_extra_the_message_names_it(
+    enroll_query, warehouse, everything_written, monkeypatch, missing
+):
     monkeypatch.setitem(sys.modules, missing, None)
-    assert enroll().state == "failed"
+    assert enroll_query().state == "failed"
     assert "airflow-provider-meisa[sql]" in everything_written()
 
 
 def test_a_query_that_the_database_refuses_is_explained_and_may_be_retried(
-    enroll, warehouse, meisa_sandbox, everything_written
+    enroll_query, warehouse, meisa_sandbox, everything_written
 ):
     warehouse.fill(PEOPLE[:3])
     sql = "SELECT email FROM contcts WHERE email <> 'hidden@example.com'"
-    assert enroll(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
+    assert enroll_query(sql, retries=1, retry_delay=timedelta(0)).state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
     assert "OperationalError: no such table: contcts" in written
 
 
-def test_a_database_that_is_not_there_is_an_ordinary_failure(enroll, monkeypatch, everything_written):
+def test_a_database_that_is_not_there_is_an_ordinary_failure(enroll_query, monkeypatch, everything_written):
     monkeypatch.setenv(
         "AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": "/nowhere/at/all.db"})
     )
-    assert enroll().state == "failed"
+    assert enroll_query().state == "failed"
     assert "The database cannot be reached: OperationalError" in everything_written()
 
 
-def test_neither_addresses_nor_rows_are_logged_or_shown(enroll, warehouse, everything_written):
+def test_neither_addresses_nor_rows_are_logged_or_shown(enroll_query, warehouse, everything_written):
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.serialized_dag import SerializedDagModel
     from airflow.utils.session import create_session
 
     warehouse.fill([*PEOPLE, "Secret Name without an at sign"])
-    ran = enroll("SELECT email, name FROM contacts WHERE name = ?", parameters=["Secret Name"])
+    ran = enroll_query("SELECT email, name FROM contacts WHERE name = ?", parameters=["Secret Name"])
     assert ran.state == "success"
     with create_session() as session:
         shown = [
@@ -233,7 +227,7 @@ def test_neither_addresses_nor_rows_are_logged_or_shown(enroll, warehouse, every
 
 
 def test_a_retry_reads_what_the_first_try_read_although_the_table_has_changed(
-    enroll, warehouse, meisa_sandbox, everything_written, staging
+    enroll_query, warehouse, meisa_sandbox, everything_written, staging
 ):
     warehouse.fill(PEOPLE)
     meisa_sandbox.fault("status", status=500, path="bulk-enroll", skip=1, times=1)
@@ -243,7 +237,7 @@ def test_a_retry_reads_what_the_first_try_read_although_the_table_has_changed(
         staged.extend(staging())
         warehouse.fill(["new@example.com"])
 
-    ran = enroll(retries=1, retry_delay=timedelta(0), on_retry_callback=between)
+    ran = enroll_query(retries=1, retry_delay=timedelta(0), on_retry_callback=between)
     assert ran.state == "success"
     assert set(addresses_sent(meisa_sandbox)) == set(PEOPLE)
     assert [mode for _, mode in staged] == [0o600, 0o600]
@@ -253,41 +247,45 @@ def test_a_retry_reads_what_the_first_try_read_although_the_table_has_changed(
     assert "1,200 rows (source not read again)" in written
 
 
-def test_a_staging_path_that_cannot_be_written_is_named(enroll, warehouse, tmp_path, everything_written):
+def test_a_staging_path_that_cannot_be_written_is_named(
+    enroll_query, warehouse, tmp_path, everything_written
+):
     warehouse.fill(PEOPLE[:5])
     (tmp_path / "taken").write_text("")
-    assert enroll(staging_path=str(tmp_path / "taken" / "folder")).state == "failed"
+    assert enroll_query(staging_path=str(tmp_path / "taken" / "folder")).state == "failed"
     assert "set staging_path" in everything_written()
 
 
 @pytest.mark.parametrize("where", ["{path}/{{{{ ds_nodash }}}}", "file://{path}/staged"])
-def test_the_staging_path_may_be_a_local_folder(enroll, warehouse, tmp_path, staging, monkeypatch, where):
+def test_the_staging_path_may_be_a_local_folder(
+    enroll_query, warehouse, tmp_path, staging, monkeypatch, where
+):
     warehouse.fill(PEOPLE[:5])
     monkeypatch.setattr(BulkRunner, "drop_plan", lambda _: None)
-    assert enroll(staging_path=where.format(path=tmp_path / "own")).counts() == {"enrolled": 5}
+    assert enroll_query(staging_path=where.format(path=tmp_path / "own")).counts() == {"enrolled": 5}
     assert staging() == []
     files = list((tmp_path / "own").glob("*/*"))
     assert len(files) == 2
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_the_staging_path_may_be_in_an_object_store(enroll, warehouse, memory_store, monkeypatch):
+def test_the_staging_path_may_be_in_an_object_store(enroll_query, warehouse, memory_store, monkeypatch):
     warehouse.fill(PEOPLE)
     stored = "memory://bucket/staged"
     with monkeypatch.context() as patched:
         patched.setattr(BulkRunner, "drop_plan", lambda _: None)
-        assert enroll(staging_path=stored).counts() == {"enrolled": 1200}
+        assert enroll_query(staging_path=stored).counts() == {"enrolled": 1200}
     left = memory_store.find("/bucket/staged")
     assert len(left) == 2
-    assert enroll(staging_path=stored).counts() == {"already_enrolled": 1200}
+    assert enroll_query(staging_path=stored).counts() == {"already_enrolled": 1200}
     assert memory_store.find("/bucket/staged") == left
 
 
 def test_a_store_that_nothing_installed_reaches_is_refused(
-    enroll, warehouse, everything_written, meisa_sandbox
+    enroll_query, warehouse, everything_written, meisa_sandbox
 ):
     warehouse.fill(PEOPLE[:5])
-    assert enroll(staging_path="nosuchstore://bucket/staged").state == "failed"
+    assert enroll_query(staging_path="nosuchstore://bucket/staged").state == "failed"
     assert "nosuchstore:// cannot be reached" in everything_written()
     assert addresses_sent(meisa_sandbox) == []
 
@@ -351,9 +349,9 @@ def memory():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_postgresql_contacts_are_enrolled_with_parameters(driver, postgres, enroll, meisa_sandbox):
+def test_postgresql_contacts_are_enrolled_with_parameters(driver, postgres, enroll_query, meisa_sandbox):
     postgres(FILL.format(most=1_500))
-    ran = enroll(
+    ran = enroll_query(
         "SELECT id, email FROM contacts WHERE id > %(least)s ORDER BY id DESC",
         "postgres",
         email_column="email",
@@ -388,12 +386,12 @@ def test_a_mistake_in_the_statement_is_explained(driver, postgres):
 
 @pytest.mark.parametrize("at", [1, 5_000], ids=["first", "later"])
 def test_a_row_that_fails_the_query_is_not_shown(
-    driver, postgres, enroll, everything_written, meisa_sandbox, at
+    driver, postgres, enroll_query, everything_written, meisa_sandbox, at
 ):
     postgres(FILL.format(most=10_000))
     postgres("UPDATE contacts SET email = 'Secret Name' WHERE id = %s", [at])
     sql = "SELECT CASE WHEN id = {} THEN email::int::text ELSE email END FROM contacts ORDER BY id"
-    ran = enroll(sql.format(at), "postgres")
+    ran = enroll_query(sql.format(at), "postgres")
     assert ran.state == "failed"
     assert addresses_sent(meisa_sandbox) == []
     written = everything_written()
@@ -403,10 +401,12 @@ def test_a_row_that_fails_the_query_is_not_shown(
 
 
 def test_an_address_in_the_parameters_is_not_shown_when_the_query_fails(
-    driver, postgres, enroll, everything_written
+    driver, postgres, enroll_query, everything_written
 ):
     postgres(FILL.format(most=3))
-    ran = enroll("SELECT email FROM contacts WHERE id = %s::int", "postgres", parameters=["ada@example.com"])
+    ran = enroll_query(
+        "SELECT email FROM contacts WHERE id = %s::int", "postgres", parameters=["ada@example.com"]
+    )
     assert ran.state == "failed"
     written = everything_written()
     assert "22P02" in written

@@ -13,33 +13,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
-from airflow_provider_meisa.transfers.sources.files import read_addresses
+from tests.support.files import read_file
 
 
 @pytest.fixture
-def file(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def enroll(run_task):
-    def run(path, **arguments):
-        return run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding", **arguments)
-
-    return run
-
-
-@pytest.fixture
-def refused(enroll, meisa_sandbox, everything_written):
+def refused(enroll_file, meisa_sandbox, everything_written):
     """Run a task that must fail before its first request; return what was written."""
 
     def run(path, **arguments):
-        ran = enroll(path, **arguments)
+        ran = enroll_file(path, **arguments)
         assert ran.state == "failed"
         assert meisa_sandbox.requests() == []
         written = everything_written()
@@ -50,14 +32,9 @@ def refused(enroll, meisa_sandbox, everything_written):
     return run
 
 
-def read(path, **arguments):
-    given = {"file_format": None, "column": None, "encoding": "utf-8-sig", **arguments}
-    return list(read_addresses(path, **given))
-
-
 def read_or_refusal(path):
     try:
-        return read(path), ""
+        return read_file(path), ""
     except MeisaInputError as error:
         return [], str(error)
 
@@ -82,9 +59,9 @@ def with_quotes(lines, delimiter, *places):
     return "\n".join(lines) + "\n"
 
 
-def test_tsv_with_stray_quotes_loses_no_row(enroll, file, meisa_sandbox):
+def test_tsv_with_stray_quotes_loses_no_row(enroll_file, file, meisa_sandbox):
     content = with_quotes(rows(600, "\t"), "\t", (101, 1, "before"), (490, 1, "behind"))
-    assert enroll(file("people.tsv", content), max_invalid=0).state == "success"
+    assert enroll_file(file("people.tsv", content), max_invalid=0).state == "success"
     assert enrolled(meisa_sandbox) == 600
 
 
@@ -104,21 +81,21 @@ def test_stray_quotes_of_a_few_rows_are_found(file, order, column, swallowed):
         rows(40, order=order), ",", (7, column, "before"), (7 + swallowed, column, "behind")
     )
     with pytest.raises(MeisaInputError, match=r"line 8: the quote that opens here takes in") as caught:
-        read(file("people.csv", content))
+        read_file(file("people.csv", content))
     assert "@" not in str(caught.value)
-    assert len(read(file("people.csv", content), quoting="none")) == 40
+    assert len(read_file(file("people.csv", content), quoting="none")) == 40
 
 
 def test_stray_quotes_in_a_single_column_are_found(file):
     lines = ["email", *(f"p{n}@example.com" for n in range(20))]
     with pytest.raises(MeisaInputError, match="line 4: the quote that opens here takes in"):
-        read(file("people.csv", with_quotes(lines, ",", (3, 0, "before"), (5, 0, "behind"))))
+        read_file(file("people.csv", with_quotes(lines, ",", (3, 0, "before"), (5, 0, "behind"))))
 
 
 def test_stray_quotes_around_rows_without_addresses_are_found(file):
     lines = ["id,name,city,country,plan,email", *(f"{n},Secret,London,UK,free," for n in range(9))]
     with pytest.raises(MeisaInputError, match="line 3: the quote that opens here takes in"):
-        read(file("people.csv", with_quotes(lines, ",", (2, 1, "before"), (3, 1, "behind"))))
+        read_file(file("people.csv", with_quotes(lines, ",", (2, 1, "before"), (3, 1, "behind"))))
 
 
 @pytest.mark.parametrize(
@@ -141,19 +118,19 @@ def test_quote_that_is_not_closed_is_named(refused, file, places, line):
 def test_stray_quotes_around_rows_with_names_are_found(file):
     lines = ["id,note,email", *(f"{n},x,Secret <p{n}@example.com>" for n in range(9))]
     with pytest.raises(MeisaInputError, match="line 3: the quote that opens here takes in"):
-        read(file("people.csv", with_quotes(lines, ",", (2, 1, "before"), (3, 1, "behind"))))
+        read_file(file("people.csv", with_quotes(lines, ",", (2, 1, "before"), (3, 1, "behind"))))
 
 
 def test_quote_in_a_file_without_header_is_named(file):
     lines = rows(40)[1:]
     with pytest.raises(MeisaInputError, match="line 1: the quote that opens here takes in"):
-        read(file("people.csv", with_quotes(lines, ",", (0, 1, "before"), (2, 1, "behind"))), column=2)
+        read_file(file("people.csv", with_quotes(lines, ",", (0, 1, "before"), (2, 1, "behind"))), column=2)
 
 
 def test_quote_behind_another_cell_with_line_breaks_is_named(file):
     content = 'id,note,name,email\n1,"a\nb\nc","Secret,p1@example.com\n2,d,Secret",p2@example.com\n'
     with pytest.raises(MeisaInputError, match="line 4: the quote that opens here takes in"):
-        read(file("people.csv", content))
+        read_file(file("people.csv", content))
 
 
 LEGITIMATE = [
@@ -174,12 +151,12 @@ def test_cell_with_a_few_line_breaks_is_read(file, cell, order):
     for n in range(9):
         one = {"id": str(n), "note": f'"{cell}"', "email": f"p{n}@example.com"}
         lines.append(",".join(one[name] for name in order))
-    assert read(file("people.csv", "\r\n".join(lines))) == [f"p{n}@example.com" for n in range(9)]
+    assert read_file(file("people.csv", "\r\n".join(lines))) == [f"p{n}@example.com" for n in range(9)]
 
 
-def test_address_block_is_enrolled(enroll, file, meisa_sandbox):
+def test_address_block_is_enrolled(enroll_file, file, meisa_sandbox):
     content = 'name,address,email\n"Lovelace, Ada","12 St James\'s Square\nLondon",ada@example.com\n'
-    assert enroll(file("people.csv", content), max_invalid=0).state == "success"
+    assert enroll_file(file("people.csv", content), max_invalid=0).state == "success"
     assert enrolled(meisa_sandbox) == 1
 
 
@@ -187,18 +164,21 @@ def test_cell_with_more_line_breaks_needs_multiline(refused, file):
     note = "\n".join(["a line"] * 12)
     path = file("people.csv", f'note,email\n"{note}",p1@example.com\nx,p2@example.com\n')
     assert "line 2: the quote that opens here is not closed within 10 lines" in refused(path)
-    assert read(path, quoting="multiline") == ["p1@example.com", "p2@example.com"]
+    assert read_file(path, quoting="multiline") == ["p1@example.com", "p2@example.com"]
 
 
 def test_address_that_spans_lines_stops_also_multiline(file):
     path = file("people.csv", 'email,id\n"p1@example.com\np2@example.com",1\n')
     for quoting in (None, "standard", "multiline"):
         with pytest.raises(MeisaInputError, match="line 2: the quote that opens here takes in"):
-            read(path, quoting=quoting)
+            read_file(path, quoting=quoting)
 
 
-def test_line_break_at_the_end_of_an_address_is_trimmed(enroll, file, meisa_sandbox):
-    assert enroll(file("people.csv", 'id,email\n1,"p1@example.com\n"\n2,p2@example.com\n')).state == "success"
+def test_line_break_at_the_end_of_an_address_is_trimmed(enroll_file, file, meisa_sandbox):
+    assert (
+        enroll_file(file("people.csv", 'id,email\n1,"p1@example.com\n"\n2,p2@example.com\n')).state
+        == "success"
+    )
     assert enrolled(meisa_sandbox) == 2
 
 
@@ -218,14 +198,14 @@ def test_row_of_another_width_sends_nothing(refused, file, content, line):
 def test_tsv_in_quotes_names_the_parameter(file, refused):
     quoted = '"id"\t"email"\n"1"\t"p1@example.com"\n'
     assert "line 1: the cell is in quotes; set quoting to 'standard'" in refused(file("people.tsv", quoted))
-    assert read(file("people.tsv", quoted), quoting="standard") == ["p1@example.com"]
+    assert read_file(file("people.tsv", quoted), quoting="standard") == ["p1@example.com"]
     half = 'id\temail\n1\t"p1@example.com"\n'
     with pytest.raises(MeisaInputError, match="line 2: the cell is in quotes"):
-        read(file("people.tsv", half))
+        read_file(file("people.tsv", half))
     broken = 'id\tnote\temail\n1\t"a\nb"\tp1@example.com\n'
     with pytest.raises(MeisaInputError, match="if quotes enclose cells, set quoting to 'standard'"):
-        read(file("people.tsv", broken))
-    assert read(file("people.tsv", broken), quoting="standard") == ["p1@example.com"]
+        read_file(file("people.tsv", broken))
+    assert read_file(file("people.tsv", broken), quoting="standard") == ["p1@example.com"]
 
 
 # What separates the cells.
@@ -245,20 +225,20 @@ def test_tsv_in_quotes_names_the_parameter(file, refused):
         ("people.csv", "\n\nid;email\n1;p1@example.com\n"),
     ],
 )
-def test_delimiter_is_recognised(enroll, file, meisa_sandbox, name, content):
-    assert enroll(file(name, content), max_invalid=0).state == "success"
+def test_delimiter_is_recognised(enroll_file, file, meisa_sandbox, name, content):
+    assert enroll_file(file(name, content), max_invalid=0).state == "success"
     assert enrolled(meisa_sandbox) == 1
 
 
 def test_delimiter_is_recognised_without_a_header(file):
     path = file("people.csv", "1;Lovelace, Ada;p1@example.com\n2;Hopper, Grace;p2@example.com\n")
-    assert read(path, column=2) == ["p1@example.com", "p2@example.com"]
+    assert read_file(path, column=2) == ["p1@example.com", "p2@example.com"]
 
 
 @pytest.mark.parametrize("delimiter", ["~", "^", ":", "\x1f", "\t"])
-def test_delimiter_may_be_given(enroll, file, meisa_sandbox, delimiter):
+def test_delimiter_may_be_given(enroll_file, file, meisa_sandbox, delimiter):
     path = file("people.csv", f"id{delimiter}email\n1{delimiter}p1@example.com\n")
-    assert enroll(path, delimiter=delimiter).state == "success"
+    assert enroll_file(path, delimiter=delimiter).state == "success"
     assert enrolled(meisa_sandbox) == 1
 
 
@@ -328,7 +308,7 @@ def test_what_a_writer_quotes_is_read_or_refused(tmp_path, notes):
     path = tmp_path / "people.csv"
     path.write_text(target.getvalue(), newline="")
     expected = [f"p{n}@example.com" for n in range(len(notes))]
-    assert read(path, quoting="multiline") == expected
+    assert read_file(path, quoting="multiline") == expected
     found, refusal = read_or_refusal(path)
     assert found == expected or "takes in what looks like other rows" in refusal
 

@@ -20,7 +20,8 @@ _WELL = {"valid", "accepted", "ok", "success", "succeeded", "enrolled"}
 _ECHO = {"request", "input", "body", "params", "payload"}
 _PATHS = {"loc", "path", "field", "pointer", "location", "source", "property"}
 _PLACES = {"index", "row", "position", "place"}
-_IN_PATH = re.compile(rf"\b(?:{'|'.join(sorted(_FIELDS))})[.\[/](\d{{1,3}})\b", re.IGNORECASE)
+_PLACE = re.compile(r"\d{1,3}")
+_IN_PATH = re.compile(rf"\b(?:{'|'.join(sorted(_FIELDS))})[.\[/]({_PLACE.pattern})\b", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
 _DEEPEST = 8
 _LONGEST = 120
@@ -95,7 +96,7 @@ class _Search:
                 yield place, _reason(text) if " " in text.strip() else ""
 
     def _place_of_name(self, name: str, *, of_emails: bool) -> int | None:
-        if of_emails and name.isdecimal():
+        if of_emails and _PLACE.fullmatch(name):
             return self._known(int(name))
         if match := _IN_PATH.search(name):
             return self._known(int(match[1]))

@@ -1,4 +1,4 @@
-"""What counts alone say of addresses that a bulk answer does not name.
+"""What counts alone say of addresses that a bulk response does not name.
 
 A count names nobody, so it settles something only where it leaves no choice: of all counts exactly one has
 something left over beyond the addresses that are named, that is exactly the number of the unnamed, and nothing
@@ -31,8 +31,8 @@ Counts = dict[StatusFlag, set[tuple[str, int]]]
 def left_over(counts: Counts, named: Iterable[StatusFlag], unnamed: int) -> StatusFlag | None:
     """Say what the counts leave for all unnamed addresses; ``None`` where they leave a choice.
 
-    :param counts: the figures of the answer.
-    :param named: what is said of each address that the answer names.
+    :param counts: the figures of the response.
+    :param named: what is said of each address that the response names.
     :param unnamed: how many addresses of the request it does not name.
     """
     figures = _without_sums(totals(counts))

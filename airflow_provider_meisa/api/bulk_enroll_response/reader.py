@@ -1,13 +1,13 @@
-"""The answer to a bulk enrollment, read whatever its shape: one outcome for every address that was sent.
+"""The response to a bulk enrollment, read whatever its shape: one outcome for every address that was sent.
 
-Meisa documents that the answer "details each outcome", not how. Read are, also below one another:
+Meisa documents that the response "details each outcome", not how. Read are, also below one another:
 
 - a result per address: ``[{"email": …, "status": …, "reason": …}, …]`` under any name or none;
 - a mapping of addresses to statuses or results;
 - a list of addresses or results per outcome: ``{"enrolled": […], "skipped": […]}``;
 - counts per outcome, where they leave no choice.
 
-An address is *enrolled* only if the answer vouches for it. What it does not mention is *unreported*; where it
+An address is *enrolled* only if the response vouches for it. What it does not mention is *unreported*; where it
 contradicts itself the less happy word counts (:func:`airflow_provider_meisa.api.status_words.resolve`).
 
 Where a part says of itself that it is only accepted, or that it failed, nothing below it counts as enrolled.
@@ -93,7 +93,7 @@ _ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\"',;:\[\]@]+@[^\s<>()\"',;:\[\]@]+")
 
 @dataclass(frozen=True, slots=True)
 class BulkEnrollResponse:
-    """What an answer says of the addresses that were sent.
+    """What a response says of the addresses that were sent.
 
     :param outcomes: one for each address, in the order sent.
     :param unread: what was not understood, in a few words each, without addresses; at most twenty.
@@ -152,7 +152,7 @@ class _Reading:
 def read_bulk_response(
     sent: Sequence[str], body: object, *, status: int = HTTPStatus.OK
 ) -> BulkEnrollResponse:
-    """Read the answer to a bulk enrollment. It never raises, whatever the answer.
+    """Read the response to a bulk enrollment. It never raises, whatever the response.
 
     :param sent: the addresses of the request.
     :param body: the decoded JSON.
@@ -208,7 +208,7 @@ def _key(address: str) -> str:
     return address.strip().lower()
 
 
-# Walking the answer.
+# Walking the response.
 
 
 def _read(reading: _Reading, node: object, under: RecipientResult, depth: int) -> None:
@@ -379,7 +379,7 @@ def _is_pair(element: object) -> TypeGuard[Sequence[str]]:
 
 
 def _remark(body: object) -> str:
-    """Find what the answer says as a whole."""
+    """Find what the response says as a whole."""
     if not isinstance(body, dict):
         return ""
     return next((redact(text) for text in map(body.get, _REMARKS) if isinstance(text, str)), "")
@@ -394,10 +394,10 @@ def _rest(reading: _Reading, remark: str) -> RecipientResult:
         if left is not None:
             return RecipientResult(left, "" if left is StatusFlag.SKIPPED else "by its count, not by name")
     figures = ", ".join(f"{figure} {flag_name(flag)}" for flag, figure in totals(reading.counts).items())
-    reason = "the answer does not mention it"
+    reason = "the response does not mention it"
     if figures:
         reason = (
-            f"{reason}; it counts {figures}" if reading.recipients else f"the answer only counts: {figures}"
+            f"{reason}; it counts {figures}" if reading.recipients else f"the response only counts: {figures}"
         )
     remarks = "; ".join(filter(None, (reading.doubt, "" if remark in reading.doubt else remark)))
     return RecipientResult(StatusFlag.LISTED, f"{reason} ({remarks})" if remarks else reason)

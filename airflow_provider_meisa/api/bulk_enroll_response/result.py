@@ -1,4 +1,4 @@
-"""What a bulk answer says of one address: a result object, or a status that the address is mapped to."""
+"""What a bulk response says of one address: a result object, or a status that the address is mapped to."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _JOB_NAMES = normalize_all(
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
-    """What one place in the answer says of an address, or what several say together."""
+    """What one place in the response says of an address, or what several say together."""
 
     flag: StatusFlag
     reason: str = ""
@@ -85,7 +85,7 @@ class RecipientResult:
         if status is OutcomeStatus.ENROLLED:
             return ""
         if self.flag & StatusFlag.ENROLLED or (self.flag & StatusFlag.YES and counted is StatusFlag.NO):
-            return "the answer contradicts itself"
+            return "the response contradicts itself"
         if counted is StatusFlag.NO:
             return "refused, reason not given"
         return "listed without a status" if status is OutcomeStatus.UNREPORTED else ""
@@ -182,7 +182,7 @@ def read_result(result: Mapping[Any, object], under: RecipientResult) -> Recipie
 
 
 def stronger(word: str, flag: StatusFlag) -> str:
-    """Keep a word that led to no status, or that tells more than the status it led to, as *bounced* does."""
+    """Keep a word that led to no status, or that says more than the status it led to, as *bounced* does."""
     known = read_status(word)
     if known & StatusFlag.UNCLEAR:
         return redact(f"status not known: {word}")

@@ -15,8 +15,8 @@ from airflow_provider_meisa.api.redaction import redact
 class KeyInfo:
     """What a key is and may do.
 
-    :param environment: ``live`` or ``test``; empty where the answer does not say.
-    :param product: name of the product the key belongs to; empty where the answer does not say.
+    :param environment: ``live`` or ``test``; empty if the response lacks it.
+    :param product: name of the product the key belongs to; empty if the response lacks it.
     :param scopes: the key's scopes, such as ``sequences:enroll``.
     """
 
@@ -28,14 +28,14 @@ class KeyInfo:
 def ping(client: MeisaClient) -> KeyInfo:
     """Ask what the key is and may do: ``GET /ping/`` (Meisa's page *Authentication*).
 
-    That the answer has these facts is documented, the names of its fields are not: ``environment``,
+    That the response has these facts is documented, the names of its fields are not: ``environment``,
     ``product`` and ``scopes`` are inferred.
 
     :raises MeisaError: see `errors`.
     """
     body = client.send(Request("GET", "/ping/")).body
     if not isinstance(body, dict):
-        raise MeisaUnreadableResponseError("GET /ping/: the answer is no JSON object.", status=200)
+        raise MeisaUnreadableResponseError("GET /ping/: the response is not a JSON object.", status=200)
     return KeyInfo(_name(body, "environment").lower(), _name(body, "product"), _scopes(body.get("scopes")))
 
 

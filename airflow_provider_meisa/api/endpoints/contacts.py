@@ -16,8 +16,9 @@ from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 SOURCES = ("api", "import", "manual", "signup", "initial_sync")
 
 _UPSERT = Request("POST", "/contacts/upsert/", scope="contacts:write", safe=False, idempotent=True)
-_PATH = "/contacts/api/unsubscribed-emails/"
-_MAX_BYTES = 256 * 1024 * 1024
+_UNSUBSCRIBED = Request(
+    "GET", "/contacts/api/unsubscribed-emails/", scope="contacts:read", max_bytes=256 * 1024 * 1024
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def upsert(
         keeps the first one.
     :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
     :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
-    :param reservation: a slot of the quota that was reserved for this call.
+    :param reservation: a slot of the rate limits that was reserved for this request.
     :return: the contact as it is now.
     :raises MeisaUnreadableResponseError: if the response has no ``id``.
     :raises MeisaError: see `errors`.
@@ -121,7 +122,7 @@ def upsert(
 
 
 def _contact(response: Response) -> Contact:
-    """Read the response to an upsert; which fields it has beside ``id`` does not matter."""
+    """Read the response to an upsert; which fields it has next to ``id`` does not matter."""
     body = response.body if isinstance(response.body, dict) else {}
     found = body.get("id")
     if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
@@ -129,6 +130,7 @@ def _contact(response: Response) -> Contact:
             f"{_UPSERT}: the response ({response.status}) has no id of the contact. Check that the base URL in the "
             "connection's host field is Meisa's API. To send the contact again is harmless.",
             status=response.status,
+            possibly_done=True,
         )
     custom_fields, tags = body.get("custom_fields"), body.get("tags")
     texts = ("email", "external_id", "first_name", "last_name", "display_name", "status", "created_at")
@@ -157,14 +159,27 @@ def _text(value: object) -> str:
 def unsubscribed_emails(client: MeisaClient) -> Suppressions:
     """Read who must not be mailed: ``GET /contacts/api/unsubscribed-emails/`` (Meisa's page *Contacts*).
 
-    :raises MeisaUnreadableResponseError: if the answer has no list of addresses.
+    The response documents how many addresses there are. Fewer than that would let through contacts who unsubscribed.
+
+    :raises MeisaUnreadableResponseError: if the response has no list of addresses, or fewer than it counts.
     :raises MeisaError: see `errors`.
     """
-    as_of, emails = "", list[str]()
-    for body in client.pages(Request("GET", _PATH, scope="contacts:read", max_bytes=_MAX_BYTES)):
+    as_of, emails, counts = "", list[str](), list[int]()
+    for body in client.pages(_UNSUBSCRIBED):
         found = body.get("emails") if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(found, list):
-            raise MeisaUnreadableResponseError(f"GET {_PATH}: the answer has no list 'emails'.", status=200)
+            raise MeisaUnreadableResponseError(
+                f"{_UNSUBSCRIBED}: the response has no list 'emails'.", status=HTTPStatus.OK
+            )
         as_of = as_of or str(body.get("as_of") or "")
         emails += [email for email in found if isinstance(email, str)]
+        if type(count := body.get("count")) is int:
+            counts.append(count)
+    # The list may change between two pages.
+    if len(emails) < (expected := min(counts, default=0)):
+        raise MeisaUnreadableResponseError(
+            f"{_UNSUBSCRIBED}: the response has {len(emails):,} of {expected:,} addresses, so the others could not be "
+            "left out. Try again; if that fails too, ask Meisa.",
+            status=HTTPStatus.OK,
+        )
     return Suppressions(as_of, tuple(emails))

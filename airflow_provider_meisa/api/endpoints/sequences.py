@@ -1,4 +1,4 @@
-"""What Meisa's page *Sequences* offers: each endpoint once – what to send, how to read the answer."""
+"""What Meisa's page *Sequences* offers: each endpoint once – what to send, how to read the response."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SequenceInfo:
     :param slug: what calls name it by.
     :param name: what people call it.
     :param status: ``active`` or another word; which others exist is not documented.
-    :param total_enrolled: contacts enrolled, where the answer says.
+    :param total_enrolled: contacts enrolled, where the response has it.
     """
 
     slug: str
@@ -99,14 +99,14 @@ def enroll(
     """Enroll one contact: ``POST /sequences/enroll/`` (Meisa's page *Sequences*).
 
     That a contact already in the sequence is rejected is documented; with which status and words is not:
-    the words must say so (`enroll_reply`).
+    the words must say so (`enroll_response`).
 
     :param email: the contact; created if Meisa does not know it.
     :param sequence_slug: an active sequence.
     :param metadata: data attached to the enrollment, plain JSON.
     :param trigger_source: where the enrollment came from.
     :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the answer was lost. A contact who is then
+    :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
         enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
     :return: the status: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
         request was only accepted, ``unreported``.
@@ -151,15 +151,15 @@ def bulk_enroll(
 ) -> BulkEnrollResponse:
     """Enroll up to 500 contacts: ``POST /sequences/api/bulk-enroll/`` (Meisa's page *Sequences*).
 
-    That already enrolled and suppressed addresses are skipped, and that the answer details each outcome,
-    is documented; the answer's shape is not (`bulk_reply`).
+    That already enrolled and suppressed addresses are skipped, and that the response details each outcome,
+    is documented; the response's shape is not (`bulk_enroll_response`).
 
     :param emails: 1–500 addresses, none twice.
     :param sequence_slug: an active sequence.
     :param override_unsubscribe: enroll even the suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the answer was lost. Addresses that are then
+    :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are then
         enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
-    :param reservation: a slot of the quota that was reserved for this call.
+    :param reservation: a slot of the rate limits that was reserved for this request.
     :return: one outcome for each address sent.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
@@ -193,7 +193,7 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
 
     :param status: ``all`` for every status; empty for the active ones.
     :param search: part of a name.
-    :raises MeisaUnreadableResponseError: if the answer has no list of sequences.
+    :raises MeisaUnreadableResponseError: if the response has no list of sequences.
     :raises MeisaError: see `errors`.
     """
     given = {"status": status, "search": search}
@@ -204,8 +204,8 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
 def find_sequences(client: MeisaClient, slugs: Collection[str]) -> list[SequenceInfo]:
     """List sequences of every status until these are among them: most often, one request is enough.
 
-    :param slugs: those that are looked for; if one of them is missing, all sequences are listed.
-    :raises MeisaUnreadableResponseError: if the answer has no list of sequences.
+    :param slugs: those to find; if one of them is missing, all sequences are listed.
+    :raises MeisaUnreadableResponseError: if the response has no list of sequences.
     :raises MeisaError: see `errors`.
     """
     wanted, found = set(slugs), list[SequenceInfo]()
@@ -228,13 +228,13 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
     ``contact_exists`` is documented; the names of the other fields are inferred.
 
     :param email: the contact.
-    :raises MeisaUnreadableResponseError: if the answer is no JSON object.
+    :raises MeisaUnreadableResponseError: if the response is not a JSON object.
     :raises MeisaError: see `errors`.
     """
     check_text("email", email)
     body = client.send(replace(_ENROLLMENTS, query={"email": email})).body
     if not isinstance(body, dict):
-        raise MeisaUnreadableResponseError(f"{_ENROLLMENTS}: the answer is no JSON object.", status=200)
+        raise MeisaUnreadableResponseError(f"{_ENROLLMENTS}: the response is not a JSON object.", status=200)
     rows: object = next((body[name] for name in ("enrollments", "sequences", "results") if name in body), [])
     items = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     return ContactEnrollments(
@@ -280,14 +280,14 @@ def inactive_sequence(info: SequenceInfo) -> MeisaSequenceInactiveError:
 
 
 def _explain(client: MeisaClient, slug: str, error: MeisaResponseError) -> NoReturn:
-    """Raise what a refusal means if it is about the sequence, else, and where that cannot be told, the refusal."""
+    """Raise what a refusal means if it is about the sequence; else, and if that is unknown, the refusal."""
     try:
         check_active(client, slug)
     except (MeisaSequenceNotFoundError, MeisaSequenceInactiveError) as found:
         found.possibly_done = error.possibly_done
         raise found from error
     except MeisaError as unknown:
-        log.info("Whether the sequence is the reason is not known: %s", unknown)
+        log.info("Could not check whether the sequence is the reason: %s", unknown)
     raise error
 
 
@@ -324,7 +324,7 @@ def _check_batch(emails: Sequence[str]) -> None:
 def _sequences(page: object) -> list[SequenceInfo]:
     rows = page.get("results") if isinstance(page, dict) else page
     if not isinstance(rows, list):
-        raise MeisaUnreadableResponseError(f"{_LIST}: the answer has no list 'results'.", status=200)
+        raise MeisaUnreadableResponseError(f"{_LIST}: the response has no list 'results'.", status=200)
     return [_sequence(row) for row in rows if isinstance(row, dict)]
 
 

@@ -1,7 +1,7 @@
-"""The quota of a key: several windows at once, shared by all who use the key.
+"""The rate limits of a key: several windows at once, shared by all who use the key.
 
-What is logged is when *answers* came. A request is counted by Meisa somewhere between its sending and its
-answer, so a window that is clear of answers is clear of whatever Meisa counted, however long calls take.
+What is recorded is when *responses* came. Meisa counts a request at some moment between its sending and its
+response, so a window without responses has nothing that Meisa counted, however long requests take.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RateLimitStorage(Protocol):
     """Where a key's use is kept: carries out one operation at a time, whoever asks."""
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
-        """Carry out an operation; the clock is read while nobody else can change the state.
+        """Carry out an operation; the clock is read while no one else can change the state.
 
         :raises MeisaUnreachableError: if the state cannot be read or written.
         """
@@ -53,12 +53,12 @@ class RateLimiter:
     """Keeps requests inside a key's limits, together with everyone who shares the store.
 
     Ask `reserve` until it gives a slot, send one request, then `commit` the slot, or `release` it if the
-    request never left. Where the answer was a 429 or a 503, `commit` and then `back_off`.
+    request never left. Where the response was a 429 or a 503, `commit` and then `back_off`.
 
     :param limits: requests per window, the shortest window first; all of them hold at once.
     :param store: where the key's use is kept.
     :param clock: says the time in seconds since 1970; a store on another host uses that host's clock.
-    :param reservation_ttl: seconds after which a slot that nobody gave back counts as an answer; longer than
+    :param reservation_ttl: seconds after which a slot that was not given back counts as a response; longer than
         any request takes.
     :raises MeisaInputError: if there are no limits, or the time is not above 0.
     """
@@ -71,7 +71,7 @@ class RateLimiter:
         reservation_ttl: float = RESERVATION_TTL,
     ) -> None:
         if not limits:
-            raise MeisaInputError("A quota needs at least one limit, such as 60/minute.")
+            raise MeisaInputError("A rate limiter needs at least one limit, such as 60/minute.")
         if not 0 < reservation_ttl < math.inf:
             raise MeisaInputError(f"reservation_ttl must be above 0 seconds, not {reservation_ttl:g}.")
         self.limits = tuple(sorted(limits, key=lambda limit: (limit.seconds, limit.requests)))
@@ -87,11 +87,11 @@ class RateLimiter:
         """
         decision = self._store.run(Reserve(os.urandom(8).hex(), self.limits, self._ttl), self._clock)
         if decision is None:  # pragma: no cover - a store that breaks its promise
-            raise TypeError(f"{type(self._store).__name__} answered a reservation with nothing")
+            raise TypeError(f"{type(self._store).__name__} returned nothing for a reservation")
         return decision
 
     def commit(self, reservation: Reservation) -> None:
-        """Note that the answer came now, or that it will never come: the request may have counted."""
+        """Record that the response came now, or will never come: the request may have counted."""
         self._note(Commit(reservation.token, self.limits, self._ttl))
 
     def release(self, reservation: Reservation) -> None:
@@ -99,7 +99,7 @@ class RateLimiter:
         self._note(Release(reservation.token, self.limits, self._ttl))
 
     def back_off(self, seconds: float | None = None) -> None:
-        """Note a 429 or 503: nobody gets a slot for a while, and then requests are spaced until an hour was quiet.
+        """Record a 429 or 503: no one gets a slot for a while, and then requests are spaced until an hour was quiet.
 
         :param seconds: the wait that Meisa asked for, which is kept to with a little more; without one the
             shortest window, doubled each time that was not enough, up to the longest.
@@ -108,9 +108,9 @@ class RateLimiter:
         self._note(BackOff(micros(seconds) if said and seconds else 0, self.limits, self._ttl))
 
     def estimate(self, requests: int) -> float:
-        """Return the seconds until the last of the next requests, each sent as soon as the quota lets it.
+        """Return the seconds until the last of the next requests, each sent as soon as the rate limits allow it.
 
-        Answers are taken to come at once, and nobody else to send.
+        It assumes that responses come at once, and that no one else sends.
 
         :raises MeisaUnreachableError: if the store cannot be reached.
         """
@@ -130,9 +130,9 @@ class RateLimiter:
         return expire(state, now, self._ttl, self.limits[-1].requests), now
 
     def _note(self, operation: Commit | Release | BackOff) -> None:
-        # An answer that is already here must not be lost because it cannot be noted: its slot stays out, and
-        # counts as an answer when its time is over.
+        # A response that is already here must not be lost because it cannot be recorded: its slot stays out, and
+        # counts as a response when its time is over.
         try:
             self._store.run(operation, self._clock)
         except MeisaError as error:
-            log.warning("The use of the rate limits could not be noted; it counts as used. %s", error)
+            log.warning("The rate limits could not be updated; the request counts as sent. %s", error)

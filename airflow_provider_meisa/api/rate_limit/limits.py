@@ -56,7 +56,7 @@ DEFAULT_LIMITS = (Limit(60, 60), Limit(1000, 3600))
 
 
 NO_LIMITS = (Limit(1_000_000, 1),)
-"""What stands for no limit: more requests than can be sent. A 429 is obeyed all the same."""
+"""No limit: more requests than can be sent. A 429 is obeyed all the same."""
 
 
 def parse_limits(text: str) -> tuple[Limit, ...]:

@@ -1,4 +1,4 @@
-"""What can be asked of a key's quota, and the answers."""
+"""What can be asked of a key's rate limits, and the results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Ask for a slot. Asked again with the token of an open slot, the answer is that slot.
+    """Ask for a slot. Asked again with the token of an open slot, the result is that slot.
 
-    :param ttl: microseconds after which a slot that was never given back counts as an answer.
+    :param ttl: microseconds after which a slot that was never given back counts as a response.
     """
 
     token: str
@@ -36,7 +36,7 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The answer came now, or will never come."""
+    """The response came now, or will never come."""
 
     token: str
     limits: tuple[Limit, ...]

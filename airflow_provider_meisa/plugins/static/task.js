@@ -17,7 +17,7 @@ export function TaskTab({ dagId, runId, taskId, mapIndex }) {
   useEffect(() => setEvery(pace), [pace]);
   return h("div", { className: "meisa meisa-tab" },
     problem && h(Note, { kind: "error" }, problem),
-    data && !run && h(Note, null, "This task has not used Meisa: it is not a task of the Meisa provider, or it has not started."),
+    data && !run && h(Note, null, "Nothing to show: this task neither enrolls contacts nor waits for sequences, or it has not started."),
     run && h(Run, { run }));
 }
 

@@ -194,7 +194,7 @@ class _Table:
         if is_too_long and (line is None or self._quoting == "multiline"):
             self._reading.malformed(f"a cell of more than {LONGEST:,} characters", line=self._begin)
         if line is None:
-            self._reading.malformed("a quote is not closed, or the line is no CSV", line=self._begin)
+            self._reading.malformed("a quote is not closed, or the line is not CSV", line=self._begin)
         self._refuse_quote(line, "is not closed where its cell ends", _CURE)
 
     def _refuse_quote(self, line: int, fault: str, cure: str) -> None:

@@ -102,7 +102,7 @@ def _stripped_lines(file: Any, reading: Reading) -> Iterator[tuple[int, str]]:
 
 def _refuse_cells(reading: Reading) -> None:
     reading.malformed(
-        "more than an address stands in it; write one address a line, or set format to 'csv' and name its "
+        "it holds more than an address; write one address a line, or set format to 'csv' and name its "
         "email_column"
     )
 
@@ -127,7 +127,7 @@ def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
     except ArrowException as error:
         # Arrow's own text is left out: it may hold what it could not read.
         raise MeisaInputError(
-            f"{reading.name} is no Parquet file, or damaged: {type(error).__name__}."
+            f"{reading.name} is not a Parquet file, or is damaged: {type(error).__name__}."
         ) from None
 
 

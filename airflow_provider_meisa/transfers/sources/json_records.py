@@ -19,7 +19,7 @@ _CHUNK = 1 << 16
 _BLANKS = " \t\r\n"
 _BLANK = re.compile(f"[{_BLANKS}]*")
 _MARK = "\ufeff"
-_NO_JSON = "no JSON"
+_NO_JSON = "not JSON"
 _TOO_LONG = f"a record of more than {LONGEST:,} characters"
 _LIST = "a list, where an object or an address in quotes must be"
 
@@ -64,7 +64,7 @@ def _records(lines: _Lines, reading: Reading) -> Iterator[object]:
 
 
 def _value(line: str, lines: _Lines) -> tuple[object, str]:
-    """Read a value with as many more lines as it takes; return what stands behind it on its last line, too.
+    """Read a value with as many more lines as it takes; return what follows it on its last line, too.
 
     :raises ValueError: if there is none.
     :raises OverflowError: if it is too long.
@@ -139,9 +139,9 @@ def _elements(pieces: Iterator[str], reading: Reading) -> Iterator[object]:
             if text.take("]"):
                 break
             if not text.take(","):
-                reading.malformed("the JSON array breaks off behind it")
+                reading.malformed("the JSON array breaks off after it")
     if text.next_character():
-        reading.malformed("more stands behind the JSON array; write one array, or one object a line")
+        reading.malformed("more follows the JSON array; write one array, or one object a line")
 
 
 def _element(text: _Text, reading: Reading) -> object:

@@ -37,7 +37,7 @@ def database_hook(conn_id: str) -> DbApiHook:
     hook = connection.get_hook()
     if not isinstance(hook, DbApiHook):
         raise MeisaInputError(
-            f"The connection {conn_id} is of type {connection.conn_type}, which is no database that SQL can be sent to."
+            f"The connection {conn_id} is of type {connection.conn_type}, which is not a database that takes SQL."
         )
     return hook
 

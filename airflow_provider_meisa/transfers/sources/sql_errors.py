@@ -19,7 +19,7 @@ def error_in_short(error: Exception, sql: str = "", *, about_rows: bool = False)
     """Say what a driver said: names in it that are names in the query too, no other quoted text.
 
     :param sql: the query; empty before it is sent: then nothing of a row can be in the text.
-    :param about_rows: whether the rows were being read; then only the kind of error and its code are told.
+    :param about_rows: whether the rows were being read; then only the class of the error and its code are shown.
     """
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     text = str(error)
@@ -29,7 +29,7 @@ def error_in_short(error: Exception, sql: str = "", *, about_rows: bool = False)
     kinds = [kind.__name__ for kind in type(error).__mro__]
     kind = kinds[0] if code is None else f"{kinds[0]} ({code})"
     if about_rows or any(name in kinds for name in _ABOUT_ROWS):
-        return f"{kind}. What the database says of it is not shown, since it may hold a row's content."
+        return f"{kind}. The database's message is not shown, because it may hold a row's content."
     return f"{kind}: {redact(_without_values(_first_line(text), sql, is_about_code=isinstance(error, _ABOUT_CODE)))}"
 
 

@@ -90,7 +90,7 @@ class FileStorage:
                 os.close(descriptor)
         except OSError as error:
             raise MeisaUnreachableError(
-                f"The quota's folder {self._directory} cannot be used: {error.strerror}. Nothing was sent. Mend "
+                f"The rate limits' folder {self._directory} cannot be used: {error.strerror}. Nothing was sent. Fix "
                 "the folder, or set rate_limit_storage to file:///another/folder."
             ) from error
 
@@ -119,8 +119,8 @@ class FileStorage:
             or found.st_mode & _OTHERS_MAY_WRITE
         ):
             raise MeisaInputError(
-                f"The quota's folder {self._directory} must be a folder of this user's that nobody else may "
-                "write to, and no link: remove it, or set rate_limit_storage to file:///another/folder."
+                f"The rate limits' folder {self._directory} must be a folder of this user that no one else may "
+                "write to, and not a link: remove it, or set rate_limit_storage to file:///another/folder."
             )
 
     def _load(self, limits: tuple[Limit, ...], now: int) -> State:
@@ -136,7 +136,7 @@ class FileStorage:
             if not limits:
                 return State()
             log.warning(
-                "The quota's file in %s was damaged and is begun anew, as if the key had just used up %s.",
+                "The rate limits' file in %s was damaged and is replaced, as if the key had just used up %s.",
                 self._directory,
                 limits[0],
             )

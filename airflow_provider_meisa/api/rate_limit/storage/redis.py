@@ -195,7 +195,7 @@ class RedisStorage:
             # Only the kind of error is told: its text may quote the URL.
             raise MeisaUnreachableError(
                 f"The Redis of rate_limit_storage cannot be used ({type(error).__name__}). Nothing was sent. "
-                "See whether it runs, and whether host and password are right."
+                "Check that it runs, and that host and password are right."
             ) from None
 
 
