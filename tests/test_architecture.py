@@ -1,7 +1,9 @@
 """What an import may need and may cost; `make check` holds who may import whom."""
 
 import ast
+import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +123,12 @@ def test_the_provider_description_loads_nothing_else():
         *sys.stdlib_module_names,
         *(name for name in sys.modules if name.split(".")[0] in sys.stdlib_module_names),
     }
+
+
+@pytest.mark.parametrize("name", [".".join(path.relative_to(HOUSE).with_suffix("").parts) for path in rooms()])
+def test_no_pattern_needs_a_later_python(name):
+    """Before Python 3.11.5 possessive quantifiers and atomic groups match wrongly (python/cpython#106052)."""
+    module = importlib.import_module(f"airflow_provider_meisa.{name}".removesuffix(".__init__"))
+    patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
+    parsed = [str(re._parser.parse(pattern.pattern).data) for pattern in patterns]
+    assert not [tree for tree in parsed if "POSSESSIVE_REPEAT" in tree or "ATOMIC_GROUP" in tree]

@@ -15,7 +15,7 @@ _ENCODED = tuple(
     )
 )
 # RFC 5321 §4.5.3.1.1 allows 64 octets before the @; escapes may make four times as many characters of them.
-_QUOTED_LOCAL = re.compile(r'"(?:[^"\\]|\\.){0,256}+" ?@')
+_QUOTED_LOCAL = re.compile(r'"(?:[^"\\]|\\.){0,256}" ?@')
 # "jane @ example.com" is an address (RFC 5322 §4.4), "must contain an @ sign" is not.
 _SPACED_AT = re.compile(r" ?@ ?(?=[^\s@.]+\.[^\s@.]|\[)")
 # "nothing before the @": a word before it, and nothing at all behind it.

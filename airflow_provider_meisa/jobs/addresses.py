@@ -23,11 +23,12 @@ _CHUNK = 500
 
 # RFC 5321 §4.5.3.1.1 (64) and §4.5.3.1.3 less the brackets (254); RFC 1035 §2.3.4 (63).
 _LONGEST, _LONGEST_LOCAL, _LONGEST_LABEL = 254, 64, 63
-_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]++"
-_LABEL = r"[a-z0-9][a-z0-9-]{0,62}+(?<!-)"
-_ADDRESS = rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)++(?![0-9]+(?:\n|\Z)){_LABEL}"
+# No possessive quantifiers: before Python 3.11.5 they match wrongly (python/cpython#106052).
+_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[a-z0-9][a-z0-9-]{0,62}(?<!-)"
+_ADDRESS = rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+(?![0-9]+(?:\n|\Z)){_LABEL}"
 _PLAIN = re.compile(_ADDRESS)
-_ALL_PLAIN = re.compile(rf"(?:{_ADDRESS}\n)++")
+_ALL_PLAIN = re.compile(rf"(?:{_ADDRESS}\n)+")
 _NOT_IN_LOCAL = re.compile(r"[()<>\[\]:;,\\\"]")
 _NOT_IN_DOMAIN = re.compile(r"[\x00-\x2c/:-@\[-`{-\x7f]")
 

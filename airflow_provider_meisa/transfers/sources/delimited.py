@@ -35,7 +35,7 @@ _MOST_LINE_BREAKS_IN_HEADER = 2
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _ADDRESS = re.compile(r"\s*[^\s@,;|]+@[^\s@,;|]+\s*")
-_QUOTED = re.compile(r'"(?:[^"]|"")*+("?)')
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
 _CELLS_IN_QUOTES = "the cell is in quotes; set quoting to 'standard'"
 _CURE = "close it, write it twice (\"\"), or set quoting to 'none' if quotes mean nothing in this file"
 _TOO_LONG = f"is not closed within {MOST_LINE_BREAKS} lines"
