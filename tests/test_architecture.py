@@ -125,7 +125,9 @@ def test_the_provider_description_loads_nothing_else():
     }
 
 
-@pytest.mark.parametrize("name", [".".join(path.relative_to(HOUSE).with_suffix("").parts) for path in rooms()])
+@pytest.mark.parametrize(
+    "name", [".".join(path.relative_to(HOUSE).with_suffix("").parts) for path in rooms()]
+)
 def test_no_pattern_needs_a_later_python(name):
     """Before Python 3.11.5 possessive quantifiers and atomic groups match wrongly (python/cpython#106052)."""
     module = importlib.import_module(f"airflow_provider_meisa.{name}".removesuffix(".__init__"))
