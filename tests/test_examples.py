@@ -115,9 +115,10 @@ class Person:
             with suppress(OperationalError), create_session() as session:
                 query = select(TaskInstance).where(TaskInstance.state == "awaiting_input")
                 if (waiting := session.scalars(query).first()) is not None:
-                    self.seen = self.look()
+                    if self.seen is None:
+                        self.seen = self.look()
+                    # Not the end: the run may still write that the task waits, over this response.
                     self._answer(waiting, session)
-                    return
 
     def _answer(self, waiting, session):
         from airflow.models.trigger import handle_event_submit
