@@ -338,8 +338,8 @@ class MeisaHook(BaseHook):
         A ``GET`` is retried after a lost response or a 5xx, any request after a 429 or 503 or if it never left.
 
         :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
-        :param path: path below the base URL, such as ``/tags/``, with a slash at both ends. It is logged: put no address
-            into it.
+        :param path: path below the base URL, such as ``/tags/``, with a slash at both ends. It is logged: put no
+            address into it.
         :param json: the body, an object of plain JSON; not for ``GET``.
         :param query: the part after the ``?``: texts and whole numbers.
         :param resend: whether to send a write again if its response was lost: once, after a wait. Set it only if a
