@@ -1,4 +1,4 @@
-"""A task that Meisa refuses fails with what Meisa said, in its exception and its log."""
+"""A task that Meisa refuses fails with the words of its response, in its exception and its log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_task_fails_with_the_reason(run_task, meisa_sandbox, everything_written,
     assert run_task(operator, sequence_slug="onboarding", **field).state == "failed"
     assert meisa_sandbox.enrollments("onboarding") == []
     written = everything_written()
-    assert f"Meisa said: {REASON} for <address>" in written
+    assert f"Meisa responded: {REASON} for <address>" in written
     assert "ada@" not in written
 
 
