@@ -10,7 +10,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from airflow_provider_meisa.api.redaction import mask_address
+from airflow_provider_meisa.api.redaction import mask_address, redact_message
 
 
 class OutcomeStatus(StrEnum):
@@ -204,6 +204,7 @@ def build_summary(
     statuses: Sequence[OutcomeStatus],
     meisa_conn_id: str = "",
     complete: bool,
+    stopped_by: str | None = None,
     requests: int,
     retries: int,
     rate_limited: int,
@@ -217,8 +218,9 @@ def build_summary(
     :param job: the name of the job.
     :param identity: what the job was for, such as ``{"sequence_slug": …}``.
     :param statuses: what can become of a row of this job.
+    :param stopped_by: the message of the error that stopped the run early.
     :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
-        complete, requests, retries, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
+        complete, stopped_by, requests, retries, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
         attention[{address (masked), status, reason}], attention_truncated``.
     """
     summary: dict[str, object] = {
@@ -230,6 +232,7 @@ def build_summary(
         "possibly_twice": counter.doubts[TWICE],
         "possibly_by_this_run": counter.doubts[BY_US],
         "complete": complete,
+        "stopped_by": None if stopped_by is None else redact_message(stopped_by),
         "requests": requests,
         "retries": retries,
         "rate_limited": rate_limited,

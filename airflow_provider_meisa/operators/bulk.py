@@ -266,7 +266,7 @@ class BulkOperator(MeisaOperator):
         ends the task.
         """
         ti = context["ti"]
-        self.summary = summary = runner.summary(complete=stopped_by is None)
+        self.summary = summary = runner.summary(complete=stopped_by is None, stopped_by=stopped_by)
         self.push(context, summary)
         runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:

@@ -39,6 +39,7 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
         "possibly_twice",
         "possibly_by_this_run",
         "complete",
+        "stopped_by",
         "requests",
         "retries",
         "rate_limited",
