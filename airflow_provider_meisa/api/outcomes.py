@@ -10,7 +10,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from airflow_provider_meisa.api.redaction import mask_address
+from airflow_provider_meisa.api.redaction import mask_address, redact_message
 
 
 class OutcomeStatus(StrEnum):
@@ -209,6 +209,7 @@ def build_summary(
     statuses: Sequence[OutcomeStatus],
     meisa_conn_id: str = "",
     complete: bool,
+    stopped_by: str | None = None,
     requests: int,
     retries: int,
     rate_limited: int,
@@ -223,9 +224,11 @@ def build_summary(
     :param job: the name of the job.
     :param identity: the target of the job, such as ``{"sequence_slug": …}``.
     :param statuses: the statuses that a record of this job can have.
+    :param stopped_by: the message of the error that stopped the run early.
     :param ledger: the name of the ledger and the number of its ``entries``, if the run has one.
     :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
-        in_doubt, complete, requests, retries, rate_limited, waited_s, elapsed_s, resumed, ledger{name, entries},
+        in_doubt, complete, stopped_by, requests, retries, rate_limited, waited_s, elapsed_s, resumed,
+        ledger{name, entries},
         outcomes_path, attention[{address (masked), status, reason}], attention_truncated``.
     """
     summary: dict[str, object] = {
@@ -238,6 +241,7 @@ def build_summary(
         "possibly_by_this_run": counter.doubts[BY_US],
         "in_doubt": counter.counts[OutcomeStatus.UNREPORTED],
         "complete": complete,
+        "stopped_by": None if stopped_by is None else redact_message(stopped_by),
         "requests": requests,
         "retries": retries,
         "rate_limited": rate_limited,

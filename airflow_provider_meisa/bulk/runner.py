@@ -452,21 +452,32 @@ class BulkRunner:
             complete=complete,
         )
 
-    def summary(self, *, complete: bool) -> dict[str, object]:
+    def summary(self, *, complete: bool, stopped_by: MeisaError | None = None) -> dict[str, object]:
         """Make the summary for XCom: of every address, those included that this try could not send.
 
         Of a run that an earlier try has completed, it is the same once more.
+
+        :param stopped_by: what has stopped the run early.
         """
+        reason = None if stopped_by is None else str(stopped_by)
         if self._engine is None:
             ended = self.start
             return self._summary(
-                ended, OutcomeCounter(ended.counts, ended.attention, ended.doubts), complete=complete
+                ended,
+                OutcomeCounter(ended.counts, ended.attention, ended.doubts),
+                complete=complete,
+                stopped_by=reason,
             )
         return self._summary(
-            self.checkpoint(), self._engine.counter + self._engine.unresolved, complete=complete
+            self.checkpoint(),
+            self._engine.counter + self._engine.unresolved,
+            complete=complete,
+            stopped_by=reason,
         )
 
-    def _summary(self, now: Checkpoint, counter: OutcomeCounter, *, complete: bool) -> dict[str, object]:
+    def _summary(
+        self, now: Checkpoint, counter: OutcomeCounter, *, complete: bool, stopped_by: str | None
+    ) -> dict[str, object]:
         return build_summary(
             counter,
             job=self.job.name,
@@ -474,6 +485,7 @@ class BulkRunner:
             statuses=self.job.statuses,
             meisa_conn_id=self.options.meisa_conn_id,
             complete=complete,
+            stopped_by=stopped_by,
             requests=now.requests,
             retries=now.retries,
             rate_limited=now.rate_limited,
