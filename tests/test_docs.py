@@ -779,7 +779,7 @@ def test_every_member_of_the_fixture_that_the_page_names_exists(meisa_sandbox):
 
 def test_the_curl_commands_of_the_sandbox_page_work(meisa_sandbox):
     commands = re.findall(r"^\$ (curl .*)$", read("docs/how-to/sandbox.md"), re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         shown = command.replace("http://127.0.0.1:8765", meisa_sandbox.url).replace(
             "curl", "curl --fail -sS", 1
