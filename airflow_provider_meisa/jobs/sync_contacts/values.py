@@ -151,7 +151,7 @@ def fix_column(
     Most columns hold one type, which is checked at once.
     """
     kinds = set(map(type, values)) - {type(None)}
-    if convert is canonical and (not kinds or kinds == {bool} or _are_texts(kinds, values)):
+    if convert in _KEEPS_TEXT and _are_texts(kinds, values):
         return values, {}
     fixed: list[Json] = []
     faults: Faults = {}
@@ -165,8 +165,12 @@ def fix_column(
     return fixed, faults
 
 
+_KEEPS_TEXT = (canonical, text_of)
+
+
 def _are_texts(kinds: set[type], values: Sequence[Any]) -> bool:
-    if kinds != {str}:
+    """Return whether all values are NULL, or texts that are sent as they are."""
+    if not kinds <= {str}:
         return False
     text = "".join(filter(None, values))
     return "\0" not in text and (text.isascii() or _is_unicode(text))
