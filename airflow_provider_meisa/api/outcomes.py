@@ -23,6 +23,8 @@ class OutcomeStatus(StrEnum):
     """Not an address, by our own syntax check or by Meisa's."""
     DUPLICATE = "duplicate"
     """Stood in the input before."""
+    ENROLLED_BEFORE = "enrolled_before"
+    """Enrolled by an earlier run, by the ledger; not sent."""
     FAILED = "failed"
     """Refused, with a reason."""
     UNREPORTED = "unreported"
@@ -31,6 +33,8 @@ class OutcomeStatus(StrEnum):
     """Never sent."""
     CREATED = "created"
     UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    """Accepted by Meisa before, as it is now; not sent."""
 
 
 ENROLL_STATUSES = (
@@ -39,6 +43,7 @@ ENROLL_STATUSES = (
     OutcomeStatus.SUPPRESSED,
     OutcomeStatus.INVALID,
     OutcomeStatus.DUPLICATE,
+    OutcomeStatus.ENROLLED_BEFORE,
     OutcomeStatus.FAILED,
     OutcomeStatus.UNREPORTED,
     OutcomeStatus.UNTRIED,
@@ -211,15 +216,17 @@ def build_summary(
     elapsed_s: float,
     resumed: bool = False,
     outcomes_path: str | None = None,
+    ledger: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Make the account that goes to XCom: plain JSON, under 4 KB, no address in clear.
 
     :param job: the name of the job.
     :param identity: what the job was for, such as ``{"sequence_slug": …}``.
     :param statuses: what can become of a row of this job.
+    :param ledger: the name of the ledger and the number of its ``entries``, if the run has one.
     :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
-        complete, requests, retries, rate_limited, waited_s, elapsed_s, resumed, outcomes_path,
-        attention[{address (masked), status, reason}], attention_truncated``.
+        in_doubt, complete, requests, retries, rate_limited, waited_s, elapsed_s, resumed, ledger{name, entries},
+        outcomes_path, attention[{address (masked), status, reason}], attention_truncated``.
     """
     summary: dict[str, object] = {
         "job": job,
@@ -229,6 +236,7 @@ def build_summary(
         "counts": {status.value: counter.counts[status] for status in statuses},
         "possibly_twice": counter.doubts[TWICE],
         "possibly_by_this_run": counter.doubts[BY_US],
+        "in_doubt": counter.counts[OutcomeStatus.UNREPORTED],
         "complete": complete,
         "requests": requests,
         "retries": retries,
@@ -236,6 +244,7 @@ def build_summary(
         "waited_s": round(waited_s, 1),
         "elapsed_s": round(elapsed_s, 1),
         "resumed": resumed,
+        "ledger": None if ledger is None else dict(ledger),
         "outcomes_path": outcomes_path,
     }
     attention = _shown(counter.attention, _SUMMARY_BYTES - len(json.dumps(summary)) - _ATTENTION_FRAME)

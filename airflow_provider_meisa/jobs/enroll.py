@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_provider_meisa.api.endpoints import contacts, sequences
@@ -13,15 +14,18 @@ from airflow_provider_meisa.api.enroll_response import status_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
-from airflow_provider_meisa.bulk.job import BadItems, Exclusion
+from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion
+from airflow_provider_meisa.bulk.ledger.entry import State
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
+    from airflow_provider_meisa.bulk.ledger.entry import Entry
 
 log = logging.getLogger("airflow.task.meisa")
 
+_ENROLLED = frozenset({State.INTENT, State.RECORDED, State.PRESENT, State.ACCEPTED})
 _ABOUT_ADDRESSES = {"email", "emails"}
 # A refusal in these words is about the sequence, the key or the account, unless it names addresses.
 _ABOUT_ALL = re.compile(
@@ -38,11 +42,13 @@ class EnrollJob:
     :param sequence_slug: an active sequence.
     :param override_unsubscribe: enroll even the suppressed.
     :param skip_suppressed: ask Meisa who unsubscribed, and do not send them.
+    :param again_after: with a ledger, when a contact may be enrolled again.
     """
 
     sequence_slug: str
     override_unsubscribe: bool = False
     skip_suppressed: bool = False
+    again_after: timedelta | Literal["never"] = "never"
 
     name: ClassVar[str] = "enroll"
     batch_size: ClassVar[int] = sequences.MAX_BATCH
@@ -79,6 +85,51 @@ class EnrollJob:
     def address(self, item: str) -> str:
         """Return the address."""
         return item
+
+    @property
+    def ledger_target(self) -> str:
+        """The sequence."""
+        return self.sequence_slug
+
+    @property
+    def record_id_kind(self) -> str:
+        """What makes two contacts the same."""
+        return "address"
+
+    def values(self, _item: str) -> bytes:
+        """Return nothing: only the day of the enrollment counts."""
+        return b""
+
+    def decide(self, item: str, known: Entry, values_hash: int, now: int) -> Outcome | None:
+        """Leave out who was enrolled by an earlier run within ``again_after``, or may have been."""
+        if known.state is State.FORGOTTEN:
+            return Outcome(item, OutcomeStatus.SUPPRESSED, FORGOTTEN)
+        if known.state not in _ENROLLED or self._may_be_enrolled_again(known, now):
+            return None
+        day = f"{datetime.fromtimestamp(known.written_at, UTC):%Y-%m-%d}"
+        reason = f"possibly on {day}: response lost" if known.state is State.INTENT else f"on {day}"
+        return Outcome(item, OutcomeStatus.ENROLLED_BEFORE, reason)
+
+    def _may_be_enrolled_again(self, known: Entry, now: int) -> bool:
+        return self.again_after != "never" and now - known.minute >= self.again_after // timedelta(minutes=1)
+
+    def recorded(self, item: str) -> Outcome:
+        """Take the contact as enrolled before."""
+        return Outcome(item, OutcomeStatus.ENROLLED_BEFORE, "recorded by first_run")
+
+    def status_of(self, state: State) -> OutcomeStatus:
+        """Return the status of a contact that this run has sent."""
+        return {State.ACCEPTED: OutcomeStatus.ENROLLED, State.PRESENT: OutcomeStatus.ALREADY_ENROLLED}.get(
+            state, OutcomeStatus.UNREPORTED
+        )
+
+    def state_of(self, outcome: Outcome) -> State:
+        """Keep who is enrolled, and who may be; all others may be sent again by a later run."""
+        return {
+            OutcomeStatus.ENROLLED: State.ACCEPTED,
+            OutcomeStatus.ALREADY_ENROLLED: State.PRESENT,
+            OutcomeStatus.UNREPORTED: State.INTENT,
+        }.get(outcome.status, State.CLEARED)
 
     def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
         """Check that the sequence takes contacts, if the key may ask; a preview needs one that may.

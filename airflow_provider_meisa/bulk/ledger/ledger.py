@@ -31,7 +31,7 @@ from airflow_provider_meisa.bulk.ledger.subject import Hasher, Subject, describe
 from airflow_provider_meisa.bulk.ledger.writer import LedgerWriter, Repeat
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.bulk.outcome_file import Location
+    from airflow_provider_meisa.bulk.location import Location
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _NOT_SENT = frozenset({State.CLEARED, State.FORGOTTEN})
@@ -200,6 +200,14 @@ class Ledger:
         return self._write_once(
             ((self._hasher.hash_record(each), values_hash) for each, values_hash in records), state, by
         )
+
+    def hash_records(self, record_ids: Iterable[str]) -> list[int]:
+        """Return what stands for records in `write_hashed`: eight bytes each."""
+        return self._hasher.hash_records(record_ids)
+
+    def write_hashed(self, records: Iterable[tuple[int, int]], state: State, *, by: str) -> int:
+        """Write the same state for many records, as `write`, given what `hash_records` gave of them."""
+        return self._write_once(records, state, by)
 
     def forget(self, record_ids: Iterable[str], *, by: str) -> int:
         """Never send these records again, whatever happens later: a person's right.

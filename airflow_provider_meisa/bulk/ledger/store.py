@@ -18,7 +18,7 @@ from airflow_provider_meisa.api.errors import MeisaUnreachableError
 from airflow_provider_meisa.bulk.ledger.part import FIRST_BLOCK, Piece
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.bulk.outcome_file import Location
+    from airflow_provider_meisa.bulk.location import Location
 
 SUFFIX = ".part"
 

@@ -13,7 +13,7 @@ from airflow_provider_meisa.transfers.sources.json_records import read_json
 from airflow_provider_meisa.transfers.sources.reading import Reading
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.bulk.outcome_file import Location
+    from airflow_provider_meisa.bulk.location import Location
     from airflow_provider_meisa.transfers.sources.delimited import Quoting
     from airflow_provider_meisa.transfers.sources.reading import FileFormat
 

@@ -17,7 +17,7 @@ from airflow_provider_meisa.transfers.sources.encodings import encoding_of, is_s
 from airflow_provider_meisa.transfers.sources.file_signature import check_is_text, check_signature
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.bulk.outcome_file import Location
+    from airflow_provider_meisa.bulk.location import Location
 
 log = logging.getLogger("airflow.task.meisa")
 
