@@ -12,7 +12,7 @@ from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.bulk.rows import Rows
 from airflow_provider_meisa.jobs.addresses import check_all
-from airflow_provider_meisa.jobs.sync_contacts.mapping import Binding, ContactMapping
+from airflow_provider_meisa.jobs.sync_contacts.mapping import ALL, Binding, ContactMapping
 from airflow_provider_meisa.jobs.sync_contacts.values import (
     Faults,
     Json,
@@ -119,14 +119,21 @@ class ContactReader:
         self.binding = self._mapping.bind(
             columns, known=self._known, what=self._what, may_be_record=self._may_be_record
         )
-        self._report_unknown(self.binding.unmapped)
+        if self._known is None or self._mapping.custom_fields != ALL:
+            self._report_unknown(self.binding.unmapped)
+        elif self.binding.unmapped:
+            log.warning(
+                "New columns are not sent before resync is set: %s", self._shown(self.binding.unmapped)
+            )
         return self.binding
 
     def _report_unknown(self, names: Iterable[str]) -> None:
         """Log which columns are not sent; of records, also those that only later ones have."""
-        if names := sorted(names):
-            shown = ", ".join(shown_name(name, may_be_record=self._may_be_record) for name in names)
-            log.info("Columns mapped to nothing, and not sent: %s", shown)
+        if names := list(names):
+            log.info("Columns mapped to nothing, and not sent: %s", self._shown(names))
+
+    def _shown(self, names: Iterable[str]) -> str:
+        return ", ".join(shown_name(name, may_be_record=self._may_be_record) for name in sorted(names))
 
 
 def contacts_of(binding: Binding, rows: Sequence[Sequence[object]]) -> Iterator[Contact | Outcome]:
