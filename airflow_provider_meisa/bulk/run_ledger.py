@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
     from airflow_provider_meisa.bulk.batching import Batch
-    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
     from airflow_provider_meisa.bulk.job import Item, Job
     from airflow_provider_meisa.bulk.options import LedgerOptions
 
@@ -36,16 +35,17 @@ _SENT = frozenset({State.INTENT, State.PRESENT, State.ACCEPTED})
 class RunLedger:
     """The ledger of one run: finds the records to leave out, and stores the results of the others.
 
-    :param start: the checkpoint of the run.
+    :param since: when an earlier attempt of the run began, in seconds since 1970; ``None`` if there was none.
     """
 
-    def __init__(self, options: LedgerOptions, job: Job, client: MeisaClient, start: Checkpoint) -> None:
+    def __init__(
+        self, options: LedgerOptions, job: Job, client: MeisaClient, *, since: float | None = None
+    ) -> None:
         self._options = options
         self._job = job
         self._ledger = ledger = _open(options, job, client)
         self._writer = ledger.writer(options.run, repeat=job.repeat)
-        is_resumed = bool(start.next_batch) or start.resumed
-        self._since = minute_at(start.started_at) if is_resumed else None
+        self._since = None if since is None else minute_at(since)
         self._to_record: tuple[array[int], array[int]] | None = None
         self._in_doubt: set[str] = set()
         self._announced: dict[str, None] = {}
@@ -100,6 +100,13 @@ class RunLedger:
     def exclude(self, item: Item) -> Outcome | None:
         """Return the outcome of an item of a plan that is left out; else ``None``."""
         return self.decide_all((item,))[0]
+
+    def decide(self, item: Item) -> Outcome | None:
+        """Return the outcome of the only item of a run if it is left out; write the record of a first run."""
+        outcome = self.exclude(item)
+        for _ in self.record_first_run(()):
+            pass
+        return outcome
 
     def record_first_run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches of a new plan; after the last one, write the records of a first run, in one part."""

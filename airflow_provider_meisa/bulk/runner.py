@@ -166,7 +166,9 @@ class BulkRunner:
         """Read the ledger, and block other runs, before it decides what is sent."""
         if self.options.ledger is None or self._ledger is not None:
             return
-        self._ledger = RunLedger(self.options.ledger, self.job, self.client, self.start)
+        is_resumed = bool(self.start.next_batch) or self.start.resumed
+        since = self.start.started_at if is_resumed else None
+        self._ledger = RunLedger(self.options.ledger, self.job, self.client, since=since)
         if self._ledger.records_first_run and self.options.plan:
             raise MeisaInputError(
                 "first_run='record' sends nothing, so there is no plan to approve. Nothing was sent. Remove plan, or "

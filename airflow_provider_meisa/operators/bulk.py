@@ -28,7 +28,7 @@ from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
-from airflow_provider_meisa.operators.ledger import ledger_options
+from airflow_provider_meisa.operators.ledger import LedgerMixin
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.parameters import OnNo
 from airflow_provider_meisa.triggers.rate_limit import MeisaRateLimitTrigger
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.bulk.checkpoint import Checkpoint
     from airflow_provider_meisa.bulk.job import Job
-    from airflow_provider_meisa.bulk.options import FirstRun, LedgerOptions
 
 SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
 
@@ -49,7 +48,7 @@ _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
 
 
-class BulkOperator(MeisaOperator):
+class BulkOperator(LedgerMixin, MeisaOperator):
     """Do a job with many records; a subclass says which job, and where the rows come from.
 
     The task keeps inside the key's rate limits; a long wait frees its worker slot. After a crash it resumes where it
@@ -72,12 +71,7 @@ class BulkOperator(MeisaOperator):
     :param on_ambiguous: when a batch's response is lost, ``resend`` it or ``fail``.
     :param on_changed_audience: when the plan is lost and a retry finds other rows than the first try had, ``fail``
         or ``restart``.
-    :param ledger: the name of the ledger that keeps over all runs what Meisa has accepted (templated): what is in it
-        is not sent again. It is a folder in ``[meisa] ledger_path``. Only one task at a time may use it, so that
-        ``max_active_tis_per_dag`` is 1 by default.
-    :param first_run: if the ledger is empty, ``send``, ``fail``, or ``record`` the source's records as accepted
-        without a request.
-    :param accept_lost_ledger: the date that the message of a lost ledger gives: confirms that loss, once.
+    :param ledger: and ``first_run``, ``accept_lost_ledger``: see `LedgerMixin`.
     :param max_in_flight: the most requests in flight at a time, 1–16.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
     :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
@@ -92,12 +86,9 @@ class BulkOperator(MeisaOperator):
         "staging_path",
         "outcomes_path",
         "rejects_only",
-        "ledger",
+        *LedgerMixin.template_fields,
         "meisa_conn_id",
     )
-
-    default_first_run: FirstRun = "send"
-    """What ``first_run`` is if it is not given."""
 
     summary: Mapping[str, Any] | None = None
 
@@ -119,16 +110,11 @@ class BulkOperator(MeisaOperator):
         on_nothing_valid: OnNo = "fail",
         on_ambiguous: OnAmbiguous = "resend",
         on_changed_audience: OnChangedAudience = "fail",
-        ledger: str | None = None,
-        first_run: FirstRun | None = None,
-        accept_lost_ledger: str | None = None,
         max_in_flight: int = 4,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         defer_after: float | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
-        if ledger is not None:
-            kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(**kwargs)
         self.max_failed = max_failed
         self.max_invalid = max_invalid
@@ -142,9 +128,6 @@ class BulkOperator(MeisaOperator):
         self.on_nothing_valid = on_nothing_valid
         self.on_ambiguous = on_ambiguous
         self.on_changed_audience = on_changed_audience
-        self.ledger = ledger
-        self.first_run = first_run
-        self.accept_lost_ledger = accept_lost_ledger
         self.max_in_flight = max_in_flight
         self.deferrable = deferrable
         self.defer_after = defer_after
@@ -251,19 +234,8 @@ class BulkOperator(MeisaOperator):
             plan=_path_and_id(self.plan)[1] if self.plan else "",
             max_in_flight=self.max_in_flight,
             longest_wait=self.longest_wait,
-            ledger=self._ledger_options(ti),
+            ledger=self.ledger_options(ti),
             preview=self.preview,
-        )
-
-    def _ledger_options(self, ti: Any) -> LedgerOptions | None:
-        if self.ledger is None:
-            return None
-        return ledger_options(
-            ti,
-            self.ledger,
-            first_run=self.first_run,
-            by_default=self.default_first_run,
-            accept_lost_ledger=self.accept_lost_ledger,
         )
 
     def _run_until_wait(
