@@ -23,7 +23,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnavailableError,
     MeisaUnreadableResponseError,
 )
-from airflow_provider_meisa.api.redaction import redact
+from airflow_provider_meisa.api.redaction import QUOTED, redact
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.models import Request
@@ -115,7 +115,7 @@ def _said(request: Request, text: bytes) -> str:
     """Return Meisa's text as the end of a message, without fields that describe a contact."""
     _, texts = _signs(_json(text), _values(request, _MAY_BE_SHOWN), hidden=_FIELDS - _MAY_BE_SAID)
     reason = redact("; ".join(texts))
-    return f" Meisa responded: {reason}" if reason else ""
+    return f"{QUOTED}{reason}" if reason else ""
 
 
 def _fault(request: Request, status: int) -> str:

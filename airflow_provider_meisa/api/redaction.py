@@ -27,6 +27,8 @@ _KEY = re.compile(r"meisa_[a-z]+_[\w-]+", re.IGNORECASE)
 _ESCAPE = "\x1b"  # it separates words; other characters that cannot be printed may be inside one
 _OPENING = {'"': '"', ")": "(", "]": "["}
 _LONGEST_REASON = 200
+QUOTED = " Meisa responded: "
+"""What is between our words and Meisa's in a message."""
 
 
 def mask_address(address: str) -> str:
@@ -53,6 +55,12 @@ def redact(text: str) -> str:
         line = " ".join("".join(c for c in line if c.isprintable()).split())
     line = _KEY.sub("<key>", _without_addresses(line))
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+
+
+def redact_message(text: str) -> str:
+    """Redact a message of an error as `redact` does, our words and Meisa's each, so that neither cuts the other off."""
+    ours, quoted, theirs = text.partition(QUOTED)
+    return f"{redact(ours)}{quoted}{redact(theirs)}"
 
 
 def _without_addresses(line: str) -> str:

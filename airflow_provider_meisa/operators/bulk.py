@@ -20,7 +20,6 @@ from airflow_provider_meisa.api.rate_limit.limiter import Wait
 from airflow_provider_meisa.assets.extras import set_asset_extra
 from airflow_provider_meisa.bulk.engine import AwaitResend
 from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions
-from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
@@ -30,6 +29,7 @@ from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
 from airflow_provider_meisa.operators.ledger import LedgerMixin
 from airflow_provider_meisa.operators.location import PathField, locate
+from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
 from airflow_provider_meisa.operators.parameters import OnNo
 from airflow_provider_meisa.triggers.rate_limit import MeisaRateLimitTrigger
 
@@ -64,7 +64,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         ``ObjectStoragePath`` URI (templated); by default a private one on the worker's own host. Workers on several
         hosts need one that they share.
     :param outcomes_path: the file for the status of each row (templated): any ``ObjectStoragePath`` that
-        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
+        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``. For a mapped task, the map index becomes part of
+        the name, unless ``map_index`` is in the template or the path is mapped as well.
     :param rejects_only: leave accepted records and duplicates out of that file (templated).
     :param on_empty: ``success``, ``skip`` or ``fail`` if there are no rows.
     :param on_nothing_valid: ``success``, ``skip`` or ``fail`` if there are rows, but none is valid; also in a preview.
@@ -205,14 +206,12 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         return BulkRunner(
             client,
             job,
-            self._options(context["ti"]),
+            self._options(context),
             partial(self.read, context),
             plans=self._plans(context["ti"]),
             start=start_of(store, cursor, context["ti"].max_tries),
             save=store.save,
-            outcomes=OutcomeWriter(
-                locate(self.outcomes_path) if self.outcomes_path else None, rejects_only=self.rejects_only
-            ),
+            outcomes=outcome_writer(self, context),
             reporter=reporter,
         )
 
@@ -224,17 +223,17 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         owner = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
         return PlanStore(locate(self.staging_path) if self.staging_path else None, PlanStore.name_of(owner))
 
-    def _options(self, ti: Any) -> RunOptions:
+    def _options(self, context: Context) -> RunOptions:
         return RunOptions(
             meisa_conn_id=self.meisa_conn_id,
             max_contacts=None if self.preview else self.max_contacts,
-            outcomes_path=self.outcomes_path or None,
+            outcomes_path=outcomes_path_of(self, context),
             on_ambiguous=self.on_ambiguous,
             on_changed_audience=self.on_changed_audience,
             plan=_path_and_id(self.plan)[1] if self.plan else "",
             max_in_flight=self.max_in_flight,
             longest_wait=self.longest_wait,
-            ledger=self.ledger_options(ti),
+            ledger=self.ledger_options(context["ti"]),
             preview=self.preview,
         )
 
@@ -271,7 +270,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         ends.
         """
         ti = context["ti"]
-        self.summary = summary = runner.summary(complete=stopped_by is None)
+        self.summary = summary = runner.summary(complete=stopped_by is None, stopped_by=stopped_by)
         self.push(context, summary)
         runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:

@@ -56,7 +56,9 @@ def test_contact_who_finished_is_not_enrolled_again(meisa_sandbox, states):
     assert states() == [State.ACCEPTED]
 
 
-@pytest.mark.parametrize(("choice", "raised"), [("skip", AirflowSkipException), ("fail", AirflowFailException)])
+@pytest.mark.parametrize(
+    ("choice", "raised"), [("skip", AirflowSkipException), ("fail", AirflowFailException)]
+)
 def test_enrolled_before_ends_as_on_already_enrolled_says(meisa_sandbox, choice, raised):
     ours = OneContact(on_already_enrolled=choice)
     ours.run()
