@@ -278,7 +278,7 @@ def _about_mapped(mapped: Use) -> str:
     return (
         f"One try of an instance of the HttpOperator took {_a_try(mapped):.2f} s of a slot (mean of "
         f"{mapped.stretches}). Its tries are simulated with {SLOTS} slots and {RETRY_DELAY:.0f} s from a 429 to the "
-        "next try; the line *if none were refused* is its lower bound."
+        "next attempt; the line *if none were refused* is its lower bound."
     )
 
 

@@ -190,7 +190,7 @@ def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:
 
 def _foreign() -> MeisaInputError:
     return MeisaInputError(
-        "The checkpoint of an earlier try was written by another version of this provider, or by something "
+        "The checkpoint of an earlier attempt was written by another version of this provider, or by something "
         "else. Nothing was sent. To start from the first address, delete it: the task's state 'meisa' in the "
         "Airflow UI (Airflow before 3.3: the Variable whose name begins with meisa__)."
     )

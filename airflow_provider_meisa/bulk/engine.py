@@ -173,8 +173,8 @@ class BulkEngine:
             self._take_back(batch)
         if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
             raise MeisaAudienceChangedError(
-                "The addresses differ from those that an earlier try began to send: the query, the file or the list "
-                "has changed. This try sent nothing. Pass the same addresses again, or set "
+                "The addresses differ from those that an earlier attempt began to send: the query, the file or the "
+                "list has changed. This attempt sent nothing. Pass the same addresses again, or set "
                 "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence."
             )
         now = self._clock()
@@ -182,8 +182,8 @@ class BulkEngine:
         self._resend_at = dict.fromkeys(self._doubtful, first)
         if self._doubtful and not self._resend:
             raise MeisaInputError(
-                f"An earlier try ended with {len(self._doubtful)} of its batches in flight: Meisa may have enrolled "
-                "them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
+                f"An earlier attempt ended with {len(self._doubtful)} of its batches in flight: Meisa may have "
+                "enrolled them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
             )
         # Meanwhile all items of a batch may have been excluded.
         for batch in [batch for batch in self._waiting.values() if not batch.items]:

@@ -54,8 +54,8 @@ _GZIP_LEVEL = 1
 _FORMULA = re.compile(r"['\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
 
 _ADVICE = (
-    "did an earlier try write it on another host, or does another task write it too? Give outcomes_path a place that "
-    "all hosts reach, and each task, mapped ones too, one of its own."
+    "did an earlier attempt write it on another host, or does another task write it too? Give outcomes_path a place "
+    "that all hosts reach, and each task, mapped ones too, one of its own."
 )
 
 _in_json = json.JSONEncoder().encode

@@ -129,7 +129,7 @@ class BulkRunner:
             if self.options.on_changed_audience != "restart":
                 raise self._lost(error) from error
             log.warning(
-                "The addresses differ from those of the earlier try: sending all of them from the start."
+                "The addresses differ from those of the earlier attempt: sending all of them from the start."
             )
             self._restart()
             self._engine = self._caught_up(plan)
@@ -155,7 +155,7 @@ class BulkRunner:
             if self._ledger is not None and self.start.next_batch:
                 self._replace_lost_plan(self._ledger)
         elif self._is_same_plan:
-            log.info("Plan of the earlier try loaded: %s rows (source not read again)", f"{plan.total:,}")
+            log.info("Plan of the earlier attempt loaded: %s rows (source not read again)", f"{plan.total:,}")
         most = self.options.max_contacts
         if most is not None and plan.total > most:
             raise too_many(most)
@@ -253,7 +253,7 @@ class BulkRunner:
             return error
         return MeisaAudienceChangedError(
             f"The plan of this run, {self._plans.note}, is lost, and the source no longer gives the addresses that an "
-            "earlier try began to send. This try sent nothing. Pass the same addresses again, or set "
+            "earlier attempt began to send. This attempt sent nothing. Pass the same addresses again, or set "
             "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence. To keep "
             "plans, set staging_path to a folder that all workers can reach."
         )

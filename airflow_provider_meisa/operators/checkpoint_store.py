@@ -63,15 +63,17 @@ def start_of(store: CheckpointStore, cursor: Mapping[str, Any] | None, max_tries
 
 def _of_a_new_try(start: Checkpoint, max_tries: int) -> Checkpoint:
     if start.complete and start.max_tries == max_tries:
-        log.info("All addresses were sent by an earlier try before it was interrupted: nothing left to send")
+        log.info(
+            "All addresses were sent by an earlier attempt before it was interrupted: nothing left to send"
+        )
         return start
     if start.complete:
         log.info(
-            "All addresses were sent by an earlier try, and the task was cleared: starting from the first address"
+            "All addresses were sent by an earlier attempt, and the task was cleared: starting from the first address"
         )
         return Checkpoint()
     if start.next_batch:
-        log.info("Resuming after batch %d of an earlier try", start.next_batch)
+        log.info("Resuming after batch %d of an earlier attempt", start.next_batch)
         return start.for_next_try()
     return start
 

@@ -178,7 +178,7 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
             return
         if self.on_ambiguous == "fail":
             raise MeisaInputError(
-                "An earlier try ended before the response came: Meisa may have enrolled the contact. With "
+                "An earlier attempt ended before the response came: Meisa may have enrolled the contact. With "
                 "on_ambiguous='fail' the contact is not sent again. Set on_ambiguous='resend' and clear the task."
             )
         self.log.info("%s for %.0f s", RESPONSE_LOST, intent.seconds_left)

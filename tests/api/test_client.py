@@ -228,7 +228,7 @@ def test_the_last_of_five_failures_is_raised(raw, raw_client, clock, caplog):
     assert len(raw.received) == 5
     assert len(clock.sleeps) == raw_client.stats.retries == 4
     assert used(raw_client) == 5
-    assert "Meisa failed (500). Try again later. Try 2 of 5 follows in" in caplog.text
+    assert "Meisa failed (500). Try again later. Attempt 2 of 5 follows in" in caplog.text
 
 
 def test_what_a_repeat_cannot_mend_is_raised_at_once(meisa_sandbox, client_of, clock):

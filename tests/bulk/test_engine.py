@@ -717,7 +717,7 @@ class AnyRun(RuleBasedStateMachine):
         return self.sends.pop(which.choice(sorted(self.sends)))
 
     def check_summary(self):
-        """At the end of each try every address has exactly one status, and the counts say the same."""
+        """At the end of each attempt every address has exactly one status, and the counts say the same."""
         summary = self.engine.counter + self.engine.unresolved
         assert summary.total == len(self.rows)
         by_batch = {}
@@ -744,7 +744,7 @@ class AnyRun(RuleBasedStateMachine):
             assert "person" not in text.lower()
 
     def teardown(self):
-        """Whatever has happened: a last try that meets no trouble accounts for everybody."""
+        """Whatever has happened: a last attempt that meets no trouble accounts for everybody."""
         if not hasattr(self, "kept"):
             return
         self.the_process_is_killed_and_the_task_retried()

@@ -65,7 +65,7 @@ def _table(results, seconds):
     broken = sum(bool(found) for _, found, *_ in results)
     lines = [
         (
-            f"{len(results):,} runs, {tries:,} tries of tasks, {requests:,} requests, {seconds / 60:.0f} minutes: "
+            f"{len(results):,} runs, {tries:,} attempts of tasks, {requests:,} requests, {seconds / 60:.0f} minutes: "
             f"{broken} broken."
         ),
         "",

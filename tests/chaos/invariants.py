@@ -35,7 +35,7 @@ def violations(run):
 
 
 def _nothing_is_sent(run):
-    """A source of a wrong shape fails every try, and no request is made."""
+    """A source of a wrong shape fails every attempt, and no request is made."""
     for number, each in enumerate(run.tries, 1):
         if each.ended.how != "failed":
             yield f"try {number} of a wrong shape ended: {each.ended}"
@@ -56,7 +56,7 @@ def _it_ends(run):
 
 
 def _every_contact_has_one_status(run):
-    """The account of each try, and the lines of its file, are those of everybody who was in the source."""
+    """The account of each attempt, and the lines of its file, are those of everybody who was in the source."""
     expected = Counter(person.key for person in run.people)
     for number, each in enumerate(run.tries, 1):
         summary, lines = each.summary, each.lines

@@ -81,7 +81,7 @@ def _refused_without_folder() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise RuntimeError("this try is not the task's any more") from None
+        raise RuntimeError("this attempt is not the task's any more") from None
 
 
 def write_whole(path: Path, text: str) -> None:
