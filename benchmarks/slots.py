@@ -55,7 +55,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Uses:
-    """The measurements of all contenders; several runs of ours."""
+    """The measurements of all contenders; several runs of this package."""
 
     ours: Sequence[Use]
     loop: Use
@@ -63,7 +63,7 @@ class Uses:
 
     @property
     def per_stretch(self) -> float:
-        """The mean slot-seconds of one run of ours between two deferrals."""
+        """The mean slot-seconds of one run of this package between two deferrals."""
         return sum(use.slot_seconds for use in self.ours) / sum(use.stretches for use in self.ours)
 
 

@@ -183,7 +183,8 @@ class BulkEngine:
         if self._doubtful and not self._resend:
             raise MeisaInputError(
                 f"An earlier attempt ended with {len(self._doubtful)} of its batches in flight: Meisa may have "
-                "enrolled them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
+                "enrolled them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear "
+                "the task."
             )
         # Meanwhile all items of a batch may have been excluded.
         for batch in [batch for batch in self._waiting.values() if not batch.items]:

@@ -45,7 +45,7 @@ WRITE = Request(
 
 
 def used(client):
-    """How many requests the quota has noted."""
+    """How many requests the rate limiter has recorded."""
     [(limit, left), *_] = client.rate_limiter.remaining().items()
     return int(limit.partition("/")[0]) - left
 
@@ -240,7 +240,7 @@ def test_what_a_repeat_cannot_mend_is_raised_at_once(meisa_sandbox, client_of, c
     assert clock.sleeps == []
 
 
-# No answer.
+# No response.
 
 
 @pytest.mark.parametrize("call", [READ, WRITE])
@@ -539,7 +539,7 @@ def test_eight_threads_share_a_client(meisa_sandbox, client_of):
             for number in range(10):
                 enroll(client, f"ada{worker}.{number}@example.org", "onboarding")
             sessions.add(client._transport._session())
-        except Exception as error:  # noqa: BLE001 - told in the parent
+        except Exception as error:  # noqa: BLE001 - raised in the parent
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]

@@ -1,4 +1,4 @@
-"""Under a real scheduler: what dies is gone on with, and nobody is enrolled twice."""
+"""Under a real scheduler: a killed task resumes, and no contact is enrolled twice."""
 
 import json
 import os

@@ -179,7 +179,7 @@ async def _fire(trigger: BaseTrigger) -> list[Any]:
 
 
 if TYPE_CHECKING:
-    # A fake that no longer fits what it stands for is an error of types. Airflow's own fit as well.
+    # A fake that no longer fits what it replaces is an error of types. Airflow's own fit as well.
     _states: Iterable[type[TaskState]] = (
         FakeTaskState,
         NoProgressTaskState,

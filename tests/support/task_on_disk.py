@@ -98,6 +98,6 @@ def die() -> None:
 
 
 if TYPE_CHECKING:
-    # A fake that no longer fits what it stands for is an error of types.
+    # A fake that no longer fits what it replaces is an error of types.
     _states: Iterable[type[TaskState]] = (TaskStateOnDisk,)
     _instances: Iterable[type[TaskInstance]] = (TaskInstanceOnDisk,)
