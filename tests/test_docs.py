@@ -498,7 +498,7 @@ def test_the_test_button_says_what_the_page_shows(meisa_sandbox, meisa_connectio
 
 
 def family(class_: type) -> list[type]:
-    """Return a class and those of ours that it is made of."""
+    """Return a class and its bases in this package."""
     return [one for one in class_.__mro__ if one.__module__.startswith("airflow_provider_meisa.")]
 
 
