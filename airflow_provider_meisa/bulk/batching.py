@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from airflow_provider_meisa.bulk.record_ids import RecordIds
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Exclusion, Item, Job
+
+Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | None]"]
 
 _MOST_SET_ASIDE = 10_000
 
@@ -92,7 +94,9 @@ class Batch:
         return range(len(self.items)) if self.places is None else self.places
 
 
-def batches(job: Job, source: Iterable[object], size: int | None = None) -> Iterator[Batch]:
+def batches(
+    job: Job, source: Iterable[object], size: int | None = None, *, decide: Decide | None = None
+) -> Iterator[Batch]:
     """Cut a source into batches as it is read, each record once.
 
     The same source gives the same batches with the same numbers. Memory does not grow with the source but for 12 to 24
@@ -100,23 +104,33 @@ def batches(job: Job, source: Iterable[object], size: int | None = None) -> Iter
 
     :param source: rows as the job reads them, in an order that a second reading repeats.
     :param size: items a batch; by default as many as the job sends in a request, which is the most.
+    :param decide: gives the outcome of each item that a ledger leaves out, and ``None`` for the others.
     :raises MeisaInputError: if the job cannot read the source, or the size is out of range; and while reading, before
         the batch that holds it is given, for a row that the job cannot read.
     """
     size = job.batch_size if size is None else size
     if not 1 <= size <= job.batch_size:
         raise MeisaInputError(f"The batch size must be from 1 to {job.batch_size}, not {size}. Change it.")
-    return _cut(job, job.items(source), size)
+    return _cut(job, job.items(source), size, decide or _send_all)
 
 
-def _cut(job: Job, rest: Iterator[Any], size: int) -> Iterator[Batch]:
+def _send_all(items: Sequence[Item]) -> list[Outcome | None]:
+    return [None] * len(items)
+
+
+def _cut(job: Job, rest: Iterator[Any], size: int, decide: Decide) -> Iterator[Batch]:
     seen = RecordIds()
     number = 0
     items: list[Item] = []
     set_aside: list[Outcome] = []
     # As many as find room whatever they are: the source is read no further than needed.
     while found := list(islice(rest, min(size - len(items), _MOST_SET_ASIDE - len(set_aside)))):
-        _sort(job, found, seen, items, set_aside)
+        new = _new_ones(job, found, seen, set_aside)
+        for item, outcome in zip(new, decide(new), strict=True):
+            if outcome is None:
+                items.append(item)
+            else:
+                set_aside.append(outcome)
         if len(items) == size:
             yield Batch(number, tuple(items), tuple(set_aside))
             number, items, set_aside = number + 1, [], []
@@ -128,13 +142,16 @@ def _cut(job: Job, rest: Iterator[Any], size: int) -> Iterator[Batch]:
         yield Batch(number, tuple(items), tuple(set_aside))
 
 
-def _sort(job: Job, found: list[Any], seen: RecordIds, items: list[Item], set_aside: list[Outcome]) -> None:
+def _new_ones(job: Job, found: list[Any], seen: RecordIds, set_aside: list[Outcome]) -> list[Item]:
+    """Return the items of records that were not seen before; the others are set aside."""
+    new = []
     for item in found:
         if isinstance(item, Outcome):
             set_aside.append(item)
         elif seen.add(job.record_id(item)):
-            items.append(item)
+            new.append(item)
         else:
             set_aside.append(
                 Outcome(job.address(item), OutcomeStatus.DUPLICATE, "appears earlier in the input")
             )
+    return new

@@ -17,7 +17,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 
-VERSION = 3
+VERSION = 4
 
 _REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
@@ -68,6 +68,8 @@ class Checkpoint:
     :param started_at: when the first try began, in seconds since the epoch.
     :param stalled: how many stretches in a row could send nothing, because the rate limits left too little room.
     :param resumed: whether a later try has gone on from an earlier one.
+    :param outside: how many of the counted are not in the plan: an earlier try has sent them, then the plan was lost,
+        and the source no longer has them.
     :param complete: whether every address has its status.
     :param max_tries: Airflow's number of that name when it became complete. Clearing the task raises it; a retry of
         a task that was interrupted afterwards finds the same.
@@ -88,6 +90,7 @@ class Checkpoint:
     started_at: Seconds = 0.0
     stalled: Count = 0
     resumed: bool = False
+    outside: Count = 0
     complete: bool = False
     max_tries: Count = 0
     resend_at: Seconds = 0.0

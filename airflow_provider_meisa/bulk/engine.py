@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.errors import (
@@ -235,6 +235,24 @@ class BulkEngine:
             return AwaitResponse()
         self._set_rest_aside()
         return Finished(self._stopped_by)
+
+    def put_back(self, send: SendBatch) -> None:
+        """Let a batch wait again that was not sent after all."""
+        self._waiting[send.batch.key] = send.batch
+        del self._in_flight[send.batch.key]
+
+    def leave_out(self, send: SendBatch, outcomes: Mapping[int, Outcome]) -> SendBatch | None:
+        """Leave items out of a batch that is about to be sent.
+
+        :param outcomes: theirs, by their index.
+        :return: what is sent now; ``None`` if nothing of it is left, and it is recorded.
+        """
+        left = send.batch.leave_out(outcomes)
+        if not left.items:
+            self._record_outcomes(left, [])
+            return None
+        self._in_flight[left.key] = left
+        return replace(send, batch=left)
 
     def on_response(self, send: SendBatch, outcomes: Sequence[Outcome]) -> Counter[OutcomeStatus]:
         """Record the response to a batch, and return its counts.

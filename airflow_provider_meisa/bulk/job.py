@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.errors import MeisaError
     from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
+    from airflow_provider_meisa.bulk.ledger.entry import Entry, State
 
 Item = Any
 """One record, ready to be sent: a JSON value, which the plan keeps as it is. Only its job knows what is in it."""
 
 Exclusion = Callable[[Item], "Outcome | None"]
 """Gives the outcome of an item that is not to be sent, and ``None`` for all others."""
+
+
+FORGOTTEN = "forgotten on request"
+"""The reason of a record that is never sent again: its person asked for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Job(Protocol):
         have been carried out twice (``ambiguous``).
     :ivar statuses: what can become of a row, in the order of the summary.
     :ivar sends_excluded: whether the items that `exclusion` finds are sent all the same.
+    :ivar ledger_target: what one ledger is for, next to the job: the sequence, or the name of a sync.
+    :ivar record_id_kind: what `record_id` is made of, such as ``address``. A ledger keeps to one.
     """
 
     @property
@@ -67,6 +74,12 @@ class Job(Protocol):
     @property
     def sends_excluded(self) -> bool: ...  # noqa: D102 (see above)
 
+    @property
+    def ledger_target(self) -> str: ...  # noqa: D102 (see above)
+
+    @property
+    def record_id_kind(self) -> str: ...  # noqa: D102 (see above)
+
     def items(self, source: Iterable[object]) -> Iterator[Item | Outcome]:
         """Read rows: each becomes an item to send, or an outcome that needs no request, such as ``invalid``.
 
@@ -78,6 +91,26 @@ class Job(Protocol):
 
     def address(self, item: Item) -> str:
         """Return what the outcome of an item is filed under."""
+
+    def values(self, item: Item) -> bytes:
+        """Return what the ledger compares of an item, in one form only; empty if only the day counts."""
+
+    def decide(self, item: Item, known: Entry, values_hash: int, now: int) -> Outcome | None:
+        """Return the outcome of an item that the ledger knows and that is not sent; ``None`` if it is sent.
+
+        :param known: what an earlier run has left.
+        :param values_hash: of `values`; 0 if only the day counts.
+        :param now: in minutes since 2020.
+        """
+
+    def recorded(self, item: Item) -> Outcome:
+        """Return the outcome of an item that is taken as accepted, without a request (``first_run="record"``)."""
+
+    def status_of(self, state: State) -> OutcomeStatus:
+        """Return the status of a record that this run has sent, by what the ledger keeps of it."""
+
+    def state_of(self, outcome: Outcome) -> State:
+        """Return what the ledger keeps of the outcome of a request."""
 
     def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
         """Check what would stop the run, before the first request that changes something.

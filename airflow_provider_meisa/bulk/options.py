@@ -4,10 +4,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.ledger.guard import EarlierSummary
+    from airflow_provider_meisa.bulk.location import Location
+
+FirstRun = Literal["send", "record", "fail"]
 OnAmbiguous = Literal["resend", "fail"]
 OnChangedAudience = Literal["fail", "restart"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerOptions:
+    """Which ledger a run uses, and how.
+
+    :param root: the folder of all ledgers.
+    :param name: of the ledger, a folder in it.
+    :param run: names the run over all its attempts.
+    :param secret: ``[meisa] ledger_key``; ``repr`` leaves it out.
+    :param first_run: what to do if the ledger has no entry: ``send``, ``record`` what the source gives as accepted
+        without a request, or ``fail``.
+    :param is_first_run_given: whether a person has set ``first_run``.
+    :param last: what an earlier run of the task has reported of its ledger.
+    :param has_earlier_runs: whether the task has run before.
+    :param accept_lost_ledger: the date of the last summary, if a loss is accepted.
+    """
+
+    root: Location
+    name: str
+    run: str
+    secret: str = ""
+    first_run: FirstRun = "send"
+    is_first_run_given: bool = False
+    last: EarlierSummary | None = None
+    has_earlier_runs: bool = False
+    accept_lost_ledger: str | None = None
+
+    def __repr__(self) -> str:
+        return f"LedgerOptions({self.name!r}, run={self.run!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +52,8 @@ class RunOptions:
     :param plan: the id of an approved plan; empty for one of the run's own.
     :param check_first: check what would stop the run before the first batch is sent.
     :param longest_wait: the longest wait, in seconds, that the run sits out; a longer one ends the stretch.
+    :param ledger: what the ledger of the run is; ``None`` for a run without one.
+    :param preview: plan only: nothing is sent, and the ledger is not written.
     """
 
     meisa_conn_id: str = ""
@@ -28,3 +65,5 @@ class RunOptions:
     max_in_flight: int = 4
     check_first: bool = True
     longest_wait: float = math.inf
+    ledger: LedgerOptions | None = None
+    preview: bool = False

@@ -13,16 +13,16 @@ import hashlib
 import json
 import logging
 import math
-import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+from airflow_provider_meisa.bulk.location import Location, create, remove
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.batching import Batch
@@ -43,7 +43,6 @@ _ACCEPTED = frozenset(
         OutcomeStatus.DUPLICATE,
     }
 )
-_FROM_THE_START = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})(?:-([0-9]{6,}))?\.")
 _MARK = re.compile(r"owner-[0-9a-f]{16}-[0-9a-f]{16}\Z")
 _HEADER = (",".join(FIELDS) + "\n").encode()
@@ -61,38 +60,12 @@ _ADVICE = (
 _in_json = json.JSONEncoder().encode
 
 
-class Location(Protocol):
-    """What is asked of a path: ``pathlib.Path`` has it, and Airflow's ``ObjectStoragePath``."""
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-
-    @property
-    def parent(self) -> Self:
-        """The folder it lies in."""
-
-    def __truediv__(self, name: str, /) -> Self: ...
-
-    def open(self, mode: str) -> Any:
-        """Open the file."""
-
-    def mkdir(self, mode: int = ..., parents: bool = ..., exist_ok: bool = ...) -> None:  # noqa: FBT001 (pathlib's signature)
-        """Make the folder."""
-
-    def iterdir(self) -> Iterator[Self]:
-        """List the folder."""
-
-    def unlink(self) -> None:
-        """Remove the file."""
-
-
 @dataclass(frozen=True, slots=True)
 class FileOwner:
-    """The task that writes a file, so that no other task of the same run does.
+    """The task that writes a file. No other task of the same run may write it.
 
-    :param run: what identifies the run.
-    :param task: the task in it, as a message names it.
+    :param run: identifies the run.
+    :param task: the name of the task in messages.
     """
 
     run: str
@@ -100,12 +73,12 @@ class FileOwner:
 
     @property
     def mark(self) -> str:
-        """The name of the file that says so."""
+        """The name of the file that marks the parts as this task's."""
         return f"{self.marks_of_run}{_digest(self.task)}"
 
     @property
     def marks_of_run(self) -> str:
-        """What the names begin with of all tasks of the run."""
+        """The prefix of the marks of all tasks of the run."""
         return f"owner-{_digest(self.run)}-"
 
 
@@ -163,8 +136,8 @@ class OutcomeFile:
         if other is not None:
             raise MeisaInputError(
                 f"The task {other} of this run has the same outcomes_path, {self.path}, and its outcomes are not "
-                "complete. This task has sent nothing. Give each task a path of its own, such as one with {{ ti.task_id }}. If "
-                f"that task will not run again, remove {self._parts}."
+                "complete. This task has sent nothing. Give each task a path of its own, such as one with "
+                f"{{{{ ti.task_id }}}}. If that task will not run again, remove {self._parts}."
             )
         with _reachable(self.path):
             self._remove_parts(first_batch, pending)
@@ -296,16 +269,19 @@ class OutcomeWriter:
         """What writes the outcomes of one batch; nothing if there is no file."""
         return self._file.write if self._file else None
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Join the file, and warn if it has not as many lines as the account has addresses."""
+    def finish(self, summary: Mapping[str, Any], *, outside: int = 0) -> None:
+        """Join the file, and warn if it has not as many lines as the account has addresses.
+
+        :param outside: how many of the addresses cannot have a line (`Checkpoint.outside`).
+        """
         if self._file is None:
             return
         lines = self._file.finish()
-        if lines != summary["total"] and not self._file.rejects_only:
+        if lines != summary["total"] - outside and not self._file.rejects_only:
             log.warning(
                 "The outcomes file has %s lines for %s addresses: %s",
                 f"{lines:,}",
-                summary["total"],
+                summary["total"] - outside,
                 _ADVICE,
             )
 
@@ -341,19 +317,6 @@ def _in_csv(text: str) -> str:
 def text_of_cell(cell: str) -> str:
     """Take off the apostrophe that keeps a cell of a CSV file from being run as a formula."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
-def create(place: Location) -> Any:
-    """Open a file to be written from its start; a local one for its owner alone, and never through a link."""
-    if isinstance(place, pathlib.Path):
-        return os.fdopen(os.open(place, _FROM_THE_START, 0o600), "wb")
-    return place.open("wb")
-
-
-def remove(place: Location) -> None:
-    """Remove a file, if it is there."""
-    with suppress(FileNotFoundError):
-        place.unlink()
 
 
 class _reachable:  # noqa: N801 (used as a context manager, like contextlib's own)

@@ -26,7 +26,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableE
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.checkpoint import Count
-from airflow_provider_meisa.bulk.outcome_file import Location, create, remove
+from airflow_provider_meisa.bulk.location import Location, create, remove
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ def preview(
     *,
     meisa_conn_id: str = "",
     start: Checkpoint | None = None,
+    ledger: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """Say what a run would send, and how long it would take.
 
@@ -30,9 +31,11 @@ def preview(
 
     :param meisa_conn_id: only appears in the report.
     :param start: where an earlier try has come to: only what it has left is counted.
+    :param ledger: what is reported of the run's ledger, if it has one.
     :return: ``{"preview": True, "job", what the job is for, "meisa_conn_id", "environment", "total", "counts":
         {"duplicate", "invalid", "suppressed" (None if the key may not ask)}, "to_send", "requests", "seconds" (for the
-        requests)}``; where the suppressed are sent also ``"to_send_suppressed"`` (None if the key may not ask).
+        requests)}``; where the suppressed are sent also ``"to_send_suppressed"`` (None if the key may not ask); with a
+        ledger also the count ``"enrolled_before"``, and ``"ledger"``.
     :raises MeisaError: see `airflow_provider_meisa.api.errors`, and what the job's check raises.
     """
     key = account.ping(client)
@@ -46,10 +49,12 @@ def preview(
         ):
             count.add(batch)
     found = None if exclusion is None else count.excluded
+    without_ledger = (OutcomeStatus.DUPLICATE, OutcomeStatus.INVALID)
     counts = {
         status.value: count.unsent.counts[status]
-        for status in (OutcomeStatus.DUPLICATE, OutcomeStatus.INVALID)
+        for status in (*without_ledger, *([OutcomeStatus.ENROLLED_BEFORE] if ledger else []))
     }
+    suppressed = None if found is None else count.unsent.counts[OutcomeStatus.SUPPRESSED]
     return {
         "preview": True,
         "job": job.name,
@@ -57,11 +62,12 @@ def preview(
         "meisa_conn_id": meisa_conn_id,
         "environment": key.environment,
         "total": count.unsent.total + count.to_send,
-        "counts": {**counts, "suppressed": 0 if job.sends_excluded else found},
+        "counts": {**counts, "suppressed": suppressed},
         "to_send": count.to_send,
         **({"to_send_suppressed": found} if job.sends_excluded else {}),
         "requests": count.requests,
         "seconds": round(client.rate_limiter.estimate(count.requests), 1) if count.requests else 0.0,
+        **({"ledger": dict(ledger)} if ledger else {}),
     }
 
 

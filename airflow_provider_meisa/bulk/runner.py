@@ -11,13 +11,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError, MeisaInputError
-from airflow_provider_meisa.api.outcomes import OutcomeCounter, build_summary
+from airflow_provider_meisa.api.outcomes import OutcomeCounter, OutcomeStatus, build_summary, format_counts
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
@@ -25,6 +26,7 @@ from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finish
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
 from airflow_provider_meisa.bulk.preflight import check_before
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, reason_to_wait
+from airflow_provider_meisa.bulk.run_ledger import RunLedger
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -79,12 +81,13 @@ class BulkRunner:
         self.start = start
         self._source = source
         self._plans = plans
-        self._is_same_plan = False
+        self._is_same_plan = self._is_new_plan = False
         self._save = save
         self._outcomes = outcomes
         self._reporter = reporter
         self._engine: BulkEngine | None = None
         self._exclusion: Exclusion | None = None
+        self._ledger: RunLedger | None = None
         self._saved_at = 0.0
         self._is_checked = not options.check_first
         self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
@@ -101,6 +104,10 @@ class BulkRunner:
     ) -> None:
         if kind is not None:
             self._reporter.stop(self._work())
+        if self._ledger is not None and not self.options.preview:
+            # What was sent must be in the ledger, however the run ends.
+            with suppress(MeisaError) if kind is not None else nullcontext():
+                self._ledger.end()
 
     # Prepare.
 
@@ -114,7 +121,7 @@ class BulkRunner:
         # First of all: what cannot be read stops the task before its first request, and leaves no part of a file.
         plan = self.plan()
         self._outcomes.begin(self.start)
-        self._exclusion = self.job.exclusion(self.client)
+        self._exclusion = self._exclude(self.job.exclusion(self.client))
         try:
             self._engine = self._caught_up(plan)
         except MeisaAudienceChangedError as error:
@@ -134,6 +141,7 @@ class BulkRunner:
         """
         if self._plans is None:
             return None
+        self._open_ledger()
         plan = self._plans.load(self.options.plan or self.start.plan)
         self._is_same_plan = plan is not None and plan.id == self.start.plan
         if self.options.plan and (plan is None or not self._is_for_job(plan)):
@@ -143,20 +151,48 @@ class BulkRunner:
             )
         if plan is None:
             plan = self._new_plan(self._plans)
+            if self._ledger is not None and self.start.next_batch:
+                self._replace_lost_plan(self._ledger)
         elif self._is_same_plan:
             log.info("Plan of the earlier try loaded: %s rows (source not read again)", f"{plan.total:,}")
         most = self.options.max_contacts
         if most is not None and plan.total > most:
             raise too_many(most)
         self.start = replace(self.start, plan=plan.id)
-        self._reporter.total = plan.total
+        self._reporter.total = plan.total + self.start.outside
         return plan
+
+    def _open_ledger(self) -> None:
+        """Read the ledger, and keep other runs away from it, before it is asked what is to be sent."""
+        if self.options.ledger is None or self._ledger is not None:
+            return
+        is_resumed = bool(self.start.next_batch) or self.start.resumed
+        since = self.start.started_at if is_resumed else None
+        self._ledger = RunLedger(self.options.ledger, self.job, self.client, since=since)
+        if self._ledger.records_first_run and self.options.plan:
+            raise MeisaInputError(
+                "first_run='record' sends nothing, so there is no plan to approve. Nothing was sent. Remove plan, or "
+                "set first_run='send'."
+            )
+        if not self.options.preview:
+            self._ledger.begin()
+
+    def _exclude(self, exclusion: Exclusion | None) -> Exclusion | None:
+        """Return what finds the items of a plan that are not sent: also those in the ledger since it was made."""
+        ledger = self._ledger
+        if ledger is None or exclusion is None or self._is_new_plan:
+            return exclusion
+        return lambda item: ledger.exclude(item) or exclusion(item)
 
     def _is_for_job(self, plan: Plan) -> bool:
         return (plan.job, plan.identity) == (self.job.name, self.job.identity)
 
     def _new_plan(self, plans: PlanStore) -> Plan:
-        found = batches(self.job, self._source())
+        self._is_new_plan = True
+        ledger = self._ledger
+        found = batches(self.job, self._source(), decide=ledger.decide_all if ledger else None)
+        if ledger is not None and not self.options.preview:
+            found = ledger.record_first_run(found)
         plan = plans.write(self.job, found, most=self.options.max_contacts)
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
@@ -170,7 +206,7 @@ class BulkRunner:
             self._batches(plan, first=start.next_batch if is_same else 0),
             self._reserve,
             checkpoint=start,
-            record=self._outcomes.write,
+            record=self._record,
             max_in_flight=self.options.max_in_flight,
             resend=self.options.on_ambiguous == "resend",
             resend_after=self.client.settings.resend_after,
@@ -184,7 +220,17 @@ class BulkRunner:
             source = self._source()
             self._reporter.total = len(source) if isinstance(source, Sized) else None
             return batches(self.job, source)
-        return self._plans.batches(plan, first)
+        planned = self._plans.batches(plan, first)
+        if self._ledger is not None and self.job.repeat == "harmless":
+            return self._ledger.announced(planned)
+        return planned
+
+    def _record(self, batch: Batch, everyone: Sequence[Outcome]) -> None:
+        """Record a batch: first in the outcomes file, then in the ledger."""
+        if self._outcomes.write:
+            self._outcomes.write(batch, everyone)
+        if self._ledger is not None:
+            self._ledger.keep(batch.items, everyone[len(batch.unsent) :])
 
     def _pending(self, plan: Plan | None) -> Iterator[Batch]:
         """Read the batches that an earlier try has taken, and not settled."""
@@ -204,8 +250,31 @@ class BulkRunner:
             "plans, set staging_path to a folder that all workers can reach."
         )
 
+    def _replace_lost_plan(self, ledger: RunLedger) -> None:
+        """Continue with a new plan: what earlier attempts have sent is known from the ledger, not from their plan."""
+        if self.start.has_doubts and self.options.on_ambiguous == "fail":
+            raise MeisaInputError(
+                "An earlier attempt ended with requests in flight: Meisa may have processed them. With "
+                "on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
+            )
+        log.warning(
+            "The plan of an earlier attempt is lost: the source was read again, and the run continues"
+        )
+        gone = ledger.gone()
+        if gone:
+            log.warning(
+                "%s of earlier attempts are no longer in the source: counted, without a line in the outcomes file",
+                format_counts({OutcomeStatus(name): number for name, number in gone.items()}),
+            )
+        self._begin_again(counts=gone, outside=sum(gone.values()))
+
     def _restart(self) -> None:
-        """Begin with the first address; what it took so far stays in the summary."""
+        """Begin with the first address."""
+        self._begin_again()
+        self._outcomes.begin(self.start)
+
+    def _begin_again(self, **counted: Any) -> None:
+        """Begin with the first batch; what it took so far stays in the summary."""
         self._wait_out()
         start = self.start
         self.start = Checkpoint(
@@ -216,9 +285,9 @@ class BulkRunner:
             started_at=start.started_at,
             resumed=True,
             plan=start.plan,
+            **counted,
         )
         self._reporter.skip(self.start)
-        self._outcomes.begin(self.start)
 
     def _wait_out(self) -> None:
         """Wait until Meisa is surely no longer at work on the batches in doubt.
@@ -274,12 +343,35 @@ class BulkRunner:
         return self.client.rate_limiter.reserve()
 
     def _begin(self, step: SendBatch, pool: ThreadPoolExecutor) -> None:
-        """Keep the intent, then send the batch from a thread."""
+        """Keep the intent, then send the batch from a thread.
+
+        The checkpoint comes first: an intent that is only in the ledger would be taken for one of an earlier run.
+        """
         self._keep(self.checkpoint())
+        intended = self._intend(step)
+        if intended is None:
+            return
+        step = intended
         self._reporter.open_batches(step.batch.number + 1, self.engine.counter.total)
         if step.is_resend:
             self.client.count_retry()
         self._in_flight[pool.submit(self._send, step.batch.items, step.reservation)] = step
+
+    def _intend(self, step: SendBatch) -> SendBatch | None:
+        """Write into the ledger what will be sent; ``None`` if nothing is left to send."""
+        if self._ledger is None:
+            return step
+        try:
+            forgotten = self._ledger.intend(step.batch.items)
+        except BaseException:
+            self.client.rate_limiter.release(step.reservation)
+            self.engine.put_back(step)
+            self._save(self.checkpoint().as_json())
+            raise
+        left = self.engine.leave_out(step, forgotten) if forgotten else step
+        if left is None:
+            self.client.rate_limiter.release(step.reservation)
+        return left
 
     def _send(self, items: Sequence[Item], reservation: Reservation) -> Sequence[Outcome]:
         """Send one batch; called from several threads."""
@@ -311,6 +403,8 @@ class BulkRunner:
         if self.has_responses:
             self.client.max_wait = self.options.longest_wait
         if done:
+            if self._ledger is not None:
+                self._ledger.save()
             now = self.checkpoint()
             self._keep(now)
             self._reporter.report(now)
@@ -321,8 +415,13 @@ class BulkRunner:
             outcomes = future.result()
         except MeisaError as error:
             log.warning("Batch %d: the request failed: %s", number, error)
-            self.has_responses |= self.engine.refused(send, error)
+            is_decided = self.engine.refused(send, error)
+            self.has_responses |= is_decided
+            if self._ledger is not None and not (is_decided and self.job.repeat == "harmless"):
+                self._ledger.refused(send.batch.items, error)
             return
+        if self._ledger is not None:
+            outcomes = self._ledger.marked(send.batch.items, outcomes)
         counts = self.engine.on_response(send, outcomes)
         self.has_responses = True
         self._reporter.report_batch(number, counts, self.engine.counter.total)
@@ -349,6 +448,7 @@ class BulkRunner:
             stalled=0 if self.has_responses else self.start.stalled,
             resumed=self.start.resumed,
             plan=self.start.plan,
+            outside=self.start.outside,
             complete=complete,
         )
 
@@ -393,7 +493,13 @@ class BulkRunner:
             elapsed_s=time.time() - now.started_at,
             resumed=now.resumed,
             outcomes_path=self.options.outcomes_path,
+            ledger=self.ledger_summary,
         )
+
+    @property
+    def ledger_summary(self) -> dict[str, object] | None:
+        """What is reported of the run's ledger, if it has one."""
+        return self._ledger.summary if self._ledger else None
 
     def _work(self) -> dict[str, Any]:
         """Return the fields of a checkpoint that say what the run has done, with what was done since the start."""
@@ -416,8 +522,10 @@ class BulkRunner:
         :return: the checkpoint that the next stretch begins with, and when the wait ends.
         """
         now = replace(now, waited=now.waited + seconds, stalled=now.stalled + 1 if stalled else now.stalled)
-        self._save(now.as_json())
         moment = time.time() + seconds
+        if self._ledger is not None:
+            self._ledger.pause(moment)
+        self._save(now.as_json())
         self._reporter.report(now, datetime.fromtimestamp(moment, UTC))
         return now, moment
 
@@ -431,7 +539,9 @@ class BulkRunner:
         if self._engine is None:  # an earlier try has left the rest
             self._reporter.end(self.start, summary)
             return
-        self._outcomes.finish(summary)
+        self._outcomes.finish(summary, outside=self.start.outside)
+        if self._ledger is not None:
+            self._ledger.end()
         if summary["complete"]:
             self._save(replace(self.checkpoint(complete=True), max_tries=max_tries).as_json())
         self._reporter.end(self.checkpoint(), summary)

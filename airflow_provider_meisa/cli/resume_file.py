@@ -13,7 +13,7 @@ import msgspec
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.outcome_file import create
+from airflow_provider_meisa.bulk.location import create
 
 
 class _Kept(msgspec.Struct, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_meisa.api.endpoints import contacts
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaInvalidRequestError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+from airflow_provider_meisa.bulk.ledger.entry import State
 from airflow_provider_meisa.jobs.addresses import check
 
 if TYPE_CHECKING:
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.errors import MeisaError
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
     from airflow_provider_meisa.bulk.job import Exclusion
+    from airflow_provider_meisa.bulk.ledger.entry import Entry
 
 FIELDS = ("email", "external_id", "first_name", "last_name", "display_name", "custom_fields", "tag_names")
+
+_ACCEPTED = frozenset({State.RECORDED, State.ACCEPTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class SyncContactsJob:
     statuses: ClassVar[Sequence[OutcomeStatus]] = (
         OutcomeStatus.CREATED,
         OutcomeStatus.UPDATED,
+        OutcomeStatus.UNCHANGED,
         OutcomeStatus.INVALID,
         OutcomeStatus.DUPLICATE,
         OutcomeStatus.FAILED,
@@ -65,6 +71,39 @@ class SyncContactsJob:
         """Return the address."""
         address: str = item["email"]
         return address
+
+    @property
+    def ledger_target(self) -> str:
+        """Nothing: no operator gives this job a ledger yet."""
+        return ""
+
+    @property
+    def record_id_kind(self) -> str:
+        """What makes two contacts the same."""
+        return "external_id or address"
+
+    def values(self, item: Mapping[str, Any]) -> bytes:
+        """Return what is sent, with sorted keys."""
+        return json.dumps(item, sort_keys=True, separators=(",", ":")).encode()
+
+    def decide(self, item: Mapping[str, Any], known: Entry, values_hash: int, now: int) -> Outcome | None:
+        """Leave out a contact that Meisa has accepted as it is now."""
+        del now
+        is_known = known.state in _ACCEPTED and known.values_hash == values_hash
+        return Outcome(self.address(item), OutcomeStatus.UNCHANGED) if is_known else None
+
+    def recorded(self, item: Mapping[str, Any]) -> Outcome:
+        """Take the contact as accepted as it is now."""
+        return Outcome(self.address(item), OutcomeStatus.UNCHANGED, "recorded by first_run")
+
+    def status_of(self, state: State) -> OutcomeStatus:
+        """Return the status of a contact that this run has sent."""
+        return OutcomeStatus.UPDATED if state is State.ACCEPTED else OutcomeStatus.UNREPORTED
+
+    def state_of(self, outcome: Outcome) -> State:
+        """Keep what Meisa has accepted."""
+        is_accepted = outcome.status in (OutcomeStatus.CREATED, OutcomeStatus.UPDATED)
+        return State.ACCEPTED if is_accepted else State.REFUSED
 
     def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
         """Check nothing: the first request shows whether the key has ``contacts:write``."""

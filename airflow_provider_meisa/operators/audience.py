@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.lineage import LineageMixin
@@ -25,6 +27,8 @@ class AudienceOperator(LineageMixin, BulkOperator):
         connection.
     :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them (templated); needs
         ``contacts:read``.
+    :param again_after: with ``ledger``, and then required: when a contact may be enrolled again, as a ``timedelta`` or
+        ``"never"``. Until then the contact is ``enrolled_before``.
     :param kwargs: the parameters of `BulkOperator`, and those of every operator.
     """
 
@@ -44,23 +48,39 @@ class AudienceOperator(LineageMixin, BulkOperator):
         sequence_slug: str,
         override_unsubscribe: bool = False,
         skip_suppressed: bool = False,
+        again_after: timedelta | Literal["never"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.again_after = again_after
         self.sequence_slug = sequence_slug
         self.override_unsubscribe = override_unsubscribe
         self.skip_suppressed = skip_suppressed
 
     def make_job(self) -> EnrollJob:
         """Return the job of enrolling into the sequence."""
-        from airflow_provider_meisa.jobs.enroll import EnrollJob
-
-        return EnrollJob(
-            self.sequence_slug,
-            override_unsubscribe=self.override_unsubscribe,
-            skip_suppressed=self.skip_suppressed,
-        )
+        return enroll_job(self, skip_suppressed=self.skip_suppressed)
 
     def asset(self) -> Asset:
         """Return the asset of the sequence."""
         return meisa_sequence(self.sequence_slug)
+
+
+def enroll_job(task: Any, *, skip_suppressed: bool = False) -> EnrollJob:
+    """Make the job of a task that enrolls.
+
+    :raises MeisaInputError: if ``ledger`` and ``again_after`` are not both given, or both left out.
+    """
+    from airflow_provider_meisa.jobs.enroll import EnrollJob
+
+    if (task.ledger is None) is not (task.again_after is None):
+        raise MeisaInputError(
+            "ledger and again_after belong together. Set again_after to 'never' or to a timedelta, after which a "
+            "contact may be enrolled again; or remove both."
+        )
+    return EnrollJob(
+        task.sequence_slug,
+        override_unsubscribe=task.override_unsubscribe,
+        skip_suppressed=skip_suppressed,
+        again_after=task.again_after or "never",
+    )

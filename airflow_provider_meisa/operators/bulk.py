@@ -27,6 +27,7 @@ from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
+from airflow_provider_meisa.operators.ledger import LedgerMixin
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
 from airflow_provider_meisa.operators.parameters import OnNo
@@ -47,7 +48,7 @@ _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
 
 
-class BulkOperator(MeisaOperator):
+class BulkOperator(LedgerMixin, MeisaOperator):
     """Do a job with many records; a subclass says which job, and where the rows come from.
 
     The task keeps inside the key's rate limits; a long wait frees its worker slot. After a crash it resumes where it
@@ -71,6 +72,7 @@ class BulkOperator(MeisaOperator):
     :param on_ambiguous: when a batch's response is lost, ``resend`` it or ``fail``.
     :param on_changed_audience: when the plan is lost and a retry finds other rows than the first try had, ``fail``
         or ``restart``.
+    :param ledger: and ``first_run``, ``accept_lost_ledger``: see `LedgerMixin`.
     :param max_in_flight: the most requests in flight at a time, 1–16.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
     :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
@@ -85,6 +87,7 @@ class BulkOperator(MeisaOperator):
         "staging_path",
         "outcomes_path",
         "rejects_only",
+        *LedgerMixin.template_fields,
         "meisa_conn_id",
     )
 
@@ -230,6 +233,8 @@ class BulkOperator(MeisaOperator):
             plan=_path_and_id(self.plan)[1] if self.plan else "",
             max_in_flight=self.max_in_flight,
             longest_wait=self.longest_wait,
+            ledger=self.ledger_options(context["ti"]),
+            preview=self.preview,
         )
 
     def _run_until_wait(
@@ -313,6 +318,7 @@ class BulkOperator(MeisaOperator):
             runner.job,
             plans.batches(plan) if plan else (),
             meisa_conn_id=self.meisa_conn_id,
+            ledger=runner.ledger_summary,
         )
         if plan:
             report["plan"] = f"{plans.note}#{plan.id}"

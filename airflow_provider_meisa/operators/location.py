@@ -10,7 +10,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.input_shapes import EDGES
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.bulk.outcome_file import Location
+    from airflow_provider_meisa.bulk.location import Location
 
 _LOCAL = "file:///"
 

@@ -11,6 +11,7 @@ import codecs
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeGuard, get_args
@@ -18,7 +19,7 @@ from typing import Any, Literal, TypeGuard, get_args
 from airflow_provider_meisa.api import checks
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.input_shapes import EDGES
-from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience
+from airflow_provider_meisa.bulk.options import FirstRun, OnAmbiguous, OnChangedAudience
 from airflow_provider_meisa.operators.location import path_as_text
 from airflow_provider_meisa.operators.redacted import unwrap
 
@@ -156,6 +157,20 @@ def driver_values(name: str, value: object) -> object:
     )
 
 
+def ledger_name(name: str, value: object) -> str:
+    """Read the name of a ledger, without blanks at the ends."""
+    return checks.check_text(name, value.strip(EDGES) if isinstance(value, str) else value)
+
+
+def again_after(name: str, value: object) -> object:
+    """Read after which time a contact may be enrolled again."""
+    if value == "never" or (isinstance(value, timedelta) and value > timedelta(0)):
+        return value
+    raise MeisaInputError(
+        f"{name} must be 'never' or a timedelta above 0, such as timedelta(days=90), not {checks.found(value)}."
+    )
+
+
 def one_of(choices: Sequence[str]) -> Check:
     """Make the check of a parameter that takes one of a few words."""
     return partial(checks.check_choice, choices=choices)
@@ -195,6 +210,11 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "staging_path": path,
         "plan": plan,
         "outcomes_path": path,
+        # With what in mind.
+        "ledger": ledger_name,
+        "again_after": again_after,
+        "first_run": one_of(get_args(FirstRun)),
+        "accept_lost_ledger": checks.check_text,
         # Switches.
         "override_unsubscribe": templated_switch,
         "skip_suppressed": templated_switch,

@@ -101,9 +101,9 @@ class SequenceCache:
 
 
 def fetch_sequences(conn_id: str) -> RecentSequences:
-    """List a connection's sequences within its rate limits, or take those that a task has listed in the last `KEEP` seconds.
+    """List a connection's sequences within its rate limits; stop after `GIVE_UP` seconds.
 
-    A request is stopped after `GIVE_UP` seconds.
+    If a task has listed them in the last `KEEP` seconds, no request is sent.
 
     :raises AirflowException: if the request fails.
     """

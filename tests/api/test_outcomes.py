@@ -220,10 +220,10 @@ def test_long_reasons_cost_entries_not_space():
 def test_long_message_keeps_both_its_ends():
     counter = OutcomeCounter()
     counter.add(outcomes(OutcomeStatus.FAILED, 20, "ü" * 200))
-    message = f"POST /sequences/api/bulk-enroll/: {'ü' * 900} Meisa said: jane@acme.example {'ü' * 900}"
+    message = f"POST /sequences/api/bulk-enroll/: {'ü' * 900} Meisa responded: jane@acme.example {'ü' * 900}"
     summary = build_summary(counter, **{**SEQUENCES, "complete": False, "stopped_by": message})
     assert summary["stopped_by"].startswith("POST /sequences/api/bulk-enroll/: üü")
-    assert "… Meisa said: <address> üü" in summary["stopped_by"]
+    assert "… Meisa responded: <address> üü" in summary["stopped_by"]
     assert len(summary["stopped_by"]) < 420
     assert len(json.dumps(summary)) < 4096
 

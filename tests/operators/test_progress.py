@@ -54,7 +54,7 @@ def test_it_has_the_fields_of_the_contract_and_no_address(task):
     ]
     assert (last["sequence_slug"], last["meisa_conn_id"]) == ("onboarding", "meisa_default")
     assert (last["state"], last["done"], last["total"], last["requests"]) == ("complete", 601, 601, 3)
-    assert len(last["counts"]) == 8
+    assert len(last["counts"]) == 9
     assert found(last["counts"]) == {"enrolled": 600, "invalid": 1}
     assert datetime.fromisoformat(last["updated_at"]).tzinfo == UTC
     assert "@" not in json.dumps(ours.state.progress)

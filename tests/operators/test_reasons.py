@@ -1,4 +1,4 @@
-"""A task that Meisa refuses fails with what Meisa said, in its exception and its log."""
+"""A task that Meisa refuses fails with the words of its response, in its exception and its log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_task_fails_with_the_reason(run_task, meisa_sandbox, everything_written,
     assert run_task(operator, sequence_slug="onboarding", **field).state == "failed"
     assert meisa_sandbox.enrollments("onboarding") == []
     written = everything_written()
-    assert f"Meisa said: {REASON} for <address>" in written
+    assert f"Meisa responded: {REASON} for <address>" in written
     assert "ada@" not in written
 
 
@@ -35,7 +35,7 @@ def test_summary_has_what_stopped_the_run(run_task, meisa_sandbox, status):
     summary = ran.xcom("task")
     assert summary["complete"] is False
     assert f"({status})" in summary["stopped_by"]
-    assert summary["stopped_by"].endswith(f"Meisa said: {REASON} for <address>")
+    assert summary["stopped_by"].endswith(f"Meisa responded: {REASON} for <address>")
     assert len(json.dumps(summary)) < 4096
 
 

@@ -71,7 +71,7 @@ def test_reason_that_stopped_a_run_is_shown(shown, run_task, meisa_sandbox):
     ran = run_task(MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="onboarding")
     assert ran.state == "failed"
     _, tab = shown(ran)
-    assert tab["summary"]["stopped_by"].endswith("(402). Meisa said: Your plan has ended.")
+    assert tab["summary"]["stopped_by"].endswith("(402). Meisa responded: Your plan has ended.")
 
 
 def test_a_single_contact_is_shown_as_one_address(shown, run_task, meisa_sandbox):

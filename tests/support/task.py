@@ -31,6 +31,9 @@ class TaskInstance(Protocol):
     def xcom_push(self, key: str, value: Any) -> None:
         """Push a value to XCom."""
 
+    def xcom_pull(self, *, task_ids: str, key: str, include_prior_dates: bool, map_indexes: int) -> Any:
+        """Return what was pushed to XCom, by this run or else by the last one before it."""
+
 
 class TaskState(Protocol):
     """What our operators ask of a task's state store (Airflow 3.3)."""
@@ -88,10 +91,22 @@ class FakeTaskInstance:
     def __init__(self) -> None:
         self.xcoms: dict[str, Any] = {}
         self.max_tries = 0
+        self.earlier: list[FakeTaskInstance] = []
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep a value, if it is JSON."""
         self.xcoms[key] = json.loads(json.dumps(value))
+
+    def xcom_pull(self, *, task_ids: str, key: str, include_prior_dates: bool, map_indexes: int) -> Any:
+        """Return what was pushed, by this run or else by the last one before it."""
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        runs = [*self.earlier, self] if include_prior_dates else [self]
+        return next((run.xcoms[key] for run in reversed(runs) if key in run.xcoms), None)
+
+    def get_ti_count(self, *, dag_id: str, task_ids: list[str], states: list[str]) -> int:
+        """Count the earlier runs: all of them have ended."""
+        assert (dag_id, task_ids, states) == (self.dag_id, [self.task_id], ["success", "failed"])
+        return len(self.earlier)
 
 
 def fake_context() -> dict[str, Any]:
@@ -132,6 +147,14 @@ class Task:
         """Do what the loss of a worker's disk does."""
         for file in Path(tempfile.gettempdir()).glob("airflow-provider-meisa-staged-*/*"):
             file.unlink()
+        return self
+
+    def next_night(self, **changes: Any) -> Self:
+        """Begin the next run of the DAG: its own state, and the XComs of the earlier ones."""
+        earlier = [*self.ti.earlier, self.ti]
+        self.state, self.ti = FakeTaskState(), FakeTaskInstance()
+        self.ti.earlier, self.ti.run_id = earlier, f"night {len(earlier) + 1}"
+        self.arguments |= changes
         return self
 
     def clear(self) -> Self:

@@ -67,6 +67,13 @@ class TaskInstanceOnDisk:
         with _refused_without_folder():
             write_whole(self._folder / f"{key}.xcom", json.dumps(value))
 
+    def xcom_pull(self, *, task_ids: str, key: str, include_prior_dates: bool, map_indexes: int) -> Any:
+        """Return nothing: it is the first run, and a try does not find the XComs of the one before."""
+
+    def get_ti_count(self, *, dag_id: str, task_ids: list[str], states: list[str]) -> int:
+        """Count no earlier runs."""
+        return 0
+
 
 @contextlib.contextmanager
 def _refused_without_folder() -> Iterator[None]:

@@ -1,0 +1,264 @@
+"""What a run takes from its ledger, and leaves in it: the only place where the two meet."""
+
+from __future__ import annotations
+
+import logging
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus, possibly_ours
+from airflow_provider_meisa.bulk.job import FORGOTTEN
+from airflow_provider_meisa.bulk.ledger.entry import Entry, State, minute_at
+from airflow_provider_meisa.bulk.ledger.guard import check_not_lost
+from airflow_provider_meisa.bulk.ledger.ledger import Ledger
+from airflow_provider_meisa.bulk.ledger.subject import Subject
+from airflow_provider_meisa.bulk.ledger.writer import PUT_EVERY_RECORDS
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.errors import MeisaError
+    from airflow_provider_meisa.bulk.batching import Batch
+    from airflow_provider_meisa.bulk.job import Item, Job
+    from airflow_provider_meisa.bulk.options import LedgerOptions
+
+log = logging.getLogger("airflow.task.meisa")
+
+_SENT = frozenset({State.INTENT, State.PRESENT, State.ACCEPTED})
+
+
+class RunLedger:
+    """The ledger of one run: says what is not sent, and keeps what becomes of the rest.
+
+    :param since: when an earlier attempt of the run began, in seconds since 1970; ``None`` if there was none.
+    """
+
+    def __init__(
+        self, options: LedgerOptions, job: Job, client: MeisaClient, *, since: float | None = None
+    ) -> None:
+        self._options = options
+        self._job = job
+        self._ledger = ledger = _open(options, job, client)
+        self._writer = ledger.writer(options.run, repeat=job.repeat)
+        self._since = None if since is None else minute_at(since)
+        self._to_record: tuple[array[int], array[int]] | None = None
+        self._in_doubt: set[str] = set()
+        self._announced: dict[str, None] = {}
+        self._seen: Counter[State] = Counter()
+        check_not_lost(
+            ledger.summary(),
+            options.last,
+            accepted=options.accept_lost_ledger,
+            has_earlier_runs=options.has_earlier_runs,
+            has_first_run=options.is_first_run_given,
+        )
+        if ledger.count == 0:
+            self._begin_first()
+
+    def _begin_first(self) -> None:
+        if self._options.first_run == "fail":
+            raise MeisaInputError(
+                f"The ledger {self._options.name} has no entries: this is a first run, and first_run is 'fail'. "
+                "Nothing was sent. Set first_run='send' to send all records of the source, or 'record' to count them "
+                "as accepted without a request."
+            )
+        if self._options.first_run == "record":
+            self._to_record = array("Q"), array("Q")
+
+    @property
+    def records_first_run(self) -> bool:
+        """Whether this run records what the source gives, and sends nothing."""
+        return self._to_record is not None
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """The name of the ledger, the number of its entries, and when that was counted (UTC)."""
+        at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return {**self._ledger.summary().as_json(), "at": at}
+
+    # Plan.
+
+    def decide_all(self, items: Sequence[Item]) -> list[Outcome | None]:
+        """Return the outcome of each item that is not sent, and ``None`` for the others."""
+        ids = [self._job.record_id(item) for item in items]
+        if self._to_record is not None:
+            self._to_record[0].extend(self._ledger.hash_records(ids))
+            self._to_record[1].extend(map(self._hash_of, items))
+            return [self._job.recorded(item) for item in items]
+        now = minute_at(time.time())
+        known = self._ledger.known_all(ids)
+        return [
+            None if entry is None else self._decide(item, entry, now)
+            for item, entry in zip(items, known, strict=True)
+        ]
+
+    def exclude(self, item: Item) -> Outcome | None:
+        """Return the outcome of one item of a plan if it is not sent after all."""
+        return self.decide_all((item,))[0]
+
+    def decide(self, item: Item) -> Outcome | None:
+        """Return the outcome of the only item of a run if it is not sent; what a first run records is written."""
+        outcome = self.exclude(item)
+        for _ in self.record_first_run(()):
+            pass
+        return outcome
+
+    def record_first_run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Give the batches of a new plan; behind the last one, write what a first run records, in one part."""
+        yield from batches
+        if self._to_record is not None:
+            records = zip(*self._to_record, strict=True)
+            self._ledger.write_hashed(records, State.RECORDED, by=self._options.run)
+            log.info(
+                "Ledger %s: %s recorded (first_run='record'); nothing is sent",
+                self._options.name,
+                f"{len(self._to_record[0]):,}",
+            )
+            self._to_record = None
+
+    def gone(self) -> dict[str, int]:
+        """Count by status what earlier attempts have sent and the new plan does not have.
+
+        Ask once that plan is made.
+        """
+        sent = Counter(entry.state for _, entry in self._ledger.entries() if self._is_ours(entry))
+        left = sent - self._seen
+        return {self._job.status_of(state).value: count for state, count in left.items()}
+
+    def _decide(self, item: Item, entry: Entry, now: int) -> Outcome | None:
+        if not self._is_ours(entry):
+            return self._job.decide(item, entry, self._hash_of(item), now)
+        self._seen[entry.state] += 1
+        if entry.state is State.INTENT:
+            return None
+        return Outcome(self._job.address(item), self._job.status_of(entry.state), "")
+
+    def _is_ours(self, entry: Entry) -> bool:
+        """Return whether an earlier attempt of this run has sent the record.
+
+        No other run writes in the minutes of this one.
+        """
+        if self._since is None or entry.minute < self._since or entry.state not in _SENT:
+            return False
+        writer = self._ledger.runs.get(self._options.run)
+        return writer is not None and any(begin <= entry.minute <= end for begin, end in writer.spans)
+
+    def _hash_of(self, item: Item) -> int:
+        values = self._job.values(item)
+        return self._ledger.hash_values(values) if values else 0
+
+    # Apply.
+
+    def begin(self) -> None:
+        """Keep other runs away from now on.
+
+        :raises MeisaLedgerBusyError: if another run writes the ledger.
+        """
+        self._writer.start()
+
+    def announced(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Give batches, and write the intents of the next 100 records before them.
+
+        Only where a repeat is harmless: elsewhere `intend` writes those of each request.
+        """
+        rest = iter(batches)
+        while ahead := list(islice(rest, PUT_EVERY_RECORDS)):
+            items = [item for batch in ahead for item in batch.items]
+            self._announced.update(dict.fromkeys(map(self._job.record_id, items)))
+            self._put(items)
+            yield from ahead
+
+    def intend(self, items: Sequence[Item]) -> dict[int, Outcome]:
+        """Write the intents of a request, with the results since the last one. Send it once this returns.
+
+        :return: the outcome of items that are not to be sent after all, by their place.
+        :raises MeisaError: if it cannot be written, or another run writes the ledger. Then send nothing.
+        """
+        if self._job.repeat == "harmless":
+            return {}
+        ids = [self._job.record_id(item) for item in items]
+        known = self._ledger.known_all(ids) if self._since is not None else []
+        self._in_doubt.update(
+            each
+            for each, entry in zip(ids, known, strict=False)
+            if entry and entry.state is State.INTENT and self._is_ours(entry)
+        )
+        forgotten = self._put(items)
+        return {
+            place: Outcome(self._job.address(item), OutcomeStatus.SUPPRESSED, FORGOTTEN)
+            for place, item in enumerate(items)
+            if ids[place] in forgotten
+        }
+
+    def _put(self, items: Iterable[Item]) -> frozenset[str]:
+        return self._writer.put({self._job.record_id(item): self._hash_of(item) for item in items})
+
+    def marked(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Mark the outcomes of items that an earlier attempt may have sent, too."""
+        if not self._in_doubt:
+            return list(outcomes)
+        return [
+            possibly_ours(outcome) if self._job.record_id(item) in self._in_doubt else outcome
+            for item, outcome in zip(items, outcomes, strict=True)
+        ]
+
+    def keep(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
+        """Keep what became of items until the next part is written; nothing of those that no request was sent for."""
+        for item, outcome in zip(items, outcomes, strict=True):
+            if outcome.status is not OutcomeStatus.UNTRIED:
+                record_id = self._job.record_id(item)
+                self._announced.pop(record_id, None)
+                self._writer.add(record_id, self._job.state_of(outcome), self._hash_of(item))
+
+    def refused(self, items: Sequence[Item], error: MeisaError) -> None:
+        """Write that a request did nothing, if that is certain; what has a result of its own keeps it."""
+        ids = [self._job.record_id(item) for item in items]
+        if not error.possibly_done:
+            self._writer.withdraw(ids)
+        for each in ids:
+            self._announced.pop(each, None)
+
+    def save(self) -> None:
+        """Write what was kept: at once where a repeat is ambiguous, else every 100 records or five seconds."""
+        if self._job.repeat == "ambiguous" or self._writer.is_due:
+            self._writer.put()
+
+    def pause(self, until: float) -> None:
+        """Write one part before a deferral.
+
+        :param until: when the run continues, in seconds since 1970.
+        """
+        self._withdraw_announced()
+        self._writer.defer(until)
+
+    def end(self) -> None:
+        """Write one part in place of those of this stretch, which says that the run has ended."""
+        self._withdraw_announced()
+        self._writer.end()
+
+    def _withdraw_announced(self) -> None:
+        if self._announced:
+            self._writer.withdraw(self._announced)
+            self._announced.clear()
+
+
+def _open(options: LedgerOptions, job: Job, client: MeisaClient) -> Ledger:
+    from airflow_provider_meisa.api.endpoints import account
+
+    key = account.ping(client)
+    subject = Subject(
+        base_url=client.settings.base_url,
+        environment=key.environment,
+        product=key.product,
+        job=job.name,
+        target=job.ledger_target,
+        record_id=job.record_id_kind,
+    )
+    ledger = Ledger.open(options.root, options.name, subject, secret=options.secret)
+    log.info("Ledger %s: %s entries", options.name, f"{ledger.count:,}")
+    return ledger
