@@ -35,6 +35,8 @@ class OutcomeStatus(StrEnum):
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     """Accepted by Meisa before, as it is now; not sent."""
+    REFUSED_BEFORE = "refused_before"
+    """Refused by Meisa in an earlier run, as it is now; not sent."""
 
 
 ENROLL_STATUSES = (
@@ -218,6 +220,7 @@ def build_summary(
     resumed: bool = False,
     outcomes_path: str | None = None,
     ledger: Mapping[str, object] | None = None,
+    report: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Build the summary for XCom: plain JSON, under 4 KB, no address in clear.
 
@@ -225,10 +228,12 @@ def build_summary(
     :param identity: the target of the job, such as ``{"sequence_slug": …}``.
     :param statuses: the statuses that a record of this job can have.
     :param stopped_by: the message of the error that stopped the run early.
+    :param report: what the job knows of the rows beyond their statuses.
     :param ledger: the name of the ledger and the number of its ``entries``, if the run has one.
     :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
         in_doubt, complete, stopped_by, requests, retries, rate_limited, waited_s, elapsed_s, resumed,
-        ledger{name, entries}, outcomes_path, attention[{address (masked), status, reason}], attention_truncated``.
+        ledger{name, entries},
+        outcomes_path, attention[{address (masked), status, reason}], attention_truncated``.
     """
     summary: dict[str, object] = {
         "job": job,
@@ -236,6 +241,7 @@ def build_summary(
         "meisa_conn_id": meisa_conn_id,
         "total": counter.total,
         "counts": {status.value: counter.counts[status] for status in statuses},
+        **(report or {}),
         "possibly_twice": counter.doubts[TWICE],
         "possibly_by_this_run": counter.doubts[BY_US],
         "in_doubt": counter.counts[OutcomeStatus.UNREPORTED],

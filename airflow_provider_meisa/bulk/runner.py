@@ -88,6 +88,7 @@ class BulkRunner:
         self._engine: BulkEngine | None = None
         self._exclusion: Exclusion | None = None
         self._ledger: RunLedger | None = None
+        self._report: Mapping[str, Any] = {}
         self._saved_at = 0.0
         self._is_checked = not options.check_first
         self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
@@ -158,9 +159,16 @@ class BulkRunner:
         most = self.options.max_contacts
         if most is not None and plan.total > most:
             raise too_many(most)
+        self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
         self._reporter.total = plan.total + self.start.outside
         return plan
+
+    def _take_up(self, plan: Plan) -> None:
+        self._report = plan.facts.report
+        self.job.take_up(plan.facts)
+        if self._ledger is not None and not self.options.preview:
+            self._ledger.keep_facts(plan.facts.keep)
 
     def _open_ledger(self) -> None:
         """Read the ledger, and keep other runs away from it, before it is asked what is to be sent."""
@@ -192,7 +200,7 @@ class BulkRunner:
         ledger = self._ledger
         found = batches(self.job, self._source(), decide=ledger.decide_all if ledger else None)
         if ledger is not None and not self.options.preview:
-            found = ledger.record_first_run(found)
+            found = ledger.record_accepted(found)
         plan = plans.write(self.job, found, most=self.options.max_contacts)
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
@@ -494,6 +502,7 @@ class BulkRunner:
             resumed=now.resumed,
             outcomes_path=self.options.outcomes_path,
             ledger=self.ledger_summary,
+            report=self._report,
         )
 
     @property

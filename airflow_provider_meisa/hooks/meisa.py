@@ -41,7 +41,7 @@ NEEDED_BY = {
     "sequences:enroll": "every operator that enrolls",
     "sequences:read": "MeisaSequenceSensor, preview, the check that a sequence is active",
     "contacts:read": "skip_suppressed, unsubscribed_emails",
-    "contacts:write": "MeisaUpsertContactOperator, upsert_contact",
+    "contacts:write": "MeisaUpsertContactOperator, upsert_contact, add_tag, remove_tag",
 }
 
 
@@ -302,6 +302,58 @@ class MeisaHook(BaseHook):
                 source=source,
                 custom_fields=custom_fields,
                 tag_names=tag_names,
+            )
+
+    def add_tag(
+        self,
+        contact_id: str,
+        *,
+        tag_name: str | None = None,
+        tag_id: str | None = None,
+        resend: bool = True,
+    ) -> Response:
+        """Add a tag to a contact: ``POST /contacts/{id}/add_tag/``.
+
+        :param contact_id: Meisa's id of the contact, which `upsert_contact` returns; it is part of the path, and
+            logged.
+        :param tag_name: the name of the tag. Give this or ``tag_id``.
+        :param tag_id: Meisa's id of the tag.
+        :param resend: whether to send again, once and after a while, when the response was lost.
+        :return: the ``status``, and the parsed JSON in ``body``, of which nothing is documented.
+        :raises AirflowFailException: for what a retry cannot fix.
+        :raises AirflowException: for the rest.
+        """
+        from airflow_provider_meisa.api.endpoints import contacts
+
+        with raise_airflow_errors():
+            return contacts.add_tag(
+                self.get_conn(), contact_id, tag_name=tag_name, tag_id=tag_id, resend=resend
+            )
+
+    def remove_tag(
+        self,
+        contact_id: str,
+        *,
+        tag_name: str | None = None,
+        tag_id: str | None = None,
+        resend: bool = True,
+    ) -> Response:
+        """Remove a tag from a contact: ``POST /contacts/{id}/remove_tag/``.
+
+        :param contact_id: Meisa's id of the contact, which `upsert_contact` returns; it is part of the path, and
+            logged.
+        :param tag_name: the name of the tag. Give this or ``tag_id``.
+        :param tag_id: Meisa's id of the tag.
+        :param resend: whether to send again, once and after a while, when the response was lost.
+        :return: the ``status``, and the parsed JSON in ``body``, of which nothing is documented.
+        :raises AirflowFailException: for what a retry cannot fix.
+        :raises AirflowException: for the rest.
+        """
+        from airflow_provider_meisa.api.endpoints import contacts
+
+        with raise_airflow_errors():
+            return contacts.remove_tag(
+                self.get_conn(), contact_id, tag_name=tag_name, tag_id=tag_id, resend=resend
             )
 
     def unsubscribed_emails(self) -> Suppressions:

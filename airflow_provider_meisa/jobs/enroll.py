@@ -7,20 +7,22 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_meisa.api.endpoints import contacts, sequences
 from airflow_provider_meisa.api.enroll_response import status_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
-from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion
+from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, PlanFacts
 from airflow_provider_meisa.bulk.ledger.entry import State
+from airflow_provider_meisa.bulk.record_ids import FirstOfEach
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
+    from airflow_provider_meisa.bulk.job import Duplicates
     from airflow_provider_meisa.bulk.ledger.entry import Entry
 
 log = logging.getLogger("airflow.task.meisa")
@@ -83,6 +85,21 @@ class EnrollJob:
     def record_id(self, item: str) -> str:
         """Return the address in lower case."""
         return item.lower()
+
+    def duplicates(self) -> Duplicates:
+        """Enroll each address once."""
+        return FirstOfEach(self)
+
+    def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
+        """Keep nothing in a ledger but its entries."""
+
+    def conclude(self, *, total: int, to_send: int) -> PlanFacts:
+        """Know no more of a plan than its counts."""
+        del total, to_send
+        return PlanFacts()
+
+    def take_up(self, facts: PlanFacts) -> None:
+        """Take nothing from a plan but its addresses."""
 
     def address(self, item: str) -> str:
         """Return the address."""

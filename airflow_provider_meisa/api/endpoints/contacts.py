@@ -1,21 +1,29 @@
-"""The endpoints of Meisa's page *Contacts*: upsert a contact, list suppressed addresses."""
+"""The endpoints of Meisa's page *Contacts*: upsert a contact, change its tags, list suppressed addresses."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from airflow_provider_meisa.api.checks import check_choice, check_json_object, check_text, check_texts
+from airflow_provider_meisa.api.checks import (
+    check_choice,
+    check_json_object,
+    check_switch,
+    check_text,
+    check_texts,
+)
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.account import confirm_environment
-from airflow_provider_meisa.api.errors import MeisaUnreadableResponseError
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreadableResponseError
 from airflow_provider_meisa.api.models import Request, Response
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 
 SOURCES = ("api", "import", "manual", "signup", "initial_sync")
 
 _UPSERT = Request("POST", "/contacts/upsert/", scope="contacts:write", safe=False, idempotent=True)
+_CONTACT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNSUBSCRIBED = Request(
     "GET", "/contacts/api/unsubscribed-emails/", scope="contacts:read", max_bytes=256 * 1024 * 1024
 )
@@ -155,6 +163,82 @@ def _tag_names(tags: Sequence[object]) -> Iterator[str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def add_tag(
+    client: MeisaClient,
+    contact_id: str,
+    *,
+    tag_name: str | None = None,
+    tag_id: str | None = None,
+    resend: bool = True,
+) -> Response:
+    """Add a tag to a contact: ``POST /contacts/{id}/add_tag/`` (Meisa's page *Tags*).
+
+    :param contact_id: Meisa's id of the contact, which `upsert` returns; it is part of the path, and logged.
+    :param tag_name: the name of the tag. Give this or ``tag_id``.
+    :param tag_id: Meisa's id of the tag.
+    :param resend: whether to send again, once and after a while, when the response was lost.
+    :return: what came back; what its body holds is not documented.
+    :raises MeisaError: see `errors`.
+    """
+    return _change_tag(client, "add_tag", contact_id, tag_name, tag_id, resend=resend)
+
+
+def remove_tag(
+    client: MeisaClient,
+    contact_id: str,
+    *,
+    tag_name: str | None = None,
+    tag_id: str | None = None,
+    resend: bool = True,
+) -> Response:
+    """Remove a tag from a contact: ``POST /contacts/{id}/remove_tag/`` (Meisa's page *Tags*).
+
+    :param contact_id: Meisa's id of the contact, which `upsert` returns; it is part of the path, and logged.
+    :param tag_name: the name of the tag. Give this or ``tag_id``.
+    :param tag_id: Meisa's id of the tag.
+    :param resend: whether to send again, once and after a while, when the response was lost.
+    :return: what came back; what its body holds is not documented.
+    :raises MeisaError: see `errors`.
+    """
+    return _change_tag(client, "remove_tag", contact_id, tag_name, tag_id, resend=resend)
+
+
+def _change_tag(
+    client: MeisaClient,
+    change: str,
+    contact_id: object,
+    tag_name: object,
+    tag_id: object,
+    *,
+    resend: bool,
+) -> Response:
+    given = {"tag_name": tag_name, "tag_id": tag_id}
+    body = {name: check_text(name, value) for name, value in given.items() if value is not None}
+    if len(body) != 1:
+        raise MeisaInputError(f"{change} needs a tag: give tag_name or tag_id, and not both.")
+    request = Request(
+        "POST",
+        f"/contacts/{_check_contact_id(contact_id)}/{change}/",
+        scope="contacts:write",
+        safe=False,
+        body=body,
+        may_be_empty=True,
+    )
+    check_switch("resend", resend)
+    confirm_environment(client)
+    return client.send(request, resend=resend)
+
+
+def _check_contact_id(contact_id: object) -> str:
+    text = check_text("contact_id", contact_id)
+    if not _CONTACT_ID.fullmatch(text):
+        raise MeisaInputError(
+            "contact_id is not an id of Meisa's: it has other characters than letters, digits, '-' and '_'. Pass the "
+            "id that upsert_contact returns, not an address or an id of yours."
+        )
+    return text
 
 
 def unsubscribed_emails(client: MeisaClient) -> Suppressions:

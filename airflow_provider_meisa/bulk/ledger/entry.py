@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
@@ -96,6 +97,15 @@ def unpack_all(values: Iterable[int]) -> list[Entry | None]:
         else None
         for value in values
     ]
+
+
+def count_states(values: Iterable[int]) -> Counter[State]:
+    """Count packed entries by state.
+
+    :raises KeyError: as `unpack`.
+    """
+    counts = Counter(value >> _HASH_BITS & _STATE_MASK for value in values)
+    return Counter({_STATES[state]: number for state, number in counts.items()})
 
 
 def minute_of(value: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from airflow_provider_meisa.bulk.ledger.entry import (
     FORGOTTEN,
     Entry,
     State,
+    count_states,
     later,
     minute_at,
     minute_of,
@@ -123,6 +125,10 @@ class Ledger:
     def count(self) -> int:
         """Return the number of its records; 0 before the first run."""
         return len(self._contents)
+
+    def count_by_state(self) -> Counter[State]:
+        """Count the records by state."""
+        return count_states(self._contents.columns()[1])
 
     @property
     def subject(self) -> Mapping[str, Any]:
