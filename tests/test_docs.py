@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
+import functools
 import importlib
 import inspect
 import json
@@ -467,6 +468,8 @@ def test_the_scopes_are_those_the_calls_need(meisa_sandbox, meisa_connection):
         "list_sequences": (),
         "contact_enrollments": ("ada@example.com",),
         "upsert_contact": ("ada@example.com",),
+        "add_tag": ("c-1",),
+        "remove_tag": ("c-1",),
         "unsubscribed_emails": (),
         "ping": (),
     }
@@ -475,6 +478,8 @@ def test_the_scopes_are_those_the_calls_need(meisa_sandbox, meisa_connection):
     meisa_connection(password="meisa_live_none")
     for name, arguments in calls.items():
         call = getattr(MeisaHook(), name)
+        if name.endswith("_tag"):
+            call = functools.partial(call, tag_name="trial")
         if scopes[name] == "none":
             call(*arguments)
         else:
@@ -779,7 +784,7 @@ def test_every_member_of_the_fixture_that_the_page_names_exists(meisa_sandbox):
 
 def test_the_curl_commands_of_the_sandbox_page_work(meisa_sandbox):
     commands = re.findall(r"^\$ (curl .*)$", read("docs/how-to/sandbox.md"), re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         shown = command.replace("http://127.0.0.1:8765", meisa_sandbox.url).replace(
             "curl", "curl --fail -sS", 1

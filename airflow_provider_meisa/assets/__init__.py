@@ -1,4 +1,4 @@
-"""Sequences as Airflow's assets: what a task fills, and what a DAG can be scheduled on."""
+"""Sequences as assets: a task updates them, and a DAG can be scheduled on them."""
 
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 

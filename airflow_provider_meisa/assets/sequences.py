@@ -1,4 +1,4 @@
-"""The asset of a sequence, ``meisa://sequences/<slug>``: made, checked, and named for OpenLineage."""
+"""The asset of a sequence, ``meisa://sequences/<slug>``: creation, checks and the name in OpenLineage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SCHEME = "meisa"
 NAMESPACE = SCHEME
-"""OpenLineage's: without a host, as for every service that has one address for all (its naming rules, BigQuery)."""
+"""OpenLineage's: without a host, as its naming rules for services with one host, such as BigQuery."""
 
 _PLACE = "sequences"
 
@@ -19,7 +19,7 @@ _PLACE = "sequences"
 def meisa_sequence(sequence_slug: str) -> Asset:
     """Return the asset of a sequence, for ``outlets``, ``inlets`` and a DAG's ``schedule``.
 
-    :param sequence_slug: the slug itself, no template: Airflow reads assets when it parses the DAG.
+    :param sequence_slug: the slug, not a template: Airflow reads assets when it parses the DAG.
     :raises ValueError: if it is empty or a template.
     """
     from airflow.providers.common.compat.sdk import Asset
@@ -30,7 +30,7 @@ def meisa_sequence(sequence_slug: str) -> Asset:
 def uri_of(slug: str) -> str:
     """Return the URI of a sequence's asset.
 
-    :raises ValueError: if the slug is no text, is empty, or a template.
+    :raises ValueError: if the slug is not a text, is empty, or is a template.
     """
     given: object = slug
     if not isinstance(given, str):
@@ -49,11 +49,11 @@ def uri_of(slug: str) -> str:
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Check the URI of an asset and spell it as `meisa_sequence` does, so that equal sequences are one asset.
+    """Check the URI of an asset and return `meisa_sequence`'s spelling of it, so that a sequence is one asset.
 
-    Airflow calls it for every asset with the scheme ``meisa`` (``asset-uris`` in the provider's description).
+    Airflow calls it for every asset with the scheme ``meisa`` (``asset-uris`` in ``get_provider_info``).
 
-    :raises ValueError: if it names no sequence.
+    :raises ValueError: if it does not name a sequence.
     """
     place, slug = uri.netloc.lower(), unquote(uri.path.removeprefix("/"))
     if place != _PLACE or not slug or "/" in uri.path.removeprefix("/") or uri.query:
@@ -65,7 +65,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:  # noqa: ARG001 (its caller's form)
-    """Return what OpenLineage calls the asset; OpenLineage's provider calls this."""
+    """Return OpenLineage's dataset of the asset; OpenLineage's provider calls this."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
     slug = unquote(urlsplit(asset.uri).path.removeprefix("/"))

@@ -8,11 +8,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
-from airflow_provider_meisa.bulk.record_ids import RecordIds
+from airflow_provider_meisa.api.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.bulk.job import Exclusion, Item, Job
+    from airflow_provider_meisa.bulk.job import Duplicates, Exclusion, Item, Job
 
 Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | None]"]
 
@@ -100,7 +99,7 @@ def batches(
     """Cut a source into batches as it is read, each record once.
 
     The same source gives the same batches with the same numbers. Memory does not grow with the source but for 12 to 24
-    bytes a record that keep duplicates out (:class:`RecordIds`).
+    bytes a record that keep duplicates out (`Job.duplicates`).
 
     :param source: rows as the job reads them, in an order that a second reading repeats.
     :param size: items a batch; by default as many as the job sends in a request, which is the most.
@@ -119,18 +118,13 @@ def _send_all(items: Sequence[Item]) -> list[Outcome | None]:
 
 
 def _cut(job: Job, rest: Iterator[Any], size: int, decide: Decide) -> Iterator[Batch]:
-    seen = RecordIds()
+    duplicates = job.duplicates()
     number = 0
     items: list[Item] = []
     set_aside: list[Outcome] = []
     # As many as find room whatever they are: the source is read no further than needed.
     while found := list(islice(rest, min(size - len(items), _MOST_SET_ASIDE - len(set_aside)))):
-        new = _new_ones(job, found, seen, set_aside)
-        for item, outcome in zip(new, decide(new), strict=True):
-            if outcome is None:
-                items.append(item)
-            else:
-                set_aside.append(outcome)
+        _sort(found, duplicates, decide, items, set_aside)
         if len(items) == size:
             yield Batch(number, tuple(items), tuple(set_aside))
             number, items, set_aside = number + 1, [], []
@@ -142,16 +136,21 @@ def _cut(job: Job, rest: Iterator[Any], size: int, decide: Decide) -> Iterator[B
         yield Batch(number, tuple(items), tuple(set_aside))
 
 
-def _new_ones(job: Job, found: list[Any], seen: RecordIds, set_aside: list[Outcome]) -> list[Item]:
-    """Return the items of records that were not seen before; the others are set aside."""
-    new = []
+def _sort(
+    found: list[Any], duplicates: Duplicates, decide: Decide, items: list[Item], set_aside: list[Outcome]
+) -> None:
+    """Sort what a job has read into items to send and outcomes: first of each record, then what the ledger knows."""
+    new: list[Item] = []
+    clashes: list[Outcome | None] = []
     for item in found:
-        if isinstance(item, Outcome):
-            set_aside.append(item)
-        elif seen.add(job.record_id(item)):
+        outcome = item if isinstance(item, Outcome) else duplicates.same_record(item)
+        if outcome is None:
             new.append(item)
+            clashes.append(duplicates.clash(item))
         else:
-            set_aside.append(
-                Outcome(job.address(item), OutcomeStatus.DUPLICATE, "appears earlier in the input")
-            )
-    return new
+            set_aside.append(outcome)
+    for item, known, clash in zip(new, decide(new), clashes, strict=True):
+        if outcome := known or clash:
+            set_aside.append(outcome)
+        else:
+            items.append(item)

@@ -276,7 +276,8 @@ class BulkEngine:
             self._doubt(batch)
         self._waiting[batch.key] = batch
         del self._in_flight[batch.key]
-        found = None if error.possibly_done else self._job.on_error(error, batch.items)
+        is_open = error.possibly_done and self._job.repeat == "ambiguous"
+        found = None if is_open else self._job.on_error(error, batch.items)
         if found is not None:
             self._take_refusal(batch, error, found)
             return True

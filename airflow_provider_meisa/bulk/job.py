@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ FORGOTTEN = "forgotten on request"
 """The reason of a record that is never sent again: its person asked for that."""
 
 
+RECORDED = "recorded without a request"
+"""The reason of a record that `Job.decide` takes as accepted: a new plan writes it into the ledger."""
+
+
 @dataclass(frozen=True, slots=True)
 class BadItems:
     """A request was refused as a whole because of some of its items; nothing was carried out.
@@ -35,6 +39,30 @@ class BadItems:
 
     outcomes: Mapping[int, Outcome]
     alone: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What a job knows of a plan, beyond its batches. It is kept in the plan: plain JSON, and nothing personal.
+
+    :param report: goes into the summary and the report of a preview.
+    :param keep: goes into the ledger when the plan is applied, for `Job.remember` of later runs.
+    :param own: for the job itself, when the plan is applied.
+    """
+
+    report: Mapping[str, Any] = field(default_factory=dict)
+    keep: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Duplicates(Protocol):
+    """Finds rows of the same record, in one pass over the source."""
+
+    def same_record(self, item: Item) -> Outcome | None:
+        """Return the outcome of an item whose record came before; ``None`` for the first of each record."""
+
+    def clash(self, item: Item) -> Outcome | None:
+        """Return the outcome of an item that another record keeps from being sent, unless the ledger knows it."""
 
 
 class Job(Protocol):
@@ -88,6 +116,28 @@ class Job(Protocol):
 
     def record_id(self, item: Item) -> str:
         """Return what makes two items the same record."""
+
+    def duplicates(self) -> Duplicates:
+        """Return what finds rows of the same record while one plan is made."""
+
+    def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
+        """Take what a ledger holds, before a plan is made.
+
+        :param kept: what `conclude` has given to earlier runs to keep.
+        :param states: how many records have each state.
+        :raises MeisaInputError: if this run must not send.
+        """
+
+    def conclude(self, *, total: int, to_send: int) -> PlanFacts:
+        """Say what was found out while a plan was made, once the source is read to its end.
+
+        :param total: how many rows there are.
+        :param to_send: how many of them are sent.
+        :raises MeisaInputError: if the plan must not be applied.
+        """
+
+    def take_up(self, facts: PlanFacts) -> None:
+        """Take what `conclude` has given for the plan that is applied, maybe in another process."""
 
     def address(self, item: Item) -> str:
         """Return what the outcome of an item is filed under."""

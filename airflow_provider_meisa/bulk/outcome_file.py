@@ -9,6 +9,7 @@ At the end the parts are joined in their order, and removed when the run is note
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import logging
 import math
@@ -16,6 +17,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
@@ -42,6 +44,7 @@ _ACCEPTED = frozenset(
     }
 )
 _PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})(?:-([0-9]{6,}))?\.")
+_MARK = re.compile(r"owner-[0-9a-f]{16}-[0-9a-f]{16}\Z")
 _HEADER = (",".join(FIELDS) + "\n").encode()
 # Level 6 makes 6 % less of 500 made-up addresses, in half as much time again.
 _GZIP_LEVEL = 1
@@ -57,6 +60,32 @@ _ADVICE = (
 _in_json = json.JSONEncoder().encode
 
 
+@dataclass(frozen=True, slots=True)
+class FileOwner:
+    """The task that writes a file, so that no other task of the same run does.
+
+    :param run: what identifies the run.
+    :param task: the task in it, as a message names it.
+    """
+
+    run: str
+    task: str
+
+    @property
+    def mark(self) -> str:
+        """The name of the file that says so."""
+        return f"{self.marks_of_run}{_digest(self.task)}"
+
+    @property
+    def marks_of_run(self) -> str:
+        """What the names begin with of all tasks of the run."""
+        return f"owner-{_digest(self.run)}-"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
 class OutcomeFile:
     """Writes outcomes as parts during a run, and joins them into one file at its end.
 
@@ -70,11 +99,12 @@ class OutcomeFile:
 
     :param path: ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
     :param rejects_only: leave out ``enrolled``, ``already_enrolled`` and ``duplicate``.
+    :param owner: the task that writes it; ``None`` if no other can.
     :raises MeisaInputError: if the path ends otherwise, or has ``..`` or a control character in it: what a template
         puts into a path, such as a slug, must not lead elsewhere.
     """
 
-    def __init__(self, path: Location, *, rejects_only: bool = False) -> None:
+    def __init__(self, path: Location, *, rejects_only: bool = False, owner: FileOwner | None = None) -> None:
         stem = path.name.removesuffix(".gz")
         if not stem.endswith((".jsonl", ".csv")):
             raise MeisaInputError("outcomes_path must end in .jsonl, .jsonl.gz, .csv or .csv.gz.")
@@ -84,6 +114,7 @@ class OutcomeFile:
             )
         self.path = path
         self.rejects_only = rejects_only
+        self._owner = owner
         self._compressed = stem != path.name
         self._is_csv = stem.endswith(".csv")
         self._suffix = path.name[len(stem.rpartition(".")[0]) :]
@@ -95,11 +126,20 @@ class OutcomeFile:
         :param first_batch: the first batch that the run has yet to take from its plan; 0 for a fresh run.
         :param pending: what it has taken and not settled: the number of a batch, and from which place of it to before
             which.
-        :raises MeisaInputError: if another version of this provider has written those that stay.
+        :raises MeisaInputError: if another task of the same run writes the file; or if another version of this
+            provider has written those that stay.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
         with _reachable(self.path):
             self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
+            other = self._claim()
+        if other is not None:
+            raise MeisaInputError(
+                f"The task {other} of this run has the same outcomes_path, {self.path}, and its outcomes are not "
+                "complete. This task has sent nothing. Give each task a path of its own, such as one with "
+                f"{{{{ ti.task_id }}}}. If that task will not run again, remove {self._parts}."
+            )
+        with _reachable(self.path):
             self._remove_parts(first_batch, pending)
             versions = {version for version, _, _ in self._numbered()}
         if versions - {VERSION}:
@@ -159,9 +199,32 @@ class OutcomeFile:
         """
         with _reachable(self.path):
             self._remove_parts(0)
+            if self._owner:
+                remove(self._parts / self._owner.mark)
             if isinstance(self._parts, pathlib.Path):
                 with suppress(OSError):
                     self._parts.rmdir()
+
+    def _claim(self) -> str | None:
+        """Mark the parts as this task's, in place of an earlier run.
+
+        :return: the task of the same run that has marked them before.
+        """
+        if self._owner is None:
+            return None
+        mine = self._parts / self._owner.mark
+        with create(mine) as file:
+            file.write(self._owner.task.encode("utf-8", "replace"))
+        for mark in [place for place in self._parts.iterdir() if _MARK.match(place.name)]:
+            if mark.name == mine.name:
+                continue
+            if mark.name.startswith(self._owner.marks_of_run):
+                with mark.open("rb") as file:
+                    other: str = file.read().decode("utf-8", "replace")
+                remove(mine)
+                return other
+            remove(mark)
+        return None
 
     def _packed(self, content: bytes) -> bytes:
         return gzip.compress(content, _GZIP_LEVEL, mtime=0) if self._compressed else content
@@ -185,11 +248,14 @@ class OutcomeWriter:
 
     :param path: where; ``None`` for nowhere.
     :param rejects_only: leave out the outcomes that need no attention.
+    :param owner: the task that writes them.
     :raises MeisaInputError: if the path cannot be used.
     """
 
-    def __init__(self, path: Location | None, *, rejects_only: bool = False) -> None:
-        self._file = None if path is None else OutcomeFile(path, rejects_only=rejects_only)
+    def __init__(
+        self, path: Location | None, *, rejects_only: bool = False, owner: FileOwner | None = None
+    ) -> None:
+        self._file = None if path is None else OutcomeFile(path, rejects_only=rejects_only, owner=owner)
 
     def begin(self, start: Checkpoint) -> None:
         """Continue from a checkpoint; what an earlier try wrote of what is yet to be sent is dropped."""

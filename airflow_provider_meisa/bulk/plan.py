@@ -26,12 +26,13 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableE
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.checkpoint import Count
+from airflow_provider_meisa.bulk.job import PlanFacts
 from airflow_provider_meisa.bulk.location import Location, create, remove
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Job
 
-VERSION = 2
+VERSION = 3
 
 _KEPT = 7 * 24 * 3600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -54,6 +55,7 @@ class Plan:
     :param requests: how many requests that takes.
     :param counts: how many of the others have each status.
     :param reasons: the most frequent ``status: reason`` of these, and how often.
+    :param facts: what the job knows of it.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Plan:
     requests: Count
     counts: Mapping[str, Count] = field(default_factory=dict)
     reasons: Mapping[str, Count] = field(default_factory=dict)
+    facts: PlanFacts = field(default_factory=PlanFacts)
 
 
 class _Note(msgspec.Struct):
@@ -120,7 +123,8 @@ class PlanStore:
 
         :param batches: the items of the job.
         :param most: refuse more rows than that (``max_contacts``).
-        :raises MeisaInputError: if there are more; or if others may read the default folder.
+        :raises MeisaInputError: if there are more; if the job refuses the plan; or if others may read the default
+            folder.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
         old = self._note_of(self._read_note())
@@ -132,6 +136,7 @@ class PlanStore:
         try:
             with file:
                 plan = self._fill(file, _header(plan_id, job, new), batches, most)
+            plan = replace(plan, facts=job.conclude(total=plan.total, to_send=plan.to_send))
         except BaseException:
             with suppress(OSError):
                 remove(self._folder / new)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sys
 from array import array
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.bulk.job import Job
 
 _FIRST_SLOTS = 1 << 12
 
@@ -34,8 +40,12 @@ class RecordIds:
 
     def add(self, key: str) -> bool:
         """Remember a key; say whether it is new."""
+        return self.add_hash(hash(key))
+
+    def add_hash(self, key: int) -> bool:
+        """Remember what Python's ``hash`` gave of a key; say whether it is new."""
         # An empty slot is 0, so a hash of 0 is kept as 1.
-        mark = hash(key) or 1
+        mark = key or 1
         table, mask = self._table, self._mask
         reservation = mark & mask
         while found := table[reservation]:
@@ -63,3 +73,20 @@ class RecordIds:
             while table[reservation]:
                 reservation = (reservation + 1) & mask
             table[reservation] = mark
+
+
+class FirstOfEach:
+    """Sends the first row of each record, whatever the others hold."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._seen = RecordIds()
+
+    def same_record(self, item: Any) -> Outcome | None:
+        """Return that an item is a duplicate, if its record came before."""
+        if self._seen.add(self._job.record_id(item)):
+            return None
+        return Outcome(self._job.address(item), OutcomeStatus.DUPLICATE, "appears earlier in the input")
+
+    def clash(self, _item: Any) -> None:
+        """Keep nothing from being sent."""

@@ -6,14 +6,14 @@ import logging
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus, possibly_ours
-from airflow_provider_meisa.bulk.job import FORGOTTEN
+from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED
 from airflow_provider_meisa.bulk.ledger.entry import Entry, State, minute_at
 from airflow_provider_meisa.bulk.ledger.guard import check_not_lost
 from airflow_provider_meisa.bulk.ledger.ledger import Ledger
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
     from airflow_provider_meisa.bulk.batching import Batch
-    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
     from airflow_provider_meisa.bulk.job import Item, Job
     from airflow_provider_meisa.bulk.options import LedgerOptions
 
@@ -36,17 +35,19 @@ _SENT = frozenset({State.INTENT, State.PRESENT, State.ACCEPTED})
 class RunLedger:
     """The ledger of one run: says what is not sent, and keeps what becomes of the rest.
 
-    :param start: where the run has come to before.
+    :param since: when an earlier attempt of the run began, in seconds since 1970; ``None`` if there was none.
     """
 
-    def __init__(self, options: LedgerOptions, job: Job, client: MeisaClient, start: Checkpoint) -> None:
+    def __init__(
+        self, options: LedgerOptions, job: Job, client: MeisaClient, *, since: float | None = None
+    ) -> None:
         self._options = options
         self._job = job
         self._ledger = ledger = _open(options, job, client)
         self._writer = ledger.writer(options.run, repeat=job.repeat)
-        is_resumed = bool(start.next_batch) or start.resumed
-        self._since = minute_at(start.started_at) if is_resumed else None
-        self._to_record: tuple[array[int], array[int]] | None = None
+        self._since = None if since is None else minute_at(since)
+        self._records_all = False
+        self._to_record = array("Q"), array("Q")
         self._in_doubt: set[str] = set()
         self._announced: dict[str, None] = {}
         self._seen: Counter[State] = Counter()
@@ -57,6 +58,7 @@ class RunLedger:
             has_earlier_runs=options.has_earlier_runs,
             has_first_run=options.is_first_run_given,
         )
+        job.remember(ledger.properties, ledger.count_by_state())
         if ledger.count == 0:
             self._begin_first()
 
@@ -67,13 +69,12 @@ class RunLedger:
                 "Nothing was sent. Set first_run='send' to send all records of the source, or 'record' to count them "
                 "as accepted without a request."
             )
-        if self._options.first_run == "record":
-            self._to_record = array("Q"), array("Q")
+        self._records_all = self._options.first_run == "record"
 
     @property
     def records_first_run(self) -> bool:
         """Whether this run records what the source gives, and sends nothing."""
-        return self._to_record is not None
+        return self._records_all
 
     @property
     def summary(self) -> dict[str, object]:
@@ -86,33 +87,52 @@ class RunLedger:
     def decide_all(self, items: Sequence[Item]) -> list[Outcome | None]:
         """Return the outcome of each item that is not sent, and ``None`` for the others."""
         ids = [self._job.record_id(item) for item in items]
-        if self._to_record is not None:
-            self._to_record[0].extend(self._ledger.hash_records(ids))
-            self._to_record[1].extend(map(self._hash_of, items))
+        if self._records_all:
+            for item, record_id in zip(items, ids, strict=True):
+                self._record(record_id, self._hash_of(item))
             return [self._job.recorded(item) for item in items]
         now = minute_at(time.time())
         known = self._ledger.known_all(ids)
         return [
-            None if entry is None else self._decide(item, entry, now)
-            for item, entry in zip(items, known, strict=True)
+            None if entry is None else self._decide(item, record_id, entry, now)
+            for item, record_id, entry in zip(items, ids, known, strict=True)
         ]
+
+    def keep_facts(self, kept: Mapping[str, Any]) -> None:
+        """Keep what a job knows for later runs: it is written before the first request, or with the end of the run."""
+        for name, value in kept.items():
+            if self._ledger.properties.get(name) != value:
+                self._writer.set_property(name, value)
 
     def exclude(self, item: Item) -> Outcome | None:
         """Return the outcome of one item of a plan if it is not sent after all."""
         return self.decide_all((item,))[0]
 
-    def record_first_run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Give the batches of a new plan; behind the last one, write what a first run records, in one part."""
+    def decide(self, item: Item) -> Outcome | None:
+        """Return the outcome of the only item of a run if it is not sent; what a first run records is written."""
+        outcome = self.exclude(item)
+        for _ in self.record_accepted(()):
+            pass
+        return outcome
+
+    def record_accepted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Give the batches of a new plan; behind the last one, write in one part what counts as accepted."""
         yield from batches
-        if self._to_record is not None:
+        if self._records_all or self._to_record[0]:
             records = zip(*self._to_record, strict=True)
             self._ledger.write_hashed(records, State.RECORDED, by=self._options.run)
             log.info(
-                "Ledger %s: %s recorded (first_run='record'); nothing is sent",
+                "Ledger %s: %s recorded as accepted%s; they are not sent",
                 self._options.name,
                 f"{len(self._to_record[0]):,}",
+                " (first_run='record')" if self._records_all else "",
             )
-            self._to_record = None
+        self._records_all = False
+        self._to_record = array("Q"), array("Q")
+
+    def _record(self, record_id: str, values_hash: int) -> None:
+        self._to_record[0].extend(self._ledger.hash_records((record_id,)))
+        self._to_record[1].append(values_hash)
 
     def gone(self) -> dict[str, int]:
         """Count by status what earlier attempts have sent and the new plan does not have.
@@ -123,9 +143,13 @@ class RunLedger:
         left = sent - self._seen
         return {self._job.status_of(state).value: count for state, count in left.items()}
 
-    def _decide(self, item: Item, entry: Entry, now: int) -> Outcome | None:
+    def _decide(self, item: Item, record_id: str, entry: Entry, now: int) -> Outcome | None:
         if not self._is_ours(entry):
-            return self._job.decide(item, entry, self._hash_of(item), now)
+            values_hash = self._hash_of(item)
+            outcome = self._job.decide(item, entry, values_hash, now)
+            if outcome and outcome.reason == RECORDED:
+                self._record(record_id, values_hash)
+            return outcome
         self._seen[entry.state] += 1
         if entry.state is State.INTENT:
             return None

@@ -88,6 +88,7 @@ class BulkRunner:
         self._engine: BulkEngine | None = None
         self._exclusion: Exclusion | None = None
         self._ledger: RunLedger | None = None
+        self._report: Mapping[str, Any] = {}
         self._saved_at = 0.0
         self._is_checked = not options.check_first
         self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
@@ -158,15 +159,24 @@ class BulkRunner:
         most = self.options.max_contacts
         if most is not None and plan.total > most:
             raise too_many(most)
+        self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
         self._reporter.total = plan.total + self.start.outside
         return plan
+
+    def _take_up(self, plan: Plan) -> None:
+        self._report = plan.facts.report
+        self.job.take_up(plan.facts)
+        if self._ledger is not None and not self.options.preview:
+            self._ledger.keep_facts(plan.facts.keep)
 
     def _open_ledger(self) -> None:
         """Read the ledger, and keep other runs away from it, before it is asked what is to be sent."""
         if self.options.ledger is None or self._ledger is not None:
             return
-        self._ledger = RunLedger(self.options.ledger, self.job, self.client, self.start)
+        is_resumed = bool(self.start.next_batch) or self.start.resumed
+        since = self.start.started_at if is_resumed else None
+        self._ledger = RunLedger(self.options.ledger, self.job, self.client, since=since)
         if self._ledger.records_first_run and self.options.plan:
             raise MeisaInputError(
                 "first_run='record' sends nothing, so there is no plan to approve. Nothing was sent. Remove plan, or "
@@ -190,7 +200,7 @@ class BulkRunner:
         ledger = self._ledger
         found = batches(self.job, self._source(), decide=ledger.decide_all if ledger else None)
         if ledger is not None and not self.options.preview:
-            found = ledger.record_first_run(found)
+            found = ledger.record_accepted(found)
         plan = plans.write(self.job, found, most=self.options.max_contacts)
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
@@ -450,21 +460,32 @@ class BulkRunner:
             complete=complete,
         )
 
-    def summary(self, *, complete: bool) -> dict[str, object]:
+    def summary(self, *, complete: bool, stopped_by: MeisaError | None = None) -> dict[str, object]:
         """Make the summary for XCom: of every address, those included that this try could not send.
 
         Of a run that an earlier try has completed, it is the same once more.
+
+        :param stopped_by: what has stopped the run early.
         """
+        reason = None if stopped_by is None else str(stopped_by)
         if self._engine is None:
             ended = self.start
             return self._summary(
-                ended, OutcomeCounter(ended.counts, ended.attention, ended.doubts), complete=complete
+                ended,
+                OutcomeCounter(ended.counts, ended.attention, ended.doubts),
+                complete=complete,
+                stopped_by=reason,
             )
         return self._summary(
-            self.checkpoint(), self._engine.counter + self._engine.unresolved, complete=complete
+            self.checkpoint(),
+            self._engine.counter + self._engine.unresolved,
+            complete=complete,
+            stopped_by=reason,
         )
 
-    def _summary(self, now: Checkpoint, counter: OutcomeCounter, *, complete: bool) -> dict[str, object]:
+    def _summary(
+        self, now: Checkpoint, counter: OutcomeCounter, *, complete: bool, stopped_by: str | None
+    ) -> dict[str, object]:
         return build_summary(
             counter,
             job=self.job.name,
@@ -472,6 +493,7 @@ class BulkRunner:
             statuses=self.job.statuses,
             meisa_conn_id=self.options.meisa_conn_id,
             complete=complete,
+            stopped_by=stopped_by,
             requests=now.requests,
             retries=now.retries,
             rate_limited=now.rate_limited,
@@ -480,6 +502,7 @@ class BulkRunner:
             resumed=now.resumed,
             outcomes_path=self.options.outcomes_path,
             ledger=self.ledger_summary,
+            report=self._report,
         )
 
     @property

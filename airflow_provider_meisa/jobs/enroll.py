@@ -1,4 +1,4 @@
-"""The job of enrolling contacts into a sequence, 500 addresses a request."""
+"""The job that enrolls contacts into a sequence, 500 addresses per request."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_meisa.api.endpoints import contacts, sequences
 from airflow_provider_meisa.api.enroll_response import status_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
 from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
-from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion
+from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, PlanFacts
 from airflow_provider_meisa.bulk.ledger.entry import State
+from airflow_provider_meisa.bulk.record_ids import FirstOfEach
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
+    from airflow_provider_meisa.bulk.job import Duplicates
     from airflow_provider_meisa.bulk.ledger.entry import Entry
 
 log = logging.getLogger("airflow.task.meisa")
 
 _ENROLLED = frozenset({State.INTENT, State.RECORDED, State.PRESENT, State.ACCEPTED})
 _ABOUT_ADDRESSES = {"email", "emails"}
-# A refusal in these words is about the sequence, the key or the account, unless it names addresses.
+# An error with these words is about the sequence, the key or the account, unless it names addresses.
 _ABOUT_ALL = re.compile(
     r"\b(?:sequences?|slug|inactive|draft|paused|archived|environment|scopes?|permissions?|api key|plan|quota|"
     r"subscription|billing|account|workspace|override)\b",
@@ -40,8 +42,8 @@ class EnrollJob:
     """Enrolls addresses into one sequence. An item is an address.
 
     :param sequence_slug: an active sequence.
-    :param override_unsubscribe: enroll even the suppressed.
-    :param skip_suppressed: ask Meisa who unsubscribed, and do not send them.
+    :param override_unsubscribe: enroll even suppressed contacts.
+    :param skip_suppressed: ask Meisa for the suppressed addresses, and leave them out.
     :param again_after: with a ledger, when a contact may be enrolled again.
     """
 
@@ -67,20 +69,34 @@ class EnrollJob:
 
     @property
     def sends_excluded(self) -> bool:
-        """Whether those who unsubscribed are sent."""
+        """Return whether suppressed addresses are sent."""
         return self.override_unsubscribe
 
     def items(self, source: Iterable[object]) -> Iterator[str | Outcome]:
-        """Trim and check each address; what is not one is ``invalid``.
+        """Trim and check each address; a bad one is ``invalid``.
 
-        :raises MeisaInputError: if the source is not a list of addresses; and while reading, for a value that is not
-            text.
+        :raises MeisaInputError: if the source is not a list of addresses; while reading, if a value is not a text.
         """
         return check_all(readable(source))
 
     def record_id(self, item: str) -> str:
         """Return the address in lower case."""
         return item.lower()
+
+    def duplicates(self) -> Duplicates:
+        """Enroll each address once."""
+        return FirstOfEach(self)
+
+    def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
+        """Keep nothing in a ledger but its entries."""
+
+    def conclude(self, *, total: int, to_send: int) -> PlanFacts:
+        """Know no more of a plan than its counts."""
+        del total, to_send
+        return PlanFacts()
+
+    def take_up(self, facts: PlanFacts) -> None:
+        """Take nothing from a plan but its addresses."""
 
     def address(self, item: str) -> str:
         """Return the address."""
@@ -93,15 +109,15 @@ class EnrollJob:
 
     @property
     def record_id_kind(self) -> str:
-        """What makes two contacts the same."""
+        """Return the type of the record id."""
         return "address"
 
     def values(self, _item: str) -> bytes:
-        """Return nothing: only the day of the enrollment counts."""
+        """Return an empty value: only the day of the enrollment counts."""
         return b""
 
     def decide(self, item: str, known: Entry, values_hash: int, now: int) -> Outcome | None:
-        """Leave out who was enrolled by an earlier run within ``again_after``, or may have been."""
+        """Leave out contacts that an earlier run has enrolled within ``again_after``, or may have enrolled."""
         if known.state is State.FORGOTTEN:
             return Outcome(item, OutcomeStatus.SUPPRESSED, FORGOTTEN)
         if known.state not in _ENROLLED or self._may_be_enrolled_again(known, now):
@@ -114,7 +130,7 @@ class EnrollJob:
         return self.again_after != "never" and now - known.minute >= self.again_after // timedelta(minutes=1)
 
     def recorded(self, item: str) -> Outcome:
-        """Take the contact as enrolled before."""
+        """Return the outcome of a contact that is recorded as enrolled."""
         return Outcome(item, OutcomeStatus.ENROLLED_BEFORE, "recorded by first_run")
 
     def status_of(self, state: State) -> OutcomeStatus:
@@ -124,7 +140,7 @@ class EnrollJob:
         )
 
     def state_of(self, outcome: Outcome) -> State:
-        """Keep who is enrolled, and who may be; all others may be sent again by a later run."""
+        """Record contacts that are enrolled or may be; a later run may send all others."""
         return {
             OutcomeStatus.ENROLLED: State.ACCEPTED,
             OutcomeStatus.ALREADY_ENROLLED: State.PRESENT,
@@ -132,7 +148,7 @@ class EnrollJob:
         }.get(outcome.status, State.CLEARED)
 
     def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
-        """Check that the sequence takes contacts, if the key may ask; a preview needs one that may.
+        """Check that the sequence takes contacts, if the key has the scope; a preview needs such a key.
 
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
         """
@@ -151,7 +167,7 @@ class EnrollJob:
             log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
 
     def exclusion(self, client: MeisaClient, *, for_preview: bool = False) -> Exclusion | None:
-        """Ask who unsubscribed, where that is asked for.
+        """Ask for the suppressed addresses, if they are to be left out.
 
         :return: ``None`` for a preview with a key without ``contacts:read``.
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.contacts.unsubscribed_emails`.
@@ -177,7 +193,7 @@ class EnrollJob:
             items,
             self.sequence_slug,
             override_unsubscribe=self.override_unsubscribe,
-            resend=False,  # the runner does, and keeps when
+            resend=False,  # the runner does, and records when
             reservation=reservation,
         )
         if response.unread:
@@ -185,7 +201,7 @@ class EnrollJob:
         return response.outcomes
 
     def on_error(self, error: MeisaError, items: Sequence[str]) -> BadItems | None:
-        """Find what a refusal says of single addresses; what is about something else concerns all of them."""
+        """Return what an error means for single addresses; ``None`` if it concerns all of them."""
         if not isinstance(error, MeisaInvalidRequestError) or not _may_be_about_addresses(error):
             return None
         named = {
@@ -196,7 +212,7 @@ class EnrollJob:
 
 
 class _Suppressed:
-    """Gives those on Meisa's list the outcome ``suppressed``."""
+    """Returns the outcome ``suppressed`` for addresses on Meisa's list."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = frozenset(keys)
@@ -218,7 +234,7 @@ def _may_be_about_addresses(error: MeisaInvalidRequestError) -> bool:
 
 
 def _alone(error: MeisaInvalidRequestError, address: str) -> Outcome:
-    """Return the outcome of an address whose request was refused although it was the only one in it."""
+    """Return the outcome of an address whose request was refused, although it had no other address."""
     reason = error.reason or f"the request was refused ({error.status})"
     about_address = OutcomeStatus.INVALID if error.fields else OutcomeStatus.FAILED
     return Outcome(address, status_of(error) or about_address, reason)

@@ -59,20 +59,28 @@ class AudienceOperator(LineageMixin, BulkOperator):
 
     def make_job(self) -> EnrollJob:
         """Return the job of enrolling into the sequence."""
-        from airflow_provider_meisa.jobs.enroll import EnrollJob
-
-        if (self.ledger is None) is not (self.again_after is None):
-            raise MeisaInputError(
-                "ledger and again_after belong together. Set again_after to 'never' or to a timedelta, after which a "
-                "contact may be enrolled again; or remove both."
-            )
-        return EnrollJob(
-            self.sequence_slug,
-            override_unsubscribe=self.override_unsubscribe,
-            skip_suppressed=self.skip_suppressed,
-            again_after=self.again_after or "never",
-        )
+        return enroll_job(self, skip_suppressed=self.skip_suppressed)
 
     def asset(self) -> Asset:
         """Return the asset of the sequence."""
         return meisa_sequence(self.sequence_slug)
+
+
+def enroll_job(task: Any, *, skip_suppressed: bool = False) -> EnrollJob:
+    """Make the job of a task that enrolls.
+
+    :raises MeisaInputError: if ``ledger`` and ``again_after`` are not both given, or both left out.
+    """
+    from airflow_provider_meisa.jobs.enroll import EnrollJob
+
+    if (task.ledger is None) is not (task.again_after is None):
+        raise MeisaInputError(
+            "ledger and again_after belong together. Set again_after to 'never' or to a timedelta, after which a "
+            "contact may be enrolled again; or remove both."
+        )
+    return EnrollJob(
+        task.sequence_slug,
+        override_unsubscribe=task.override_unsubscribe,
+        skip_suppressed=skip_suppressed,
+        again_after=task.again_after or "never",
+    )

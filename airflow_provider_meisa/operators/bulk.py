@@ -20,7 +20,6 @@ from airflow_provider_meisa.api.rate_limit.limiter import Wait
 from airflow_provider_meisa.assets.extras import set_asset_extra
 from airflow_provider_meisa.bulk.engine import AwaitResend
 from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions
-from airflow_provider_meisa.bulk.outcome_file import OutcomeWriter
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
@@ -28,8 +27,9 @@ from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
-from airflow_provider_meisa.operators.ledger import ledger_options
+from airflow_provider_meisa.operators.ledger import LedgerMixin
 from airflow_provider_meisa.operators.location import PathField, locate
+from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
 from airflow_provider_meisa.operators.parameters import OnNo
 from airflow_provider_meisa.triggers.rate_limit import MeisaRateLimitTrigger
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.bulk.checkpoint import Checkpoint
     from airflow_provider_meisa.bulk.job import Job
-    from airflow_provider_meisa.bulk.options import FirstRun, LedgerOptions
 
 SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
 
@@ -49,7 +48,7 @@ _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
 
 
-class BulkOperator(MeisaOperator):
+class BulkOperator(LedgerMixin, MeisaOperator):
     """Do a job with many records; a subclass says which job, and where the rows come from.
 
     The task keeps inside the key's rate limits; a long wait frees its worker slot. After a crash it resumes where it
@@ -65,19 +64,15 @@ class BulkOperator(MeisaOperator):
         ``ObjectStoragePath`` URI (templated); by default a private one on the worker's own host. Workers on several
         hosts need one that they share.
     :param outcomes_path: where the status of each row is written (templated): any ``ObjectStoragePath`` that
-        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``.
+        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``. Of a mapped task the map index becomes part of
+        the name, unless ``map_index`` is in the template or the path is mapped, too.
     :param rejects_only: leave out of it what was accepted, and duplicates (templated).
     :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
     :param on_nothing_valid: likewise, if there are rows and not one of them is valid; a preview, too.
     :param on_ambiguous: when a batch's response is lost, ``resend`` it or ``fail``.
     :param on_changed_audience: when the plan is lost and a retry finds other rows than the first try had, ``fail``
         or ``restart``.
-    :param ledger: the name of the ledger that keeps over all runs what Meisa has accepted (templated): what is in it
-        is not sent again. It is a folder in ``[meisa] ledger_path``. Only one task at a time may use it, so that
-        ``max_active_tis_per_dag`` is 1 by default.
-    :param first_run: if the ledger is empty, ``send``, ``fail``, or ``record`` the source's records as accepted
-        without a request.
-    :param accept_lost_ledger: the date that the message of a lost ledger gives: confirms that loss, once.
+    :param ledger: and ``first_run``, ``accept_lost_ledger``: see `LedgerMixin`.
     :param max_in_flight: the most requests in flight at a time, 1–16.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
     :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
@@ -92,12 +87,9 @@ class BulkOperator(MeisaOperator):
         "staging_path",
         "outcomes_path",
         "rejects_only",
-        "ledger",
+        *LedgerMixin.template_fields,
         "meisa_conn_id",
     )
-
-    default_first_run: FirstRun = "send"
-    """What ``first_run`` is if it is not given."""
 
     summary: Mapping[str, Any] | None = None
 
@@ -119,16 +111,11 @@ class BulkOperator(MeisaOperator):
         on_nothing_valid: OnNo = "fail",
         on_ambiguous: OnAmbiguous = "resend",
         on_changed_audience: OnChangedAudience = "fail",
-        ledger: str | None = None,
-        first_run: FirstRun | None = None,
-        accept_lost_ledger: str | None = None,
         max_in_flight: int = 4,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         defer_after: float | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
-        if ledger is not None:
-            kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(**kwargs)
         self.max_failed = max_failed
         self.max_invalid = max_invalid
@@ -142,9 +129,6 @@ class BulkOperator(MeisaOperator):
         self.on_nothing_valid = on_nothing_valid
         self.on_ambiguous = on_ambiguous
         self.on_changed_audience = on_changed_audience
-        self.ledger = ledger
-        self.first_run = first_run
-        self.accept_lost_ledger = accept_lost_ledger
         self.max_in_flight = max_in_flight
         self.deferrable = deferrable
         self.defer_after = defer_after
@@ -222,14 +206,12 @@ class BulkOperator(MeisaOperator):
         return BulkRunner(
             client,
             job,
-            self._options(context["ti"]),
+            self._options(context),
             partial(self.read, context),
             plans=self._plans(context["ti"]),
             start=start_of(store, cursor, context["ti"].max_tries),
             save=store.save,
-            outcomes=OutcomeWriter(
-                locate(self.outcomes_path) if self.outcomes_path else None, rejects_only=self.rejects_only
-            ),
+            outcomes=outcome_writer(self, context),
             reporter=reporter,
         )
 
@@ -241,29 +223,18 @@ class BulkOperator(MeisaOperator):
         owner = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
         return PlanStore(locate(self.staging_path) if self.staging_path else None, PlanStore.name_of(owner))
 
-    def _options(self, ti: Any) -> RunOptions:
+    def _options(self, context: Context) -> RunOptions:
         return RunOptions(
             meisa_conn_id=self.meisa_conn_id,
             max_contacts=None if self.preview else self.max_contacts,
-            outcomes_path=self.outcomes_path or None,
+            outcomes_path=outcomes_path_of(self, context),
             on_ambiguous=self.on_ambiguous,
             on_changed_audience=self.on_changed_audience,
             plan=_path_and_id(self.plan)[1] if self.plan else "",
             max_in_flight=self.max_in_flight,
             longest_wait=self.longest_wait,
-            ledger=self._ledger_options(ti),
+            ledger=self.ledger_options(context["ti"]),
             preview=self.preview,
-        )
-
-    def _ledger_options(self, ti: Any) -> LedgerOptions | None:
-        if self.ledger is None:
-            return None
-        return ledger_options(
-            ti,
-            self.ledger,
-            first_run=self.first_run,
-            by_default=self.default_first_run,
-            accept_lost_ledger=self.accept_lost_ledger,
         )
 
     def _run_until_wait(
@@ -299,7 +270,7 @@ class BulkOperator(MeisaOperator):
         ends the task.
         """
         ti = context["ti"]
-        self.summary = summary = runner.summary(complete=stopped_by is None)
+        self.summary = summary = runner.summary(complete=stopped_by is None, stopped_by=stopped_by)
         self.push(context, summary)
         runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:

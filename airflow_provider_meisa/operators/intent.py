@@ -18,6 +18,7 @@ class Intent:
     :param store: where it is kept.
     :param subject: what the request is about. What was kept of another one is left alone.
     :param resend_after: see `Settings.resend_after`.
+    :ivar since: when the first request was sent, in seconds since the epoch.
     :raises MeisaInputError: if what was kept was not written by this version.
     """
 
@@ -29,6 +30,7 @@ class Intent:
         self._resend_after = resend_after
         kept = store.load()
         self._kept = Checkpoint.from_json(kept) if kept else Checkpoint()
+        self.since = self._kept.started_at or time.time()
         self.is_in_doubt = bool(self._kept.in_flight) and self._kept.fingerprint == self._subject
 
     @property
@@ -57,5 +59,11 @@ class Intent:
         self._store.end()
 
     def _keep(self, resend_at: float) -> None:
-        sent = Checkpoint(next_batch=1, fingerprint=self._subject, in_flight=(0,), resend_at=resend_at)
+        sent = Checkpoint(
+            next_batch=1,
+            fingerprint=self._subject,
+            in_flight=(0,),
+            resend_at=resend_at,
+            started_at=self.since,
+        )
         self._store.save(sent.as_json())

@@ -25,7 +25,18 @@ class PathField:
         return self if operator is None else operator.__dict__[self._name]
 
     def __set__(self, operator: Any, value: Any) -> None:
-        operator.__dict__[self._name] = path_as_text(value)
+        text = path_as_text(value)
+        operator.__dict__.setdefault(_template(self._name), text)
+        operator.__dict__[self._name] = text
+
+
+def template_of(operator: Any, name: str) -> Any:
+    """Return what a `PathField` was set to first: before its template is rendered."""
+    return operator.__dict__.get(_template(name))
+
+
+def _template(name: str) -> str:
+    return f"_{name}_template"
 
 
 def path_as_text(value: Any) -> Any:

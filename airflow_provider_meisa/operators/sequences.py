@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError
 from airflow_provider_meisa.api.nouns import ADDRESS
 from airflow_provider_meisa.api.outcomes import BY_US, ENROLL_STATUSES, Outcome, OutcomeStatus, possibly_ours
 from airflow_provider_meisa.api.redaction import mask_address
@@ -15,13 +17,15 @@ from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.bulk.options import OnAmbiguous
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
+from airflow_provider_meisa.bulk.run_ledger import RunLedger
 from airflow_provider_meisa.hooks.meisa import meisa_error
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.jobs.addresses import check
-from airflow_provider_meisa.operators.audience import AudienceOperator
+from airflow_provider_meisa.operators.audience import AudienceOperator, enroll_job
 from airflow_provider_meisa.operators.base import RecordOperator, TaskResult
 from airflow_provider_meisa.operators.checkpoint_store import store_of
 from airflow_provider_meisa.operators.intent import Intent
+from airflow_provider_meisa.operators.ledger import LedgerMixin
 from airflow_provider_meisa.operators.parameters import OnNo
 from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
 
@@ -31,11 +35,11 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
 
 
-class MeisaEnrollOperator(RecordOperator):
+class MeisaEnrollOperator(LedgerMixin, RecordOperator):
     """Enroll one contact into a sequence.
 
-    Pushes ``{"sequence_slug", "meisa_conn_id", "address" (masked), "status", "reason"}`` to XCom, also when it then
-    fails or skips.
+    Pushes ``{"sequence_slug", "meisa_conn_id", "address" (masked), "status", "reason"}`` to XCom, with a ledger also
+    ``"ledger"``, and also when it then fails or skips.
 
     :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
         called ``email``, because every operator has an ``email``: Airflow notifies it when the task fails.
@@ -49,6 +53,9 @@ class MeisaEnrollOperator(RecordOperator):
     :param on_suppressed: likewise, if the contact has unsubscribed, bounced or complained.
     :param on_ambiguous: when the answer is lost, ``resend`` once and after a while, or ``fail`` without a retry of
         Airflow's. A contact that is then already enrolled counts as enrolled by this task. A retry waits, too.
+    :param again_after: with ``ledger``, and then required: when the contact may be enrolled again, as a ``timedelta``
+        or ``"never"``. Until then it is ``enrolled_before``, which counts as ``on_already_enrolled`` says.
+    :param ledger: and ``first_run``, ``accept_lost_ledger``: see `LedgerMixin`.
     :param meisa_conn_id: the Airflow Connection.
     """
 
@@ -58,6 +65,7 @@ class MeisaEnrollOperator(RecordOperator):
         "metadata",
         "trigger_source",
         "override_unsubscribe",
+        *LedgerMixin.template_fields,
         "meisa_conn_id",
     )
     contact_email = RedactedField(ADDRESS)
@@ -74,9 +82,11 @@ class MeisaEnrollOperator(RecordOperator):
         on_already_enrolled: OnNo = "success",
         on_suppressed: OnNo = "success",
         on_ambiguous: OnAmbiguous = "resend",
+        again_after: timedelta | Literal["never"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.again_after = again_after
         self.contact_email = contact_email
         self.sequence_slug = sequence_slug
         self.metadata = metadata
@@ -90,11 +100,12 @@ class MeisaEnrollOperator(RecordOperator):
 
     def send(self, context: Context, meter: Meter) -> TaskResult:
         """Enroll the contact."""
-        outcome = check(self._address())
+        outcome, ledger = check(self._address()), None
         if not isinstance(outcome, Outcome):
             client = self.hook.get_conn()
             intent = Intent(store_of(context), (self.sequence_slug, outcome), client.settings.resend_after)
-            outcome = self._enroll_once(client, outcome, intent)
+            with self._ledger_of(context["ti"], client, intent) as ledger:
+                outcome = self._enroll_once(client, outcome, intent, ledger)
             meter.addresses({outcome.status: 1})
             self._intent = intent
         value = {
@@ -103,6 +114,7 @@ class MeisaEnrollOperator(RecordOperator):
             "address": mask_address(outcome.address),
             "status": outcome.status.value,
             "reason": outcome.reason,
+            **({"ledger": ledger.summary} if ledger else {}),
         }
         return TaskResult(
             value, self._failure(outcome), meisa_sequence(self.sequence_slug), self._summary(outcome)
@@ -123,16 +135,40 @@ class MeisaEnrollOperator(RecordOperator):
             )
         return found[0]
 
-    def _enroll_once(self, client: MeisaClient, address: str, intent: Intent) -> Outcome:
+    @contextmanager
+    def _ledger_of(self, ti: Any, client: MeisaClient, intent: Intent) -> Iterator[RunLedger | None]:
+        """Keep other runs away from the task's ledger meanwhile, if it has one."""
+        job = enroll_job(self)
+        options = self.ledger_options(ti)
+        if options is None:
+            yield None
+            return
+        ledger = RunLedger(options, job, client, since=intent.since if intent.is_in_doubt else None)
+        ledger.begin()
+        try:
+            yield ledger
+        finally:
+            ledger.end()
+
+    def _enroll_once(
+        self, client: MeisaClient, address: str, intent: Intent, ledger: RunLedger | None
+    ) -> Outcome:
         """Enroll the contact, and keep what a later try must know if the response is lost."""
+        if ledger is not None and (known := ledger.decide(address)) is not None:
+            return known
         self._wait_for(client, intent)
         intent.begin()
         try:
-            outcome = self._enroll(address, resend=not intent.is_in_doubt)
-        except AirflowException as raised:
+            forgotten = {} if ledger is None else ledger.intend([address])
+            outcome = forgotten.get(0) or self._enroll(address, resend=not intent.is_in_doubt)
+        except (AirflowException, MeisaError) as raised:
             error = meisa_error(raised)
             intent.lost() if error and error.possibly_done else intent.give_up()
+            if ledger is not None and error is not None:
+                ledger.refused([address], error)
             raise
+        if ledger is not None:
+            ledger.keep([address], [outcome])
         return possibly_ours(outcome) if intent.is_in_doubt else outcome
 
     def _wait_for(self, client: MeisaClient, intent: Intent) -> None:
@@ -174,6 +210,7 @@ class MeisaEnrollOperator(RecordOperator):
             OutcomeStatus.ALREADY_ENROLLED: "success"
             if outcome.reason == BY_US
             else self.on_already_enrolled,
+            OutcomeStatus.ENROLLED_BEFORE: self.on_already_enrolled,
             OutcomeStatus.SUPPRESSED: self.on_suppressed,
         }.get(outcome.status, "fail")
         message = f"{mask_address(outcome.address)} in {self.sequence_slug}: {outcome.status}" + (

@@ -106,6 +106,10 @@ def _add_state(router: APIRouter, world: World) -> None:
     async def list_contacts(environment: str = "live") -> list[dict[str, Any]]:
         return world.store.contacts(environment)
 
+    @router.get("/automation-events")
+    async def list_automation_events(environment: str = "live") -> list[dict[str, Any]]:
+        return world.store.automation_events(environment)
+
     @router.post("/contacts", status_code=201)
     async def put_contacts(sent: list[NewContact]) -> dict[str, int]:
         for environment in dict.fromkeys(contact.environment for contact in sent):

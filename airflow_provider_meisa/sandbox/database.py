@@ -38,13 +38,20 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_by_status ON requests (status);
 """
-# Also of version 1: a file created before this table existed gets it when opened.
+# Also of version 1: a file created before these tables existed gets them when opened.
 PROFILES = """
 CREATE TABLE IF NOT EXISTS profiles (
     environment TEXT NOT NULL, email TEXT NOT NULL, id TEXT NOT NULL, external_id TEXT,
     first_name TEXT NOT NULL, last_name TEXT NOT NULL, display_name TEXT NOT NULL, source TEXT NOT NULL,
     custom_fields TEXT NOT NULL, tags TEXT NOT NULL, created_at REAL NOT NULL, updated_at REAL NOT NULL,
     PRIMARY KEY (environment, email), UNIQUE (environment, external_id)
+)
+"""
+
+AUTOMATION_EVENTS = """
+CREATE TABLE IF NOT EXISTS automation_events (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, environment TEXT NOT NULL, contact_id TEXT NOT NULL,
+    email TEXT NOT NULL, name TEXT NOT NULL, about TEXT NOT NULL
 )
 """
 
@@ -80,6 +87,7 @@ class Database:
                 f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
             )
         self._connection.execute(PROFILES)
+        self._connection.execute(AUTOMATION_EVENTS)
         # Created by 0.1.0. A server that first looks up and then inserts can enroll twice (the fault `late`).
         self._connection.execute("DROP INDEX IF EXISTS one_running_enrollment")
         return bool(found == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ class AdmittedRequest:
     content_type: str
     body: bytes
     as_of: int | None = None
+    contact_id: str = ""
+    """Of a path that names a contact."""
 
     def fields(self, *wanted: Field) -> dict[str, Any]:
         """Return the wanted fields of the body."""
@@ -171,6 +174,32 @@ def _contact(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: profile[name] for name in shown}, **times}
 
 
+def add_tag(request: AdmittedRequest) -> SandboxResponse:
+    """Add a tag to a contact (path and fields documented; the response unknown)."""
+    return _tagged(request, request.store.add_tag)
+
+
+def remove_tag(request: AdmittedRequest) -> SandboxResponse:
+    """Remove a tag from a contact (path and fields documented; the response unknown)."""
+    return _tagged(request, request.store.remove_tag)
+
+
+def _tagged(
+    request: AdmittedRequest, change: Callable[[str, str, str], dict[str, Any] | None]
+) -> SandboxResponse:
+    sent = request.fields(Field("tag_name", fields.text, None), Field("tag_id", fields.text, None))
+    if sent["tag_name"] is None and sent["tag_id"] is None:
+        raise RefusedError(400, {"error": "tag_name or tag_id is required."})
+    environment = request.key.environment
+    name = sent["tag_name"] or request.store.tag_name(environment, sent["tag_id"])
+    if name is None:
+        raise RefusedError(404, {"detail": "Tag not found."})
+    contact = change(environment, request.contact_id, name)
+    if contact is None:
+        raise RefusedError(404, {"detail": "Contact not found."})
+    return SandboxResponse(200, _contact(contact))
+
+
 def unsubscribed_emails(request: AdmittedRequest) -> SandboxResponse:
     """List suppressed contacts: unsubscribed, bounced, complained (documented)."""
     emails = request.store.suppressed_emails(request.key.environment)
@@ -193,5 +222,14 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     f"{PREFIX}/sequences/api/list/": Endpoint("GET", "sequences:read", list_sequences),
     f"{PREFIX}/sequences/api/contact-enrollments/": Endpoint("GET", "sequences:read", contact_enrollments),
     f"{PREFIX}/contacts/upsert/": Endpoint("POST", "contacts:write", upsert_contact),
+    f"{PREFIX}/contacts/{{id}}/add_tag/": Endpoint("POST", "contacts:write", add_tag),
+    f"{PREFIX}/contacts/{{id}}/remove_tag/": Endpoint("POST", "contacts:write", remove_tag),
     f"{PREFIX}/contacts/api/unsubscribed-emails/": Endpoint("GET", "contacts:read", unsubscribed_emails),
 }
+_OF_A_CONTACT = re.compile(rf"({PREFIX}/contacts/)([^/]+)(/(?:add|remove)_tag/)")
+
+
+def endpoint_at(path: str) -> tuple[Endpoint | None, str]:
+    """Return the endpoint of a path, and the id of the contact that the path names; None if there is no endpoint."""
+    found = _OF_A_CONTACT.fullmatch(path)
+    return (ENDPOINTS[f"{found[1]}{{id}}{found[3]}"], found[2]) if found else (ENDPOINTS.get(path), "")

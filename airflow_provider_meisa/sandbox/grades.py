@@ -49,6 +49,13 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     Behaviour("upsert keeps the fields that were not sent; a name may be empty", INFERRED),
     Behaviour("an external_id of one contact with the address of another is a 409", UNKNOWN),
     Behaviour("a new external_id with a known address replaces the one the contact had", UNKNOWN),
+    Behaviour("add_tag and remove_tag take tag_name or tag_id", DOCUMENTED),
+    Behaviour("add_tag and remove_tag respond with 200 and the contact, also if nothing changes", UNKNOWN),
+    Behaviour("add_tag creates a tag it does not know; an unknown contact or tag_id is a 404", INFERRED),
+    Behaviour(
+        "upserts set off contact_created, contact_updated and tag_added; remove_tag tag_removed", DOCUMENTED
+    ),
+    Behaviour("an upsert that changes nothing sets nothing off", INFERRED),
     Behaviour("engagement figures are left out of the contact", UNKNOWN),
     Behaviour(
         "unsubscribed-emails returns as_of, count and emails, bounced and complained included", DOCUMENTED

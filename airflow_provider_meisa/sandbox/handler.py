@@ -13,7 +13,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from airflow_provider_meisa.sandbox.connection import is_gone, reset
-from airflow_provider_meisa.sandbox.endpoints import ENDPOINTS, AdmittedRequest, Endpoint
+from airflow_provider_meisa.sandbox.endpoints import AdmittedRequest, Endpoint, endpoint_at
 from airflow_provider_meisa.sandbox.journal import arrival_of
 from airflow_provider_meisa.sandbox.responses import RefusedError, SandboxResponse
 from airflow_provider_meisa.sandbox.shapes import Shape, refused_addresses, shaped
@@ -64,7 +64,7 @@ async def _carry_out(world: World, request: Request, body: bytes, fault: Fault |
     """Carry out the request and return its response, in another shape if a fault sets one."""
     if fault and (instead := _instead(fault)):  # as a proxy in front would: not throttled, not carried out
         return instead
-    endpoint = ENDPOINTS.get(request.url.path)
+    endpoint, contact_id = endpoint_at(request.url.path)
     if endpoint is None:
         return _no_such_path(request)
     try:
@@ -73,9 +73,9 @@ async def _carry_out(world: World, request: Request, body: bytes, fault: Fault |
         return _written(error.reply, body, fault)
     if fault and fault.kind == "late":
         return await _do_late(
-            world, request, body, fault, _Work(endpoint, key, world.store.last_enrollment())
+            world, request, body, fault, _Work(endpoint, key, contact_id, world.store.last_enrollment())
         )
-    return _do(world, request, body, fault, _Work(endpoint, key))
+    return _do(world, request, body, fault, _Work(endpoint, key, contact_id))
 
 
 async def _do_late(world: World, request: Request, body: bytes, fault: Fault, work: _Work) -> Response:
@@ -152,16 +152,19 @@ def _filler(megabytes: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class _Work:
-    """The endpoint and key of an admitted request; ``as_of`` as in `Enrolling`."""
+    """The endpoint and key of an admitted request, the contact that its path names; ``as_of`` as in `Enrolling`."""
 
     endpoint: Endpoint
     key: Key
+    contact_id: str
     as_of: int | None = None
 
 
 def _do(world: World, request: Request, body: bytes, fault: Fault | None, work: _Work) -> Response:
     content_type = request.headers.get("Content-Type", "")
-    call = AdmittedRequest(world.store, work.key, request.query_params, content_type, body, work.as_of)
+    call = AdmittedRequest(
+        world.store, work.key, request.query_params, content_type, body, work.as_of, work.contact_id
+    )
     try:
         _refuse_bad_addresses(body, fault)
         reply = work.endpoint.respond(call)
@@ -197,7 +200,7 @@ def _body(reply: SandboxResponse, sent: bytes, fault: Fault | None) -> Mapping[s
 def _no_such_path(request: Request) -> Response:
     """Redirect to the path with its slash, as Django does for every method, or respond with 404 (inferred)."""
     path = f"{request.url.path}/"
-    if path not in ENDPOINTS:
+    if endpoint_at(path)[0] is None:
         return Response("<h1>Not Found</h1>", HTTPStatus.NOT_FOUND, media_type="text/html")
     query = f"?{request.url.query}" if request.url.query else ""
     return Response(None, HTTPStatus.MOVED_PERMANENTLY, {"Location": path + query})

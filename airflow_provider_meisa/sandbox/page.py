@@ -1,7 +1,8 @@
-"""The page at ``/``: sequences and the latest enrollments."""
+"""The page at ``/``: sequences, the latest enrollments and contacts, and what automations would have seen."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.sandbox.world import World
 
 LATEST = 25
+_LONGEST = 200
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --ink: #1b2330; --soft: #5d6878;
@@ -77,6 +79,8 @@ def page(world: World) -> str:
 <main>
 {_sequences(world)}
 {_latest(world)}
+{_contacts(world)}
+{_automation_events(world)}
 </main>
 <footer>Reloads every 5 seconds.
 Which behaviour is documented, inferred or unknown: <a href="/_sandbox/">/_sandbox/</a></footer>
@@ -121,13 +125,51 @@ def _latest(world: World) -> str:
     )
 
 
+def _contacts(world: World) -> str:
+    rows = [
+        f'<tr><th scope="row">{escape(row["email"])}</th><td>{escape(row["external_id"] or "")}</td>'
+        f"<td>{escape(_name_of(row))}</td><td>{escape(_custom_fields(row['custom_fields']))}</td>"
+        f"<td>{escape(', '.join(tag['name'] for tag in row['tags']))}</td>"
+        f"<td>{_badge(row['status'])}</td><td>{escape(row['environment'])}</td>{_when(row['updated_at'])}</tr>"
+        for row in world.store.latest_contacts(LATEST)
+    ]
+    columns = ("Address", "External id", "Name", "Custom fields", "Tags", "Status", "Environment")
+    return _table("Latest contacts", (*columns, "When (UTC)"), rows)
+
+
+def _name_of(row: dict[str, Any]) -> str:
+    return str(row["display_name"]) or f"{row['first_name']} {row['last_name']}".strip()
+
+
+def _custom_fields(custom_fields: dict[str, Any]) -> str:
+    shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in custom_fields.items())
+    return f"{shown[:_LONGEST]}…" if len(shown) > _LONGEST else shown
+
+
+def _automation_events(world: World) -> str:
+    rows = [
+        f'<tr><th scope="row">{escape(row["name"])}</th><td>{escape(", ".join(row["about"]))}</td>'
+        f"<td>{escape(row['email'])}</td><td>{escape(row['environment'])}</td>{_when(row['at'])}</tr>"
+        for row in world.store.latest_automation_events(LATEST)
+    ]
+    return _table(
+        "What automations would have seen",
+        ("Event", "Fields or tag", "Address", "Environment", "When (UTC)"),
+        rows,
+    )
+
+
+def _when(seconds: float) -> str:
+    when = datetime.fromtimestamp(seconds, tz=UTC)
+    return f'<td class="when"><time datetime="{when.isoformat()}">{when:%Y-%m-%d %H:%M:%S}</time></td>'
+
+
 def _enrollment(row: dict[str, Any]) -> str:
-    when = datetime.fromtimestamp(row["enrolled_at"], tz=UTC)
     return (
         f'<tr><th scope="row">{escape(row["email"])}</th><td>{escape(row["sequence_slug"])}</td>'
         f"<td>{_badge(row['status'])}</td><td>{escape(row['environment'])}</td>"
         f"<td>{escape(row['trigger_source'])}</td>"
-        f'<td class="when"><time datetime="{when.isoformat()}">{when:%Y-%m-%d %H:%M:%S}</time></td></tr>'
+        f"{_when(row['enrolled_at'])}</tr>"
     )
 
 

@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_meisa.sandbox import automations
 from airflow_provider_meisa.sandbox.outcomes import canonical
 
 if TYPE_CHECKING:
@@ -48,7 +49,83 @@ def upsert(
     before = _profile(connection, environment, email)
     connection.execute(_REPLACE, _merged(environment, email, before, sent, now))
     [profile] = profiles(connection, environment, email)
-    return profile, not (is_known or of_id)
+    is_new = not (is_known or of_id)
+    automations.record_change(
+        connection, environment, {} if is_new else _before(before, of_id, email), profile
+    )
+    return profile, is_new
+
+
+def _before(row: Mapping[str, Any], of_id: Mapping[str, Any] | None, email: str) -> dict[str, Any]:
+    """Return the profile that a contact had; one that was enrolled and never upserted has only an address."""
+    blank: dict[str, Any] = {
+        "email": email,
+        "external_id": None,
+        **dict.fromkeys(NAMES, ""),
+        "custom_fields": {},
+    }
+    return blank | (_read(row) if row else {}) | ({"email": of_id["email"]} if of_id else {})
+
+
+def add_tag(
+    connection: sqlite3.Connection, environment: str, contact_id: str, name: str, now: float
+) -> dict[str, Any] | None:
+    """Add a tag to a contact, and return the contact; ``None`` if there is none with this id."""
+    profile = _profile_of_contact(connection, environment, contact_id)
+    if profile is None or name in _tags(profile):
+        return profile
+    return _set_tags(connection, profile, [*_tags(profile), name], (automations.TAG_ADDED, name), now)
+
+
+def remove_tag(
+    connection: sqlite3.Connection, environment: str, contact_id: str, name: str, now: float
+) -> dict[str, Any] | None:
+    """Remove a tag from a contact, and return the contact; ``None`` if there is none with this id."""
+    profile = _profile_of_contact(connection, environment, contact_id)
+    if profile is None or name not in _tags(profile):
+        return profile
+    left = [tag for tag in _tags(profile) if tag != name]
+    return _set_tags(connection, profile, left, (automations.TAG_REMOVED, name), now)
+
+
+def tag_name(connection: sqlite3.Connection, environment: str, tag_id: str) -> str | None:
+    """Return the name of the tag with this id, of those that a contact has; ``None`` if there is none."""
+    rows = connection.execute("SELECT tags FROM profiles WHERE environment = ?", (environment,))
+    names = {name for row in rows for name in json.loads(row["tags"])}
+    return next((name for name in names if _tag_id(name) == tag_id), None)
+
+
+def _set_tags(
+    connection: sqlite3.Connection,
+    profile: Mapping[str, Any],
+    names: list[str],
+    event: tuple[str, str],
+    now: float,
+) -> dict[str, Any]:
+    environment = profile["environment"]
+    connection.execute(
+        "UPDATE profiles SET tags = ?, updated_at = ? WHERE environment = ? AND email = ?",
+        (json.dumps(names), now, environment, profile["email"]),
+    )
+    [changed] = profiles(connection, environment, profile["email"])
+    automations.record_tags(connection, environment, changed, event[0], [event[1]])
+    return changed
+
+
+def _profile_of_contact(
+    connection: sqlite3.Connection, environment: str, contact_id: str
+) -> dict[str, Any] | None:
+    query = "SELECT email FROM profiles WHERE environment = ? AND id = ?"
+    found = connection.execute(query, (environment, contact_id)).fetchone()
+    return profiles(connection, environment, found["email"])[0] if found else None
+
+
+def _tags(profile: Mapping[str, Any]) -> list[str]:
+    return [tag["name"] for tag in profile["tags"]]
+
+
+def _tag_id(name: str) -> str:
+    return str(uuid.uuid5(_TAGS, name))
 
 
 def profiles(connection: sqlite3.Connection, environment: str, email: str = "") -> list[dict[str, Any]]:
@@ -61,8 +138,18 @@ def profiles(connection: sqlite3.Connection, environment: str, email: str = "") 
     return [_read(dict(row)) for row in rows]
 
 
+def latest_profiles(connection: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the contacts of all environments that were upserted last, newest first."""
+    rows = connection.execute(
+        "SELECT profiles.*, contacts.status FROM profiles JOIN contacts USING (environment, email) "
+        "ORDER BY updated_at DESC, profiles.rowid DESC LIMIT ?",
+        (limit,),
+    )
+    return [_read(dict(row)) for row in rows]
+
+
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:
-    tags = [{"id": str(uuid.uuid5(_TAGS, name)), "name": name} for name in json.loads(row["tags"])]
+    tags = [{"id": _tag_id(name), "name": name} for name in json.loads(row["tags"])]
     return {**row, "custom_fields": json.loads(row["custom_fields"]), "tags": tags}
 
 

@@ -200,6 +200,14 @@ class Sandbox:
         """Return each upserted contact, with its whole profile."""
         return self._world.store.contacts(environment)
 
+    def automation_events(self, environment: str = "live") -> list[dict[str, Any]]:
+        """Return what an automation would have seen of the contacts, oldest first.
+
+        :return: ``name`` (``contact_created``, ``contact_updated``, ``tag_added`` or ``tag_removed``), ``about`` (the
+            fields that changed, or the tag), ``contact_id``, ``email`` and ``at`` of each.
+        """
+        return self._world.store.automation_events(environment)
+
     def seed_enrollments(
         self, slug: str, emails: Iterable[str], status: str = "active", environment: str = "live"
     ) -> None:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.sandbox import profiles
+from airflow_provider_meisa.sandbox import automations, profiles
 from airflow_provider_meisa.sandbox.outcomes import ENROLLED, Outcome, canonical, judge
 
 if TYPE_CHECKING:
@@ -167,6 +167,36 @@ class Store:
         """
         with self._database.transaction() as connection:
             return profiles.upsert(connection, environment, sent, self.now())
+
+    def add_tag(self, environment: str, contact_id: str, name: str) -> dict[str, Any] | None:
+        """Add a tag to a contact, and return the contact; None if there is none with this id."""
+        with self._database.transaction() as connection:
+            return profiles.add_tag(connection, environment, contact_id, name, self.now())
+
+    def remove_tag(self, environment: str, contact_id: str, name: str) -> dict[str, Any] | None:
+        """Remove a tag from a contact, and return the contact; None if there is none with this id."""
+        with self._database.transaction() as connection:
+            return profiles.remove_tag(connection, environment, contact_id, name, self.now())
+
+    def tag_name(self, environment: str, tag_id: str) -> str | None:
+        """Return the name of the tag with this id, or None."""
+        with self._database.transaction() as connection:
+            return profiles.tag_name(connection, environment, tag_id)
+
+    def automation_events(self, environment: str) -> list[dict[str, Any]]:
+        """Return what an automation would have seen of the contacts, oldest first."""
+        with self._database.transaction() as connection:
+            return automations.events(connection, environment)
+
+    def latest_contacts(self, limit: int) -> list[dict[str, Any]]:
+        """Return the contacts of all environments that were upserted last, newest first."""
+        with self._database.transaction() as connection:
+            return profiles.latest_profiles(connection, limit)
+
+    def latest_automation_events(self, limit: int) -> list[dict[str, Any]]:
+        """Return the newest events of all environments, newest first."""
+        with self._database.transaction() as connection:
+            return automations.latest_events(connection, limit)
 
     def contacts(self, environment: str) -> list[dict[str, Any]]:
         """Return the upserted contacts, with their whole profiles."""

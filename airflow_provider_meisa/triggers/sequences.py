@@ -1,4 +1,4 @@
-"""Waiting for sequences without a worker slot."""
+"""The trigger that waits for sequences."""
 
 from __future__ import annotations
 
@@ -32,21 +32,19 @@ READY = "ready"
 ERROR = "error"
 ON_MISSING = ("wait", "fail")
 
-_LONGEST_WAIT = (
-    2.0  # seconds that a look waits for the rate limits in a thread, of which the triggerer has few
-)
+_LONGEST_WAIT = 2.0  # seconds that a check waits for the rate limits; the triggerer has few threads
 
 
 class MeisaSequenceTrigger(BaseTrigger):
-    """Fires when every sequence has the wanted status, or when waiting on makes no sense.
+    """Fires when every sequence has the wanted status, or when a further wait is useless.
 
     The event is ``{"status": "ready", "sequences": [{slug, name, status, total_enrolled}, …]}`` or
-    ``{"status": "error", "message": str, "final": bool}``; ``final`` says that a retry cannot fix it.
+    ``{"status": "error", "message": str, "final": bool}``; ``final``: a retry cannot fix it.
 
     :param meisa_conn_id: the Airflow Connection.
     :param slugs: the sequences.
     :param status: the status they must have.
-    :param on_missing: ``wait`` or ``fail``, if no sequence has one of the slugs.
+    :param on_missing: ``wait`` or ``fail`` if a slug does not exist.
     :param poll_interval: seconds between two checks.
     :param silent_fail: check again later after a failure that a retry may fix.
     """
@@ -61,9 +59,9 @@ class MeisaSequenceTrigger(BaseTrigger):
         poll_interval: float,
         silent_fail: bool = False,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow has not annotated it
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         self.meisa_conn_id = meisa_conn_id
-        self.slugs = slugs if isinstance(slugs, str) else list(slugs)  # of a text it would be the letters
+        self.slugs = slugs if isinstance(slugs, str) else list(slugs)  # list() of a text would be its letters
         self.status = status
         self.on_missing = on_missing
         self.poll_interval = poll_interval
@@ -84,7 +82,7 @@ class MeisaSequenceTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, wait, look again, until there is something to say."""
+        """Check again and again until all are ready or an error ends the wait."""
         try:
             self._check()
         except MeisaInputError as error:
@@ -112,7 +110,7 @@ class MeisaSequenceTrigger(BaseTrigger):
             await asyncio.sleep(pause)
 
     def _check(self) -> None:
-        """See that the arguments can be used: whoever defers a task of their own gives them, not our sensor."""
+        """Check the arguments: tasks of users can defer with this trigger as well."""
         check_text("meisa_conn_id", self.meisa_conn_id)
         if not self.slugs or not isinstance(self.slugs, list):
             raise MeisaInputError(f"slugs must be a list of slugs, not {found(self.slugs)}.")
@@ -132,11 +130,11 @@ class MeisaSequenceTrigger(BaseTrigger):
 
 @dataclass(frozen=True, slots=True)
 class CachedListing:
-    """What a look has seen, or how it failed.
+    """The result of a request for all sequences, or its error.
 
     :param at: when it ended, on the monotonic clock.
-    :param sequences: all there are.
-    :param failure: why it saw none.
+    :param sequences: all sequences.
+    :param failure: the error, if it failed.
     """
 
     at: float
@@ -149,11 +147,11 @@ _locks: dict[tuple[int, str], asyncio.Lock] = {}
 
 
 async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInfo]:
-    """List all sequences; triggers of one process that watch the same connection share a look, also one that fails.
+    """List all sequences; triggers of one process and connection share a request, also a failed one.
 
-    :param max_age: seconds that another trigger's look may be old. One that failed serves those who waited for it.
+    :param max_age: the most seconds since another trigger's request. A failed one counts for those that awaited it.
     :raises MeisaBackOffError: if the rate limit is reached, or Meisa is unavailable.
-    :raises MeisaError: if Meisa cannot be asked.
+    :raises MeisaError: if the request fails.
     """
     asked = time.monotonic()
     lock = _locks.setdefault((id(asyncio.get_running_loop()), meisa_conn_id), asyncio.Lock())
@@ -163,7 +161,7 @@ async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInf
         if last is None or last.at < oldest:
             last = _listings[meisa_conn_id] = await _fetch(meisa_conn_id)
     if last.failure:
-        raise last.failure.with_traceback(None)  # else it would grow with everybody who shares the failure
+        raise last.failure.with_traceback(None)  # else each trigger that shares the failure makes it longer
     return last.sequences
 
 
@@ -180,7 +178,7 @@ async def _fetch_sequences(meisa_conn_id: str) -> list[SequenceInfo]:
     try:
         return await asyncio.to_thread(_list, client, meisa_conn_id)
     finally:
-        client.stop()  # a cancelled trigger leaves its thread behind, which must send no more
+        client.stop()  # the thread of a cancelled trigger keeps running, and must send no more
         client.close()
 
 

@@ -35,6 +35,18 @@ WRONG = {
         "custom_fields": ['{"a": 1}', {"a": {1}}],
         "tag_names": ["trial", [7], [""]],
     },
+    "add_tag": {
+        "contact_id": [7, "", "ada@example.com", "a/b"],
+        "tag_name": [7, ""],
+        "tag_id": [7, ""],
+        "resend": ["no", 1],
+    },
+    "remove_tag": {
+        "contact_id": [7, "", "ada@example.com", "a/b"],
+        "tag_name": [7, ""],
+        "tag_id": [7, ""],
+        "resend": ["no", 1],
+    },
     "request": {
         "method": ["get", None],
         "path": [7, "tags", "https://elsewhere.example/"],
@@ -47,6 +59,8 @@ RIGHT = {
     "enroll": {"email": "unsubscribed@example.com", "sequence_slug": SLUG},
     "bulk_enroll": {"emails": ["unsubscribed@example.com"], "sequence_slug": SLUG},
     "upsert_contact": {"email": "unsubscribed@example.com"},
+    "add_tag": {"contact_id": "c-1", "tag_name": "trial"},
+    "remove_tag": {"contact_id": "c-1", "tag_name": "trial"},
     "request": {"method": "POST", "path": "/tags/"},
 }
 

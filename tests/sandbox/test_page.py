@@ -67,3 +67,23 @@ def test_the_page_loads_nothing_from_elsewhere_and_shows_no_key(sandbox):
 
 def test_a_sandbox_without_limits_says_so(sandbox):
     assert "<dd>none</dd>" in page_of(sandbox)
+
+
+def test_the_page_shows_contacts_and_automations(live, sandbox):
+    nasty = "<script>alert(1)</script>"
+    live.post(
+        "/contacts/upsert/",
+        {
+            "email": "contact@example.org",
+            "external_id": "id-4711",
+            "first_name": "Ada",
+            "last_name": nasty,
+            "custom_fields": {"plan": nasty, "long": "x" * 1000},
+            "tag_names": [nasty],
+        },
+    )
+    page = page_of(sandbox)
+    assert "script" not in Elements(page).names
+    for shown in ("contact@example.org", "id-4711", "Ada &lt;script&gt;", "contact_created", "tag_added"):
+        assert shown in page
+    assert "x" * 300 not in page

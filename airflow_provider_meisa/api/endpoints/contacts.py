@@ -1,21 +1,29 @@
-"""What Meisa's page *Contacts* offers: create and update a contact, and who must not be mailed."""
+"""The endpoints of Meisa's page *Contacts*: upsert a contact, change its tags, list suppressed addresses."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from airflow_provider_meisa.api.checks import check_choice, check_json_object, check_text, check_texts
+from airflow_provider_meisa.api.checks import (
+    check_choice,
+    check_json_object,
+    check_switch,
+    check_text,
+    check_texts,
+)
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.account import confirm_environment
-from airflow_provider_meisa.api.errors import MeisaUnreadableResponseError
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreadableResponseError
 from airflow_provider_meisa.api.models import Request, Response
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 
 SOURCES = ("api", "import", "manual", "signup", "initial_sync")
 
 _UPSERT = Request("POST", "/contacts/upsert/", scope="contacts:write", safe=False, idempotent=True)
+_CONTACT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNSUBSCRIBED = Request(
     "GET", "/contacts/api/unsubscribed-emails/", scope="contacts:read", max_bytes=256 * 1024 * 1024
 )
@@ -23,9 +31,9 @@ _UNSUBSCRIBED = Request(
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact as Meisa has it after an upsert; ``repr`` shows its id and status only.
+    """A contact after an upsert; ``repr`` shows its id and status only.
 
-    Only ``id`` is certain to be there: what the response lacks is empty.
+    Only ``id`` is always set: a field that the response lacks is empty.
 
     :param id: Meisa's id of the contact.
     :param created: whether Meisa has created the contact (201), rather than updated it (200).
@@ -34,10 +42,10 @@ class Contact:
     :param first_name: the first name.
     :param last_name: the last name.
     :param display_name: the name that mails show.
-    :param custom_fields: all custom fields, those that were not sent among them.
+    :param custom_fields: all custom fields, including those that were not sent.
     :param tags: the names of all tags.
-    :param status: such as ``active`` or ``unsubscribed``; which words exist is not documented.
-    :param created_at: when the contact was created, as Meisa writes it.
+    :param status: such as ``active`` or ``unsubscribed``; the list of statuses is not documented.
+    :param created_at: when the contact was created, in Meisa's format.
     :param updated_at: when it was last updated.
     """
 
@@ -57,10 +65,10 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Suppressions:
-    """Who must not be mailed: unsubscribed, bounced or complained.
+    """The suppressed addresses: unsubscribed, bounced or complained.
 
-    :param as_of: when Meisa drew up the list, as it says; empty where it does not.
-    :param emails: the addresses, as Meisa spells them; ``repr`` leaves them out.
+    :param as_of: when Meisa made the list; empty if the response lacks it.
+    :param emails: the addresses, as Meisa spells them; ``repr`` omits them.
     """
 
     as_of: str
@@ -82,8 +90,9 @@ def upsert(
 ) -> Contact:
     """Create or update one contact: ``POST /contacts/upsert/`` (Meisa's page *Contacts*).
 
-    Meisa looks for the contact by ``external_id`` first, then by ``email``. What is ``None`` is not sent, and stays as
-    it is. To send the same again is harmless, so a request whose response was lost is sent again.
+    Meisa looks for the contact by ``external_id`` first, then by ``email``. A parameter that is ``None`` is
+    not sent, and the field keeps its value. A second upsert is harmless, so the request is retried if the response
+    is lost.
 
     :param email: the address; with an ``external_id`` that Meisa knows, it may be a new one.
     :param external_id: your id of the contact.
@@ -92,9 +101,9 @@ def upsert(
     :param display_name: the name that mails show; may be empty.
     :param source: where the contact comes from: ``api``, ``import``, ``manual``, ``signup`` or ``initial_sync``. Meisa
         keeps the first one.
-    :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
-    :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
-    :param reservation: a slot of the rate limits that was reserved for this request.
+    :param custom_fields: plain JSON. Meisa merges it: other keys are kept.
+    :param tag_names: tags to add; Meisa creates unknown ones, and removes none.
+    :param reservation: a reservation for this request.
     :return: the contact as it is now.
     :raises MeisaUnreadableResponseError: if the response has no ``id``.
     :raises MeisaError: see `errors`.
@@ -122,7 +131,7 @@ def upsert(
 
 
 def _contact(response: Response) -> Contact:
-    """Read the response to an upsert; which fields it has next to ``id`` does not matter."""
+    """Read the response to an upsert; all fields except ``id`` are optional."""
     body = response.body if isinstance(response.body, dict) else {}
     found = body.get("id")
     if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
@@ -145,7 +154,7 @@ def _contact(response: Response) -> Contact:
 
 
 def _tag_names(tags: Sequence[object]) -> Iterator[str]:
-    """Read the names of tags, which are objects as documented, or texts."""
+    """Yield the names of tags, which are objects as documented, or texts."""
     for tag in tags:
         name = tag.get("name") if isinstance(tag, dict) else tag
         if isinstance(name, str):
@@ -156,10 +165,86 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def unsubscribed_emails(client: MeisaClient) -> Suppressions:
-    """Read who must not be mailed: ``GET /contacts/api/unsubscribed-emails/`` (Meisa's page *Contacts*).
+def add_tag(
+    client: MeisaClient,
+    contact_id: str,
+    *,
+    tag_name: str | None = None,
+    tag_id: str | None = None,
+    resend: bool = True,
+) -> Response:
+    """Add a tag to a contact: ``POST /contacts/{id}/add_tag/`` (Meisa's page *Tags*).
 
-    The response documents how many addresses there are. Fewer than that would let through contacts who unsubscribed.
+    :param contact_id: Meisa's id of the contact, which `upsert` returns; it is part of the path, and logged.
+    :param tag_name: the name of the tag. Give this or ``tag_id``.
+    :param tag_id: Meisa's id of the tag.
+    :param resend: whether to send again, once and after a while, when the response was lost.
+    :return: what came back; what its body holds is not documented.
+    :raises MeisaError: see `errors`.
+    """
+    return _change_tag(client, "add_tag", contact_id, tag_name, tag_id, resend=resend)
+
+
+def remove_tag(
+    client: MeisaClient,
+    contact_id: str,
+    *,
+    tag_name: str | None = None,
+    tag_id: str | None = None,
+    resend: bool = True,
+) -> Response:
+    """Remove a tag from a contact: ``POST /contacts/{id}/remove_tag/`` (Meisa's page *Tags*).
+
+    :param contact_id: Meisa's id of the contact, which `upsert` returns; it is part of the path, and logged.
+    :param tag_name: the name of the tag. Give this or ``tag_id``.
+    :param tag_id: Meisa's id of the tag.
+    :param resend: whether to send again, once and after a while, when the response was lost.
+    :return: what came back; what its body holds is not documented.
+    :raises MeisaError: see `errors`.
+    """
+    return _change_tag(client, "remove_tag", contact_id, tag_name, tag_id, resend=resend)
+
+
+def _change_tag(
+    client: MeisaClient,
+    change: str,
+    contact_id: object,
+    tag_name: object,
+    tag_id: object,
+    *,
+    resend: bool,
+) -> Response:
+    given = {"tag_name": tag_name, "tag_id": tag_id}
+    body = {name: check_text(name, value) for name, value in given.items() if value is not None}
+    if len(body) != 1:
+        raise MeisaInputError(f"{change} needs a tag: give tag_name or tag_id, and not both.")
+    request = Request(
+        "POST",
+        f"/contacts/{_check_contact_id(contact_id)}/{change}/",
+        scope="contacts:write",
+        safe=False,
+        body=body,
+        may_be_empty=True,
+    )
+    check_switch("resend", resend)
+    confirm_environment(client)
+    return client.send(request, resend=resend)
+
+
+def _check_contact_id(contact_id: object) -> str:
+    text = check_text("contact_id", contact_id)
+    if not _CONTACT_ID.fullmatch(text):
+        raise MeisaInputError(
+            "contact_id is not an id of Meisa's: it has other characters than letters, digits, '-' and '_'. Pass the "
+            "id that upsert_contact returns, not an address or an id of yours."
+        )
+    return text
+
+
+def unsubscribed_emails(client: MeisaClient) -> Suppressions:
+    """List the suppressed addresses: ``GET /contacts/api/unsubscribed-emails/`` (Meisa's page *Contacts*).
+
+    The response counts its addresses. A list with fewer would let unsubscribed contacts through.
 
     :raises MeisaUnreadableResponseError: if the response has no list of addresses, or fewer than it counts.
     :raises MeisaError: see `errors`.

@@ -1,4 +1,4 @@
-"""What Meisa's page *Sequences* offers: each endpoint once – what to send, how to read the response."""
+"""The endpoints of Meisa's page *Sequences*: enroll, bulk enroll, list, enrollments of a contact."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _ENROLLMENTS = Request("GET", "/sequences/api/contact-enrollments/", scope="sequ
 
 @dataclass(frozen=True, slots=True)
 class SequenceInfo:
-    """One sequence, as the list shows it.
+    """A sequence in the list.
 
-    :param slug: what calls name it by.
-    :param name: what people call it.
-    :param status: ``active`` or another word; which others exist is not documented.
-    :param total_enrolled: contacts enrolled, where the response has it.
+    :param slug: its id in requests.
+    :param name: its name in the dashboard.
+    :param status: ``active`` or another word; the list of statuses is not documented.
+    :param total_enrolled: the number of enrolled contacts, if the response has it.
     """
 
     slug: str
@@ -67,7 +67,7 @@ class Enrollment:
     """A contact's place in one sequence.
 
     :param sequence_slug: the sequence.
-    :param status: ``active``, ``paused`` or another word; which others exist is not documented.
+    :param status: ``active``, ``paused`` or another word; the list of statuses is not documented.
     """
 
     sequence_slug: str
@@ -76,10 +76,10 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class ContactEnrollments:
-    """Every sequence a contact is in.
+    """The sequences of a contact.
 
     :param contact_exists: whether Meisa knows the address.
-    :param enrollments: one entry a sequence.
+    :param enrollments: one entry per sequence.
     """
 
     contact_exists: bool
@@ -98,19 +98,19 @@ def enroll(
 ) -> Outcome:
     """Enroll one contact: ``POST /sequences/enroll/`` (Meisa's page *Sequences*).
 
-    That a contact already in the sequence is rejected is documented; with which status and words is not:
-    the words must say so (`enroll_response`).
+    Meisa documents that it rejects a contact already in the sequence, but not the status and the words.
+    `enroll_response` reads the words.
 
     :param email: the contact; created if Meisa does not know it.
     :param sequence_slug: an active sequence.
     :param metadata: data attached to the enrollment, plain JSON.
-    :param trigger_source: where the enrollment came from.
-    :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
-        enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
-    :return: the status: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
-        request was only accepted, ``unreported``.
-    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :param trigger_source: the origin of the enrollment.
+    :param override_unsubscribe: enroll even a suppressed contact; an error unless the settings allow it.
+    :param resend: whether to send again, once and after a wait, if the response was lost. A contact that is then
+        enrolled has the reason ``possibly twice``, one that is already enrolled ``possibly by this run``.
+    :return: the status: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``, or
+        ``unreported`` if the request was only accepted.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; the message names similar ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
     :raises MeisaError: see `errors`.
     """
@@ -151,17 +151,17 @@ def bulk_enroll(
 ) -> BulkEnrollResponse:
     """Enroll up to 500 contacts: ``POST /sequences/api/bulk-enroll/`` (Meisa's page *Sequences*).
 
-    That already enrolled and suppressed addresses are skipped, and that the response details each outcome,
-    is documented; the response's shape is not (`bulk_enroll_response`).
+    Meisa documents that it skips already enrolled and suppressed addresses, and that the response details each
+    outcome, but not the shape of the response. `bulk_enroll_response` reads it.
 
-    :param emails: 1–500 addresses, none twice.
+    :param emails: 1–500 addresses without duplicates.
     :param sequence_slug: an active sequence.
-    :param override_unsubscribe: enroll even the suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are then
-        enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
-    :param reservation: a slot of the rate limits that was reserved for this request.
+    :param override_unsubscribe: enroll even suppressed contacts; an error unless the settings allow it.
+    :param resend: whether to send again, once and after a wait, if the response was lost. Addresses that are then
+        enrolled have the reason ``possibly twice``, already enrolled ones ``possibly by this run``.
+    :param reservation: a reservation for this request.
     :return: one outcome for each address sent.
-    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; the message names similar ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
     :raises MeisaError: see `errors`.
     """
@@ -202,9 +202,9 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
 
 
 def find_sequences(client: MeisaClient, slugs: Collection[str]) -> list[SequenceInfo]:
-    """List sequences of every status until these are among them: most often, one request is enough.
+    """List sequences of every status until all wanted ones are found; often one request is enough.
 
-    :param slugs: those to find; if one of them is missing, all sequences are listed.
+    :param slugs: the wanted sequences; if one does not exist, all sequences are listed.
     :raises MeisaUnreadableResponseError: if the response has no list of sequences.
     :raises MeisaError: see `errors`.
     """
@@ -223,11 +223,11 @@ def _each_sequence(client: MeisaClient, query: Mapping[str, str]) -> Iterator[Se
 
 
 def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
-    """Read which sequences a contact is in: ``GET /sequences/api/contact-enrollments/`` (page *Sequences*).
+    """List the sequences of a contact: ``GET /sequences/api/contact-enrollments/`` (page *Sequences*).
 
     ``contact_exists`` is documented; the names of the other fields are inferred.
 
-    :param email: the contact.
+    :param email: the address of the contact.
     :raises MeisaUnreadableResponseError: if the response is not a JSON object.
     :raises MeisaError: see `errors`.
     """
@@ -244,10 +244,10 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
 
 
 def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
-    """See that a sequence exists and takes contacts.
+    """Check that a sequence exists and takes contacts.
 
-    :raises MeisaInputError: if it cannot be a slug.
-    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :raises MeisaInputError: if the text cannot be a slug.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; the message names similar ones.
     :raises MeisaSequenceInactiveError: if it is not active.
     :raises MeisaError: see `errors`.
     """
@@ -261,7 +261,7 @@ def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
 
 
 def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNotFoundError:
-    """Make the error for a slug that no sequence has; it names up to five close ones."""
+    """Make the error for a slug that no sequence has; the message names up to five similar ones."""
     close = [redact(found) for found in difflib.get_close_matches(slug, known, n=5, cutoff=0.4)]
     hint = f" Close ones: {', '.join(close)}." if close else ""
     return MeisaSequenceNotFoundError(
@@ -280,7 +280,7 @@ def inactive_sequence(info: SequenceInfo) -> MeisaSequenceInactiveError:
 
 
 def _explain(client: MeisaClient, slug: str, error: MeisaResponseError) -> NoReturn:
-    """Raise what a refusal means if it is about the sequence; else, and if that is unknown, the refusal."""
+    """Raise the error of the sequence if that is the reason of the response, else the given error."""
     try:
         check_active(client, slug)
     except (MeisaSequenceNotFoundError, MeisaSequenceInactiveError) as found:
@@ -298,7 +298,7 @@ def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool, 
 
 
 def check_override(client: MeisaClient, *, override_unsubscribe: bool) -> None:
-    """See that the connection allows to mail people who unsubscribed, where that is asked for.
+    """Check that the connection allows ``override_unsubscribe``, if it is set.
 
     :raises MeisaInputError: if it does not.
     """

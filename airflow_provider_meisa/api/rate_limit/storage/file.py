@@ -1,4 +1,4 @@
-"""A key's use in a small file: shared by all processes of one user on one host."""
+"""A store in a small file, shared by all processes of one user on one host."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_LOCK = 30.0  # seconds; an operation holds the lock for less than one t
 _FIRST_LOOK, _LAST_LOOK = (
     0.0001,
     0.005,
-)  # an operation takes less than a millisecond: looking often keeps the pace
+)  # an operation takes less than a millisecond: a short pause keeps the pace
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ def default_directory() -> Path:
 
 
 class FileStorage:
-    """Keeps a key's use in a file that is replaced whole, under a lock that the kernel gives back.
+    """Keeps the state of a key in a file that is replaced as a whole, under a lock that the kernel releases.
 
-    A process may be killed at any moment: the file is then as it was before or as it is after.
+    If a process is killed, the file has the old or the new state, never a part.
 
-    :param name: names the key without telling it; part of the file's name.
-    :param directory: where the file lies; made if it is missing, for this user alone.
+    :param name: a name that does not reveal the key; part of the file's name.
+    :param directory: the folder; created for this user only if it does not exist.
     """
 
     def __init__(self, name: str, directory: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class FileStorage:
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation under the lock.
 
-        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaInputError: if other users can write to the folder.
         :raises MeisaUnreachableError: if the file cannot be read or written.
         """
         with self._locked():
@@ -72,9 +72,9 @@ class FileStorage:
             return decision
 
     def read(self, clock: Callable[[], float]) -> tuple[State, int]:
-        """Return the state and the time in microseconds; an unreadable state is as good as none.
+        """Return the state and the time in microseconds; an unreadable state counts as none.
 
-        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaInputError: if other users can write to the folder.
         :raises MeisaUnreachableError: if the file cannot be read.
         """
         with self._locked():
@@ -95,7 +95,7 @@ class FileStorage:
             ) from error
 
     def _lock(self) -> int:
-        """Open the lock file anew: one descriptor for all would keep out neither threads nor forked children."""
+        """Open the lock file again each time: a shared descriptor locks out neither threads nor forked children."""
         while True:
             self._check_directory()
             descriptor = os.open(self._lock_path, _OPEN, 0o600)
@@ -106,7 +106,7 @@ class FileStorage:
             except BaseException:
                 os.close(descriptor)
                 raise
-            # Somebody tidied the folder up while we waited: the others lock a newer file.
+            # The lock file was deleted during the wait: other processes lock a newer one.
             os.close(descriptor)
 
     def _check_directory(self) -> None:
@@ -151,7 +151,7 @@ class FileStorage:
 
 
 def _flock(descriptor: int) -> None:
-    """Wait for the lock, but not for good: a process that was frozen while it held it must not stop all others.
+    """Wait for the lock, up to a limit: a process that is frozen with the lock must not stop all others.
 
     :raises TimeoutError: if it is not free in time.
     """

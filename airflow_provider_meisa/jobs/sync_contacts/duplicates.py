@@ -1,0 +1,95 @@
+"""Rows that contradict each other: differing rows of one record id, and two record ids with one address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+from airflow_provider_meisa.bulk.record_ids import RecordIds
+from airflow_provider_meisa.jobs.addresses import key_of
+from airflow_provider_meisa.jobs.sync_contacts.values import encode
+
+DIFFERING = "another row of the same record id differs"
+SHARED_ADDRESS = "another record id has the same address"
+
+_MOST = 10_000
+
+
+def record_id_of(item: Mapping[str, Any]) -> str:
+    """Return your id of the contact, or else the address in lower case."""
+    external_id: str | None = item.get("external_id")
+    return external_id or key_of(item["email"])
+
+
+class ContactDuplicates:
+    """Finds rows of one record id, and record ids of one address, in one pass.
+
+    Which of two such rows comes first is another one each night, so neither is sent. The one that came first may be in
+    the plan already: `contradicted` names it.
+
+    Memory grows by about 40 bytes a row.
+    """
+
+    def __init__(self) -> None:
+        self._ids = RecordIds()
+        self._rows = RecordIds()
+        self._addresses = RecordIds()
+        self._differing: set[str] = set()
+        self._shared: set[str] = set()
+
+    def same_record(self, item: Mapping[str, Any]) -> Outcome | None:
+        """Return the outcome of an item whose record id came before: the same row again, or another one."""
+        record_id = record_id_of(item)
+        is_first, is_new = self._ids.add(record_id), self._rows.add_hash(hash(encode(item)))
+        if is_first:
+            return None
+        if not is_new and not (self._differing and digest(record_id) in self._differing):
+            return Outcome(item["email"], OutcomeStatus.DUPLICATE, "appears earlier in the input")
+        self._add(self._differing, record_id)
+        return Outcome(item["email"], OutcomeStatus.INVALID, DIFFERING)
+
+    def clash(self, item: Mapping[str, Any]) -> Outcome | None:
+        """Return the outcome of an item whose address came before with another record id."""
+        if not item.get("external_id") or self._addresses.add(key_of(item["email"])):
+            return None
+        self._add(self._shared, key_of(item["email"]))
+        return Outcome(item["email"], OutcomeStatus.INVALID, SHARED_ADDRESS)
+
+    @property
+    def contradicted(self) -> dict[str, list[str]]:
+        """Digests of the record ids and of the addresses that are not sent; empty if there are none."""
+        found = {"ids": sorted(self._differing), "addresses": sorted(self._shared)}
+        return {name: digests for name, digests in found.items() if digests}
+
+    def _add(self, among: set[str], text: str) -> None:
+        among.add(digest(text))
+        if len(among) > _MOST:
+            raise MeisaInputError(
+                f"More than {_MOST:,} record ids have rows that differ, or share an address with another one. Nothing "
+                "was sent. See that the column of external_id is the right one, and that the query gives one row for "
+                "each."
+            )
+
+
+class Contradicted:
+    """Gives the items of a plan that a later row has contradicted the outcome ``invalid``."""
+
+    def __init__(self, found: Mapping[str, Collection[str]]) -> None:
+        self._ids = frozenset(found.get("ids", ()))
+        self._addresses = frozenset(found.get("addresses", ()))
+
+    def __call__(self, item: Mapping[str, Any]) -> Outcome | None:
+        """Return the outcome of an item that is not sent."""
+        if self._ids and digest(record_id_of(item)) in self._ids:
+            return Outcome(item["email"], OutcomeStatus.INVALID, DIFFERING)
+        if self._addresses and digest(key_of(item["email"])) in self._addresses:
+            return Outcome(item["email"], OutcomeStatus.INVALID, SHARED_ADDRESS)
+        return None
+
+
+def digest(text: str) -> str:
+    """Return what stands for a record id or an address in a plan, which has them in clear anyway."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
