@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-ABOUT = "Query Meisa, and enroll contacts from files"
+ABOUT = "Query Meisa, enroll contacts from files, and manage ledgers"
 EXIT_STATUS = "Exit status: 0 success, 1 failure, 2 invalid option, connection or file, 130 Ctrl+C."
 
 _HERE = "airflow_provider_meisa.cli"
@@ -48,6 +48,20 @@ class Command:
     function: str
     arguments: tuple[Argument, ...]
     epilog: str = EXIT_STATUS
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands under one word.
+
+    :param name: the word that you type before theirs.
+    :param help: what they are for, in a few words.
+    :param commands: the commands.
+    """
+
+    name: str
+    help: str
+    commands: tuple[Command, ...]
 
 
 def taken(parameter: str, read: Callable[[str], object] = str) -> Callable[[str], Any]:
@@ -173,6 +187,18 @@ _AUDIENCE = (
     ),
 )
 
+_LEDGER = _argument(
+    "ledger", help="name of the ledger, as in a task's ledger", type=taken("ledger"), metavar="LEDGER"
+)
+_LEDGER_COMMANDS = (
+    Command(
+        "show",
+        "Show the entries of a ledger by state, and the runs that wrote it",
+        f"{_HERE}.ledger.show_ledger",
+        (_LEDGER, _OUTPUT, _VERBOSE),
+    ),
+)
+
 SANDBOX = (
     _argument("--host", help="address to listen on (default: 127.0.0.1)"),
     _argument("--port", help="port to listen on (default: a free one)", type=int),
@@ -189,7 +215,7 @@ SANDBOX = (
 )
 """The options of ``python -m airflow_provider_meisa.sandbox``; its own help explains them further."""
 
-COMMANDS = (
+COMMANDS: tuple[Command | Group, ...] = (
     Command(
         "ping",
         "Check the connection; show its API key's environment, scopes and missing scopes",
@@ -275,6 +301,7 @@ COMMANDS = (
             *_ASKING,
         ),
     ),
+    Group("ledger", "Show, export and change ledgers", _LEDGER_COMMANDS),
     Command(
         "sandbox",
         "Start a sandbox of Meisa on this machine; it sends no e-mail",
