@@ -41,6 +41,8 @@ _ACCEPTED = frozenset(
         OutcomeStatus.CREATED,
         OutcomeStatus.UPDATED,
         OutcomeStatus.DUPLICATE,
+        OutcomeStatus.ENROLLED_BEFORE,
+        OutcomeStatus.UNCHANGED,
     }
 )
 _PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})(?:-([0-9]{6,}))?\.")
