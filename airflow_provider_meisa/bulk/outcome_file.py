@@ -92,7 +92,7 @@ def _digest(text: str) -> str:
 class OutcomeFile:
     """Writes outcomes as parts during a run, and joins them into one file at its end.
 
-    A line has ``address`` (in clear), ``status``, ``reason`` and ``batch`` (from 0). JSON Lines keep each address
+    A line has ``address`` (in clear), ``status``, ``reason`` and ``batch`` (from 1). JSON Lines keep each address
     exactly, in ASCII. CSV begins with a header and is safe in a spreadsheet: a cell that begins with ``=``, ``+``,
     ``-``, ``@`` or a tab, and could run as a formula, gets an apostrophe before it (`text_of_cell` removes it), and
     line breaks become spaces. Only their owner can read local files and their folder of parts.
@@ -162,7 +162,7 @@ class OutcomeFile:
         part = self._parts / f"part-{number:06d}{place}{self._suffix}"
         if self.rejects_only:
             outcomes = (outcome for outcome in outcomes if outcome.status not in _ACCEPTED)
-        lines = (_csv_lines if self._is_csv else _json_lines)(outcomes, number)
+        lines = (_csv_lines if self._is_csv else _json_lines)(outcomes, number + 1)
         with _reachable(self.path):
             if lines:
                 with create(part) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -400,6 +401,40 @@ def test_plan_and_recording_exclude_each_other(nightly, meisa_sandbox):
     plan = approved.run()["plan"]
     with pytest.raises(AirflowFailException, match="no plan to approve"):
         nightly(plan=plan, first_run="record").run()
+
+
+# Words in the log.
+
+
+@pytest.mark.parametrize(
+    ("run_type", "arguments", "warned"),
+    [
+        ("scheduled", {"ledger": None, "again_after": None}, True),
+        ("backfill", {"ledger": None, "again_after": None}, True),
+        ("manual", {"ledger": None, "again_after": None}, False),
+        ("scheduled", {}, False),
+        ("scheduled", {"ledger": None, "again_after": None, "preview": True}, False),
+    ],
+)
+def test_schedule_without_ledger_is_warned_of(nightly, meisa_sandbox, caplog, run_type, arguments, warned):
+    ours = nightly(["ada@example.com"], **arguments)
+    context = ours.context() | {"dag_run": SimpleNamespace(run_type=run_type)}
+    ours.context = lambda: context
+    ours.run()
+    assert ("on a schedule without a ledger" in caplog.text) == warned
+
+
+def test_log_names_batches_in_doubt(nightly, meisa_sandbox, caplog):
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", skip=1, times=2)
+    ours = nightly(max_in_flight=1)
+    with pytest.raises(AirflowException):
+        ours.run()
+    ours.run()
+    assert "In doubt from an earlier attempt: batch 2. " in caplog.text
+    assert (
+        "Enrolled possibly by an earlier request of this run: 500; possibly twice: 0; in doubt: 0"
+        in caplog.text
+    )
 
 
 # Parameters.
