@@ -23,6 +23,7 @@ from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, 
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
+from airflow_provider_meisa.hooks import configuration
 from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
@@ -61,8 +62,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     :param plan: the ``plan`` of a preview's report (templated): send that plan, except records that must
         be left out since. The source is not read.
     :param staging_path: the folder for the plan, **which holds addresses in clear**: a local path or an
-        ``ObjectStoragePath`` URI (templated); by default a private one on the worker's own host. Workers on several
-        hosts need one that they share.
+        ``ObjectStoragePath`` URI (templated); by default that of ``[meisa] staging_path``, else a private one on the
+        worker's own host. Workers on several hosts need one that they share.
     :param outcomes_path: the file for the status of each row (templated): any ``ObjectStoragePath`` that
         ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``. For a mapped task, the map index becomes part of
         the name, unless ``map_index`` is in the template or the path is mapped as well.
@@ -221,7 +222,10 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             note = locate(path)
             return PlanStore(note.parent, note.name.removesuffix(".json"))
         owner = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-        return PlanStore(locate(self.staging_path) if self.staging_path else None, PlanStore.name_of(owner))
+        folder = self.staging_path or configuration.staging_path()
+        if not folder:
+            configuration.warn_if_not_shared("staging_path", "plan")
+        return PlanStore(locate(folder) if folder else None, PlanStore.name_of(owner))
 
     def _options(self, context: Context) -> RunOptions:
         return RunOptions(

@@ -55,6 +55,7 @@ class LedgerMixin(BaseOperator):
         """Return the ledger of a task instance; ``None`` if it has none."""
         if self.ledger is None:
             return None
+        configuration.warn_if_not_shared("ledger_path", "ledger")
         last = last_summary(ti)
         return LedgerOptions(
             root=locate(configuration.ledger_path()),
