@@ -109,7 +109,11 @@ def test_any_status_with_any_bytes_is_read_or_refused(
 )
 def test_every_refusal_becomes_an_error_with_a_short_reason_that_shows_nothing(status, body, retry_after):
     error = error_from_response(
-        Request("POST", "/sequences/enroll/", scope="sequences:enroll"), status, body, retry_after
+        Request("POST", "/sequences/enroll/", scope="sequences:enroll"),
+        status,
+        body,
+        retry_after,
+        connection="the connection",
     )
     assert isinstance(error, MeisaResponseError)
     assert shows_nothing(str(error))
@@ -121,7 +125,11 @@ def test_every_refusal_becomes_an_error_with_a_short_reason_that_shows_nothing(s
 @given(outcome=st.sampled_from([400, 409, 422]), body=anything)
 def test_a_refusal_of_one_contact_is_a_status_or_an_error(outcome, body):
     error = error_from_response(
-        Request("POST", "/sequences/enroll/"), outcome, json.dumps(body).encode(), None
+        Request("POST", "/sequences/enroll/"),
+        outcome,
+        json.dumps(body).encode(),
+        None,
+        connection="the connection",
     )
     status = sequences.status_of(error)
     assert status is None or Outcome(MARK, status).status in set(status.__class__)
