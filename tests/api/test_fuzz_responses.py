@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.endpoints import account, contacts, sequences
 from airflow_provider_meisa.api.error_response import error_from_response
-from airflow_provider_meisa.api.errors import MeisaError, MeisaResponseError
+from airflow_provider_meisa.api.errors import MeisaError, MeisaResponseError, MeisaUnreadableResponseError
 from airflow_provider_meisa.api.models import Request
 from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.rate_limit.limits import Limit, parse_limits
@@ -115,7 +115,7 @@ def test_every_refusal_becomes_an_error_with_a_short_reason_that_shows_nothing(s
         retry_after,
         connection="the connection",
     )
-    assert isinstance(error, MeisaResponseError)
+    assert isinstance(error, MeisaResponseError | MeisaUnreadableResponseError)  # 403 that is not JSON
     assert shows_nothing(str(error))
     reason = getattr(error, "reason", "")
     assert shows_nothing(reason)
