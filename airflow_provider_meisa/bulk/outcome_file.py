@@ -63,10 +63,10 @@ _in_json = json.JSONEncoder().encode
 
 @dataclass(frozen=True, slots=True)
 class FileOwner:
-    """The task that writes a file, so that no other task of the same run does.
+    """The task that writes a file. No other task of the same run may write it.
 
-    :param run: what identifies the run.
-    :param task: the task in it, as a message names it.
+    :param run: identifies the run.
+    :param task: the name of the task in messages.
     """
 
     run: str
@@ -74,12 +74,12 @@ class FileOwner:
 
     @property
     def mark(self) -> str:
-        """The name of the file that says so."""
+        """The name of the file that marks the parts as this task's."""
         return f"{self.marks_of_run}{_digest(self.task)}"
 
     @property
     def marks_of_run(self) -> str:
-        """What the names begin with of all tasks of the run."""
+        """The prefix of the marks of all tasks of the run."""
         return f"owner-{_digest(self.run)}-"
 
 

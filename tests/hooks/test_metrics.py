@@ -169,7 +169,7 @@ def test_the_looks_of_a_sensor_count_wherever_they_are_made(run_task, statsd, me
     triggers._listings.clear()
     run_task(MeisaSequenceSensor, sequence_slug="onboarding")
     assert statsd.sums()["meisa.requests.meisa_default.onboarding"] == 1
-    asyncio.run(triggers.listing("meisa_default", max_age=0))
+    asyncio.run(triggers.listing("meisa_default", ["onboarding"], max_age=0))
     assert statsd.sums() == {
         "meisa.requests": 2,
         "meisa.requests.meisa_default": 1,  # a trigger's look is shared by all who wait
