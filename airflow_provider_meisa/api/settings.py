@@ -57,7 +57,7 @@ class Settings:
     rate_limit_storage: str = field(default="", repr=False)
     dashboard_url: str = DEFAULT_DASHBOARD_URL
     unknown_extras: tuple[str, ...] = ()
-    conn_id: str = ""
+    conn_id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         _check_key(self.api_key)
