@@ -67,7 +67,7 @@ _in_json = json.JSONEncoder().encode
 class FileOwner:
     """The task that writes a file. No other task of the same run may write it.
 
-    :param run: identifies the run.
+    :param run: the identity of the run.
     :param task: the name of the task in messages.
     """
 
@@ -76,12 +76,12 @@ class FileOwner:
 
     @property
     def mark(self) -> str:
-        """The name of the file that marks the parts as this task's."""
+        """Return the name of the file that marks the parts as those of this task."""
         return f"{self.marks_of_run}{_digest(self.task)}"
 
     @property
     def marks_of_run(self) -> str:
-        """The prefix of the marks of all tasks of the run."""
+        """Return the prefix of the marks of all tasks of the run."""
         return f"owner-{_digest(self.run)}-"
 
 
