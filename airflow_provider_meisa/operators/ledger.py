@@ -44,7 +44,7 @@ class LedgerMixin(BaseOperator):
         accept_lost_ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if ledger is not None:
+        if ledger is not None and "max_active_tis_per_dag" not in kwargs.get("default_args", {}):
             kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(**kwargs)
         self.ledger = ledger

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.sdk import DAG
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
 from tests.support.people import people
@@ -430,3 +431,8 @@ def test_only_one_task_at_a_time_uses_a_ledger(nightly):
     assert nightly().make().max_active_tis_per_dag == 1
     assert nightly(max_active_tis_per_dag=3).make().max_active_tis_per_dag == 3
     assert nightly(ledger=None, again_after=None).make().max_active_tis_per_dag is None
+
+
+def test_default_args_say_how_many_use_a_ledger(nightly):
+    with DAG("dag", schedule=None, default_args={"max_active_tis_per_dag": 3}):
+        assert nightly().make().max_active_tis_per_dag == 3
