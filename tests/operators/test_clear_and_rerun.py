@@ -85,9 +85,10 @@ def test_lost_worker_sends_the_batch_in_flight_again(ours, meisa_sandbox, ledger
         return send(job, *given, **arguments)
 
     ours.state.fail_at = 3  # two intents and one result were kept
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+    with monkeypatch.context() as patch:
         patch.setattr(EnrollJob, "send", send_and_die)
-        ours.run()
+        with pytest.raises(RuntimeError):
+            ours.run()
     ours.state.fail_at = None
     if kept.exists():
         shutil.rmtree(ledgers)

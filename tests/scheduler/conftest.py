@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.scheduler.nights import connect, deploy, nights
+from tests.scheduler import backfills, nights
 from tests.support.airflow_processes import AirflowAtWork
 from tests.support.postgres import postgres_on_loopback
-
-__all__ = ["environment", "nights"]
 
 DAGS = '''
 """Enrollments that meet dag."""
@@ -78,6 +76,8 @@ def environment():
         }
         sandboxes["meisa_default"] = stack.enter_context(Sandbox(rate_limits="none"))
         sandboxes["nightly"] = stack.enter_context(Sandbox(rate_limits="none", latency_ms=500))
+        for name in backfills.ARGUMENTS:
+            sandboxes[name] = stack.enter_context(Sandbox(rate_limits="none", latency_ms=100))
         port = stack.enter_context(postgres_on_loopback())
         connections = {name: _connection(name, sandboxes, home) for name in sandboxes}
         airflow = AirflowAtWork(
@@ -90,21 +90,45 @@ def environment():
         }
         (airflow.dags / "troubles.py").write_text(DAGS.format(of=of))
         shutil.copy(EXAMPLE, airflow.dags)
-        deploy(airflow)
+        nights.deploy(airflow)
+        backfills.deploy(airflow)
         stack.callback(airflow.stop)
         airflow.start()
         yield Environment(airflow, sandboxes, outcomes, port)
 
 
+@pytest.fixture
+def nightly(environment):
+    """The warehouse, the Meisa and the disk of a nightly DAG."""
+    return nights.Nights(environment.airflow, environment.sandboxes["nightly"], environment.port)
+
+
+@pytest.fixture(scope="session")
+def backfilled(environment):
+    """Three DAGs by name, each with a backfill of six runs; all of them start at once."""
+    found = {
+        name: backfills.Backfill(environment.airflow, environment.sandboxes[name], name)
+        for name in backfills.ARGUMENTS
+    }
+    # Two requests are refused until later, so that their tasks are deferred.
+    found["backfilled_and_deferred"].sandbox.fault(
+        "status", status=503, headers={"Retry-After": "12"}, path="bulk-enroll", skip=1, times=2
+    )
+    for each in found.values():
+        each.start()
+    return found
+
+
 def _settings(home, port):
     return {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://meisa@127.0.0.1:{port}/postgres",
+        "AIRFLOW__CORE__PARALLELISM": str(backfills.RUNS),
         "AIRFLOW__MEISA__LEDGER_PATH": str(home / "ledgers"),
     }
 
 
 def _warehouse(port):
-    with closing(connect(port, "postgres")) as connection, connection.cursor() as cursor:
+    with closing(nights.connect(port, "postgres")) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE DATABASE warehouse")
     return {
         "conn_type": "postgres",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from contextlib import closing
 from datetime import date, timedelta
 
 import psycopg2
-import pytest
 
 from airflow_provider_meisa.bulk.ledger import Ledger
 from tests.support.requests_sent import bulk_requests
+from tests.support.waiting import wait_until
 
 DAG = '''
 """Enroll lapsed users, every night."""
@@ -73,11 +75,6 @@ class Nights:
         """Let lapsed users come back: the query no longer gives them."""
         self._run("UPDATE users SET days_away = 0 WHERE email IN %s RETURNING id", (emails,))
 
-    def finish_sequence(self):
-        """Let all contacts in the sequence finish it: Meisa would enroll them again."""
-        emails = [row["email"] for row in self.sandbox.enrollments(SEQUENCE)]
-        self.sandbox.seed_enrollments(SEQUENCE, emails, "completed")
-
     def begin(self):
         """Start the run of the next night and return its id."""
         self._night += timedelta(days=1)
@@ -87,15 +84,37 @@ class Nights:
         """Wait for the end of a night, and return the state of its task."""
         return self.airflow.ended("nightly", run)
 
-    def summary(self, run):
-        """Wait for the success of a night, and return its summary."""
+    def play(self, run=None):
+        """Wait for the success of a night, let its contacts finish the sequence, and return its summary.
+
+        :param run: by default the next night, which is started.
+        """
+        run = run or self.begin()
         state = self.state(run)
-        assert state == "success", self.airflow.log("nightly", run)
+        assert state == "success", self.log(run)
+        self._finish_sequence()
         return self.airflow.xcom("nightly", run)
 
-    def lose_disk(self):
-        """Lose everything that the worker has kept on its disk."""
+    def tries(self, run):
+        """Return how many attempts a night took."""
+        return self.airflow.task("nightly", run)["try_number"]
+
+    def log(self, run):
+        """Return what the first attempt of a night has logged."""
+        return self.airflow.log("nightly", run)
+
+    def lose_worker(self, after):
+        """Kill the task's process once so many batches of its run have come in, and remove its disk.
+
+        :return: how many batches had come in by then.
+        """
+        begun = len(self.requests())
+        wait_until(lambda: len(self.requests()) >= begun + after, f"{after} batches have come in", every=0.02)
+        (pid,) = self.airflow.task_processes()
+        os.kill(pid, signal.SIGKILL)
+        sent = len(self.requests()) - begun
         shutil.rmtree(_disk_of(self.airflow))
+        return sent
 
     def lose_ledger(self):
         """Remove all that is in the folder of the ledger."""
@@ -114,11 +133,14 @@ class Nights:
         """Return how often each contact was enrolled."""
         return {row["email"]: row["times_enrolled"] for row in self.sandbox.enrollments(SEQUENCE)}
 
+    def _finish_sequence(self):
+        emails = [row["email"] for row in self.sandbox.enrollments(SEQUENCE)]
+        self.sandbox.seed_enrollments(SEQUENCE, emails, "completed")
+
     def _run(self, statement, parameters=()):
-        with closing(connect(self._port, "warehouse")) as connection:
-            with connection.cursor() as cursor:
-                cursor.execute(statement, parameters)
-                return cursor.fetchall() if cursor.description else []
+        with closing(connect(self._port, "warehouse")) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
 
 
 def deploy(airflow, sql=LAPSED_FOR_90_DAYS):
@@ -135,9 +157,3 @@ def connect(port, database):
     connection = psycopg2.connect(host="127.0.0.1", port=port, user="meisa", dbname=database)
     connection.autocommit = True
     return connection
-
-
-@pytest.fixture
-def nights(environment):
-    """The nights of this test."""
-    return Nights(environment.airflow, environment.sandboxes["nightly"], environment.port)

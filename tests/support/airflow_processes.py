@@ -49,7 +49,9 @@ class AirflowAtWork:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}{path}"
         self._users = users or {}
-        self._env = _environment(home, self.url, port, connections) | _login(self._users) | dict(settings or {})
+        self._env = (
+            _environment(home, self.url, port, connections) | _login(self._users) | dict(settings or {})
+        )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._session = requests.Session()
         self._session.trust_env = False
