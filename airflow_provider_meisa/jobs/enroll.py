@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
+# Seconds since any task has seen the sequence to be active: half the interval of a sensor. If that has changed since,
+# Meisa refuses the batch.
+_ACTIVE_FOR = 30.0
 _ENROLLED = frozenset({State.INTENT, State.RECORDED, State.PRESENT, State.ACCEPTED})
 _ABOUT_ADDRESSES = {"email", "emails"}
 # An error with these words is about the sequence, the key or the account, unless it names addresses.
@@ -153,7 +156,7 @@ class EnrollJob:
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
         """
         try:
-            found = sequences.check_active(client, self.sequence_slug)
+            found = sequences.check_active(client, self.sequence_slug, max_age=_ACTIVE_FOR)
             log.info("The sequence %s is %s", found.slug, found.status)
         except MeisaScopeError as error:
             if for_preview:
