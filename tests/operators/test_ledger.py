@@ -368,6 +368,34 @@ def test_ledger_of_another_sequence_fails(nightly, meisa_sandbox):
         ours.next_night(sequence_slug="other").run()
 
 
+@pytest.mark.parametrize("path", ["ping", "sequences"])
+def test_run_that_failed_before_it_sent_is_no_earlier_run(nightly, meisa_sandbox, path):
+    """A wrong key in the first night, which is corrected."""
+    ours = nightly()
+    meisa_sandbox.fault("status", status=401, path=path, times=1)
+    with pytest.raises(AirflowFailException, match="401"):
+        ours.run()
+    assert counts(ours.next_night().run()) == {"enrolled": 1100}
+
+
+def test_run_that_succeeded_without_summary_is_an_earlier_run(nightly, meisa_sandbox, ledgers):
+    """XComs were cleaned, and the ledger is lost."""
+    ours = nightly()
+    ours.run()
+    ours.ti.xcoms.clear()
+    for part in (ledgers / "reactivation").iterdir():
+        part.unlink()
+    with pytest.raises(AirflowFailException, match="no summary of it is left"):
+        ours.next_night().run()
+
+
+def test_failed_run_without_ledger_is_an_earlier_run(nightly, meisa_sandbox):
+    """It has sent, and its summary says so."""
+    ours = interrupt(nightly(ledger=None, again_after=None), meisa_sandbox)
+    with pytest.raises(AirflowFailException, match="set first_run"):
+        ours.next_night(ledger="reactivation", again_after="never").run()
+
+
 # Plans that a person approves.
 
 
