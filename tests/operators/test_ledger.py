@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.sdk import DAG
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
 from tests.support.people import people
@@ -368,6 +369,34 @@ def test_ledger_of_another_sequence_fails(nightly, meisa_sandbox):
         ours.next_night(sequence_slug="other").run()
 
 
+@pytest.mark.parametrize("path", ["ping", "sequences"])
+def test_run_that_failed_before_it_sent_is_no_earlier_run(nightly, meisa_sandbox, path):
+    """A wrong key in the first night, which is corrected."""
+    ours = nightly()
+    meisa_sandbox.fault("status", status=401, path=path, times=1)
+    with pytest.raises(AirflowFailException, match="401"):
+        ours.run()
+    assert counts(ours.next_night().run()) == {"enrolled": 1100}
+
+
+def test_run_that_succeeded_without_summary_is_an_earlier_run(nightly, meisa_sandbox, ledgers):
+    """XComs were cleaned, and the ledger is lost."""
+    ours = nightly()
+    ours.run()
+    ours.ti.xcoms.clear()
+    for part in (ledgers / "reactivation").iterdir():
+        part.unlink()
+    with pytest.raises(AirflowFailException, match="no summary of it is left"):
+        ours.next_night().run()
+
+
+def test_failed_run_without_ledger_is_an_earlier_run(nightly, meisa_sandbox):
+    """It has sent, and its summary says so."""
+    ours = interrupt(nightly(ledger=None, again_after=None), meisa_sandbox)
+    with pytest.raises(AirflowFailException, match="set first_run"):
+        ours.next_night(ledger="reactivation", again_after="never").run()
+
+
 # Plans that a person approves.
 
 
@@ -465,3 +494,8 @@ def test_only_one_task_at_a_time_uses_a_ledger(nightly):
     assert nightly().make().max_active_tis_per_dag == 1
     assert nightly(max_active_tis_per_dag=3).make().max_active_tis_per_dag == 3
     assert nightly(ledger=None, again_after=None).make().max_active_tis_per_dag is None
+
+
+def test_default_args_say_how_many_use_a_ledger(nightly):
+    with DAG("dag", schedule=None, default_args={"max_active_tis_per_dag": 3}):
+        assert nightly().make().max_active_tis_per_dag == 3
