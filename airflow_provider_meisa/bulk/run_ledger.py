@@ -163,7 +163,7 @@ class RunLedger:
         if self._since is None or entry.minute < self._since or entry.state not in _SENT:
             return False
         writer = self._ledger.runs.get(self._options.run)
-        return writer is not None and any(begin <= entry.minute <= end for begin, end in writer.spans)
+        return writer is not None and writer.has_written(entry.minute)
 
     def _hash_of(self, item: Item) -> int:
         values = self._job.values(item)
