@@ -233,9 +233,15 @@ class RunLedger:
                 self._writer.add(record_id, self._job.state_of(outcome), self._hash_of(item))
 
     def refused(self, items: Sequence[Item], error: MeisaError) -> None:
-        """Write that a request did nothing, if that is certain; what has a result of its own keeps it."""
+        """Write that a request did nothing, if that is certain; what has a result of its own keeps it.
+
+        If its response was lost, the items stay in doubt, whatever becomes of it when it is sent again.
+        """
         ids = [self._job.record_id(item) for item in items]
-        if not error.possibly_done:
+        if error.possibly_done:
+            for each, item in zip(ids, items, strict=True):
+                self._writer.add(each, State.INTENT, self._hash_of(item))
+        else:
             self._writer.withdraw(ids)
         for each in ids:
             self._announced.pop(each, None)
