@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk import DAG
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
@@ -160,6 +160,21 @@ def test_request_that_did_nothing_leaves_no_trace(nightly, meisa_sandbox, ledger
     assert states(ledger()) == {State.ACCEPTED: 500, State.CLEARED: 500}
     assert counts(ours.run()) == {"enrolled": 1100}
     assert states(ledger()) == {State.ACCEPTED: 1100}
+
+
+def test_refused_resend_leaves_contacts_in_doubt(nightly, meisa_sandbox, ledger, short_deferrals):
+    """Meisa has enrolled them, the response was lost, and the request that was sent again met a 429."""
+    wait = {"Retry-After": "1"}
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+    meisa_sandbox.fault("status", status=429, headers=wait, path="bulk-enroll", times=1)
+    ours = nightly(PEOPLE[:500], **short_deferrals)
+    operator = ours.make()
+    with pytest.raises(TaskDeferred):
+        operator.execute(ours.context())
+    assert states(ledger()) == {State.INTENT: 500}
+    summary = ours.lose_plan().run()
+    assert counts(summary) == {"already_enrolled": 500}
+    assert summary["possibly_by_this_run"] == 500
 
 
 def test_lost_response_keeps_contacts_in_doubt_from_later_runs(nightly, meisa_sandbox, ledger):
