@@ -36,6 +36,7 @@ class Settings:
     :param limits: how many requests the key may make per window.
     :param timeout: seconds to wait for a connection, and again for the response.
     :param environment: ``live`` or ``test``: what ``/ping/`` must report before the first write; empty: no check.
+    :param environment_set_by: what sets it, for messages.
     :param allow_override_unsubscribe: whether a call may set ``override_unsubscribe``.
     :param allow_http: whether a plain ``http://`` base URL is accepted for a host that is not loopback.
     :param rate_limit_storage: where the count of requests is kept: empty (a file for this host), ``memory`` or ``redis://…``.
@@ -49,6 +50,7 @@ class Settings:
     limits: tuple[Limit, ...] = DEFAULT_LIMITS
     timeout: float = DEFAULT_TIMEOUT
     environment: str = ""
+    environment_set_by: str = "The extra environment"
     allow_override_unsubscribe: bool = False
     allow_http: bool = False
     rate_limit_storage: str = field(default="", repr=False)

@@ -1,4 +1,4 @@
-"""Which ledger a task uses: from its parameters, the configuration, and what its earlier runs have reported."""
+"""The ledger of a task: from its parameters, the configuration and earlier summaries."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _ENDED = ["success", "failed"]
 
 
 class LedgerMixin(BaseOperator):
-    """Gives an operator a ledger, which keeps over all runs what Meisa has accepted.
+    """Gives an operator a ledger, which records over all runs what Meisa has accepted.
 
-    :param ledger: its name (templated), which is a folder in ``[meisa] ledger_path``. What is in it is not sent again.
+    :param ledger: its name (templated), which is a folder in ``[meisa] ledger_path``. Records in it are not sent again.
         Only one task at a time may use it, so that ``max_active_tis_per_dag`` is 1 by default; set it yourself for a
         mapped task.
     :param first_run: if the ledger is empty, ``send``, ``fail``, or ``record`` the records of this run as accepted
         without a request.
-    :param accept_lost_ledger: the date that the message of a lost ledger gives: confirms that loss, once.
+    :param accept_lost_ledger: the date in the message about a lost ledger: confirms that loss, once.
     """
 
     template_fields: Sequence[str] = ("ledger",)
 
     default_first_run: FirstRun = "send"
-    """What ``first_run`` is if it is not given."""
+    """The default of ``first_run``."""
 
     def __init__(
         self,
@@ -52,9 +52,10 @@ class LedgerMixin(BaseOperator):
         self.accept_lost_ledger = accept_lost_ledger
 
     def ledger_options(self, ti: Any) -> LedgerOptions | None:
-        """Return which ledger a task instance uses; ``None`` if it uses none."""
+        """Return the ledger of a task instance; ``None`` if it has none."""
         if self.ledger is None:
             return None
+        configuration.warn_if_not_shared("ledger_path", "ledger")
         last = last_summary(ti)
         return LedgerOptions(
             root=locate(configuration.ledger_path()),
@@ -70,13 +71,13 @@ class LedgerMixin(BaseOperator):
 
 
 def run_name(ti: Any) -> str:
-    """Return what a ledger calls the run of a task instance: ``dag/task/run``, and the map index if there is one."""
+    """Return the name of a run in the ledger: ``dag/task/run``, and the map index if there is one."""
     name = f"{ti.dag_id}/{ti.task_id}/{ti.run_id}"
     return name if ti.map_index < 0 else f"{name}/{ti.map_index}"
 
 
 def last_summary(ti: Any) -> EarlierSummary | None:
-    """Return what the last run of the task, or this one, has reported of its ledger; ``None`` if none has."""
+    """Return the ledger in the last summary of the task, also of this run; ``None`` without one."""
     value = ti.xcom_pull(
         task_ids=ti.task_id, key=XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index
     )

@@ -34,7 +34,8 @@ def broken_by(case):
 
     with tempfile.TemporaryDirectory(prefix="meisa-chaos-run-") as folder:
         run = run_case(case, Path(folder))
-        return violations(run), len(run.tries), len(run.requests)
+        last = run.second or run
+        return violations(run), len(run.tries) + (len(last.tries) if run.second else 0), len(last.requests)
 
 
 def repeat(case):
@@ -65,7 +66,7 @@ def _table(results, seconds):
     broken = sum(bool(found) for _, found, *_ in results)
     lines = [
         (
-            f"{len(results):,} runs, {tries:,} tries of tasks, {requests:,} requests, {seconds / 60:.0f} minutes: "
+            f"{len(results):,} runs, {tries:,} attempts of tasks, {requests:,} requests, {seconds / 60:.0f} minutes: "
             f"{broken} broken."
         ),
         "",
@@ -86,7 +87,7 @@ def _write(text):
 
 
 def main():
-    """Play, tell what was broken, and say with the exit code whether anything was."""
+    """Play, print what was broken, and return 1 if anything was."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="one run, as it is named where it broke; or a part of its name")
     parser.add_argument("--sample", type=int, help="about how many runs")

@@ -1,4 +1,4 @@
-"""A task and its tries, each leg in a process of its own, as Airflow runs them: what dies there is really dead."""
+"""A task and its attempts, each stretch in a process of its own, as in Airflow: what dies there is really dead."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LONGEST_STRETCH = 60.0
 
 @dataclass
 class Ended:
-    """How a leg ended.
+    """How a stretch ended.
 
     :param how: ``success``, ``skipped``, ``failed`` (for good), ``retry``, ``deferred`` or ``killed``.
-    :param deferral: the arguments of the trigger, and the method to go on with.
+    :param deferral: the arguments of the trigger, and the method to resume with.
     """
 
     how: str
@@ -43,12 +43,16 @@ class Task:
     :param folder: where its state and its XComs are.
     :param log: the file that everything written goes to.
     :param patches: what is changed in each process: ``(object, name, value)``.
+    :param run_id: of its run.
+    :param earlier: what the run before it has pushed.
     """
 
     make: object
     folder: Path
     log: Path
     patches: list = field(default_factory=list)
+    run_id: str = "run"
+    earlier: object = None
     tries: int = 0
     max_tries: int = 0
 
@@ -64,20 +68,25 @@ class Task:
             file.unlink()
 
     @property
+    def run_name(self):
+        """What a ledger calls its run."""
+        return f"dag/task/{self.run_id}"
+
+    @property
     def kept(self):
         """Where what is kept of the task is, for its latest try."""
         return self.folder / f"kept-{self.tries}"
 
-    def start(self, deferral=(), *, die_at=0, die_recording=0):
-        """Start a leg, and return the id of its process."""
+    def start(self, deferral=(), *, die_at=0, die_recording=0, die_at_part=0):
+        """Start a stretch, and return the id of its process."""
         (self.folder / f"ended.{self.tries}").unlink(missing_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if not pid:
             try:
-                self._live(deferral, die_at, die_recording)
-            except BaseException:  # noqa: BLE001 (whatever it was, the parent tells)
+                self._live(deferral, die_at, die_recording, die_at_part)
+            except BaseException:  # noqa: BLE001 (any error, the parent reports it)
                 write_whole(
                     self.folder / f"ended.{self.tries}", json.dumps(vars(Ended("crashed", _traceback())))
                 )
@@ -86,7 +95,7 @@ class Task:
         return pid
 
     def wait(self, pid, seconds=_LONGEST_STRETCH):
-        """Wait for a leg, and say how it ended."""
+        """Wait for a stretch, and return how it ended."""
         deadline = time.monotonic() + seconds
         while not os.waitpid(pid, os.WNOHANG)[0]:
             if time.monotonic() > deadline:
@@ -106,7 +115,7 @@ class Task:
         """Return what is kept of the task."""
         return TaskStateOnDisk(self.kept).get(key)
 
-    def _live(self, deferral, die_at, die_recording):
+    def _live(self, deferral, die_at, die_recording, die_at_part):
         number = self.tries
         with contextlib.ExitStack() as patched:
             _write_everything_to(self.log)
@@ -114,10 +123,12 @@ class Task:
                 patched.enter_context(mock.patch.object(target, name, value))
             if die_recording:
                 patched.enter_context(_death_while_recording(die_recording))
+            if die_at_part:
+                patched.enter_context(_death_at_part(die_at_part))
             operator = self.make()
             signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
             context = {
-                "ti": TaskInstanceOnDisk(self.kept, self.max_tries),
+                "ti": TaskInstanceOnDisk(self.kept, self.max_tries, self.run_id, self.earlier),
                 "task_state_store": TaskStateOnDisk(self.kept, die_at),
             }
             ended = _stretch(operator, context, deferral)
@@ -190,3 +201,28 @@ def _death_while_recording(number):
         return file
 
     return mock.patch.object(outcome_file, "create", create_and_die)
+
+
+@contextlib.contextmanager
+def _death_at_part(number):
+    """Die at the nth time that parts of a ledger are written or removed; negative: just after it."""
+    from airflow_provider_meisa.bulk.ledger.store import DiskStore
+
+    counted = iter(range(1, 10_000))
+
+    def dying(name):
+        original = getattr(DiskStore, name)
+
+        def put_or_remove(store, given):
+            now = next(counted)
+            if now == number:
+                die()
+            result = original(store, given)
+            if now == -number:
+                die()
+            return result
+
+        return mock.patch.object(DiskStore, name, put_or_remove)
+
+    with dying("put"), dying("remove"):
+        yield

@@ -22,7 +22,7 @@ PEOPLE = people(1600)
 
 
 class StatsD:
-    """Receives what is told on a port of this machine."""
+    """Receives metrics on a port of this machine."""
 
     def __init__(self):
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -32,7 +32,7 @@ class StatsD:
         self._lines = []
 
     def lines(self):
-        """Return all of ours that has come: ``name:value|kind``."""
+        """Return all metrics of this package that have come: ``name:value|kind``."""
         while True:
             try:
                 packet = self._socket.recv(65536).decode()
