@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from airflow_provider_meisa.api.body_shape import shape_of
 from airflow_provider_meisa.api.bulk_enroll_response.reader import read_bulk_response
@@ -18,9 +17,9 @@ from airflow_provider_meisa.api.enroll_response import read_enroll_response, sta
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInputError, MeisaInvalidRequestError
 from airflow_provider_meisa.api.models import Request
 from airflow_provider_meisa.api.outcomes import format_counts
+from airflow_provider_meisa.api.recording import RecordingTransport, SeenResponse
 from airflow_provider_meisa.api.redaction import redact
-from airflow_provider_meisa.api.settings import DEFAULT_BASE_URL, Settings
-from airflow_provider_meisa.api.transport import Transport
+from airflow_provider_meisa.api.settings import DEFAULT_BASE_URL
 from airflow_provider_meisa.cli.connection import settings_of
 from airflow_provider_meisa.cli.output import ExitStatus, command
 from airflow_provider_meisa.cli.probe_report import (
@@ -32,11 +31,7 @@ from airflow_provider_meisa.cli.probe_report import (
     report,
 )
 
-if TYPE_CHECKING:
-    import requests
-
 _LIVE_KEY = "meisa_live_"
-_ABOUT_LIMITS = re.compile(r"retry-after|(?:x-)?rate-?limit.*", re.IGNORECASE)
 
 _PING = Expected(
     {200: DOCUMENTED},
@@ -102,46 +97,6 @@ def probe(options: Namespace) -> ExitStatus:
         calls = list(_Probe(client, transport, options.sequence).calls())
     sys.stdout.write(report(calls, is_default_url=settings.base_url == DEFAULT_BASE_URL))
     return ExitStatus.FINE
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The last response of a call."""
-
-    status: int
-    headers: tuple[str, ...]
-    text: bytes
-
-    def body(self) -> Any:
-        """Return the JSON of the body.
-
-        :raises ValueError: if it is not JSON.
-        """
-        return json.loads(self.text)
-
-
-class RecordingTransport(Transport):
-    """A transport that keeps the last response, also one of an error.
-
-    :ivar seen: that response; ``None`` if none came.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.seen: _Seen | None = None
-
-    def _read(self, request: Request, response: requests.Response) -> Any:
-        self.seen = _Seen(response.status_code, _headers(response), b"")  # a redirect has no more
-        return super()._read(request, response)
-
-    def _text(self, request: Request, response: requests.Response) -> bytes:
-        text = super()._text(request, response)
-        self.seen = _Seen(response.status_code, _headers(response), text)
-        return text
-
-
-def _headers(response: requests.Response) -> tuple[str, ...]:
-    return tuple(sorted(name for name in response.headers if _ABOUT_LIMITS.fullmatch(name)))
 
 
 class _Probe:
@@ -240,7 +195,7 @@ class _Probe:
             return Probed(name, expected, problem=f"No response: {redact(str(found))}")
         return self._probed(name, expected, read(found) if read else "")
 
-    def _response(self, request: Request) -> _Seen | MeisaError | None:
+    def _response(self, request: Request) -> SeenResponse | MeisaError | None:
         self._transport.seen = None
         try:
             self._client.send(request)
@@ -262,14 +217,14 @@ class _Probe:
 _ENROLL_REQUEST = Request("POST", "/sequences/enroll/", safe=False)
 
 
-def _read_enroll(found: _Seen | MeisaError) -> str:
+def _read_enroll(found: SeenResponse | MeisaError) -> str:
     if isinstance(found, MeisaError):
         status = status_of(found) if isinstance(found, MeisaInvalidRequestError) else None
         return status.value if status else "a failure"
     return read_enroll_response(found.status, _json_of(found))[0].value
 
 
-def _read_bulk(found: _Seen | MeisaError, emails: list[str]) -> str:
+def _read_bulk(found: SeenResponse | MeisaError, emails: list[str]) -> str:
     if isinstance(found, MeisaError):
         return "a failure"
     outcomes = read_bulk_response(emails, _json_of(found), status=found.status).outcomes
@@ -277,7 +232,7 @@ def _read_bulk(found: _Seen | MeisaError, emails: list[str]) -> str:
     return format_counts({status: statuses.count(status) for status in statuses})
 
 
-def _json_of(seen: _Seen | None) -> Any:
+def _json_of(seen: SeenResponse | None) -> Any:
     try:
         return None if seen is None else seen.body()
     except (ValueError, RecursionError):
