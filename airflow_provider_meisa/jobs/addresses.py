@@ -50,7 +50,7 @@ _PLAIN = re.compile(_ADDRESS)
 _ALL_PLAIN = re.compile(rf"(?:{_ADDRESS}\n)+")
 _NOT_IN_LOCAL = re.compile(r"[()<>\[\]:;,\\\"]")
 _NOT_IN_DOMAIN = re.compile(r"[\x00-\x2c/:-@\[-`{-\x7f]")
-_NO_TOP = re.compile(r"[a-z]|(?!xn--).*[0-9].*", re.DOTALL)
+_NO_TOP = re.compile(r".|(?!xn--).*[0-9].*", re.DOTALL)
 # RFC 5892 §A: not letters, and yet part of words in Catalan, Greek, Hebrew and Japanese.
 _IN_WORDS = "\xb7\u0375\u05f3\u05f4\u30fb"
 _LOOKS_EMPTY = {"\u115f", "\u1160", "\u3164", *map(chr, range(0xFE00, 0xFE10))}

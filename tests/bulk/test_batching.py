@@ -183,6 +183,7 @@ def test_an_address_is_trimmed_and_its_domain_lowered(raw, address):
         ("jane@example.com\u200e, x@example.com", "more than one @"),
         ("jane@example.c", _TOP),
         ("jane@example.c0m", _TOP),
+        ("jane@例子.中", _TOP),
         ("jane@example.com2", _TOP),
         ("jane@example.1a", _TOP),
         (None, "no value (None)"),
