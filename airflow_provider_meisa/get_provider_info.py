@@ -40,6 +40,7 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [f"{_PACKAGE}.links.meisa.MeisaSequenceLink"],
         "cli": [f"{_PACKAGE}.cli.definition.get_cli_commands"],
         "connection-types": [_connection_type()],
+        "config": {"meisa": _configuration()},
     }
 
 
@@ -122,4 +123,49 @@ def _connection_fields() -> dict[str, Any]:
             "description": "Base of links to sequences; {slug} is replaced by the sequence's slug.",
             "schema": {"type": ["string", "null"], "default": "https://app.meisa.io"},
         },
+    }
+
+
+def _configuration() -> dict[str, Any]:
+    return {
+        "description": "Where the Meisa provider keeps its files, and which API keys it may use.",
+        "options": {
+            "ledger_path": _option(
+                "Folder of all ledgers: a path or a URI of an object store that all workers reach. By default "
+                "``meisa_ledger`` in ``AIRFLOW_HOME``.",
+                example="s3://meisa@my-bucket/ledgers",
+            ),
+            "ledger_key": _option(
+                "Secret of all ledgers. Without it, whoever has a ledger can find out whether an address is in it.",
+                example=None,
+                sensitive=True,
+            ),
+            "staging_path": _option(
+                "Folder for the plans of tasks, which hold addresses in clear. By default a private folder on the "
+                "worker's host.",
+                example="s3://meisa@my-bucket/plans",
+            ),
+            "rate_limit_storage": _option(
+                "Where requests are counted for connections that do not set ``rate_limit_storage``. By default a file "
+                "on each host.",
+                example="redis://redis:6379/0",
+                sensitive=True,
+            ),
+            "required_environment": _option(
+                "``test`` or ``live``: the environment that every API key must belong to. With ``test`` a live key "
+                "sends nothing. Empty for any.",
+                example="test",
+            ),
+        },
+    }
+
+
+def _option(description: str, *, example: str | None, sensitive: bool = False) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": "",
+        **({"sensitive": True} if sensitive else {}),
     }

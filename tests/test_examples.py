@@ -96,7 +96,7 @@ def test_a_dag_that_waits_for_an_enrollment_has_nothing_to_say_when_it_is_starte
 
 
 class Person:
-    """Answers the request for approval of a running DAG, as the page of required actions does."""
+    """Responds to the request for approval of a running DAG, as the page of required actions does."""
 
     def __init__(self, response, look):
         self.response, self.look = response, look
@@ -146,7 +146,7 @@ NO_RESPONSE = {"error": "Nobody has answered in time.", "error_type": "timeout"}
 
 
 def state_of_the_run(ran):
-    """Return the state of the DAG's latest run, by which Airflow tells people or does not."""
+    """Return the state of the DAG's latest run, by which Airflow notifies people or does not."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -158,7 +158,7 @@ def state_of_the_run(ran):
 
 @pytest.fixture
 def night(example, warehouse, meisa_sandbox, tmp_path):
-    """Run the DAG of the night with somebody who answers; give what became of it."""
+    """Run the DAG of the night with a person who responds; return its result."""
     lapsed_that_day = date(2026, 3, 4) - timedelta(days=90)
     warehouse(
         "ada@example.com", "grace@example.com", "unsubscribed@example.com", "broken", seen_on=lapsed_that_day
@@ -192,7 +192,7 @@ def test_at_night_people_are_mailed_once_a_person_has_approved(night, meisa_sand
 
 
 def test_approved_contacts_are_sent_although_the_table_has_changed(night, warehouse, meisa_sandbox):
-    """Between the preview and the answer a row comes and one goes, and an approved contact unsubscribes."""
+    """Between the preview and the response a row comes and one goes, and an approved contact unsubscribes."""
 
     def change():
         warehouse.remove("ada@example.com")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_meisa
-from airflow_provider_meisa import api, bulk
+from airflow_provider_meisa import api, bulk, jobs
 from airflow_provider_meisa.api import errors
 
 ROOT = Path(airflow_provider_meisa.__path__[0]).parent
@@ -43,6 +43,11 @@ def test_an_unknown_name_is_an_attribute_error(package):
     for name in ("Nothing", "MeisaNothingError", "annotation"):
         with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
             getattr(package, name)
+
+
+def test_jobs_have_no_public_name():
+    assert jobs.__all__ == []
+    assert "| `airflow_provider_meisa.jobs` | none: use the operators |" in PAGE
 
 
 def test_every_error_is_public():

@@ -1,4 +1,4 @@
-"""Meisa in Python: client, endpoints, audience and statuses. Knows nothing of Airflow."""
+"""Meisa's HTTP API in Python: client, endpoints, outcomes and errors. It does not import Airflow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
     from airflow_provider_meisa.api.settings import Settings
 
-_PLACES = {  # the module of each public name but the errors: it is loaded when the name is asked for
+_PLACES = {  # the module of each public name except the errors; it is imported on first use
     "BulkEnrollResponse": "bulk_enroll_response.reader",
     "MeisaClient": "client",
     "KeyInfo": "endpoints.account",
@@ -100,5 +100,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, and what is loaded."""
+    """List the public names and the loaded ones."""
     return sorted({*globals(), *__all__})

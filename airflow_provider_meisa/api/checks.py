@@ -1,7 +1,7 @@
-"""Checks of what a caller gives: a value that is not what its name says is refused before anything is sent.
+"""Checks of parameters: a value of the wrong type or form raises an error before anything is sent.
 
 Each check takes the parameter's name and its value, and returns the value as it is used. A message shows short words
-and numbers as they are, and of everything else only the type: a parameter that was mixed up may hold an address.
+and numbers as they are, and only the type of everything else: a swapped parameter may hold an address.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _MAPPED = " One call takes one sequence: to fill several, map the task with .exp
 
 
 def check_switch(name: str, value: object) -> bool:
-    """See that a switch is on or off: a text or a number is neither, whatever Python makes of it.
+    """Check that a switch is ``True`` or ``False``; no text or number is accepted instead.
 
-    :raises MeisaInputError: if it is not ``True`` or ``False``.
+    :raises MeisaInputError: if it is anything else.
     """
     if not isinstance(value, bool):
         raise MeisaInputError(f"{name} must be True or False, not {found(value)}.")
@@ -38,7 +38,7 @@ def check_switch(name: str, value: object) -> bool:
 
 
 def check_count(name: str, value: object, *, least: int = 0, most: int | None = None) -> int:
-    """See that a number is whole and within its bounds.
+    """Check that a number is whole and within its bounds.
 
     :raises MeisaInputError: if it is not.
     """
@@ -49,12 +49,12 @@ def check_count(name: str, value: object, *, least: int = 0, most: int | None = 
 
 
 def check_seconds(name: str, value: object, *, or_inf: bool = False) -> float:
-    """Read a length of time.
+    """Read a duration.
 
     :param value: seconds, or a ``timedelta``.
     :param or_inf: whether it may be infinite.
     :return: seconds.
-    :raises MeisaInputError: if it is neither, or below 0.
+    :raises MeisaInputError: if it is neither a number nor a ``timedelta``, or below 0.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if is_number(seconds) and (0 <= seconds < math.inf or (or_inf and seconds == math.inf)):
@@ -65,7 +65,7 @@ def check_seconds(name: str, value: object, *, or_inf: bool = False) -> float:
 
 
 def check_limit(name: str, limit: object) -> float | None:
-    """See that a limit such as ``max_failed`` is a number of addresses, a share of them, or none at all.
+    """Check that a limit such as ``max_failed`` is a number of addresses, a share of them, or ``None``.
 
     :raises MeisaInputError: if it is not.
     """
@@ -78,9 +78,9 @@ def check_limit(name: str, limit: object) -> float | None:
 
 
 def check_text(name: str, value: object, *, may_be_empty: bool = False) -> str:
-    """See that a value is a text.
+    """Check that a value is a text.
 
-    :param may_be_empty: whether it may hold nothing, or only white space.
+    :param may_be_empty: whether an empty text, or one of white space only, is accepted.
     :raises MeisaInputError: if it is not.
     """
     if not isinstance(value, str):
@@ -92,9 +92,9 @@ def check_text(name: str, value: object, *, may_be_empty: bool = False) -> str:
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
-    """See that a value is one of the words there are.
+    """Check that a value is one of the choices.
 
-    :raises MeisaInputError: if it is not; it names them, and the nearest.
+    :raises MeisaInputError: if it is not; the message lists them and names the nearest.
     """
     if isinstance(value, str) and value in choices:
         return value
@@ -104,9 +104,9 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 
 def check_slug(slug: object) -> str:
-    """See that a slug can be one, and can be logged.
+    """Check that a text can be a slug, and can be logged.
 
-    :raises MeisaInputError: if it is no text, is empty, or has white space around it, or line breaks or control
+    :raises MeisaInputError: if it is not a text, is empty, has white space around it, or has line breaks or control
         characters in it.
     """
     if not slug or (isinstance(slug, str) and not slug.strip()):
@@ -130,7 +130,7 @@ def check_slug(slug: object) -> str:
 def check_texts(name: str, value: object) -> list[str]:
     """Copy a list of texts, none of them empty.
 
-    :raises MeisaInputError: if it is not a list or a tuple, or one of its items is not such a text.
+    :raises MeisaInputError: if it is not a list or a tuple, or an item is empty or not a text.
     """
     if not isinstance(value, list | tuple):
         raise MeisaInputError(f"{name} must be a list of texts, not {kind_of(value)}.")
@@ -140,7 +140,7 @@ def check_texts(name: str, value: object) -> list[str]:
 def check_json_object(name: str, value: object) -> dict[str, object]:
     """Copy an object of plain JSON, such as ``metadata``; tuples become lists.
 
-    :raises MeisaInputError: if it is no mapping, or JSON has no form for what it holds.
+    :raises MeisaInputError: if it is not a mapping, or holds a value that JSON cannot hold.
     """
     if not isinstance(value, Mapping):
         raise MeisaInputError(f"{name} must be a dict, not {kind_of(value)}.")
@@ -148,13 +148,13 @@ def check_json_object(name: str, value: object) -> dict[str, object]:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Say whether a value is a number: ``True`` and ``False`` are none."""
+    """Return whether a value is a number; ``True`` and ``False`` are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def found(value: object) -> str:
-    """Say what a parameter holds: a short word or a number itself, of everything else the type."""
-    # Larger ones are no setting that a person has written, and Python may refuse to spell them out.
+    """Describe a value: a short word or a number as it is, anything else by its type."""
+    # No person writes a larger number, and Python may refuse to convert it to text.
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST_SHOWN):
         return repr(value)
     if isinstance(value, str) and _SHOWN.fullmatch(value) and redact(value) == value:
@@ -163,7 +163,7 @@ def found(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Say of which type a value is."""
+    """Describe the type of a value."""
     if isinstance(value, str):
         if "{{" in value or "{%" in value:
             return "a template that is not rendered here"

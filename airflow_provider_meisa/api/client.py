@@ -1,4 +1,4 @@
-"""A client for Meisa: it keeps to the rate limits, and retries where that is harmless."""
+"""A client for Meisa that keeps to the rate limits and retries where that is harmless."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 
 @dataclass(frozen=True, slots=True)
 class RequestStats:
-    """What a client has done so far.
+    """Counts of what a client has sent so far.
 
-    :param requests: requests sent, retries among them.
+    :param requests: requests sent, including retries.
     :param retries: requests sent again after a failure.
     :param rate_limited: responses with 429.
     :param waited: seconds spent waiting for the rate limits or between retries.
@@ -63,14 +63,13 @@ class RequestStats:
 class MeisaClient:
     """Calls Meisa's API from any number of threads.
 
-    :param settings: base URL, key and habits.
-    :param rate_limiter: what keeps calls inside the rate limits; by default the one the settings name.
-    :param transport: what carries a call; by default HTTP.
-    :param sleep: waits a number of seconds; by default until then or until `stop`.
-    :param max_wait: the longest wait, in seconds or as a ``timedelta``, that a call sits out, also an attribute (in
-        seconds); a longer one is raised as `MeisaRateLimitError`, or after a 503 as `MeisaUnavailableError`, with
-        ``retry_after``.
-    :raises MeisaInputError: if ``max_wait`` is not a length of time.
+    :param settings: base URL, key and options.
+    :param rate_limiter: the limiter to use; by default that of the settings.
+    :param transport: what sends a request; by default HTTP.
+    :param sleep: waits a number of seconds; by default, `stop` ends the wait.
+    :param max_wait: the longest wait of a call, in seconds or as a ``timedelta``; also an attribute, in seconds. A
+        longer wait raises `MeisaRateLimitError`, or after a 503 `MeisaUnavailableError`, with ``retry_after``.
+    :raises MeisaInputError: if ``max_wait`` is not a duration.
     """
 
     def __init__(
@@ -99,12 +98,12 @@ class MeisaClient:
 
     @property
     def stats(self) -> RequestStats:
-        """What this client has done so far."""
+        """Return the counts so far."""
         return self._stats
 
     @property
     def reason_to_wait(self) -> str:
-        """Why no request may go out for now, as the beginning of a sentence."""
+        """Return why no request may be sent now, as the beginning of a sentence."""
         if self._is_unavailable:
             return "Meisa is unavailable (503) and takes no request"
         return "Rate limit reached"
@@ -114,16 +113,15 @@ class MeisaClient:
     ) -> Response:
         """Wait for the rate limits, send a request, and retry where that is harmless.
 
-        Retried are: a request that never left; a read, or an idempotent write, whose response was lost or that met a
-        5xx; a request refused with 429 or 503; and, only if ``resend``, another write whose response was lost or that
-        met 408, 421, 425, 502 or 504: once, and not before `Settings.resend_after` has passed, because Meisa may still
-        be at work on it.
-        If that is longer than `max_wait`, the failure is raised instead.
+        It retries a request that never left, and one refused with 429 or 503. It retries a read or an idempotent
+        write after a lost response or a 5xx. With ``resend``, it retries any other write after a lost response, 408,
+        421, 425, 502 or 504: once, and after `Settings.resend_after`, because Meisa may still process the first one.
+        If that wait is longer than `max_wait`, the error is raised instead.
 
         :param request: what to send.
-        :param reservation: a slot of the rate limits that was reserved for the first try.
+        :param reservation: a reservation for the first attempt.
         :param resend: whether a write that may have been carried out is sent again.
-        :raises MeisaError: the failure of the last try.
+        :raises MeisaError: the error of the last attempt.
         """
         check_switch("resend", resend)
         held = [reservation] if reservation else []
@@ -142,16 +140,16 @@ class MeisaClient:
             if doubts and not request.safe and isinstance(error, (MeisaUnreachableError, MeisaStoppedError)):
                 raise MeisaResponseLostError(
                     f"{request}: the response was lost, and the request could not be sent again. Meisa may have "
-                    "carried out the first try."
+                    "carried out the first request."
                 ) from error
             error.possibly_done = not request.safe and (bool(doubts) or error.possibly_done)
             raise
         return replace(response, possibly_twice=bool(doubts) and not request.safe)
 
     def pages(self, request: Request) -> Iterator[object]:
-        """Send a read, and then another for each next page that a page links to.
+        """Send a read, and another one for each next page.
 
-        Only the query of its link is used: behind a proxy, Meisa may name another host or path than ours.
+        Only the query of a page's link is used: behind a proxy, Meisa may name another host or path.
 
         :raises MeisaUnreadableResponseError: if the pages have no end.
         """
@@ -160,7 +158,7 @@ class MeisaClient:
         while True:
             body = self.send(replace(request, query=seen[-1])).body
             entries = entries_of(body)
-            if entries and entries == last:  # the server does not know what it was asked for
+            if entries and entries == last:  # the server ignores the query
                 raise _endless(request)
             yield body
             last = entries
@@ -172,29 +170,29 @@ class MeisaClient:
             seen.append(following)
 
     def wait(self, seconds: float) -> None:
-        """Wait, and count the wait."""
+        """Wait, and add the time to the counts."""
         self._count(waited=seconds)
         self._sleep(seconds)
 
     def count_retry(self) -> None:
-        """Count a request as sent again: the caller has kept that an earlier one was lost."""
+        """Count the next request as a retry: the caller knows that the response to an earlier one was lost."""
         self._count(retries=1)
 
     def stop(self) -> None:
-        """Send nothing from now on, and end every wait: the task is being killed.
+        """Send nothing from now on, and end every wait, because the task is being killed.
 
-        Callable from any thread, and from the handler of a signal.
+        Safe to call from any thread, and from a signal handler.
         """
         self._stop.set()
 
     def check_not_stopped(self) -> None:
-        """See that `stop` was not called.
+        """Check that `stop` was not called.
 
         :raises MeisaStoppedError: if it was.
         """
         if self._stop.is_set:
             raise MeisaStoppedError(
-                "The task was stopped before the request was sent. A later try resumes here."
+                "The task was stopped before the request was sent. A later attempt resumes here."
             )
 
     def close(self) -> None:
@@ -259,7 +257,7 @@ class MeisaClient:
         self.rate_limiter.back_off(error.retry_after)
         self._count(rate_limited=int(isinstance(error, MeisaRateLimitError)))
         if (error.retry_after or 0) > self.max_wait:
-            log.warning("%s", error)  # whoever waits longer need not log the error again
+            log.warning("%s", error)  # so a caller that waits longer need not log the error again
 
     def _acquire(self, request: Request) -> Reservation:
         while isinstance(decision := self.rate_limiter.reserve(), Wait):
@@ -271,7 +269,7 @@ class MeisaClient:
         return decision
 
     def _too_long(self, request: Request, seconds: float) -> MeisaBackOffError:
-        """Make the error for a wait that is longer than a call waits."""
+        """Make the error for a wait that is longer than `max_wait`."""
         longest = f"longer than the {self.max_wait:g} s that a call waits. Try again then."
         if self._is_unavailable:
             return MeisaUnavailableError(
@@ -284,9 +282,9 @@ class MeisaClient:
         )
 
     def _believable(self, retry_after: float | None) -> float | None:
-        """Cap a wait at an hour, or the longest window: one absurd header must not stop a shared key for years.
+        """Cap a wait at an hour, or at the longest window: one wrong header must not stop a shared key for years.
 
-        The hour is Meisa's own longest window, which the key has even where only a shorter one is configured.
+        An hour is Meisa's longest window; the key has it even if only a shorter one is configured.
         """
         return min(retry_after, max(self.rate_limiter.limits[-1].seconds, _HOUR)) if retry_after else None
 
@@ -294,11 +292,11 @@ class MeisaClient:
         self._count(retries=1)
         error = state.outcome.exception() if state.outcome else None
         attempt = state.attempt_number + 1
-        if isinstance(error, MeisaBackOffError):  # how long, the rate limits say next
-            log.warning("%s Try %d of %d follows when the key may send again.", error, attempt, TRIES)
+        if isinstance(error, MeisaBackOffError):  # the rate limiter logs the wait next
+            log.warning("%s Attempt %d of %d follows when the key may send again.", error, attempt, TRIES)
             return
         pause = state.next_action.sleep if state.next_action else 0.0
-        log.warning("%s Try %d of %d follows in %.1f s.", error, attempt, TRIES, pause)
+        log.warning("%s Attempt %d of %d follows in %.1f s.", error, attempt, TRIES, pause)
 
     def _count(
         self, *, requests: int = 0, retries: int = 0, rate_limited: int = 0, waited: float = 0.0
@@ -318,12 +316,12 @@ def _endless(request: Request) -> MeisaUnreadableResponseError:
 
 
 def _longest_request(settings: Settings) -> float:
-    """Return the seconds after which a request without a recorded response has ended: its process died."""
+    """Return the seconds after which a request without a recorded response has ended, because its process died."""
     return 2 * settings.timeout + 60
 
 
 def is_retryable(request: Request, error: BaseException, *, resend: bool, max_wait: float) -> bool:
-    """Return whether a request that met this error may be sent again at once."""
+    """Return whether a request that failed with this error may be sent again at once."""
     match error:
         case MeisaUnreachableError():
             return True

@@ -1,4 +1,4 @@
-"""Whether a request that failed has left: until a connection is made, nothing of it has."""
+"""Find out whether a failed request was sent: until a connection is made, nothing was."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NEVER_CONNECTED = (
     socket.gaierror,
 )
 _BROKEN = (ssl.SSLError, ConnectionError, TimeoutError, urllib3.exceptions.TimeoutError)
-# What OpenSSL says, by its version, of a server whose first bytes are not TLS.
+# OpenSSL's reasons, by version, when the first bytes of a server are not TLS.
 _NO_TLS = {
     "WRONG_VERSION_NUMBER",
     "UNKNOWN_PROTOCOL",
@@ -35,7 +35,7 @@ _NO_TLS = {
     "PACKET_LENGTH_TOO_LONG",
     "RECORD_LAYER_FAILURE",
 }
-# In TLS 1.3 it comes after the client has sent its request; the server has not accepted that.
+# In TLS 1.3 it arrives after the client has sent its request, which the server has not accepted.
 _WANTS_CERTIFICATE = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 # How a TLS server begins its response to plain HTTP.
 _TLS_ALERT = "\x15\x03"
@@ -52,19 +52,19 @@ PHASE = _Phase()
 class _Connecting:
     """Makes a connection, and keeps `PHASE` up to date.
 
-    The error does not say it: a timeout or a reset in the middle of a handshake, or of the ``CONNECT`` to a proxy, is
+    The error alone is not enough: a timeout or a reset during a handshake, or during the ``CONNECT`` to a proxy, is
     the same error as one after the request.
     """
 
     def connect(self) -> None:
-        """Connect: to the host or the proxy, through the tunnel, and with TLS."""
+        """Connect to the host or the proxy, through the tunnel, and with TLS."""
         PHASE.is_connecting = True
         super().connect()  # type: ignore[misc]  # a mixin for the connections of urllib3
         PHASE.is_connecting = False
 
 
 class ConnectingAdapter(requests.adapters.HTTPAdapter):
-    """Carries requests over connections that keep `PHASE` up to date."""
+    """Sends requests over connections that keep `PHASE` up to date."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the manager for connections without a proxy."""
@@ -93,8 +93,8 @@ def _watched(pool: Any) -> Any:
 
 
 def is_unsent(error: Exception, causes: list[BaseException]) -> bool:
-    """Say whether an error shows by itself that the request was not sent, or that the server has not read it."""
-    # What goes wrong on the network, requests wraps; a bare OSError is about a file that it needs before.
+    """Return whether an error alone proves that the request was not sent, or that the server has not read it."""
+    # requests wraps network errors; a bare OSError is about a file that it needs before it connects.
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return True
     signs = (_is_refused_tunnel, _is_tls_alert, _wants_certificate)
@@ -102,9 +102,9 @@ def is_unsent(error: Exception, causes: list[BaseException]) -> bool:
 
 
 def advice_on(causes: list[BaseException], *, is_tls: bool) -> str:
-    """Say what to do about a connection that could not be made.
+    """Return what to do about a connection that could not be made.
 
-    :param causes: of the failure.
+    :param causes: the exceptions of the failure.
     :param is_tls: whether the base URL begins with ``https://``.
     """
     for sign, advice in _ADVICE:
@@ -123,7 +123,7 @@ def advice_on(causes: list[BaseException], *, is_tls: bool) -> str:
 def causes_of(error: BaseException) -> list[BaseException]:
     """List an exception and those it wraps, as urllib3 and requests nest them.
 
-    Its ``__context__`` is left out: it leads on to what the caller may just be handling.
+    ``__context__`` is ignored: it may lead to an unrelated exception that the caller handles.
     """
     found: list[BaseException] = []
     waiting: list[object] = [error]
@@ -136,7 +136,7 @@ def causes_of(error: BaseException) -> list[BaseException]:
 
 
 def kind_of(causes: list[BaseException]) -> str:
-    """Name the innermost kind of failure, without its text: that may hold a URL."""
+    """Name the innermost exception without its text, which may hold a URL."""
     for cause in reversed(causes):
         if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
             return ", ".join(filter(None, (type(cause).__name__, _reason(cause))))
@@ -157,7 +157,7 @@ def _wants_certificate(cause: BaseException) -> bool:
 
 
 def _is_tls_alert(cause: BaseException) -> bool:
-    """Say whether a TLS server answered plain HTTP: it has not read the request."""
+    """Return whether a TLS server responded to plain HTTP; it has not read the request."""
     return isinstance(cause, http.client.BadStatusLine) and str(cause).strip("'\"").startswith(
         (_TLS_ALERT, repr(_TLS_ALERT).strip("'"))
     )
@@ -168,15 +168,15 @@ def _is_untrusted(cause: BaseException) -> bool:
 
 
 def _is_refused_tunnel(cause: BaseException) -> bool:
-    """Say whether a proxy's answer to ``CONNECT`` was no, which http.client tells by its words alone.
+    """Return whether a proxy refused ``CONNECT``, which http.client shows by the text of the error only.
 
-    urllib3's ``ProxyError`` does not say it: it also wraps a connection through a proxy that broke after the call.
+    urllib3's ``ProxyError`` is not enough: it also wraps a connection through a proxy that broke after the request.
     """
     return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
 
 
 def _is_broken_handshake(causes: list[BaseException]) -> bool:
-    """Say whether a connection was there, and broke while TLS was being set up."""
+    """Return whether a connection was made, and broke during the TLS handshake."""
     return any(isinstance(cause, _BROKEN) for cause in causes) and not any(
         isinstance(cause, _NEVER_CONNECTED) for cause in causes
     )

@@ -1,8 +1,8 @@
-"""The response to the enrollment of one contact, accepted or refused: what it says of the contact.
+"""Read the response to the enrollment of one contact, accepted or refused.
 
-Documented are 200 and 201 for an enrollment, and that a contact already active or paused in the sequence is
-rejected; the body and the status of the rejection are not. So 200 and 201 enroll, unless the body says otherwise,
-and a rejection is read by its words (:mod:`airflow_provider_meisa.api.status_words`).
+Meisa documents 200 and 201 for an enrollment, and that it rejects a contact already active or paused in the
+sequence. It does not document the body, or the status of the rejection. So 200 and 201 mean *enrolled* unless the
+body says otherwise, and a rejection is read by its words (:mod:`airflow_provider_meisa.api.status_words`).
 
 Source: "Enroll a contact" on Meisa's page *Sequences*.
 """
@@ -45,7 +45,7 @@ _WRAPPERS = normalize_all(
     "data result results enrollment enrollments enrolment item response job task payload"
 ) | (STATUS_NAMES | REASON_NAMES)
 _OTHERWISE = StatusFlag.PENDING | REFUSED | REASONED
-# What is said of the address beyond its form: it may be well formed.
+# Words about the address that do not concern its form: the address may be valid.
 _NOT_ITS_FORM = re.compile(
     r"\b(?:unique|exists?|already|enrol|sequence|contact|deleted|not found|unknown|conflict|permi|allowed|process|"
     r"complete|archived|active|paused|limit)",
@@ -54,7 +54,7 @@ _NOT_ITS_FORM = re.compile(
 
 
 def read_enroll_response(status: int, body: object) -> tuple[OutcomeStatus, str]:
-    """Read the response to a call that was not refused: the status on the contact, and a reason."""
+    """Read an accepted response: the status of the contact, and a reason."""
     if status == HTTPStatus.ACCEPTED:
         return ACCEPTED.conclude()
     found = RecipientResult(StatusFlag(0))
@@ -69,13 +69,13 @@ def read_enroll_response(status: int, body: object) -> tuple[OutcomeStatus, str]
 
 
 def status_of(error: MeisaInvalidRequestError) -> OutcomeStatus | None:
-    """Say which status on the one contact a refusal means, or ``None`` if it is about something else.
+    """Return the status of the contact that a refusal means, or ``None`` if it is about something else.
 
-    That the contact is already enrolled, or suppressed, needs words that say so; a bare 409 proves nothing.
+    *Already enrolled* and *suppressed* need words that say so; a 409 alone proves nothing.
     """
     flag = StatusFlag(0)
     for text in error.texts or (error.reason,):
-        # A bare "enrolled" may be a value that is allowed, or the name of an event.
+        # "enrolled" alone may be an allowed value, or the name of an event.
         flag |= (
             read_reason(text, StatusFlag.NO) & REASONED if normalize(text) != "enrolled" else StatusFlag(0)
         )
@@ -86,7 +86,7 @@ def status_of(error: MeisaInvalidRequestError) -> OutcomeStatus | None:
 
 
 def _parts(node: object, depth: int = 0) -> Iterator[object]:
-    """Go through what a body says of the enrollment, but not of the contact or the sequence."""
+    """Yield the parts of a body about the enrollment, without those about the contact or the sequence."""
     if isinstance(node, list) and depth < _DEEPEST:
         for element in node[:_MOST]:
             yield from _parts(element, depth + 1)

@@ -1,4 +1,4 @@
-"""What a response of 400 or more means: the error named for what the reader must do."""
+"""Turn a response of 400 or more into the error that names the remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnavailableError,
     MeisaUnreadableResponseError,
 )
-from airflow_provider_meisa.api.redaction import redact
+from airflow_provider_meisa.api.redaction import QUOTED, redact
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.models import Request
@@ -37,21 +37,21 @@ _FIELDS = {
 
 
 def _words(spellings: str) -> re.Pattern[str]:
-    """Make what finds words, also those that underscores join."""
+    """Compile a pattern for words, also where underscores join them."""
     return re.compile(rf"(?<![^\W_])(?:{spellings})(?![^\W_])", re.IGNORECASE)
 
 
-# A refusal may quote what was sent, and an error must not, but for these fields; addresses are redacted anyway.
+# A response may quote what was sent. An error may quote these fields only; addresses are redacted anyway.
 _MAY_BE_QUOTED = {
     *("email", "emails", "sequence_slug", "metadata", "trigger_source", "override_unsubscribe", "source"),
     *("status", "search", "limit", "offset"),
 }
-# In a message even less: what the DAG says, nothing of a contact; and of these fields, what is wrong with them.
+# A message quotes even less: parameters of the DAG, no fields of a contact; of these fields, only the fault.
 _MAY_BE_SHOWN = _MAY_BE_QUOTED - {"metadata", "search"}
 _MAY_BE_SAID = _MAY_BE_QUOTED - {"metadata"}
 _ABOUT_A_SCOPE = _words("scopes?|permissions?|permitted|privileges?|insufficient")
 _ABOUT_THE_KEY = _words("keys?|apikey|tokens?|credentials?|authenticat\\w+")
-# Parts of a body that repeat the request, or describe the contact or the sequence: their words are not the refusal's.
+# Parts of a body that repeat the request, or describe the contact or the sequence: they do not explain the error.
 _QUOTED_BACK = {
     "sequence_slug",
     "slug",
@@ -67,13 +67,13 @@ _DEEPEST, _WIDEST, _MOST_TEXTS = 6, 10, 30
 _SENTENCE_END = re.compile(r"(?<=[.;!?])\s+")
 
 UNTIMELY = {408, 421, 425}
-"""What a proxy or load balancer says of the way there, not of the request; it may have forwarded it all the same."""
+"""A proxy or load balancer reports a network problem. It may have forwarded the request nevertheless."""
 
 
 def error_from_response(  # noqa: PLR0911 - a table
     request: Request, status: int, text: bytes, retry_after: str | None
 ) -> MeisaResponseError | MeisaUnreadableResponseError:
-    """Make the error for a response of 400 or more; its message ends in what Meisa said."""
+    """Make the error for a response of 400 or more; its message ends in Meisa's own text."""
     said = _said(request, text)
     match status:
         case HTTPStatus.UNAUTHORIZED:
@@ -112,10 +112,10 @@ def error_from_response(  # noqa: PLR0911 - a table
 
 
 def _said(request: Request, text: bytes) -> str:
-    """Return what Meisa said, as the end of a message; not of fields that hold something of a contact."""
+    """Return Meisa's text as the end of a message, without fields that describe a contact."""
     _, texts = _signs(_json(text), _values(request, _MAY_BE_SHOWN), hidden=_FIELDS - _MAY_BE_SAID)
     reason = redact("; ".join(texts))
-    return f" Meisa said: {reason}" if reason else ""
+    return f"{QUOTED}{reason}" if reason else ""
 
 
 def _fault(request: Request, status: int) -> str:
@@ -129,7 +129,7 @@ def _fault(request: Request, status: int) -> str:
 
 
 def _places(request: Request, text: bytes) -> dict[int, str]:
-    """Find which addresses of a bulk request a refusal names."""
+    """Find the addresses of a bulk request that an error response names."""
     emails = (request.body or {}).get("emails")
     body = _json(text)
     return bad_addresses(body, emails) if isinstance(emails, list) and body is not None else {}
@@ -140,14 +140,14 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
 
     :param retry_after: the header's value.
     :param now: the time, in seconds since the epoch.
-    :return: seconds from now, never below 0; ``None`` if there is no header or it cannot be read.
+    :return: seconds from now, never below 0; ``None`` without a header, or if it cannot be read.
     """
     text = (retry_after or "").strip()
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text):
         return float(text)
     try:
         date = email.utils.parsedate_to_datetime(text)
-        # A date without a zone is UTC, not the worker's time.
+        # A date without a zone is UTC, not local time.
         date = date if date.tzinfo else date.replace(tzinfo=dt.UTC)
         return max(0.0, date.timestamp() - now)
     except (ValueError, OverflowError):
@@ -162,7 +162,7 @@ def _wrong_key(request: Request, status: int, said: str) -> MeisaKeyError:
 
 
 def _forbidden(request: Request, text: bytes, said: str) -> MeisaResponseError | MeisaUnreadableResponseError:
-    """Make the error for a 403: a scope is missing only if Meisa says so; some servers send it for a wrong key, too."""
+    """Make the error for a 403: a scope is missing only if the body says so; some servers send 403 for a wrong key."""
     if _json(text) is None:
         return MeisaUnreadableResponseError(
             f"{request}: forbidden (403), and the response is not JSON, so a firewall or proxy sent it and not Meisa. "
@@ -189,7 +189,7 @@ def _scope_advice(request: Request) -> str:
 
 
 def _json(text: bytes) -> object:
-    """Return the JSON of a body; ``None`` if it is none."""
+    """Return the JSON of a body; ``None`` if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -199,7 +199,7 @@ def _json(text: bytes) -> object:
 def _signs(
     body: object, private: re.Pattern[str] | None, *, hidden: Collection[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Take from a refusal's body the fields it names and its sentences, free of addresses and of what was sent.
+    """Return the fields and the sentences of an error response, without addresses and sent values.
 
     :param hidden: names of fields whose sentences are left out.
     """
@@ -210,7 +210,7 @@ def _signs(
 
 
 def _values(request: Request, quotable: set[str]) -> re.Pattern[str] | None:
-    """Make what finds the values that were sent in a response's words, the longest first."""
+    """Compile a pattern for the values that were sent, the longest first."""
     sent = [*(request.body or {}).items(), *request.query.items()]
     values = {str(value) for name, field in sent if name not in quotable for value in _leaves(field)} - {""}
     # A server may write one space where several were sent.
@@ -229,7 +229,7 @@ def _leaves(value: object) -> Iterator[object]:
 
 
 def _strings(value: object, hidden: Collection[str], name: str = "", depth: int = _DEEPEST) -> list[str]:
-    """Gather the texts of a body, and the names of what it says is true; not what only repeats the request."""
+    """List the texts of a body and the names of its true flags, without what only repeats the request."""
     if name in hidden:
         return []
     if isinstance(value, str):
@@ -238,7 +238,7 @@ def _strings(value: object, hidden: Collection[str], name: str = "", depth: int 
     if value is True:
         return [name]
     if name in {"metadata", "custom_fields", "properties", "variables"}:
-        return []  # words about it may repeat it
+        return []  # words about the field may quote its value
     if isinstance(value, dict):
         inner = [] if name in _FOREIGN else [*value.items()]
     else:

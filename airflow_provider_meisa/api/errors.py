@@ -1,17 +1,17 @@
-"""Everything that can go wrong between us and Meisa, cut by what the reader must do.
+"""All errors of this package; each class is named for the remedy.
 
 ::
 
     MeisaError
     ├── MeisaInputError            nothing was sent: fix the call or the connection
-    │   ├── MeisaAudienceChangedError  the addresses are not those of the earlier try
+    │   ├── MeisaAudienceChangedError  the addresses are not those of the earlier attempt
     │   └── MeisaLedgerError           the ledger is damaged, lost or another task's
     ├── MeisaLedgerBusyError       another run writes the ledger: try again when it has ended
     ├── MeisaNoResponseError       no response came
     │   ├── MeisaUnreachableError      the request never left: try again
     │   └── MeisaResponseLostError     it may have been carried out: check before sending again
     ├── MeisaResponseError         the response was an error
-    │   ├── MeisaKeyError              401, or a 403 that says so: the key
+    │   ├── MeisaKeyError              401, or a 403 about the key
     │   ├── MeisaScopeError            403: what the key may not do, such as for lack of a scope
     │   ├── MeisaNotFoundError         404: the path
     │   │   └── MeisaSequenceNotFoundError     the slug
@@ -25,8 +25,7 @@
     ├── MeisaStoppedError          the task was stopped; nothing was sent
     └── MeisaUnreadableResponseError the response cannot be read: a proxy, a firewall, or another service
 
-A message carries method, path, status, what to do and what Meisa said; never an address, a key or what was sent of a
-contact.
+A message has method, path, status, remedy and Meisa's own text. It never has an address, a key or data of a contact.
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ if TYPE_CHECKING:
 
 
 class MeisaError(Exception):
-    """Anything that went wrong while talking to Meisa."""
+    """The base of all errors of this package."""
 
     possibly_done = False
-    """Whether Meisa may have carried the call out, or an earlier request of the same call."""
+    """Whether Meisa may have carried out the call, or an earlier request of the same call."""
 
 
 class MeisaInputError(MeisaError, ValueError):
-    """What was asked cannot be sent as it is; nothing was sent."""
+    """A parameter, the input or the connection cannot be used; nothing was sent."""
 
 
 class MeisaAudienceChangedError(MeisaInputError):
-    """What an earlier try has begun cannot be resumed."""
+    """The run of an earlier attempt cannot be resumed."""
 
 
 class MeisaLedgerError(MeisaInputError):
@@ -57,7 +56,7 @@ class MeisaLedgerError(MeisaInputError):
 
 
 class MeisaLedgerBusyError(MeisaError):
-    """Another run writes the same ledger. This one has stopped before it sent anything more."""
+    """Another run writes the same ledger. This run stopped before it sent anything more."""
 
 
 class MeisaNoResponseError(MeisaError):
@@ -65,13 +64,13 @@ class MeisaNoResponseError(MeisaError):
 
 
 class MeisaUnreachableError(MeisaNoResponseError):
-    """No connection could be made, so nothing was sent. Trying again is safe."""
+    """No connection could be made, so nothing was sent. A retry is safe."""
 
 
 class MeisaResponseLostError(MeisaNoResponseError):
     """The connection broke or timed out after the request may have left.
 
-    Meisa may have carried it out, or may still be at work on it. A read can be retried; a write must be checked first.
+    Meisa may have carried it out, or may still process it. You can retry a read; check a write first.
     """
 
     possibly_done = True
@@ -93,13 +92,13 @@ class MeisaResponseError(MeisaError):
 
 
 class MeisaKeyError(MeisaResponseError):
-    """401, or a 403 that says so: the API key is missing, mistyped or revoked."""
+    """401, or a 403 about the key: the API key is missing, mistyped or revoked."""
 
 
 class MeisaScopeError(MeisaResponseError):
     """403: the API key may not do this.
 
-    :param scope: the missing scope, such as ``sequences:enroll``; ``None`` where Meisa does not say that one is.
+    :param scope: the missing scope, such as ``sequences:enroll``; ``None`` if Meisa does not report a missing scope.
     """
 
     def __init__(self, message: str, *, status: int = 403, scope: str | None = None) -> None:
@@ -108,7 +107,7 @@ class MeisaScopeError(MeisaResponseError):
 
 
 class MeisaNotFoundError(MeisaResponseError):
-    """404: there is nothing at this path."""
+    """404: the path does not exist."""
 
 
 class MeisaSequenceNotFoundError(MeisaNotFoundError):
@@ -124,8 +123,8 @@ class MeisaInvalidRequestError(MeisaResponseError):
 
     :param reason: the text of the response, with addresses and keys taken out.
     :param fields: the request's fields that the response names.
-    :param texts: each sentence of the reason, none of them cut short.
-    :param places: of a bulk request, the places of the addresses that the response names, each with a reason.
+    :param texts: each sentence of the reason, in full.
+    :param places: the positions of the addresses in a bulk request that the response names, each with a reason.
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class MeisaInvalidRequestError(MeisaResponseError):
 class MeisaBackOffError(MeisaResponseError):
     """The request was not carried out, and may be sent again after a wait.
 
-    :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
+    :param retry_after: seconds to wait, as Meisa asks; ``None`` if it does not.
     """
 
     def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
@@ -159,7 +158,7 @@ class MeisaBackOffError(MeisaResponseError):
 class MeisaRateLimitError(MeisaBackOffError):
     """429: the key's rate limit is reached.
 
-    :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
+    :param retry_after: seconds to wait, as Meisa asks; ``None`` if it does not.
     """
 
     def __init__(self, message: str, *, status: int = 429, retry_after: float | None = None) -> None:
@@ -169,7 +168,7 @@ class MeisaRateLimitError(MeisaBackOffError):
 class MeisaUnavailableError(MeisaBackOffError):
     """503: Meisa, or a proxy before it, takes no requests for now.
 
-    :param retry_after: seconds Meisa asks us to wait, or ``None`` where it does not say.
+    :param retry_after: seconds to wait, as Meisa asks; ``None`` if it does not.
     """
 
     def __init__(self, message: str, *, status: int = 503, retry_after: float | None = None) -> None:
@@ -177,21 +176,21 @@ class MeisaUnavailableError(MeisaBackOffError):
 
 
 class MeisaRedirectError(MeisaResponseError):
-    """3xx: the base URL points somewhere that sends us elsewhere. The key was not sent there."""
+    """3xx: the base URL redirects to another place. The key was not sent there."""
 
 
 class MeisaServerError(MeisaResponseError):
-    """5xx but 503: Meisa, or a proxy before it, failed. Meisa may still be at work on the request."""
+    """5xx except 503: Meisa, or a proxy before it, failed. Meisa may still process the request."""
 
     possibly_done = True
 
 
 class MeisaUnreadableResponseError(MeisaError):
-    """The response is not one of Meisa's: HTML, not JSON, empty or too large, or its pages have no end.
+    """The response does not look like Meisa's: HTML, not JSON, empty, too large, or with endless pages.
 
-    A 403 that is not JSON is one, too: a firewall or proxy has stopped the request.
+    A 403 that is not JSON is one as well: a firewall or proxy stopped the request.
 
-    :param status: the HTTP status it came with.
+    :param status: the HTTP status.
     """
 
     def __init__(self, message: str, *, status: int, possibly_done: bool = False) -> None:
@@ -204,7 +203,7 @@ _GATEWAY = {408, 421, 425, 502, 504}
 
 
 def may_be_resent(error: BaseException) -> bool:
-    """Say whether a write that met this error may be sent again in the same attempt, after a while."""
+    """Return whether a write that failed with this error may be sent again in the same attempt, after a wait."""
     return isinstance(error, MeisaResponseLostError) or (
         isinstance(error, MeisaServerError) and error.status in _GATEWAY
     )

@@ -1,8 +1,8 @@
-"""The extras of a connection: what each may hold, and what becomes of one that is not known.
+"""The extras of a connection: names and types, and what happens to an unknown one.
 
-An extra that is misspelt is not there. For some that is a guard switched off in silence: without ``environment`` a
-live key passes where a test key was meant. So a name that may stand for a guard is an error, and any other is
-reported. Values of extras that are not known are never shown: they may be secrets.
+A misspelt extra has no effect. For some extras that would turn off a safeguard in silence: without ``environment`` a
+live key is accepted where a test key was meant. So a name that may be a misspelt safeguard is an error, and any
+other unknown name is reported. Values of unknown extras are never shown, because they may be secrets.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ KNOWN = (
     "rate_limit_storage",
     "dashboard_url",
 )
-"""The extras there are."""
+"""All known extras."""
 GUARDS = frozenset(KNOWN) - {"timeout", "dashboard_url"}
-"""Those that keep mail, the key or the rate limits safe; a name that may stand for one of them is an error."""
+"""The safeguards of mail, the key and the rate limits; a misspelt name of one of them is an error."""
 
 _ADVICE = 'Write a JSON object, such as {"environment": "test"}.'
-_OLD_PREFIX = "extra__meisa__"  # the form of Airflow before 2.3 writes it before each name
+_OLD_PREFIX = "extra__meisa__"  # the connection form of Airflow before 2.3 puts it before each name
 _NESTED = ("extra", "extras", "extradejson", "connextra")
 _FIELDS = {
     **dict.fromkeys(("password", "apikey", "key", "token", "secret", "xapikey"), "password"),
     **dict.fromkeys(("host", "hostname", "baseurl", "url", "apiurl", "endpoint", "server"), "host"),
     "port": "port",
 }
-# Words that give a guard away, whatever stands around them; the first that fits is named.
+# Words that identify a safeguard within a longer name; the first match is reported.
 _WORDS = {
     **dict.fromkeys(("storage", "store", "redis", "quota"), "rate_limit_storage"),
     **dict.fromkeys(("override", "unsubscribe", "unsubscribed"), "allow_override_unsubscribe"),
     **dict.fromkeys(("rate", "limit", "limits", "ratelimit", "ratelimits"), "rate_limits"),
     **dict.fromkeys(("environment", "env", "stage", "live", "test", "sandbox", "production"), "environment"),
 }
-_ALIKE = 0.7  # of a whole name; a word must be closer, because it is shorter
+_ALIKE = 0.7  # for a whole name; a word must be more similar, because it is shorter
 _WORD_ALIKE = 0.85
 _FEWEST_LETTERS = 3
 _A_NUMBER = "a number of seconds"
@@ -55,9 +55,9 @@ DEFAULT_TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
-    """The extras of a connection, each of its type.
+    """The extras of a connection, with checked types.
 
-    :param unknown: names that are not known, for people; what does not look like a name is not shown.
+    :param unknown: unknown names, for a warning; text that does not look like a name is not shown.
     """
 
     rate_limits: str = ""
@@ -71,10 +71,10 @@ class Extras:
 
 
 def decode_extra(raw: object) -> dict[str, Any]:
-    """Return the fields of a connection's extra, as they were written.
+    """Return the unchecked fields of a connection's extra.
 
     :param raw: JSON of an object, or JSON of that JSON, which is decoded once more; empty or ``null``: no fields.
-    :raises MeisaInputError: if it is anything else, or names a field twice.
+    :raises MeisaInputError: if it is anything else, or has a field twice.
     """
     for _ in range(2):
         if not isinstance(raw, str) or not raw.strip():
@@ -90,8 +90,8 @@ def decode_extra(raw: object) -> dict[str, Any]:
 def read_extras(fields: Mapping[str, object]) -> Extras:
     """Check the names and the types of extras.
 
-    :param fields: the extras as they were written; ``None`` and blank text mean that one is not given.
-    :raises MeisaInputError: if one has the wrong type, or one that is not known may stand for a guard.
+    :param fields: the unchecked extras; ``None`` and blank text count as not given.
+    :raises MeisaInputError: if one has the wrong type, or an unknown one may be a misspelt safeguard.
     """
     given = _without_old_prefix({name: value for name, value in fields.items() if not _is_blank(value)})
     unknown = [name for name in given if name not in KNOWN]
@@ -110,7 +110,7 @@ def read_extras(fields: Mapping[str, object]) -> Extras:
 
 
 def kind_of(value: object) -> str:
-    """Name the type of a value of JSON, for people."""
+    """Describe the type of a JSON value."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (bool, "a boolean"),
         ((int, float), "a number"),
@@ -127,7 +127,7 @@ def _loads(text: str) -> object:
     except MeisaInputError:
         raise
     except (ValueError, RecursionError):
-        # No "from error": the decoder's error holds the text.
+        # Not "from error": the error of the decoder holds the text.
         raise MeisaInputError(f"The extra is not JSON. {_ADVICE}") from None
 
 
@@ -159,7 +159,7 @@ def _without_old_prefix(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _refuse_guard(name: str, value: object) -> None:
-    """See that an extra that is not known is not a guard that somebody relies on."""
+    """Check that an unknown extra is not a misspelt safeguard."""
     compact = _compact(name)
     if compact in _NESTED:
         raise MeisaInputError(
@@ -179,7 +179,7 @@ def _refuse_guard(name: str, value: object) -> None:
 
 
 def _meant_by(name: str, value: object) -> Iterator[str]:
-    """Name the extras that a name, its value, or the names within its value may stand for."""
+    """Yield the safeguards that a name, its value, or the names within its value may mean."""
     for one_name, one_value in [(name, value), *_within(value)]:
         if nearest := nearest_to(one_name):
             yield nearest
@@ -188,7 +188,7 @@ def _meant_by(name: str, value: object) -> Iterator[str]:
 
 
 def nearest_to(name: str) -> str:
-    """Name the extra that another name may stand for: by its words, by the whole name, or by its beginning."""
+    """Return the extra nearest to a name: by its words, by the whole name, or by its beginning."""
     words, compact = _words(name), _compact(name)
     for word, known in _WORDS.items():
         if get_close_matches(word, words, n=1, cutoff=_WORD_ALIKE):
@@ -200,7 +200,7 @@ def nearest_to(name: str) -> str:
 
 
 def _within(value: object) -> Iterator[tuple[str, object]]:
-    """Go through the names in a value, however deep, and through JSON that is written as text."""
+    """Yield the names in a nested value, also in JSON that is written as text."""
     pending = [value]
     while pending:
         one = pending.pop()
@@ -221,7 +221,7 @@ def _json_or_none(text: str) -> object:
 
 
 def _words(name: str) -> list[str]:
-    """Part a name at everything that is no letter, and where a small letter meets a capital."""
+    """Split a name at all characters that are not letters, and before each capital."""
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
@@ -235,7 +235,7 @@ def _with_nearest(name: str) -> str:
 
 
 def _shown(name: str) -> str:
-    """Return a name in quotes, if it is one: a key may have been pasted where the name belongs."""
+    """Return a name in quotes if it looks like one: it may be a pasted key."""
     name = name.strip()
     return repr(name) if _NAME.fullmatch(name) and redact(name) == name else "(a name that is not shown)"
 
@@ -248,7 +248,7 @@ def _text(given: Mapping[str, object], name: str) -> str:
 
 
 def _seconds(given: Mapping[str, object], name: str) -> float:
-    """Read a number; also one in text, because a connection's URI has nothing else."""
+    """Read a number, also from text, because a connection's URI holds only text."""
     value = given.get(name, DEFAULT_TIMEOUT)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _wrong_type(name, _A_NUMBER, value)
@@ -259,7 +259,7 @@ def _seconds(given: Mapping[str, object], name: str) -> float:
 
 
 def _switch(given: Mapping[str, object], name: str) -> bool:
-    """Read true or false; also in text, because a connection's URI has nothing else, but only these two words."""
+    """Read true or false, also from one of these two words, because a connection's URI holds only text."""
     value = given.get(name, False)
     word = value.strip().lower() if isinstance(value, str) else value
     if word is True or word == "true":

@@ -1,4 +1,4 @@
-"""What goes out to Meisa, and what comes back."""
+"""The request to an endpoint, and the response."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send to one endpoint, and whether it may be sent twice.
+    """A request to one endpoint, and whether it may be sent twice.
 
     :param method: such as ``GET`` or ``POST``.
-    :param path: path below the base URL, with the slash at its end that Meisa's paths have.
+    :param path: path below the base URL; it ends in a slash.
     :param scope: the scope the key needs, or ``None``.
     :param query: query parameters.
-    :param body: what is sent as JSON, or ``None``.
-    :param safe: whether repeating the call changes nothing (a read).
-    :param idempotent: whether a write may be sent again at any time, because it ends in the same state.
-    :param max_bytes: the largest answer that is read.
-    :param may_be_empty: whether a response without a body is accepted; its body is ``None`` then.
+    :param body: the value to send as JSON, or ``None``.
+    :param safe: whether the request changes nothing (a read).
+    :param idempotent: whether a write may be sent again at any time, because the result is the same.
+    :param max_bytes: the largest response body that is read.
+    :param may_be_empty: whether a response without a body is accepted, as ``None``.
     """
 
     method: str
@@ -39,11 +39,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back for a call that was accepted.
+    """The response to a request that was accepted.
 
     :param status: HTTP status, 200–299.
     :param body: the JSON value.
-    :param possibly_twice: whether an earlier try of the same call may have been carried out.
+    :param possibly_twice: whether an earlier request of the same call may have been carried out.
     """
 
     status: int

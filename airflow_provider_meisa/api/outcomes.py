@@ -1,4 +1,4 @@
-"""What became of each address: statuses, and their account."""
+"""The outcome of each address: statuses, counts and the summary."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from airflow_provider_meisa.api.redaction import mask_address
+from airflow_provider_meisa.api.redaction import mask_address, redact_message
 
 
 class OutcomeStatus(StrEnum):
-    """What became of one address. Every address of the input has exactly one."""
+    """The status of one record. Each record of the input has exactly one."""
 
     ENROLLED = "enrolled"
     ALREADY_ENROLLED = "already_enrolled"
     SUPPRESSED = "suppressed"
     INVALID = "invalid"
-    """Not an address, by our own syntax check or by Meisa's."""
+    """Not an address, by this package's syntax check or by Meisa's."""
     DUPLICATE = "duplicate"
-    """Stood in the input before."""
+    """Appears earlier in the input."""
     ENROLLED_BEFORE = "enrolled_before"
-    """Enrolled by an earlier run, by the ledger; not sent."""
+    """Enrolled by an earlier run, according to the ledger; not sent."""
     FAILED = "failed"
     """Refused, with a reason."""
     UNREPORTED = "unreported"
-    """Sent, but the response does not vouch for it."""
+    """Sent, but the response does not confirm it."""
     UNTRIED = "untried"
     """Never sent."""
     CREATED = "created"
@@ -50,14 +50,14 @@ ENROLL_STATUSES = (
     OutcomeStatus.UNREPORTED,
     OutcomeStatus.UNTRIED,
 )
-"""What can become of an address that is to be enrolled."""
+"""The statuses of an enrollment."""
 
 
 BY_US = "possibly by this run"
-"""The reason of an address that may be enrolled already because an earlier try of ours enrolled it."""
+"""The reason of an address that an earlier request of the same run may have enrolled."""
 
 TWICE = "possibly twice"
-"""The reason of an address that was enrolled by a request that was sent again: the first may have enrolled it, too."""
+"""The reason of an address that was enrolled by a second request, and perhaps also by the first."""
 
 DOUBTS = (TWICE, BY_US)
 
@@ -69,10 +69,10 @@ _ATTENTION_FRAME = 60
 
 
 class Outcome(NamedTuple):
-    """One address and what became of it.
+    """One address and its status.
 
     :param address: the address, in clear; ``repr`` leaves it out.
-    :param status: what became of it.
+    :param status: its status.
     :param reason: why, in a few words; free of addresses and keys.
     """
 
@@ -85,7 +85,7 @@ class Outcome(NamedTuple):
 
 
 def possibly_ours(outcome: Outcome) -> Outcome:
-    """Mark an outcome of a request that was sent again: an earlier one may have enrolled the address, too."""
+    """Mark the outcome of a retried request: an earlier one may have enrolled the address as well."""
     match outcome.status:
         case OutcomeStatus.ENROLLED:
             return outcome._replace(reason=TWICE)
@@ -95,13 +95,13 @@ def possibly_ours(outcome: Outcome) -> Outcome:
 
 
 class OutcomeCounter:
-    """Counts outcomes as they come and keeps the first few that need a person's attention.
+    """Counts outcomes and keeps the first few that need attention.
 
     Memory does not grow with the number of addresses.
 
-    :param counts: what was counted before.
-    :param attention: ``{"address" (masked), "status", "reason"}`` of those kept before.
-    :param doubts: how many addresses have each of the reasons `DOUBTS`, counted before.
+    :param counts: earlier counts.
+    :param attention: ``{"address" (masked), "status", "reason"}`` of those kept earlier.
+    :param doubts: earlier counts of addresses with each of the reasons `DOUBTS`.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class OutcomeCounter:
         return added
 
     def _doubt(self, outcomes: Sequence[Outcome]) -> None:
-        """Count what a resend may have done twice; a few of a batch show it, and leave room for failures."""
+        """Count what a resend may have done twice; keep a few per batch, so that failures still fit."""
         shown = sum(entry["reason"] in DOUBTS for entry in self.attention)
         self._note(outcomes[: max(0, _MOST_DOUBTS - shown)])
         self.doubts.update(outcome.reason for outcome in outcomes)
@@ -144,7 +144,7 @@ class OutcomeCounter:
             )
 
     def __add__(self, other: OutcomeCounter) -> OutcomeCounter:
-        """Return the account of both."""
+        """Return the counts of both."""
         both = OutcomeCounter(attention=[*self.attention, *other.attention])
         both.counts = self.counts + other.counts
         both.doubts = self.doubts + other.doubts
@@ -152,36 +152,36 @@ class OutcomeCounter:
 
     @property
     def total(self) -> int:
-        """How many addresses were counted."""
+        """Return how many addresses were counted."""
         return self.counts.total()
 
     @property
     def wanting_attention(self) -> int:
-        """How many of them need a person's attention."""
+        """Return how many of them need attention."""
         return sum(self.counts[status] for status in _ATTENTION) + self.doubts.total()
 
 
 def format_counts(counts: Mapping[OutcomeStatus, int]) -> str:
-    """Put counts into words: ``498 enrolled, 2 suppressed``."""
+    """Format counts as text: ``498 enrolled, 2 suppressed``."""
     return (
         ", ".join(f"{counts[status]:,} {status}" for status in OutcomeStatus if counts.get(status)) or "none"
     )
 
 
 def nothing_valid(invalid: int, total: int) -> bool:
-    """Return whether there were rows, and not one valid address among them."""
+    """Return whether there were rows, but none with a valid address."""
     return total > 0 and invalid == total
 
 
 def threshold_violations(
     counts: Mapping[OutcomeStatus, int], *, max_failed: float | None, max_invalid: float | None
 ) -> list[str]:
-    """Return what makes a run that was carried out a failure all the same; empty if nothing does.
+    """Return the thresholds that a completed run exceeds; empty if it exceeds none.
 
     :param counts: how many addresses have each status.
-    :param max_failed: most failed and unreported addresses; an ``int`` is a number, a ``float`` a share of all
+    :param max_failed: the most failed and unreported addresses: an ``int`` is a number, a ``float`` a share of all
         addresses, ``None`` no limit.
-    :param max_invalid: most invalid addresses, likewise.
+    :param max_invalid: the most invalid addresses, in the same form.
     """
     total = sum(counts.values())
     bad = counts.get(OutcomeStatus.FAILED, 0) + counts.get(OutcomeStatus.UNREPORTED, 0)
@@ -211,6 +211,7 @@ def build_summary(
     statuses: Sequence[OutcomeStatus],
     meisa_conn_id: str = "",
     complete: bool,
+    stopped_by: str | None = None,
     requests: int,
     retries: int,
     rate_limited: int,
@@ -221,15 +222,17 @@ def build_summary(
     ledger: Mapping[str, object] | None = None,
     report: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Make the account that goes to XCom: plain JSON, under 4 KB, no address in clear.
+    """Build the summary for XCom: plain JSON, under 4 KB, no address in clear.
 
     :param job: the name of the job.
-    :param identity: what the job was for, such as ``{"sequence_slug": …}``.
-    :param statuses: what can become of a row of this job.
+    :param identity: the target of the job, such as ``{"sequence_slug": …}``.
+    :param statuses: the statuses that a record of this job can have.
+    :param stopped_by: the message of the error that stopped the run early.
     :param report: what the job knows of the rows beyond their statuses.
     :param ledger: the name of the ledger and the number of its ``entries``, if the run has one.
     :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
-        in_doubt, complete, requests, retries, rate_limited, waited_s, elapsed_s, resumed, ledger{name, entries},
+        in_doubt, complete, stopped_by, requests, retries, rate_limited, waited_s, elapsed_s, resumed,
+        ledger{name, entries},
         outcomes_path, attention[{address (masked), status, reason}], attention_truncated``.
     """
     summary: dict[str, object] = {
@@ -243,6 +246,7 @@ def build_summary(
         "possibly_by_this_run": counter.doubts[BY_US],
         "in_doubt": counter.counts[OutcomeStatus.UNREPORTED],
         "complete": complete,
+        "stopped_by": None if stopped_by is None else redact_message(stopped_by),
         "requests": requests,
         "retries": retries,
         "rate_limited": rate_limited,

@@ -1,4 +1,4 @@
-"""Where the next page is: by the query of its link, else by the number of entries so far."""
+"""Find the next page: by the query of its link, else by the number of entries so far."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MOST_DIGITS = 12
 def next_query(page: Mapping[str, object], query: Mapping[str, str]) -> dict[str, str]:
     """Return the query of the next page.
 
-    :param page: a page that says there is another.
-    :param query: of this page.
+    :param page: a page that announces another one.
+    :param query: the query of this page.
     """
     asked = {**query, **_query_of(page["next"])}
     if asked != dict(query):
         return asked
-    # The link is not one, or has its page in the path: Meisa's lists take an offset.
+    # Not a link, or the page is in its path: Meisa's lists take an offset.
     return {**query, "offset": str(_number(query.get("offset")) + len(entries_of(page)))}
 
 

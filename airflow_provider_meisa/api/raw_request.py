@@ -1,4 +1,4 @@
-"""A request to an endpoint of Meisa's that has no function of its own in `endpoints`."""
+"""A request to an endpoint that has no function in `endpoints`."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def request(
     """Send a request within the rate limits. A read is sent again after a lost response or a 5xx.
 
     :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
-    :param path: path below the base URL, such as ``/tags/``, with a slash at its beginning and its end.
+    :param path: path below the base URL, such as ``/tags/``, with a slash at both ends.
     :param json: the body, an object of plain JSON; not for ``GET``.
-    :param query: what goes behind the ``?``: texts and whole numbers.
-    :param resend: whether a write may be sent again when its response was lost: once, and after a while.
+    :param query: the part after the ``?``: texts and whole numbers.
+    :param resend: whether to send a write again if its response was lost: once, after a wait.
     :return: the status, and the parsed JSON in ``body``; ``None`` for an empty one.
-    :raises MeisaInputError: if something cannot be sent as it is; nothing was sent.
+    :raises MeisaInputError: if a parameter cannot be used; nothing was sent.
     :raises MeisaError: see `errors`.
     """
     check_choice("method", method, METHODS)
@@ -59,7 +59,7 @@ def request(
 
 
 def _checked_path(path: object, base: str) -> str:
-    """See that a path stays below the base URL, and can be logged.
+    """Check that a path stays below the base URL, and can be logged.
 
     :param base: the path of the base URL itself.
     """

@@ -1,4 +1,4 @@
-"""Whether the sequences somebody waits for are ready: asked by the sensor and by its trigger."""
+"""Whether the awaited sequences are ready; the sensor and its trigger share this check."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo, unknown
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """How the sequences waited for stand.
+    """The state of the awaited sequences.
 
-    :param ready: those with the wanted status, in the order asked for.
+    :param ready: slugs with the wanted status, in the order of the input.
     :param pending: slug and status of those with another status.
     :param missing: slugs that no sequence has.
     """
@@ -23,7 +23,7 @@ class Readiness:
 
     @property
     def done(self) -> bool:
-        """Whether every sequence waited for is ready."""
+        """Return whether every awaited sequence is ready."""
         return not self.pending and not self.missing
 
     def __str__(self) -> str:
@@ -34,13 +34,13 @@ class Readiness:
 def readiness(
     listed: Iterable[SequenceInfo], slugs: Sequence[str], *, status: str, on_missing: str
 ) -> Readiness:
-    """Compare the list of all sequences with those waited for.
+    """Compare the list of all sequences with the awaited ones.
 
     :param listed: every sequence, whatever its status.
-    :param slugs: those waited for.
+    :param slugs: the awaited sequences.
     :param status: the status they must have.
-    :param on_missing: ``wait`` or ``fail``, if no sequence has one of the slugs.
-    :raises MeisaSequenceNotFoundError: if one is missing and ``on_missing`` is ``fail``; names close ones.
+    :param on_missing: ``wait`` or ``fail`` if a slug does not exist.
+    :raises MeisaSequenceNotFoundError: if a slug does not exist and ``on_missing`` is ``fail``; names similar ones.
     """
     known = {info.slug: info for info in listed}
     missing = tuple(slug for slug in slugs if slug not in known)

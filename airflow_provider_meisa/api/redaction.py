@@ -1,10 +1,10 @@
-"""What may be shown of an address or a foreign text: masks that keep people out of logs."""
+"""Mask addresses and keys, so that logs and messages do not show them."""
 
 from __future__ import annotations
 
 import re
 
-# Foreign texts carry addresses as they stood in a URL, in HTML or in an escape of JSON, JavaScript or Python.
+# Texts from outside may hold addresses encoded for a URL or HTML, or escaped for JSON, JavaScript or Python.
 _ENCODED = tuple(
     (re.compile(spellings, re.IGNORECASE), mark)
     for spellings, mark in (
@@ -18,15 +18,17 @@ _ENCODED = tuple(
 _QUOTED_LOCAL = re.compile(r'"(?:[^"\\]|\\.){0,256}" ?@')
 # "jane @ example.com" is an address (RFC 5322 §4.4), "must contain an @ sign" is not.
 _SPACED_AT = re.compile(r" ?@ ?(?=[^\s@.]+\.[^\s@.]|\[)")
-# "nothing before the @": a word before it, and nothing at all behind it.
+# "nothing before the @": a word before it, and nothing after it.
 _LONE_AT = re.compile(r"(?<=[\w>] )@\Z")
 _LOCAL_BACKWARDS = re.compile(r'(?:[^\s<>"(),;:\[\]]*[^\s<>"(),;:\[\]\'])?')
 _DOMAIN = re.compile(r"\[[^\]\s]*\]?|[^\s<>\"'(),;:\[\]\\]*")
 _NEIGHBORS = re.compile(r"(?:<address>){2,}")
 _KEY = re.compile(r"meisa_[a-z]+_[\w-]+", re.IGNORECASE)
-_ESCAPE = "\x1b"  # it parts words, where other characters that cannot be printed may stand within one
+_ESCAPE = "\x1b"  # it separates words; other characters that cannot be printed may be inside one
 _OPENING = {'"': '"', ")": "(", "]": "["}
 _LONGEST_REASON = 200
+QUOTED = " Meisa responded: "
+"""The words before the text of Meisa in a message."""
 
 
 def mask_address(address: str) -> str:
@@ -41,18 +43,24 @@ def mask_address(address: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Put a mark in place of every character that breaks a line of a log or steers a terminal."""
+    """Replace every character that breaks a log line or controls a terminal."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def redact(text: str) -> str:
-    """Take addresses and keys out of a foreign text and cut it to one short, printable line."""
+    """Remove addresses and keys from a text from outside, and cut it to one short, printable line."""
     line = " ".join(text.replace(_ESCAPE, " ").split())
     if not line.isprintable():
         # Terminal escapes, direction marks and lone surrogates break logs and files, and hide addresses and keys.
         line = " ".join("".join(c for c in line if c.isprintable()).split())
     line = _KEY.sub("<key>", _without_addresses(line))
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+
+
+def redact_message(text: str) -> str:
+    """Redact a message of an error as `redact` does, our words and Meisa's each, so that both keep their beginning."""
+    ours, quoted, theirs = text.partition(QUOTED)
+    return f"{redact(ours)}{quoted}{redact(theirs)}"
 
 
 def _without_addresses(line: str) -> str:
@@ -69,7 +77,7 @@ def _without_addresses(line: str) -> str:
 
 
 def _decoded(line: str) -> str:
-    """Spell out the characters that an address is recognised by."""
+    """Decode the characters by which an address is recognised."""
     if not any(mark in line for mark in "%&\\\uff20\ufe6b"):
         return line
     for spellings, mark in _ENCODED:
@@ -78,13 +86,13 @@ def _decoded(line: str) -> str:
 
 
 def _without_domain(piece: str) -> str:
-    """Drop what an ``@`` before this piece makes a domain."""
+    """Remove the domain after an ``@`` that ends the piece before."""
     found = _DOMAIN.match(piece)
     return piece[found.end() :] if found else piece
 
 
 def _without_local(piece: str) -> str:
-    """Drop what an ``@`` after this piece makes the local part."""
+    """Remove the local part before an ``@`` that begins the next piece."""
     opening = _OPENING.get(piece[-1:])
     if opening:
         piece = piece[: max(piece.rfind(opening, 0, -1), 0)]

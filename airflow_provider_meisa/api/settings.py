@@ -1,4 +1,4 @@
-"""How to reach Meisa: base URL, key and habits, checked before anything is sent."""
+"""The settings of a connection to Meisa, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How to reach Meisa. Checked when made; ``repr`` leaves the key out.
+    """Base URL, API key and options, checked when created; ``repr`` omits the key.
 
     :param api_key: the API key, sent as ``X-API-Key`` (Meisa's page *Authentication*).
-    :param base_url: scheme, host and path that every endpoint path is appended to; no trailing slash.
-    :param limits: requests the key may make per window.
-    :param timeout: seconds to wait for a connection, and again for an answer.
-    :param environment: ``live`` or ``test``: what ``/ping/`` must say before the first write; empty: do not ask.
+    :param base_url: scheme, host and path, to which the paths of endpoints are appended; no trailing slash.
+    :param limits: how many requests the key may make per window.
+    :param timeout: seconds to wait for a connection, and again for the response.
+    :param environment: ``live`` or ``test``: what ``/ping/`` must report before the first write; empty: no check.
+    :param environment_set_by: what sets it, for messages.
     :param allow_override_unsubscribe: whether a call may set ``override_unsubscribe``.
     :param allow_http: whether a plain ``http://`` base URL is accepted for a host that is not loopback.
     :param rate_limit_storage: where the count of requests is kept: empty (a file for this host), ``memory`` or ``redis://…``.
-    :param dashboard_url: where links from the Airflow UI lead; ``{slug}`` in it stands for the sequence's slug.
-    :param unknown_extras: names of the connection's extras that are not used, for people.
+    :param dashboard_url: the target of links in the Airflow UI; ``{slug}`` in it is replaced by the sequence's slug.
+    :param unknown_extras: names of the connection's extras that are not known, for a warning.
     :raises MeisaInputError: if a value cannot be used.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     limits: tuple[Limit, ...] = DEFAULT_LIMITS
     timeout: float = DEFAULT_TIMEOUT
     environment: str = ""
+    environment_set_by: str = "The extra environment"
     allow_override_unsubscribe: bool = False
     allow_http: bool = False
     rate_limit_storage: str = field(default="", repr=False)
@@ -68,7 +70,7 @@ class Settings:
 
     @property
     def resend_after(self) -> float:
-        """Seconds after which a write whose response was lost may be sent again: until then Meisa may be at work."""
+        """Seconds after which a write may be sent again if the response was lost: until then Meisa may process it."""
         return max(self.timeout, SHORTEST_RESEND_AFTER)
 
     @classmethod
@@ -82,8 +84,8 @@ class Settings:
         :param schema: ``http`` or ``https``, where the base URL has no scheme.
         :param password: the API key.
         :param extra: the other fields, as text or as JSON values.
-        :raises MeisaInputError: if a value cannot be used, or an extra that is not known may stand for one that keeps
-            mail, the key or the rate limits safe; the message names the field.
+        :raises MeisaInputError: if a value cannot be used, or an unknown extra may be a misspelt safeguard of mail, the
+            key or the rate limits; the message names the field.
         """
         extras = read_extras(extra)
         return cls(
@@ -100,15 +102,15 @@ class Settings:
         )
 
     def dashboard_link(self, slug: str) -> str:
-        """Return the address of the dashboard page for a sequence; the slug is one segment of it, whatever it holds."""
+        """Return the address of the dashboard page for a sequence; the slug becomes one segment of the path."""
         return self.dashboard_url.replace("{slug}", quote(slug, safe="", errors="replace"))
 
 
 def base_url_of(host: str, port: int | None = None, schema: str = "") -> str:
     """Make a base URL of the host, port and schema fields of a Connection.
 
-    :raises MeisaInputError: if the host cannot be part of a URL, or the schema is another: Airflow puts the path of
-        a connection's URI there.
+    :raises MeisaInputError: if the host cannot be part of a URL, or the schema is neither ``http`` nor ``https``:
+        Airflow puts the path of a connection's URI there.
     """
     host, schema = (host or "").strip(), (schema or "").strip().lower()
     if schema not in ("", "http", "https"):
@@ -125,7 +127,7 @@ def base_url_of(host: str, port: int | None = None, schema: str = "") -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name means this machine."""
+    """Return whether a host name is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -165,7 +167,7 @@ def _check_base_url(url: str, *, allow_http: bool) -> None:
 
 
 def _check_dashboard_url(url: str) -> None:
-    """See that a link to it leads to a page: Airflow's UI puts it up, and a browser would run a `javascript:` one."""
+    """Check that a link leads to a page: Airflow's UI shows it, and a browser would run a `javascript:` link."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -179,7 +181,7 @@ def _check_dashboard_url(url: str) -> None:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # checked when it is read
+        _ = parts.port  # reading it checks it
     except ValueError:
         raise MeisaInputError(_NO_BASE_URL) from None
     return parts

@@ -1,14 +1,14 @@
-"""The words a response may use for what became of a contact: one vocabulary for single and bulk enrollment.
+"""The words of a response for the outcome of a contact, for single and bulk enrollment.
 
-Meisa documents that contacts already in a sequence are rejected and that the bulk response details each outcome,
-not the words it uses. There are two kinds of words:
+Meisa documents that contacts already in a sequence are rejected, and that the bulk response details each outcome,
+but not the words for it. This module reads two forms:
 
-- *codes*, which stand as a status, a flag or the name of a list. A code is listed here only if it can hardly mean
-  anything else. Case, spaces, hyphens and underscores do not matter.
-- *sentences*, which stand as a reason. `read_text` reads them, for single and bulk alike.
+- *codes*: a status, a flag or the name of a list. The tables have only codes with a clear meaning. Case, spaces,
+  hyphens and underscores do not matter.
+- *sentences*: a reason. `read_text` reads them.
 
-*Already enrolled* and *suppressed* need proof: the words must say so of the contact, not of a sequence, a request
-or another sequence, and they must not deny it.
+*Already enrolled* and *suppressed* need proof: the words must describe the contact, not a sequence, a request
+or another sequence, and must not be negated.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from airflow_provider_meisa.api.outcomes import OutcomeStatus
 
 
 class StatusFlag(IntFlag):
-    """What a response says about an address; several at once where it speaks more than once.
+    """The statuses that a response gives to an address; it may give several.
 
-    In the order of happiness: of several the last wins, but a plain *no* or *skipped* gives way to a reason.
+    Ordered from good to bad: the last one counts, but a plain *no* or *skipped* gives way to a reason.
     """
 
     LISTED = 1
-    """Mentioned under a name that says nothing."""
+    """Listed under a name without a meaning."""
     YES = 2
-    """It worked, whatever it was."""
+    """Success, of an unnamed action."""
     CONTACT = 4
-    """The contact was created, or existed: nothing about the enrollment."""
+    """The contact was created or existed; the enrollment is not mentioned."""
     ENROLLED = 8
     PENDING = 16
-    """Taken in to be done later: queued, accepted, scheduled."""
+    """Accepted for later: queued, accepted, scheduled."""
     UNCLEAR = 32
-    """A word that is not in the tables."""
+    """A word outside the tables."""
     ALREADY = 64
     SKIPPED = 128
     """Skipped, without a reason."""
@@ -68,9 +68,9 @@ _STATUSES = {
 
 @functools.cache
 def resolve(flag: StatusFlag) -> StatusFlag:
-    """Weigh all that was said of an address and say what counts.
+    """Reduce all flags of an address to the one that counts.
 
-    A contradiction goes to the less happy side, so that *enrolled* is never claimed against the response.
+    In a contradiction the worse one counts, so that *enrolled* is never reported against the response.
     """
     worst = max(one for one in StatusFlag if one & flag)
     if worst in (StatusFlag.SKIPPED, StatusFlag.NO) and flag & REASONED:
@@ -79,10 +79,10 @@ def resolve(flag: StatusFlag) -> StatusFlag:
 
 
 def status_of(counted: StatusFlag) -> OutcomeStatus:
-    """Name the status for what counts.
+    """Return the status of a flag.
 
-    A bare *skipped* has two documented causes, already enrolled and suppressed, and neither is a failure. Of the
-    two it is given the less happy, which does not claim that somebody is in the sequence who may not be.
+    A plain *skipped* has two documented causes: already enrolled and suppressed. It becomes *suppressed*, which does
+    not claim that the contact is in the sequence.
     """
     return _STATUSES[counted]
 
@@ -91,12 +91,12 @@ _NO_LETTERS = re.compile(r"[\W_]+")
 
 
 def normalize(word: str) -> str:
-    """Strip a word to its letters and digits in lower case."""
+    """Reduce a word to its letters and digits, in lower case."""
     return _NO_LETTERS.sub("", word).lower()
 
 
 def normalize_all(words: str) -> frozenset[str]:
-    """Squash each of several words, for a table to look others up in."""
+    """Normalize each of several words, for a table."""
     return frozenset(map(normalize, words.split()))
 
 
@@ -129,17 +129,17 @@ _STATUS_WORDS = {
     "does_not_exist no_such deleted conflict conflicts 400 401 403 404 409 422 429 500 502 503 504",
 }
 _SAYS_NOTHING = normalize_all("active processed done complete completed finished handled")
-# Why somebody was skipped or refused: here they tell what they do not as a status.
+# As the reason of a skip or a refusal these are clear; as a status they are not.
 _REASON_WORDS = normalize_all("enrolled active_or_paused in_sequence")
-# Clear as the status of an address or the name of a list; as a reason they may speak of the sequence.
+# Clear as the status of an address or the name of a list; as a reason they may describe the sequence.
 _NO_REASONS = normalize_all("already already_active already_paused")
 _WORDS = {word: flag for flag, words in _STATUS_WORDS.items() for word in normalize_all(words)}
 _PLAIN_NO = normalize_all(
     "failed fail fails failure failures error errors errored rejected refused denied declined no false not_enrolled"
 )
-# As flags these are figures or say nothing.
+# As flags these are numbers or have no meaning.
 _NO_FLAGS = normalize_all("200 201 202 yes true no false")
-# What the name of a list, a count or a flag has beside its code: `suppressed_emails`, `num_enrolled`, `is_bounced`.
+# Fillers around the code in the name of a list, a count or a flag: `suppressed_emails`, `num_enrolled`, `is_bounced`.
 _FILLERS = normalize_all(
     "email emails contact contacts address addresses recipient recipients subscriber subscribers user users person "
     "people member members enrollment enrollments enrolment enrolments item items record records row rows entry "
@@ -152,13 +152,13 @@ _LONGEST_TEXT = 500
 
 
 def flag_name(flag: StatusFlag) -> str:
-    """Name what a figure counts."""
+    """Return the name of a flag, for a message."""
     special = {StatusFlag.SKIPPED: "skipped", StatusFlag.PENDING: "pending", StatusFlag.CONTACT: "contacts"}
     return special.get(flag) or status_of(flag).value
 
 
 def core_of(name: str) -> str:
-    """Say what a code is about, without fillers and *skipped*: ``not found`` of ``skippedNotFoundEmails``."""
+    """Return the core of a code, without fillers and *skipped*: ``not found`` of ``skippedNotFoundEmails``."""
     words = _core(name)
     part = _refused_part(words)
     return " ".join(part or words) or name
@@ -185,7 +185,7 @@ def read_code(name: str) -> StatusFlag | None:
 
 
 def read_status(word: str) -> StatusFlag:
-    """Read a status; a word outside the tables is *unclear* unless it tells of a refusal in plain words."""
+    """Read a status; a word outside the tables is *unclear* unless it is a refusal in plain words."""
     known = read_code(word)
     if known is None:
         known = (
@@ -195,13 +195,13 @@ def read_status(word: str) -> StatusFlag:
 
 
 def read_reason(text: str, flag: StatusFlag) -> StatusFlag:
-    """Read what a reason adds to what was said: nothing, unless it is a known code or tells in plain words."""
+    """Read what a reason adds to a flag: nothing, unless it is a known code or a clear sentence."""
     if flag & REFUSED and normalize(text) in _REASON_WORDS:
         return StatusFlag.ALREADY
     known = _WORDS.get(normalize(text)) if " " in text.strip() else read_code(text)
     if known is not None and normalize(text) not in _NO_REASONS:
         return known
-    # "previously suppressed, overridden" beside *enrolled* is a remark, not a contradiction.
+    # "previously suppressed, overridden" with *enrolled* is a remark, not a contradiction.
     if flag & StatusFlag.ENROLLED:
         return StatusFlag(0)
     return read_text(text, refused=bool(flag & REFUSED)) or (
@@ -210,7 +210,7 @@ def read_reason(text: str, flag: StatusFlag) -> StatusFlag:
 
 
 def read_flag(name: str, *, value: bool) -> StatusFlag | None:
-    """Read a field such as ``enrolled: true`` or ``success: false``; ``None`` where it is no flag."""
+    """Read a field such as ``enrolled: true`` or ``success: false``; ``None`` if it is not a flag."""
     flag = read_code(name)
     if flag is None or normalize(name) in _NO_FLAGS:
         return None
@@ -220,7 +220,7 @@ def read_flag(name: str, *, value: bool) -> StatusFlag | None:
 
 
 def is_plain_no(word: str) -> bool:
-    """Say whether a code only says *no*, and not why."""
+    """Return whether a code is a plain *no* without a reason."""
     return normalize(word) in _PLAIN_NO or "".join(_core(word)) in _PLAIN_NO
 
 
@@ -233,7 +233,7 @@ def _core(name: str) -> list[str]:
 
 
 def _refused_part(words: list[str]) -> list[str]:
-    """Take the reason out of a code such as ``skipped already enrolled`` or ``bounced skipped``."""
+    """Return the reason in a code such as ``skipped already enrolled`` or ``bounced skipped``."""
     for sign in ("skipped", "failed", "rejected", "refused", "error"):
         for part in (words[1:], words[:-1]):
             if sign in words and sign not in part and _reason_code(part):
@@ -250,8 +250,8 @@ def _reason_code(words: list[str]) -> StatusFlag:
     )
 
 
-# Sentences. A text is split into sentences and clauses. A clause is proof if it has words of proof, nothing before them
-# denies them, the last noun before them is the contact, and nothing in it points elsewhere.
+# Sentences. A text is split into sentences and clauses. A clause is proof if it has words of proof, they are not
+# negated, the last noun before them is the contact, and no word in the clause refers to something else.
 
 _CONTACT = "contact|recipient|subscriber|user|person|customer|lead|member|email|address|enrollment|it|they"
 _OTHER = (
@@ -281,7 +281,7 @@ _ALREADY = re.compile(
     )
 )
 _IN_IT = re.compile(rf"\b(?:is|are|was) (?:{_STATE}|enrolled) {_IN}\b")
-"""Without an adverb it tells only where the contact was refused."""
+"""Without an adverb it is proof only in a refusal."""
 _UNIQUE = re.compile(
     r"(?=.*\b(?:unique|duplicate (?:key|entry))\b)(?=.*\b(?:contact|email|subscriber)\b)(?=.*\bsequence\b)"
     r"|(?=.*\b(?:contact|email|subscriber)\b.*\balready exists\b)(?=.*\bsequence\b.*\balready exists\b)"
@@ -303,7 +303,7 @@ _PENDING = re.compile(
     r"|\bwill be (?:enrolled|processed|added)\b|\bqueued for\b"
     r"|^(?:queued|accepted|scheduled|pending|processing|submitted)$"
 )
-# Another sequence, a quota or a finished enrollment: they prove nothing of this one, wherever they stand in a clause.
+# Another sequence, a limit or a finished enrollment: anywhere in a clause, these prove nothing about this enrollment.
 _VETO = re.compile(
     r"\b(?:another|other|others|different|limits?|maximum|max|quota|capacity|number|some|many|several|multiple|most|"
     r"required|requires|requests?|sequences|campaigns|workflows|a sequence|any sequence|past|"
@@ -315,7 +315,7 @@ _DENIED = re.compile(
     r"\b(?:not|no|never|neither|nor|without|whether|if|unless|until|must|should|shall|need|needs|have to|has to|only|"
     r"could|might|may|would|hardly|check|checking|unable)\b"
 )
-# A denial of the call itself leaves what follows as its reason: "cannot enroll a contact already in the sequence".
+# After a negated request, the rest of the sentence is the reason: "cannot enroll a contact already in the sequence".
 _CALL_FAILED = re.compile(
     r"\b(?:can|could|will|would|was|were|is|are|has|have|had|did|do|does|may|must|shall|should|unable|failed|refused|"
     r"refusing|impossible) (?:not|never|to) (?:to )?(?:be |been |get )?"
@@ -342,9 +342,9 @@ _CUT = "\u2026"
 
 
 def read_text(text: str, *, refused: bool = True) -> StatusFlag:
-    """Read what a sentence tells of a contact: already enrolled, suppressed, invalid, or nothing that is known.
+    """Read what a sentence means for a contact: already enrolled, suppressed, invalid, or nothing known.
 
-    :param refused: whether it is the reason of a refusal; there "is enrolled in" tells of an earlier enrollment.
+    :param refused: whether it is the reason of a refusal; there "is enrolled in" means an earlier enrollment.
     """
     flag = StatusFlag(0)
     for sentence in _SENTENCES.split(_plain(text)):
@@ -360,7 +360,7 @@ def read_text(text: str, *, refused: bool = True) -> StatusFlag:
 
 
 def is_pending(text: str) -> bool:
-    """Say whether a sentence tells that the work is still to be done."""
+    """Return whether a sentence means that the work is not done yet."""
     plain = _plain(text)
     return any(
         found and not _DENIED.search(found[0]) for found in map(_PENDING.search, _SENTENCES.split(plain))
@@ -368,13 +368,13 @@ def is_pending(text: str) -> bool:
 
 
 def is_denial(text: str) -> bool:
-    """Say whether a sentence tells that the contact was not enrolled."""
+    """Return whether a sentence means that the contact was not enrolled."""
     plain = _plain(text)
     return bool(_UNDONE.search(plain) or _CALL_FAILED.search(plain))
 
 
 def _plain(text: str) -> str:
-    """Write a text in lower case, without quotations and with its negations spelled out."""
+    """Return a text in lower case, without quotations and with negations written out."""
     text = text.strip()
     text = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + _CUT
     plain = text[1:-1] if _QUOTED.fullmatch(text) else _QUOTED.sub(_quoted, text)
@@ -390,7 +390,7 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 def _breaks_unique(sentence: str) -> bool:
-    """Read Django's and a database's words for a second enrollment of one contact in one sequence."""
+    """Return whether a sentence is an error of Django or a database about a second enrollment in one sequence."""
     return bool(_UNIQUE.match(sentence)) and not _NOT_UNIQUE.search(sentence)
 
 
@@ -406,7 +406,7 @@ def _read_clause(clause: str, *, refused: bool) -> StatusFlag:
 
 
 def _is_about_contact(clause: str, found: re.Match[str]) -> bool:
-    """See that the words are not denied, and not said of something else than the contact."""
+    """Return whether the words describe the contact, and are not negated."""
     before = clause[: found.start()]
     if _DENIED.search(before) or _DENIED.search(found[0].replace("do not", "")):
         return False

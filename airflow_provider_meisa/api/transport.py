@@ -1,4 +1,4 @@
-"""One request to Meisa, sent once: a response or an error comes back."""
+"""Send one request to Meisa once, and return the response or raise an error."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 _LONGEST_CONNECT = 10.0
 _CHUNK = 64 * 1024
-# Servers close connections that are idle, some after 2 seconds: what is sent at that very moment is lost.
+# Servers close idle connections, some after 2 seconds: a request sent at that moment is lost.
 _LONGEST_IDLE = 1.0
 
 
 class Transport:
-    """Carries calls to one base URL with one key, from any number of threads.
+    """Sends requests to one base URL with one key, from any number of threads.
 
     :param settings: base URL, key and timeout.
-    :param clock: seconds that never go back.
+    :param clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,10 +58,10 @@ class Transport:
         _hide_queries_from_logs()
 
     def send(self, request: Request) -> Response:
-        """Send a call once.
+        """Send a request once.
 
-        :raises MeisaError: one of the leaves that `errors` draws; none is raised from an exception of
-            ``requests``, because those spell out the URL with the address in it.
+        :raises MeisaError: a leaf of the tree in `errors`. It is not raised from an exception of ``requests``, whose
+            text has the URL with the address in it.
         """
         failure: MeisaError
         content = _encode(request)
@@ -90,7 +90,7 @@ class Transport:
             session.close()
 
     def _session_for(self, request: Request) -> requests.Session:
-        """Return this thread's session; for a write, without connections that have been idle."""
+        """Return this thread's session; for a write, close idle connections first."""
         session = self._session()
         if not request.safe and self._clock() - getattr(self._local, "used_at", 0.0) > _LONGEST_IDLE:
             session.close()  # closes its connections; the session itself stays usable
@@ -114,9 +114,9 @@ class Transport:
         return session
 
     def _apply_environment(self, session: requests.Session) -> None:
-        """Look up the environment's proxies and CA bundle once: at each call it costs a third of the call.
+        """Look up the environment's proxies and CA bundle once: for each request it would take a third of the time.
 
-        From then on ``requests`` also leaves ``~/.netrc`` alone, whose user and password must not be sent with the key.
+        ``requests`` then also ignores ``~/.netrc``, whose user and password must not be sent with the key.
         """
         found = session.merge_environment_settings(self._settings.base_url, {}, None, None, None)
         session.proxies, session.verify = found["proxies"], found["verify"]
@@ -186,12 +186,12 @@ class _Session(requests.Session):
     """A session without redirects."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Find none: even where it follows none, ``requests`` reads the whole body and tries to use the target."""
+        """Return ``None``: else ``requests`` reads the whole body and parses the target, even without redirects."""
         return None
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body of a response as it comes in, so that the caller can check the time in between."""
+    """Yield the body of a response in pieces, so that the caller can check the time in between."""
     return iter(lambda: response.raw.read1(_CHUNK, decode_content=True), b"")
 
 
@@ -214,7 +214,7 @@ def _json(request: Request, status: int, text: bytes) -> object:
 
 
 class _QueryHider(logging.Filter):
-    """Takes the query, where an address may stand, out of urllib3's debug lines."""
+    """Removes the query, which may hold an address, from urllib3's debug lines."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):

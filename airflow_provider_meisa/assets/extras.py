@@ -1,4 +1,4 @@
-"""What a task that has filled a sequence puts into the event of its asset."""
+"""The extra of an asset event after an enrollment."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
-# Masked addresses: for those who fix the task, not for all who read events.
+# Masked addresses: for people who fix the task, not for all readers of events.
 _NOT_SET = ("attention", "attention_truncated")
 
 
 def set_asset_extra(context: Any, outlets: Iterable[Any], summary: Mapping[str, Any], asset: Asset) -> None:
-    """Put the account of a run into the events that Airflow makes for the task's outlets once it succeeds.
+    """Put the summary of a run into the events of the task's outlets, which Airflow creates when it succeeds.
 
-    An alias gets an event of the asset; before Airflow 3.2 without the counts. Call it after the last deferral:
-    what is put into an event does not survive a deferral (tried on Airflow 3.3).
+    An alias gets an event of the asset, before Airflow 3.2 without the counts. Call this after the last deferral,
+    because the extra of an event does not survive one (tested with Airflow 3.3).
 
-    :param outlets: of the task; those that have nothing to do with Meisa stay as they are.
-    :param summary: the summary, or what a preview has found.
-    :param asset: what the task has updated.
+    :param outlets: the outlets of the task; assets of other services are not changed.
+    :param summary: the summary, or the report of a preview.
+    :param asset: the asset that the task updated.
     """
     from airflow.providers.common.compat.sdk import AssetAlias
 
@@ -40,7 +40,7 @@ def set_asset_extra(context: Any, outlets: Iterable[Any], summary: Mapping[str, 
 
 
 def _for_alias(extra: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what Airflow could not take: up to 3.1.0 it hashes the values (read in 2.11, 3.0 and 3.1)."""
+    """Leave out values that Airflow cannot hash: it does so up to 3.1.0 (read in 2.11, 3.0 and 3.1)."""
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
     if AIRFLOW_V_3_2_PLUS:

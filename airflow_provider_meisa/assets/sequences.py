@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SCHEME = "meisa"
 NAMESPACE = SCHEME
-"""OpenLineage's: without a host, as for every service that has one address for all (its naming rules, BigQuery)."""
+"""OpenLineage's: without a host, as its naming rules for services with one host, such as BigQuery."""
 
 _PLACE = "sequences"
 _CONTACTS = "contacts"
@@ -23,7 +23,7 @@ _CONTACTS = "contacts"
 def meisa_sequence(sequence_slug: str) -> Asset:
     """Return the asset of a sequence, for ``outlets``, ``inlets`` and a DAG's ``schedule``.
 
-    :param sequence_slug: the slug itself, no template: Airflow reads assets when it parses the DAG.
+    :param sequence_slug: the slug, not a template: Airflow reads assets when it parses the DAG.
     :raises ValueError: if it is empty or a template.
     """
     from airflow.providers.common.compat.sdk import Asset
@@ -45,7 +45,7 @@ def meisa_contacts(sync_name: str) -> Asset:
 def uri_of(slug: str, place: str = _PLACE) -> str:
     """Return the URI of an asset, by default of a sequence's.
 
-    :raises ValueError: if the slug is no text, is empty, or a template.
+    :raises ValueError: if the slug is not a text, is empty, or is a template.
     """
     given: object = slug
     if not isinstance(given, str):
@@ -64,9 +64,9 @@ def uri_of(slug: str, place: str = _PLACE) -> str:
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Check the URI of an asset and spell it as `meisa_sequence` does, so that equal sequences are one asset.
+    """Check the URI of an asset and return `meisa_sequence`'s spelling of it, so that a sequence is one asset.
 
-    Airflow calls it for every asset with the scheme ``meisa`` (``asset-uris`` in the provider's description).
+    Airflow calls it for every asset with the scheme ``meisa`` (``asset-uris`` in ``get_provider_info``).
 
     :raises ValueError: if it names neither.
     """
@@ -80,7 +80,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:  # noqa: ARG001 (its caller's form)
-    """Return what OpenLineage calls the asset; OpenLineage's provider calls this."""
+    """Return OpenLineage's dataset of the asset; OpenLineage's provider calls this."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
     uri = urlsplit(asset.uri)

@@ -1,4 +1,4 @@
-"""What a run takes from its ledger, and leaves in it: the only place where the two meet."""
+"""The connection between a run and its ledger, which it reads and writes only here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
     from airflow_provider_meisa.bulk.batching import Batch
-    from airflow_provider_meisa.bulk.checkpoint import Checkpoint
     from airflow_provider_meisa.bulk.job import Item, Job
     from airflow_provider_meisa.bulk.options import LedgerOptions
 
@@ -34,18 +33,19 @@ _SENT = frozenset({State.INTENT, State.PRESENT, State.ACCEPTED})
 
 
 class RunLedger:
-    """The ledger of one run: says what is not sent, and keeps what becomes of the rest.
+    """The ledger of one run: finds the records to leave out, and stores the results of the others.
 
-    :param start: where the run has come to before.
+    :param since: when an earlier attempt of the run began, in seconds since 1970; ``None`` if there was none.
     """
 
-    def __init__(self, options: LedgerOptions, job: Job, client: MeisaClient, start: Checkpoint) -> None:
+    def __init__(
+        self, options: LedgerOptions, job: Job, client: MeisaClient, *, since: float | None = None
+    ) -> None:
         self._options = options
         self._job = job
         self._ledger = ledger = _open(options, job, client)
         self._writer = ledger.writer(options.run, repeat=job.repeat)
-        is_resumed = bool(start.next_batch) or start.resumed
-        self._since = minute_at(start.started_at) if is_resumed else None
+        self._since = None if since is None else minute_at(since)
         self._records_all = False
         self._to_record = array("Q"), array("Q")
         self._in_doubt: set[str] = set()
@@ -73,12 +73,12 @@ class RunLedger:
 
     @property
     def records_first_run(self) -> bool:
-        """Whether this run records what the source gives, and sends nothing."""
+        """Return whether this run records the rows of the source, and sends nothing."""
         return self._records_all
 
     @property
     def summary(self) -> dict[str, object]:
-        """The name of the ledger, the number of its entries, and when that was counted (UTC)."""
+        """Return the name of the ledger, the number of its entries, and the time of that count (UTC)."""
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         return {**self._ledger.summary().as_json(), "at": at}
 
@@ -105,11 +105,18 @@ class RunLedger:
                 self._writer.set_property(name, value)
 
     def exclude(self, item: Item) -> Outcome | None:
-        """Return the outcome of one item of a plan if it is not sent after all."""
+        """Return the outcome of an item of a plan that is left out; else ``None``."""
         return self.decide_all((item,))[0]
 
+    def decide(self, item: Item) -> Outcome | None:
+        """Return the outcome of the only item of a run if it is left out; write the record of a first run."""
+        outcome = self.exclude(item)
+        for _ in self.record_accepted(()):
+            pass
+        return outcome
+
     def record_accepted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Give the batches of a new plan; behind the last one, write in one part what counts as accepted."""
+        """Yield the batches of a new plan; after the last one, write the accepted records, in one part."""
         yield from batches
         if self._records_all or self._to_record[0]:
             records = zip(*self._to_record, strict=True)
@@ -128,9 +135,9 @@ class RunLedger:
         self._to_record[1].append(values_hash)
 
     def gone(self) -> dict[str, int]:
-        """Count by status what earlier attempts have sent and the new plan does not have.
+        """Count by status the records that earlier attempts have sent and the new plan does not have.
 
-        Ask once that plan is made.
+        Call it after that plan is complete.
         """
         sent = Counter(entry.state for _, entry in self._ledger.entries() if self._is_ours(entry))
         left = sent - self._seen
@@ -165,16 +172,16 @@ class RunLedger:
     # Apply.
 
     def begin(self) -> None:
-        """Keep other runs away from now on.
+        """Block other runs from now on.
 
         :raises MeisaLedgerBusyError: if another run writes the ledger.
         """
         self._writer.start()
 
     def announced(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Give batches, and write the intents of the next 100 records before them.
+        """Yield batches, and write the intents of the next 100 records before them.
 
-        Only where a repeat is harmless: elsewhere `intend` writes those of each request.
+        Only if a retry is harmless: else `intend` writes those of each request.
         """
         rest = iter(batches)
         while ahead := list(islice(rest, PUT_EVERY_RECORDS)):
@@ -184,9 +191,9 @@ class RunLedger:
             yield from ahead
 
     def intend(self, items: Sequence[Item]) -> dict[int, Outcome]:
-        """Write the intents of a request, with the results since the last one. Send it once this returns.
+        """Write the intents of a request, with the results since the last one. Send it after this returns.
 
-        :return: the outcome of items that are not to be sent after all, by their place.
+        :return: the outcomes of items to leave out, by their place.
         :raises MeisaError: if it cannot be written, or another run writes the ledger. Then send nothing.
         """
         if self._job.repeat == "harmless":
@@ -209,7 +216,7 @@ class RunLedger:
         return self._writer.put({self._job.record_id(item): self._hash_of(item) for item in items})
 
     def marked(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Mark the outcomes of items that an earlier attempt may have sent, too."""
+        """Mark the outcomes of items that an earlier attempt may have sent as well."""
         if not self._in_doubt:
             return list(outcomes)
         return [
@@ -218,7 +225,7 @@ class RunLedger:
         ]
 
     def keep(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
-        """Keep what became of items until the next part is written; nothing of those that no request was sent for."""
+        """Store the results of items until the next part is written, except those without a request."""
         for item, outcome in zip(items, outcomes, strict=True):
             if outcome.status is not OutcomeStatus.UNTRIED:
                 record_id = self._job.record_id(item)
@@ -226,7 +233,7 @@ class RunLedger:
                 self._writer.add(record_id, self._job.state_of(outcome), self._hash_of(item))
 
     def refused(self, items: Sequence[Item], error: MeisaError) -> None:
-        """Write that a request did nothing, if that is certain; what has a result of its own keeps it."""
+        """Record that a request did nothing, if that is certain; items with a result keep it."""
         ids = [self._job.record_id(item) for item in items]
         if not error.possibly_done:
             self._writer.withdraw(ids)
@@ -234,20 +241,20 @@ class RunLedger:
             self._announced.pop(each, None)
 
     def save(self) -> None:
-        """Write what was kept: at once where a repeat is ambiguous, else every 100 records or five seconds."""
+        """Write the stored results: at once if a retry is ambiguous, else every 100 records or five seconds."""
         if self._job.repeat == "ambiguous" or self._writer.is_due:
             self._writer.put()
 
     def pause(self, until: float) -> None:
         """Write one part before a deferral.
 
-        :param until: when the run continues, in seconds since 1970.
+        :param until: when the run resumes, in seconds since 1970.
         """
         self._withdraw_announced()
         self._writer.defer(until)
 
     def end(self) -> None:
-        """Write one part in place of those of this stretch, which says that the run has ended."""
+        """Replace the parts of this stretch by one, which marks the run as ended."""
         self._withdraw_announced()
         self._writer.end()
 

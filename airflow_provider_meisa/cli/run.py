@@ -98,12 +98,14 @@ class Run:
             try:
                 with progress_bar:
                     step = runner.run()
-            except (KeyboardInterrupt, MeisaError):
-                self._put_away(runner, complete=False)
+            except (KeyboardInterrupt, MeisaError) as error:
+                self._put_away(
+                    runner, complete=False, stopped_by=error if isinstance(error, MeisaError) else None
+                )
                 self._print_stop(runner)
                 raise
         stopped_by = cast("Finished", step).stopped_by  # max_wait is infinite, so the run never defers
-        return self._put_away(runner, complete=stopped_by is None), stopped_by
+        return self._put_away(runner, complete=stopped_by is None, stopped_by=stopped_by), stopped_by
 
     def advice(self) -> str:
         """Return how to continue after a run that stopped early."""
@@ -149,9 +151,11 @@ class Run:
                 "contacts already in the sequence."
             ) from error
 
-    def _put_away(self, runner: BulkRunner, *, complete: bool) -> dict[str, Any]:
+    def _put_away(
+        self, runner: BulkRunner, *, complete: bool, stopped_by: MeisaError | None
+    ) -> dict[str, Any]:
         """Write the outcomes, keep or remove the state to resume from, and return the summary."""
-        summary = runner.summary(complete=complete)
+        summary = runner.summary(complete=complete, stopped_by=stopped_by)
         runner.finish(summary)
         if complete or not self._kept:
             runner.cleanup()

@@ -1,1 +1,1 @@
-"""Functions as tasks that enroll what they return."""
+"""Decorators: functions as tasks."""

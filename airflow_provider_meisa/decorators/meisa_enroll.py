@@ -1,4 +1,4 @@
-"""``@task.meisa_enroll``: a function says who, the task enrolls them."""
+"""``@task.meisa_enroll``: enroll the contacts that a function returns."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
 
 
-# The audience stands first: its `execute` is the one that counts.
+# AudienceOperator is first because its `execute` must be used.
 class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
-    """Enroll the contacts that a function returns or yields, however many, and account for each of them.
+    """Enroll any number of contacts that a function returns or yields, and report the status of each.
 
-    The function is called once a run, before the first request: what it gives is planned as it comes.
+    The function is called once per run, before the first request; its values are planned as they come.
 
-    :param python_callable: the function: returns or yields addresses, lists of them, rows, records or tables.
-    :param op_args: its arguments (templated, never shown in the UI).
-    :param op_kwargs: its arguments by name, likewise. It gets parts of the context for which it has parameters.
+    :param python_callable: the function; it returns or yields addresses, lists of them, rows, records or tables.
+    :param op_args: its positional arguments (templated, never shown in the UI).
+    :param op_kwargs: its keyword arguments (templated, never shown in the UI). Airflow adds the parts of the context
+        for which the function has parameters.
     :param email_column: the column of the addresses in rows, records and tables: its name, or its number from 0. By
         default the only column, else the one named ``email``, in any case.
     :param kwargs: the parameters of `AudienceOperator`, such as ``sequence_slug``.
@@ -48,9 +49,9 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
         follow_references(self, self.op_args, self.op_kwargs)
 
     def read(self, context: Context) -> Iterator[str | None]:
-        """Call the function, and return the addresses in what it gives.
+        """Call the function, and return the addresses in its values.
 
-        :raises MeisaInputError: if it gives something else.
+        :raises MeisaInputError: if it has other values.
         """
         args = unwrap(self.op_args)
         context_merge(context, unwrap(self.op_kwargs))
@@ -62,9 +63,9 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
 
 
 def meisa_enroll_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
-    """Turn a function into a task that enrolls what it returns; DAGs write it ``@task.meisa_enroll(…)``.
+    """Make a task of a function that returns contacts; in DAGs it is ``@task.meisa_enroll(…)``.
 
-    :param python_callable: the function, where the decorator stands without arguments.
+    :param python_callable: the function, if the decorator has no arguments.
     :param kwargs: see `MeisaEnrollDecoratedOperator`.
     """
     return task_decorator_factory(

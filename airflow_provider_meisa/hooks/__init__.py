@@ -1,1 +1,1 @@
-"""From an Airflow Connection to a Meisa client."""
+"""The hook: from an Airflow Connection to a Meisa client."""

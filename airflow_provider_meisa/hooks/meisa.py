@@ -1,10 +1,11 @@
-"""A Meisa client made of an Airflow Connection."""
+"""The hook, which makes a Meisa client from an Airflow Connection."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_meisa.api import errors
 from airflow_provider_meisa.get_provider_info import get_provider_info
+from airflow_provider_meisa.hooks import configuration
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -46,12 +48,12 @@ NEEDED_BY = {
 
 
 def is_final(error: BaseException) -> bool:
-    """Say whether a retry cannot fix this error."""
+    """Return whether a retry cannot fix this error."""
     return isinstance(error, _FINAL)
 
 
 def meisa_error(raised: BaseException | None) -> errors.MeisaError | None:
-    """Return the error of Meisa's that was raised, or that is behind Airflow's exception; ``None`` if there is none."""
+    """Return the `MeisaError` that was raised, or that caused Airflow's exception; ``None`` if there is none."""
     error = raised.__cause__ if isinstance(raised, AirflowException) else raised
     return error if isinstance(error, errors.MeisaError) else None
 
@@ -60,19 +62,19 @@ def meisa_error(raised: BaseException | None) -> errors.MeisaError | None:
 def raise_airflow_errors(
     final: tuple[type[errors.MeisaError], ...] = (), *, ambiguous_is_final: bool = False
 ) -> Iterator[None]:
-    """Turn Meisa's errors into Airflow's: final ones fail the task at once, others may be retried.
+    """Convert Meisa's errors to Airflow's: final ones fail the task at once, others may be retried.
 
-    It also decides again on what a method of the hook has raised, unless that is final already.
+    It also converts an exception of a method of the hook again, unless that is final already.
 
-    :param final: errors that are final here, though they are not elsewhere.
-    :param ambiguous_is_final: whether errors are final after which a call may have been carried out.
+    :param final: errors that are final here only.
+    :param ambiguous_is_final: whether an error is final if the request may have been carried out.
     :raises AirflowFailException: for what a retry cannot fix: input, key, scope, slug, inactive sequence.
-    :raises AirflowException: for the rest: network, rate limit, 5xx, unreadable answers.
+    :raises AirflowException: for the rest: network, rate limit, 5xx, unreadable responses.
     """
     try:
         yield
     except AirflowFailException:
-        raise  # what is final stays so
+        raise  # it is final already
     except (errors.MeisaError, AirflowException) as raised:
         error = meisa_error(raised)
         if error is None:
@@ -83,15 +85,15 @@ def raise_airflow_errors(
 
 
 class MeisaHook(BaseHook):
-    """Talks to Meisa with the key and habits of an Airflow Connection.
+    """Calls Meisa with the API key and the settings of an Airflow Connection.
 
-    Each call of the API is one plain method, for use in a ``@task``. Calls keep to the key's rate limits,
-    shared with every other process on the host, and are repeated where that is harmless.
+    Each endpoint is one method, for use in a ``@task``. Requests keep to the rate limits of the key, which all
+    processes on the host share, and are retried where that is harmless.
 
     :param meisa_conn_id: the Airflow Connection, of type ``meisa``.
-    :param max_wait: the longest wait for the rate limits that a call sits out, in seconds or as a ``timedelta``; by
-        default 120 seconds. A longer one is raised at once, for Airflow to try again later.
-    :raises AirflowNotFoundException: on first use, if there is no such connection.
+    :param max_wait: the longest wait of a call for the rate limits, in seconds or as a ``timedelta``; by default 120
+        seconds. A longer wait raises an error at once, so that Airflow can retry later.
+    :raises AirflowNotFoundException: on first use, if the connection does not exist.
     """
 
     conn_name_attr = "meisa_conn_id"
@@ -108,7 +110,7 @@ class MeisaHook(BaseHook):
         self._client: MeisaClient | None = None
 
     def get_conn(self) -> MeisaClient:
-        """Return the client; made once a hook.
+        """Return the client; each hook creates one.
 
         :raises AirflowFailException: if the connection's fields cannot be used; the message names the field.
         """
@@ -120,7 +122,7 @@ class MeisaHook(BaseHook):
         return self._client
 
     async def get_async_conn(self) -> MeisaClient:
-        """Return the client, for use on an event loop; its calls block and belong into a thread.
+        """Return the client, from an event loop. Its methods block: call them in a thread.
 
         :raises AirflowFailException: if the connection's fields cannot be used; the message names the field.
         """
@@ -130,7 +132,7 @@ class MeisaHook(BaseHook):
             conn_id = self._checked_conn_id()
             with _readable(conn_id):
                 connection = await get_async_connection(conn_id, hook=self)
-            # It masks the key, which the triggerer of Airflow 3.0 refuses on the event loop.
+            # It masks the key; the triggerer of Airflow 3.0 refuses that on the event loop.
             self._client = await sync_to_async(self._make_client)(connection)
         return self._client
 
@@ -149,9 +151,9 @@ class MeisaHook(BaseHook):
         return client
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask ``/ping/`` what the key is and may do, for the *Test* button and ``airflow connections test``.
+        """Test the connection with ``/ping/``, for the *Test* button and ``airflow connections test``.
 
-        :return: whether the connection works, and a sentence for people; never the key.
+        :return: whether the connection works, and a sentence about it, without the key.
         """
         from airflow_provider_meisa.api.endpoints import account
 
@@ -163,8 +165,8 @@ class MeisaHook(BaseHook):
         wanted = client.settings.environment
         if wanted and wanted != key.environment:
             return False, (
-                f"The connection says environment {wanted}, but the API key is of "
-                f"{key.environment or 'an unknown one'}. Change the key or the extra environment."
+                f"{client.settings.environment_set_by} requires the environment {wanted}, but the API key is of "
+                f"{key.environment or 'an unknown one'}. Change the API key or that setting."
             )
         return True, _introduce(key) + _unused(client.settings)
 
@@ -180,15 +182,15 @@ class MeisaHook(BaseHook):
     ) -> Outcome:
         """Enroll one contact: ``POST /sequences/enroll/``.
 
-        :param email: the contact; created if Meisa does not know it.
+        :param email: the address of the contact; Meisa creates an unknown contact.
         :param sequence_slug: an active sequence.
         :param metadata: data attached to the enrollment, plain JSON.
-        :param trigger_source: label for where the enrollment came from.
-        :param override_unsubscribe: enroll even if suppressed; needs the connection's opt-in.
-        :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
-            enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
-        :return: the status and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``
-            or, where the request was only accepted, ``unreported``.
+        :param trigger_source: the origin of the enrollment.
+        :param override_unsubscribe: enroll even a suppressed contact; needs the extra ``allow_override_unsubscribe``.
+        :param resend: whether to send again, once and after a wait, if the response was lost. A contact that is then
+            enrolled has the reason ``possibly twice``, one that is already enrolled ``possibly by this run``.
+        :return: the status and its reason: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``,
+            or ``unreported`` if the request was only accepted.
         :raises AirflowFailException: for what a retry cannot fix.
         :raises AirflowException: for the rest.
         """
@@ -215,11 +217,11 @@ class MeisaHook(BaseHook):
     ) -> BulkEnrollResponse:
         """Enroll up to 500 contacts in one call: ``POST /sequences/api/bulk-enroll/``.
 
-        :param emails: 1–500 addresses, none twice.
+        :param emails: 1–500 addresses without duplicates.
         :param sequence_slug: an active sequence.
-        :param override_unsubscribe: enroll even the suppressed; needs the connection's opt-in.
-        :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are
-            then enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
+        :param override_unsubscribe: enroll even suppressed contacts; needs the extra ``allow_override_unsubscribe``.
+        :param resend: whether to send again, once and after a wait, if the response was lost. Addresses that are then
+            enrolled have the reason ``possibly twice``, already enrolled ones ``possibly by this run``.
         :return: one outcome for each address, in order, in ``outcomes``.
         :raises AirflowFailException: for what a retry cannot fix.
         :raises AirflowException: for the rest.
@@ -240,7 +242,7 @@ class MeisaHook(BaseHook):
 
         :param status: ``all`` for every status; empty for the active ones.
         :param search: part of a name.
-        :raises AirflowException: if Meisa cannot be asked.
+        :raises AirflowException: if the request fails.
         """
         from airflow_provider_meisa.api.endpoints import sequences
 
@@ -248,10 +250,10 @@ class MeisaHook(BaseHook):
             return sequences.list_sequences(self.get_conn(), status=status, search=search)
 
     def contact_enrollments(self, email: str) -> ContactEnrollments:
-        """Read which sequences a contact is in: ``GET /sequences/api/contact-enrollments/``.
+        """List the sequences of a contact: ``GET /sequences/api/contact-enrollments/``.
 
-        :param email: the contact.
-        :raises AirflowException: if Meisa cannot be asked.
+        :param email: the address of the contact.
+        :raises AirflowException: if the request fails.
         """
         from airflow_provider_meisa.api.endpoints import sequences
 
@@ -272,8 +274,9 @@ class MeisaHook(BaseHook):
     ) -> Contact:
         """Create or update one contact: ``POST /contacts/upsert/``.
 
-        Meisa looks for the contact by ``external_id`` first, then by ``email``. What is ``None`` is not sent, and stays
-        as it is. To send the same again is harmless, so a request whose response was lost is sent again.
+        Meisa looks for the contact by ``external_id`` first, then by ``email``. A parameter that is ``None``
+        is not sent, and the field keeps its value. A second upsert is harmless, so the request is retried if the
+        response is lost.
 
         :param email: the address; with an ``external_id`` that Meisa knows, it may be a new one.
         :param external_id: your id of the contact.
@@ -282,8 +285,8 @@ class MeisaHook(BaseHook):
         :param display_name: the name that mails show; may be empty.
         :param source: where the contact comes from: ``api``, ``import``, ``manual``, ``signup`` or ``initial_sync``.
             Meisa keeps the first one.
-        :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
-        :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
+        :param custom_fields: plain JSON. Meisa merges it: other keys are kept.
+        :param tag_names: tags to add; Meisa creates unknown ones, and removes none.
         :return: the contact as it is now, with its ``id``, and whether it was ``created``.
         :raises AirflowFailException: for what a retry cannot fix.
         :raises AirflowException: for the rest.
@@ -356,9 +359,9 @@ class MeisaHook(BaseHook):
             )
 
     def unsubscribed_emails(self) -> Suppressions:
-        """Read who must not be mailed: ``GET /contacts/api/unsubscribed-emails/``.
+        """List the suppressed addresses: ``GET /contacts/api/unsubscribed-emails/``.
 
-        :raises AirflowException: if Meisa cannot be asked.
+        :raises AirflowException: if the request fails.
         """
         from airflow_provider_meisa.api.endpoints import contacts
 
@@ -366,9 +369,9 @@ class MeisaHook(BaseHook):
             return contacts.unsubscribed_emails(self.get_conn())
 
     def ping(self) -> KeyInfo:
-        """Ask what the key is and may do: ``GET /ping/``.
+        """Read what the key is and may do: ``GET /ping/``.
 
-        :raises AirflowException: if Meisa cannot be asked.
+        :raises AirflowException: if the request fails.
         """
         from airflow_provider_meisa.api.endpoints import account
 
@@ -386,18 +389,18 @@ class MeisaHook(BaseHook):
     ) -> Response:
         """Send a request to an endpoint that has no method here, within the rate limits.
 
-        A ``GET`` is sent again after a lost response or a 5xx; everything is after a 429 or 503, and what never left.
+        A ``GET`` is retried after a lost response or a 5xx, any request after a 429 or 503 or if it never left.
 
         :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
-        :param path: path below the base URL, such as ``/tags/``, with a slash at its beginning and its end. It is
-            logged, so it may hold no address.
+        :param path: path below the base URL, such as ``/tags/``, with a slash at both ends. It is logged: put no
+            address into it.
         :param json: the body, an object of plain JSON; not for ``GET``.
-        :param query: what goes behind the ``?``: texts and whole numbers.
-        :param resend: whether a write may be sent again when its response was lost: once, and after a while. Set it
-            only where Meisa does the same twice without harm.
+        :param query: the part after the ``?``: texts and whole numbers.
+        :param resend: whether to send a write again if its response was lost: once, after a wait. Set it only if a
+            second request is harmless.
         :return: the ``status``, and the parsed JSON in ``body``; ``None`` for an empty one.
         :raises AirflowFailException: for what a retry cannot fix.
-        :raises AirflowException: for the rest. Airflow's retry sends a write again, too.
+        :raises AirflowException: for the rest. Airflow's retry sends a write again.
         """
         from airflow_provider_meisa.api import raw_request
 
@@ -405,19 +408,19 @@ class MeisaHook(BaseHook):
             return raw_request.request(self.get_conn(), method, path, json, query, resend=resend)
 
     def stop(self) -> None:
-        """Send nothing from now on, and end every wait: for the ``on_kill`` of an operator."""
+        """Send nothing from now on, and end every wait. Call it in the ``on_kill`` of an operator."""
         if self._client is not None:
             self._client.stop()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return which standard fields the connection form shows (Airflow before 3.2)."""
+        """Return the standard fields of the connection form (Airflow before 3.2)."""
         behaviour = _connection_type()["ui-field-behaviour"]
         return {name.replace("-", "_"): value for name, value in behaviour.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's own fields (Airflow before 3.2)."""
+        """Return the other fields of the connection form (Airflow before 3.2)."""
         return {name: _form_field(spec) for name, spec in _connection_type()["conn-fields"].items()}
 
 
@@ -427,7 +430,7 @@ def _connection_type() -> dict[str, Any]:
 
 
 def _form_field(spec: dict[str, Any]) -> Any:
-    """Make a field of the old form; Airflow 3.0 and 3.1 know only these kinds and the validator ``any_of``."""
+    """Make a field of the old form; Airflow 3.0 and 3.1 support only these types and the validator ``any_of``."""
     from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
     from wtforms import BooleanField, IntegerField, PasswordField, StringField
     from wtforms.validators import NumberRange, Optional, any_of
@@ -446,20 +449,20 @@ def _form_field(spec: dict[str, Any]) -> Any:
 
 @contextmanager
 def _readable(conn_id: str) -> Iterator[None]:
-    """Refuse a connection that Airflow itself cannot read: below 3.3 its class refuses an extra that is no object."""
+    """Raise an error for a connection that Airflow cannot read: before 3.3, one with an extra that is not an object."""
     try:
         yield
     except ValueError as error:
-        # No "from error": it may quote the connection.
+        # Not "from error": it may quote the connection.
         raise AirflowFailException(
-            f"Airflow cannot read the connection {conn_id} ({type(error).__name__}). See that its extra is a JSON "
+            f"Airflow cannot read the connection {conn_id} ({type(error).__name__}). Check that its extra is a JSON "
             "object, and its port a number."
         ) from None
 
 
 @contextmanager
 def _named(conn_id: str) -> Iterator[None]:
-    """Put the connection's id before what is wrong with one of its fields."""
+    """Put the connection's id before an error about one of its fields."""
     try:
         yield
     except errors.MeisaInputError as error:
@@ -467,26 +470,52 @@ def _named(conn_id: str) -> Iterator[None]:
 
 
 def _settings(connection: Connection) -> Settings:
-    """Read a connection; whatever of it is secret is masked before anything is checked."""
+    """Read a connection; mask its secrets before anything is checked."""
     from airflow_provider_meisa.api.extras import decode_extra
-    from airflow_provider_meisa.api.rate_limit.storage.factory import passwords_in
     from airflow_provider_meisa.api.settings import Settings
 
     password = (connection.password or "").strip()
     _mask(password)
-    extra = decode_extra(
-        connection.extra
-    )  # not `extra_dejson`, which takes what is not JSON for no extra at all
+    extra = decode_extra(connection.extra)  # not `extra_dejson`, which reads an invalid extra as an empty one
     mask_secret(extra)
     for value in extra.values():
-        _mask(*(passwords_in(value) if isinstance(value, str) else ()))
-    return Settings.from_connection(
+        _mask(*(_passwords_in(value) if isinstance(value, str) else ()))
+    settings = Settings.from_connection(
         host=connection.host or "",
         port=connection.port,
         schema=connection.schema or "",
         password=password,
         extra=extra,
     )
+    return _configured(settings)
+
+
+def _configured(settings: Settings) -> Settings:
+    """Add what the configuration sets for all connections.
+
+    :raises MeisaInputError: if it requires another environment than the connection.
+    """
+    storage, required = configuration.rate_limit_storage(), configuration.required_environment()
+    _mask(*_passwords_in(storage))
+    if required and settings.environment not in ("", required):
+        raise errors.MeisaInputError(
+            f"The extra environment is {settings.environment!r}, and [meisa] required_environment is {required!r}. "
+            "Nothing was sent. Use a connection of the required environment."
+        )
+    if not settings.rate_limit_storage:
+        configuration.warn_if_not_shared("rate_limit_storage", "count of requests")
+    return replace(
+        settings,
+        environment=required or settings.environment,
+        environment_set_by="[meisa] required_environment" if required else settings.environment_set_by,
+        rate_limit_storage=settings.rate_limit_storage or storage,
+    )
+
+
+def _passwords_in(text: str) -> set[str]:
+    from airflow_provider_meisa.api.rate_limit.storage.factory import passwords_in
+
+    return passwords_in(text)
 
 
 def _mask(*secrets: str) -> None:
@@ -498,7 +527,7 @@ _warned: set[tuple[str, tuple[str, ...]]] = set()
 
 
 def warn_of_unknown_extras(conn_id: str, settings: Settings) -> None:
-    """Warn once in a process that a connection has extras that are not used."""
+    """Warn once per process about unknown extras of a connection."""
     found = (conn_id, settings.unknown_extras)
     if settings.unknown_extras and found not in _warned and log.isEnabledFor(logging.WARNING):
         _warned.add(found)

@@ -1,4 +1,4 @@
-"""What tasks do, in Airflow's own metrics (``[metrics]`` of its configuration); nothing where these are off."""
+"""Metrics of tasks through Airflow's own metrics (``[metrics]`` in its configuration), if these are on."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ _NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_.-]")
 
 
 class Work(Protocol):
-    """What was done so far, as in a client's `RequestStats` and a task's `Checkpoint`."""
+    """Counts so far, as in a client's `RequestStats` and a task's `Checkpoint`."""
 
     @property
     def requests(self) -> int:
-        """Requests sent, retries among them."""
+        """Return the requests sent, including retries."""
 
     @property
     def retries(self) -> int:
-        """Requests sent again."""
+        """Return the retries."""
 
     @property
     def rate_limited(self) -> int:
-        """Responses with 429."""
+        """Return the responses with 429."""
 
     @property
     def waited(self) -> float:
-        """Seconds spent waiting for the rate limits or between retries."""
+        """Return the seconds spent waiting for the rate limits or between retries."""
 
 
 class Meter:
-    """Sends what one task does to Airflow's metrics, each request and address once.
+    """Sends the counts of one task to Airflow's metrics, each request and address once.
 
-    Each metric has a plain name, and tags. As with Airflow's own, there is a second name that holds the values of
-    the tags where ``[metrics] legacy_names_on`` is set, as it is by default: StatsD drops tags.
+    Each metric has a plain name and tags. With ``[metrics] legacy_names_on``, the default, there is a second name
+    with the values of the tags in it, as for Airflow's own metrics, because StatsD drops tags.
 
     :param meisa_conn_id: the tag ``conn_id``.
-    :param sequence_slug: the tag ``sequence``; empty where there are several.
+    :param sequence_slug: the tag ``sequence``; empty for several.
     """
 
     def __init__(self, meisa_conn_id: str, sequence_slug: str = "") -> None:
@@ -55,17 +55,17 @@ class Meter:
         self._broken = False
 
     def skip(self, work: Work, counts: Mapping[str, int]) -> None:
-        """Leave out what the task sent before a deferral."""
+        """Skip the counts from before a deferral."""
         self._reported = {**_amounts(work), **counts}
 
     def work(self, so_far: Work) -> None:
-        """Send what was done since the last time."""
+        """Send the counts since the last call."""
         for name, amount in _amounts(so_far).items():
             if (new := self._new(name, amount)) > 0:
                 self._emit(f"meisa.{name}", new, self._tags)
 
     def addresses(self, so_far: Mapping[str, int]) -> None:
-        """Send how many addresses have got each status since the last time."""
+        """Send the number of addresses per status since the last call."""
         for status, amount in so_far.items():
             if (new := self._new(status, amount)) > 0:
                 self._emit("meisa.addresses", new, {**self._tags, "status": str(status)})
@@ -84,7 +84,7 @@ class Meter:
                 _emit_metric(
                     ".".join((name, *(value.replace(".", "__") for value in allowed.values()))), new, {}
                 )
-        except Exception as error:  # noqa: BLE001 (whatever a backend raises: a task does not fail for its metrics)
+        except Exception as error:  # noqa: BLE001 (any error of a backend: a task must not fail because of metrics)
             self._broken = True
             log.warning(
                 "Metrics cannot be sent, so this task sends no more of them: %s", type(error).__name__
@@ -93,7 +93,7 @@ class Meter:
 
 @contextmanager
 def metered(client: MeisaClient, meisa_conn_id: str, sequence_slug: str = "") -> Iterator[Meter]:
-    """Send what a client has done, however that ends; the parameters are those of `Meter`."""
+    """Send the counts of a client at the end, also after an error; the parameters are those of `Meter`."""
     meter = Meter(meisa_conn_id, sequence_slug)
     try:
         yield meter

@@ -1,1 +1,5 @@
-"""What can be done with many records in one task; `airflow_provider_meisa.bulk.job` says what a job is."""
+"""The jobs of bulk tasks, see `airflow_provider_meisa.bulk.job`. No name is public: use the operators."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

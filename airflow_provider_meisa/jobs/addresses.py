@@ -1,6 +1,6 @@
-"""What counts as an address: trimmed, checked, and the reasons why a text is not one.
+"""Check and normalise addresses, with the reasons why a text is not one.
 
-What counts is what can be sent, not all that RFC 5322 can spell: no quoted local part, no comment, no IP literal, a
+An address is what can be sent, not all that RFC 5322 allows: no quoted local part, no comment, no IP literal, a
 domain with a dot. Letters of any script are accepted on both sides of the ``@`` (RFC 6531) and sent as they are; no
 domain is converted to ``xn--`` and nothing is Unicode-normalised, because Meisa must see what the warehouse holds.
 Two spellings that differ only in case are one address.
@@ -37,7 +37,7 @@ def normalise(text: str) -> str:
     """Trim an address and lower the case of its domain.
 
     The local part keeps its case, as RFC 5321 §2.4 asks. White space of any script, byte order marks and
-    zero-width characters fall off both ends.
+    zero-width characters are removed from both ends.
     """
     # str.strip, because a subclass (jinja2's Markup) would return itself.
     address = str.strip(text, EDGES)
@@ -46,20 +46,20 @@ def normalise(text: str) -> str:
 
 
 def key_of(address: str) -> str:
-    """Return what two spellings of one address have in common."""
+    """Return the same text for all spellings of one address."""
     return address.strip(EDGES).lower()
 
 
 def validation_error(address: str) -> str | None:
-    """Say in a few words why a normalised text is not an address; ``None`` where it is one."""
+    """Return why a normalised text is not an address, in a few words; ``None`` if it is one."""
     return next((reason for reason, applies in _FAULTS if applies(address)), None)
 
 
 def check(raw: object) -> str | Outcome:
     """Read one value of a source: its normalised address, or the outcome ``invalid``.
 
-    :param raw: a string, UTF-8 bytes, or ``None`` for a row that has no address.
-    :raises MeisaInputError: if it is of another type, which is not a bad address but a mistake in the DAG.
+    :param raw: a string, UTF-8 bytes, or ``None`` for a row without an address.
+    :raises MeisaInputError: if it has another type: that is not a bad address, but a mistake in the DAG.
     """
     text = raw if type(raw) is str else text_of(raw, lambda: "The audience")
     if text is None:
@@ -74,7 +74,7 @@ def check(raw: object) -> str | Outcome:
 def check_all(values: Iterable[object]) -> Iterator[str | Outcome]:
     """Read the values of a source as `check` does, a few hundred at a time.
 
-    :raises MeisaInputError: see `check`; what comes before such a value is given first.
+    :raises MeisaInputError: see `check`; the values before it are yielded first.
     """
     rest = iter(values)
     while chunk := list(islice(rest, _CHUNK)):
@@ -82,9 +82,9 @@ def check_all(values: Iterable[object]) -> Iterator[str | Outcome]:
 
 
 def _are_plain(values: list[object]) -> TypeGuard[list[str]]:
-    """Return whether all values are addresses as they should be: most of a warehouse's are.
+    """Return whether all values are normalised addresses, as most in a warehouse are.
 
-    One search over all of them costs a third of one search each.
+    One search over all of them takes a third of the time of one search each.
     """
     if set(map(type, values)) != {str}:
         return False
@@ -113,7 +113,7 @@ def _labels(address: str) -> list[str]:
     return address.rpartition("@")[2].split(".")
 
 
-# In this order: the first that applies is the reason, and the later ones rely on the earlier.
+# In this order: the first match is the reason, and later checks rely on earlier ones.
 _FAULTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("empty", lambda a: not a),
     (f"longer than {_LONGEST} octets", lambda a: _octets(a) > _LONGEST),

@@ -1,4 +1,4 @@
-"""The job of enrolling contacts into a sequence, 500 addresses a request."""
+"""The job that enrolls contacts into a sequence, 500 addresses per request."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
+# Seconds since any task has seen the sequence to be active: half the interval of a sensor. If that has changed since,
+# Meisa refuses the batch.
+_ACTIVE_FOR = 30.0
 _ENROLLED = frozenset({State.INTENT, State.RECORDED, State.PRESENT, State.ACCEPTED})
 _ABOUT_ADDRESSES = {"email", "emails"}
-# A refusal in these words is about the sequence, the key or the account, unless it names addresses.
+# An error with these words is about the sequence, the key or the account, unless it names addresses.
 _ABOUT_ALL = re.compile(
     r"\b(?:sequences?|slug|inactive|draft|paused|archived|environment|scopes?|permissions?|api key|plan|quota|"
     r"subscription|billing|account|workspace|override)\b",
@@ -42,8 +45,8 @@ class EnrollJob:
     """Enrolls addresses into one sequence. An item is an address.
 
     :param sequence_slug: an active sequence.
-    :param override_unsubscribe: enroll even the suppressed.
-    :param skip_suppressed: ask Meisa who unsubscribed, and do not send them.
+    :param override_unsubscribe: enroll even suppressed contacts.
+    :param skip_suppressed: ask Meisa for the suppressed addresses, and leave them out.
     :param again_after: with a ledger, when a contact may be enrolled again.
     """
 
@@ -69,14 +72,13 @@ class EnrollJob:
 
     @property
     def sends_excluded(self) -> bool:
-        """Whether those who unsubscribed are sent."""
+        """Return whether suppressed addresses are sent."""
         return self.override_unsubscribe
 
     def items(self, source: Iterable[object]) -> Iterator[str | Outcome]:
-        """Trim and check each address; what is not one is ``invalid``.
+        """Trim and check each address; a bad one is ``invalid``.
 
-        :raises MeisaInputError: if the source is not a list of addresses; and while reading, for a value that is not
-            text.
+        :raises MeisaInputError: if the source is not a list of addresses; while reading, if a value is not a text.
         """
         return check_all(readable(source))
 
@@ -110,15 +112,15 @@ class EnrollJob:
 
     @property
     def record_id_kind(self) -> str:
-        """What makes two contacts the same."""
+        """Return the type of the record id."""
         return "address"
 
     def values(self, _item: str) -> bytes:
-        """Return nothing: only the day of the enrollment counts."""
+        """Return an empty value: only the day of the enrollment counts."""
         return b""
 
     def decide(self, item: str, known: Entry, values_hash: int, now: int) -> Outcome | None:
-        """Leave out who was enrolled by an earlier run within ``again_after``, or may have been."""
+        """Leave out contacts that an earlier run has enrolled within ``again_after``, or may have enrolled."""
         if known.state is State.FORGOTTEN:
             return Outcome(item, OutcomeStatus.SUPPRESSED, FORGOTTEN)
         if known.state not in _ENROLLED or self._may_be_enrolled_again(known, now):
@@ -131,7 +133,7 @@ class EnrollJob:
         return self.again_after != "never" and now - known.minute >= self.again_after // timedelta(minutes=1)
 
     def recorded(self, item: str) -> Outcome:
-        """Take the contact as enrolled before."""
+        """Return the outcome of a contact that is recorded as enrolled."""
         return Outcome(item, OutcomeStatus.ENROLLED_BEFORE, "recorded by first_run")
 
     def status_of(self, state: State) -> OutcomeStatus:
@@ -141,7 +143,7 @@ class EnrollJob:
         )
 
     def state_of(self, outcome: Outcome) -> State:
-        """Keep who is enrolled, and who may be; all others may be sent again by a later run."""
+        """Record contacts that are enrolled or may be; a later run may send all others."""
         return {
             OutcomeStatus.ENROLLED: State.ACCEPTED,
             OutcomeStatus.ALREADY_ENROLLED: State.PRESENT,
@@ -149,12 +151,12 @@ class EnrollJob:
         }.get(outcome.status, State.CLEARED)
 
     def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
-        """Check that the sequence takes contacts, if the key may ask; a preview needs one that may.
+        """Check that the sequence takes contacts, if the key has the scope; a preview needs such a key.
 
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
         """
         try:
-            found = sequences.check_active(client, self.sequence_slug)
+            found = sequences.check_active(client, self.sequence_slug, max_age=_ACTIVE_FOR)
             log.info("The sequence %s is %s", found.slug, found.status)
         except MeisaScopeError as error:
             if for_preview:
@@ -168,7 +170,7 @@ class EnrollJob:
             log.warning("override_unsubscribe is set: people who have unsubscribed will be mailed.")
 
     def exclusion(self, client: MeisaClient, *, for_preview: bool = False) -> Exclusion | None:
-        """Ask who unsubscribed, where that is asked for.
+        """Ask for the suppressed addresses, if they are to be left out.
 
         :return: ``None`` for a preview with a key without ``contacts:read``.
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.contacts.unsubscribed_emails`.
@@ -194,7 +196,7 @@ class EnrollJob:
             items,
             self.sequence_slug,
             override_unsubscribe=self.override_unsubscribe,
-            resend=False,  # the runner does, and keeps when
+            resend=False,  # the runner does, and records when
             reservation=reservation,
         )
         if response.unread:
@@ -202,7 +204,7 @@ class EnrollJob:
         return response.outcomes
 
     def on_error(self, error: MeisaError, items: Sequence[str]) -> BadItems | None:
-        """Find what a refusal says of single addresses; what is about something else concerns all of them."""
+        """Return what an error means for single addresses; ``None`` if it concerns all of them."""
         if not isinstance(error, MeisaInvalidRequestError) or not _may_be_about_addresses(error):
             return None
         named = {
@@ -213,7 +215,7 @@ class EnrollJob:
 
 
 class _Suppressed:
-    """Gives those on Meisa's list the outcome ``suppressed``."""
+    """Returns the outcome ``suppressed`` for addresses on Meisa's list."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = frozenset(keys)
@@ -235,7 +237,7 @@ def _may_be_about_addresses(error: MeisaInvalidRequestError) -> bool:
 
 
 def _alone(error: MeisaInvalidRequestError, address: str) -> Outcome:
-    """Return the outcome of an address whose request was refused although it was the only one in it."""
+    """Return the outcome of an address whose request was refused, although it had no other address."""
     reason = error.reason or f"the request was refused ({error.status})"
     about_address = OutcomeStatus.INVALID if error.fields else OutcomeStatus.FAILED
     return Outcome(address, status_of(error) or about_address, reason)

@@ -1,1 +1,1 @@
-"""Links from the Airflow UI into the Meisa dashboard."""
+"""Links from the Airflow UI to the Meisa dashboard."""

@@ -15,20 +15,20 @@ XCOM_KEY = "meisa_dashboard"
 
 
 class MeisaSequenceLink(BaseOperatorLink):
-    """Leads to the sequence in the Meisa dashboard; to the dashboard where ``dashboard_url`` has no ``{slug}``."""
+    """Links to the sequence in the Meisa dashboard, or to the dashboard if ``dashboard_url`` has no ``{slug}``."""
 
     name = "Sequence in Meisa"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address the task left as it began; empty if it has not run. That it failed does no harm."""
+        """Return the URL that the task pushed at its start, also if it failed later; empty if it has not run."""
         return XCom.get_value(key=XCOM_KEY, ti_key=ti_key) or ""
 
 
 def push_dashboard_link(context: Any, hook: MeisaHook, slug: object = "") -> None:
-    """Leave the dashboard's address where the link finds it, before the task does anything that can fail.
+    """Push the URL of the dashboard for the link, before the task does anything that can fail.
 
-    Airflow 3 asks the link for it only when a process of the task ends, and keeps it as an XCom of its own:
-    it is put there already, for a task that runs or is killed.
+    Airflow 3 calls the link only when a process of the task ends, and keeps the URL as an XCom. So the XCom is
+    pushed here, for tasks that still run or were killed.
 
     :param slug: the sequence, not yet checked; empty if there are several.
     """

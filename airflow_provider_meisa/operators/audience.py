@@ -1,4 +1,4 @@
-"""What all tasks share that enroll many contacts into a sequence."""
+"""The base of all operators that enroll many contacts into a sequence."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class AudienceOperator(LineageMixin, BulkOperator):
-    """Enroll an audience into a sequence, 500 addresses a request; a subclass says where the addresses come from.
+    """Enroll an audience into a sequence, 500 addresses per request; a subclass reads the addresses.
 
-    Addresses are trimmed, checked and freed of duplicates first.
+    Addresses are trimmed and checked, and duplicates removed, first.
 
     :param sequence_slug: an active sequence (templated).
-    :param override_unsubscribe: enroll even the suppressed (templated); needs ``allow_override_unsubscribe`` on the
-        connection.
-    :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them (templated); needs
+    :param override_unsubscribe: enroll even suppressed contacts (templated); needs ``allow_override_unsubscribe``
+        on the connection.
+    :param skip_suppressed: ask Meisa first for the suppressed addresses, and leave them out (templated); needs
         ``contacts:read``.
     :param again_after: with ``ledger``, and then required: when a contact may be enrolled again, as a ``timedelta`` or
         ``"never"``. Until then the contact is ``enrolled_before``.
@@ -41,7 +41,7 @@ class AudienceOperator(LineageMixin, BulkOperator):
     )
 
     email_column: str | int | None = None
-    """The column of the addresses, where a subclass has such a parameter."""
+    """The column of the addresses, if a subclass has such a parameter."""
 
     def __init__(
         self,
@@ -59,20 +59,8 @@ class AudienceOperator(LineageMixin, BulkOperator):
         self.skip_suppressed = skip_suppressed
 
     def make_job(self) -> EnrollJob:
-        """Return the job of enrolling into the sequence."""
-        from airflow_provider_meisa.jobs.enroll import EnrollJob
-
-        if (self.ledger is None) is not (self.again_after is None):
-            raise MeisaInputError(
-                "ledger and again_after belong together. Set again_after to 'never' or to a timedelta, after which a "
-                "contact may be enrolled again; or remove both."
-            )
-        return EnrollJob(
-            self.sequence_slug,
-            override_unsubscribe=self.override_unsubscribe,
-            skip_suppressed=self.skip_suppressed,
-            again_after=self.again_after or "never",
-        )
+        """Return the job that enrolls into the sequence."""
+        return enroll_job(self, skip_suppressed=self.skip_suppressed)
 
     def asset(self) -> Asset:
         """Return the asset of the sequence."""
@@ -81,3 +69,23 @@ class AudienceOperator(LineageMixin, BulkOperator):
     def lineage_output(self) -> tuple[str, Sequence[OutcomeStatus]]:
         """Return the sequence, whose rows are the enrolled."""
         return lineage_name(self.sequence_slug), (OutcomeStatus.ENROLLED,)
+
+
+def enroll_job(task: Any, *, skip_suppressed: bool = False) -> EnrollJob:
+    """Make the job of a task that enrolls.
+
+    :raises MeisaInputError: if ``ledger`` and ``again_after`` are not both given, or both left out.
+    """
+    from airflow_provider_meisa.jobs.enroll import EnrollJob
+
+    if (task.ledger is None) is not (task.again_after is None):
+        raise MeisaInputError(
+            "ledger and again_after belong together. Set again_after to 'never' or to a timedelta, after which a "
+            "contact may be enrolled again; or remove both."
+        )
+    return EnrollJob(
+        task.sequence_slug,
+        override_unsubscribe=task.override_unsubscribe,
+        skip_suppressed=skip_suppressed,
+        again_after=task.again_after or "never",
+    )

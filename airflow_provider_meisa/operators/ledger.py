@@ -1,8 +1,11 @@
-"""Which ledger a task uses: from its parameters, the configuration, and what its earlier runs have reported."""
+"""The ledger of a task: from its parameters, the configuration and earlier summaries."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_meisa.bulk.ledger.guard import EarlierSummary
 from airflow_provider_meisa.bulk.ledger.ledger import LedgerSummary
@@ -17,38 +20,64 @@ if TYPE_CHECKING:
 _ENDED = ["success", "failed"]
 
 
-def ledger_options(
-    ti: Any, name: str, *, first_run: FirstRun | None, by_default: FirstRun, accept_lost_ledger: str | None
-) -> LedgerOptions:
-    """Return which ledger a task instance uses.
+class LedgerMixin(BaseOperator):
+    """Gives an operator a ledger, which records over all runs what Meisa has accepted.
 
-    :param ti: the task instance.
-    :param name: the parameter ``ledger``.
-    :param first_run: and ``accept_lost_ledger``: likewise.
-    :param by_default: what ``first_run`` is if a person has not set it.
+    :param ledger: its name (templated), which is a folder in ``[meisa] ledger_path``. Records in it are not sent again.
+        Only one task at a time may use it, so that ``max_active_tis_per_dag`` is 1 by default; set it yourself for a
+        mapped task.
+    :param first_run: if the ledger is empty, ``send``, ``fail``, or ``record`` the records of this run as accepted
+        without a request.
+    :param accept_lost_ledger: the date in the message about a lost ledger: confirms that loss, once.
     """
-    last = last_summary(ti)
-    return LedgerOptions(
-        root=locate(configuration.ledger_path()),
-        name=name,
-        run=run_name(ti),
-        secret=configuration.ledger_key(),
-        first_run=first_run or by_default,
-        is_first_run_given=first_run is not None,
-        last=last,
-        has_earlier_runs=last is None and _has_earlier_runs(ti),
-        accept_lost_ledger=accept_lost_ledger,
-    )
+
+    template_fields: Sequence[str] = ("ledger",)
+
+    default_first_run: FirstRun = "send"
+    """The default of ``first_run``."""
+
+    def __init__(
+        self,
+        *,
+        ledger: str | None = None,
+        first_run: FirstRun | None = None,
+        accept_lost_ledger: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if ledger is not None:
+            kwargs.setdefault("max_active_tis_per_dag", 1)
+        super().__init__(**kwargs)
+        self.ledger = ledger
+        self.first_run = first_run
+        self.accept_lost_ledger = accept_lost_ledger
+
+    def ledger_options(self, ti: Any) -> LedgerOptions | None:
+        """Return the ledger of a task instance; ``None`` if it has none."""
+        if self.ledger is None:
+            return None
+        configuration.warn_if_not_shared("ledger_path", "ledger")
+        last = last_summary(ti)
+        return LedgerOptions(
+            root=locate(configuration.ledger_path()),
+            name=self.ledger,
+            run=run_name(ti),
+            secret=configuration.ledger_key(),
+            first_run=self.first_run or self.default_first_run,
+            is_first_run_given=self.first_run is not None,
+            last=last,
+            has_earlier_runs=last is None and _has_earlier_runs(ti),
+            accept_lost_ledger=self.accept_lost_ledger,
+        )
 
 
 def run_name(ti: Any) -> str:
-    """Return what a ledger calls the run of a task instance: ``dag/task/run``, and the map index if there is one."""
+    """Return the name of a run in the ledger: ``dag/task/run``, and the map index if there is one."""
     name = f"{ti.dag_id}/{ti.task_id}/{ti.run_id}"
     return name if ti.map_index < 0 else f"{name}/{ti.map_index}"
 
 
 def last_summary(ti: Any) -> EarlierSummary | None:
-    """Return what the last run of the task, or this one, has reported of its ledger; ``None`` if none has."""
+    """Return the ledger in the last summary of the task, also of this run; ``None`` without one."""
     value = ti.xcom_pull(
         task_ids=ti.task_id, key=XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index
     )

@@ -1,4 +1,4 @@
-"""What OpenLineage gets, where Airflow has its provider: from where to which sequence, and how many."""
+"""The datasets for OpenLineage, if its provider is installed: source, sequence and number of contacts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class LineageMixin:
     """A task that fills a sequence or updates contacts, as OpenLineage's provider sees it.
 
-    That provider asks the operator that has executed the last leg, in the same process.
+    That provider calls the operator that has run after the last deferral, in the same process.
     """
 
     preview: bool
@@ -28,13 +28,13 @@ class LineageMixin:
         raise NotImplementedError
 
     def lineage_inputs(self) -> list[Dataset]:
-        """Return where the addresses come from, where OpenLineage has a name for it."""
+        """Return the datasets of the addresses, if OpenLineage has names for them."""
         return []
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what the task updates as output, with the number of contacts that were accepted as its rows.
 
-        Also asked for a task that has failed. A preview has no output.
+        Also called for a failed task. A preview has no output.
         """
         from airflow.providers.common.compat.openlineage.facet import (
             OutputDataset,

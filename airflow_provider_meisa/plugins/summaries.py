@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
-from airflow_provider_meisa.api.redaction import mask_address, redact
+from airflow_provider_meisa.api.redaction import mask_address, redact, redact_message
 
 _STATES = ("sending", "waiting", "stopped", "complete")
 _MOST_ATTENTION = 50
@@ -68,6 +68,7 @@ def _bulk(value: Mapping[str, Any]) -> dict[str, Any]:
         "total": sum(counts.values()),
         "counts": counts,
         "complete": value.get("complete") is not False,
+        "stopped_by": _message(value, "stopped_by"),
         "resumed": value.get("resumed") is True,
         **{name: _number(value, name) for name in ("requests", "retries", "rate_limited")},
         **{name: _number(value, name) for name in ("waited_s", "elapsed_s")},
@@ -125,6 +126,11 @@ def _number(value: Mapping[str, Any], name: str) -> float | None:
 def _text(value: Mapping[str, Any], name: str) -> str:
     text = value.get(name)
     return redact(text) if isinstance(text, str) else ""
+
+
+def _message(value: Mapping[str, Any], name: str) -> str:
+    text = value.get(name)
+    return redact_message(text) if isinstance(text, str) else ""
 
 
 def _path(value: Mapping[str, Any]) -> str:

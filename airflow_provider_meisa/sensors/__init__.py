@@ -1,1 +1,1 @@
-"""Tasks that wait for Meisa."""
+"""Sensors: tasks that wait for Meisa."""

@@ -1,4 +1,4 @@
-"""Tasks that wait for sequences."""
+"""The sensor that waits for sequences."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from airflow_provider_meisa.operators.parameters import OnMissing, check_paramet
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-# Seconds that a look waits for the rate limits, with its worker slot; then it looks again later.
+# Seconds that a check waits for the rate limits in its worker slot; after that it checks again later.
 _LONGEST_WAIT = 10.0
-# What Airflow 2.11 says where later ones raise an AirflowSensorTimeout (`check_trigger_timeouts` of its scheduler).
+# Airflow 2.11's error text where later versions raise an AirflowSensorTimeout (`check_trigger_timeouts`).
 _TIMED_OUT = "Trigger/execution timeout"
 
 
 class MeisaSequenceSensor(BaseSensorOperator):
     """Wait until sequences are active.
 
-    One request serves all sequences of a sensor. Returns the sequence to XCom as
-    ``{slug, name, status, total_enrolled}``; a list of them if ``sequence_slug`` is a list.
+    One request checks all sequences of a sensor. It pushes the sequence to XCom as
+    ``{slug, name, status, total_enrolled}``, or a list of them if ``sequence_slug`` is a list.
 
     :param sequence_slug: the sequence, or a list of them (templated).
-    :param status: the status to wait for (templated). Only ``active`` is documented by Meisa; any other is compared
-        letter by letter.
-    :param on_missing: ``wait`` or ``fail``, if no sequence has the slug.
+    :param status: the status to wait for (templated). Meisa documents only ``active``; any other is compared as it is
+        written.
+    :param on_missing: ``wait`` or ``fail`` if the sequence does not exist.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
-        It looks every ``poke_interval`` there, whatever ``exponential_backoff`` and ``max_wait`` say.
+        It then checks every ``poke_interval``, without ``exponential_backoff`` and ``max_wait``.
     :param meisa_conn_id: the Airflow Connection; its key needs the scope ``sequences:read``.
     """
 
@@ -69,9 +69,9 @@ class MeisaSequenceSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait, and return the sequence or sequences.
 
-        :raises AirflowFailException: if a sequence is missing and ``on_missing`` is ``fail``, and for what a
+        :raises AirflowFailException: if a sequence does not exist and ``on_missing`` is ``fail``, and for what a
             retry cannot fix.
-        :raises AirflowException: if Meisa cannot be asked.
+        :raises AirflowException: if the request fails.
         """
         with raise_airflow_errors():
             check_parameters(self, "meisa_conn_id")
@@ -83,7 +83,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         return found.xcom_value if found else self._defer()
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Check once."""
         from airflow_provider_meisa.api.endpoints.sequences import find_sequences
         from airflow_provider_meisa.api.readiness import readiness
 
@@ -91,7 +91,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
             try:
                 client = self._hook.get_conn()
                 with metered(client, self.meisa_conn_id, self._only_slug):
-                    listed = find_sequences(client, self._slugs)
+                    listed = find_sequences(client, self._slugs, max_age=self.poke_interval / 2)
             except MeisaBackOffError as error:
                 self.log.info("%s Checking again later.", error)
                 return PokeReturnValue(is_done=False)
@@ -101,11 +101,11 @@ class MeisaSequenceSensor(BaseSensorOperator):
         return PokeReturnValue(state.done, self._result([info.as_json() for info in state.ready]))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Take in what the trigger has seen.
+        """Return the sequences in the event of the trigger.
 
         :raises AirflowFailException: for what a retry cannot fix.
-        :raises MeisaError: for the rest. It is no exception of Airflow's, so that ``soft_fail`` treats it as
-            it does when the sensor pokes: the task fails (`BaseSensorOperator`, Airflow 2.11 to 3.3).
+        :raises MeisaError: for the rest. It is not an exception of Airflow's, so that ``soft_fail`` treats it as in
+            a sensor that pokes: the task fails (`BaseSensorOperator`, Airflow 2.11 to 3.3).
         """
         match event:
             case {"status": "ready", "sequences": list(sequences)}:
@@ -119,13 +119,13 @@ class MeisaSequenceSensor(BaseSensorOperator):
                 )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; a failure, or the end of ``timeout``, is answered alike on every Airflow.
+        """Resume after the trigger; treat a failure and a timeout alike on every Airflow.
 
-        Left to itself, Airflow 2.11 retries a sensor that has timed out, 3.0 forgets ``soft_fail`` then, both never
-        ask for ``never_fail``, and the later ones do so only where the failure is an exception of Airflow's.
+        By itself, Airflow 2.11 retries a sensor after its timeout, and 3.0 ignores ``soft_fail`` then. Both ignore
+        ``never_fail``, and later versions apply it only to exceptions of Airflow's.
 
-        :raises AirflowSkipException: if ``soft_fail`` or ``never_fail`` says so.
-        :raises AirflowSensorTimeout: if ``timeout`` is over, which is not retried.
+        :raises AirflowSkipException: if ``soft_fail`` or ``never_fail`` is set.
+        :raises AirflowSensorTimeout: after ``timeout``, without a retry.
         """
         try:
             return super().resume_execution(next_method, next_kwargs, context)
@@ -151,18 +151,18 @@ class MeisaSequenceSensor(BaseSensorOperator):
 
     @property
     def _wanted(self) -> str:
-        """The status as Meisa spells it, where that is documented."""
+        """Return the status, in Meisa's spelling if that is documented."""
         from airflow_provider_meisa.api.endpoints.sequences import ACTIVE
 
         return ACTIVE if self.status.strip().casefold() == ACTIVE else self.status
 
     @property
     def _only_slug(self) -> str:
-        """The slug, if there is one alone; not yet checked."""
+        """Return the slug, not checked yet; empty for several."""
         return self._slugs[0] if len(self._slugs) == 1 else ""
 
     def _check_once(self, context: Context) -> PokeReturnValue:
-        """Look before deferring, with the same answer to a failure that poking gives."""
+        """Check before deferring; treat a failure as a sensor that pokes does."""
         try:
             return self.poke(context)
         except AirflowFailException as error:

@@ -1,1 +1,1 @@
-"""Audiences from elsewhere into sequences: from a database, from a file."""
+"""Transfers: from a database or a file to Meisa."""

@@ -19,30 +19,29 @@ if TYPE_CHECKING:
 
 
 class FileToMeisaSequenceOperator(AudienceOperator):
-    """Enroll the contacts of a file, however many, and account for each of them.
+    """Enroll any number of contacts of a file, and report the status of each.
 
-    The file is streamed, never held in memory, and read once a run, before the first request. A missing file fails
-    the task in the ordinary way, so that a retry may find it. A line that cannot be read stops the run before
-    anything is sent, and is named by its number; its content is shown nowhere.
+    The file is streamed, never held in memory, and read once per run, before the first request. After a missing file
+    Airflow retries the task. A line that cannot be read stops the run before anything is sent; the message has the
+    number of the line, but not its content.
 
-    :param path: a local path or a URI of any store that ``ObjectStoragePath`` reaches, as text or as such an object
-        (templated). Gzip is
-        decompressed on the way, whatever the name.
-    :param format: ``csv``, ``tsv``, ``jsonl``, ``lines`` (one address a line) or ``parquet`` (needs
-        ``airflow-provider-meisa[parquet]``). By default the name's suffix says: ``.csv``, ``.tsv``, ``.jsonl``,
+    :param path: a local path or a URI of any store that ``ObjectStoragePath`` supports, as text or as such an object
+        (templated). Gzip is decompressed, whatever the name.
+    :param format: ``csv``, ``tsv``, ``jsonl``, ``lines`` (one address per line) or ``parquet`` (needs
+        ``airflow-provider-meisa[parquet]``). By default taken from the suffix: ``.csv``, ``.tsv``, ``.jsonl``,
         ``.ndjson``, ``.json``, ``.txt``, ``.parquet``.
-    :param email_column: what holds the address, by default the only column, or the one named ``email`` in any case.
-        A name: of the header's column, of the key in JSON Lines, of Parquet's column. A number from 0: the column of
-        a file **without** a header, or of Parquet. JSON may also be just addresses in quotes; records that lack the
-        key have no address.
-    :param encoding: of text; by default UTF-8. A byte order mark in the file counts more, and UTF-16 is recognized.
-    :param delimiter: the character between the cells of CSV or TSV. By default a tab in TSV; in CSV what a first line
-        ``sep=;`` says, or the comma, semicolon, pipe or tab that fits the first line.
+    :param email_column: the column of the addresses; by default the only column, or the one named ``email`` in any
+        case. A name is that of a column, or of a key in JSON Lines. A number from 0 is a column of a file **without**
+        a header, or of Parquet. JSON may also hold only addresses in quotes; a record without the key has no
+        address.
+    :param encoding: the encoding of text; by default UTF-8. A byte order mark overrides it; UTF-16 is recognized.
+    :param delimiter: the character between the cells of CSV or TSV. By default a tab in TSV; in CSV that of a first
+        line ``sep=;``, or the comma, semicolon, pipe or tab that fits the first line.
     :param quoting: ``standard``: double quotes enclose a cell of CSV or TSV, which may hold up to 10 line breaks but
-        nothing that looks like other rows. ``multiline``: neither is checked. ``none``: quotes mean nothing. By
+        nothing that looks like other rows. ``multiline``: neither is checked. ``none``: quotes have no meaning. By
         default ``standard`` in CSV, ``none`` in TSV.
-    :param conn_id: the Airflow Connection to reach a URI by (templated); may stand in the URI instead.
-    :param sequence_slug: and the other parameters: see `AudienceOperator`.
+    :param conn_id: the Airflow Connection of the store (templated); the URI may hold it instead.
+    :param sequence_slug: see `AudienceOperator`, as for the other parameters.
     """
 
     template_fields: Sequence[str] = ("path", "conn_id", *AudienceOperator.template_fields)
@@ -53,7 +52,7 @@ class FileToMeisaSequenceOperator(AudienceOperator):
         self,
         *,
         path: str | os.PathLike[str],
-        format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
+        format: FileFormat | None = None,  # noqa: A002 (the usual word for it)
         email_column: str | int | None = None,
         encoding: str = "utf-8-sig",
         delimiter: str | None = None,
@@ -74,7 +73,7 @@ class FileToMeisaSequenceOperator(AudienceOperator):
         """Return the file's addresses in their order.
 
         :raises MeisaInputError: if the path, the format, the column or a line cannot be used.
-        :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
+        :raises MeisaUnreachableError: if the file does not exist, or cannot be read.
         """
         from airflow_provider_meisa.operators.location import locate
         from airflow_provider_meisa.transfers.sources.files import read_addresses
@@ -89,7 +88,7 @@ class FileToMeisaSequenceOperator(AudienceOperator):
         )
 
     def lineage_inputs(self) -> list[Dataset]:
-        """Return the file."""
+        """Return the dataset of the file."""
         from airflow_provider_meisa.transfers.sources.lineage import file_dataset
 
         return [file_dataset(self.path)]

@@ -15,22 +15,21 @@ if TYPE_CHECKING:
 
 
 class SqlToMeisaSequenceOperator(AudienceOperator):
-    """Enroll the contacts that a query finds, however many, and account for each of them.
+    """Enroll any number of contacts of a query, and report the status of each.
 
-    Works on every connection whose hook is a ``DbApiHook``; needs ``airflow-provider-meisa[sql]``. Rows are streamed:
-    with a server-side cursor on PostgreSQL, an unbuffered one on MySQL. The query only reads: nothing that it
-    changes is committed.
+    Supports every connection whose hook is a ``DbApiHook``; needs ``airflow-provider-meisa[sql]``. Rows are streamed:
+    with a server-side cursor on PostgreSQL, an unbuffered one on MySQL. Changes by the query are not committed.
 
-    The rows are read once, before the first request, so that the database is free again soon and a retry sends the
-    same addresses although the table has changed: see ``staging_path``.
+    The rows are read once, before the first request. So the database is free again soon, and a retry sends the same
+    addresses even if the table has changed: see ``staging_path``.
 
     :param sql: one query (templated; a name that ends in ``.sql`` is read as a file). Put addresses into
         ``parameters``: the query is shown in the UI.
     :param conn_id: the database's Airflow Connection (templated).
-    :param email_column: the column that holds the address: its name, in any case, or its number from 0. By default
+    :param email_column: the column of the addresses: its name, in any case, or its number from 0. By default
         the only column, else the one named ``email``.
     :param parameters: values for the query's placeholders, in the driver's style (templated, never shown in the UI).
-    :param sequence_slug: and the other parameters: see `AudienceOperator`.
+    :param sequence_slug: see `AudienceOperator`, as for the other parameters.
     """
 
     template_fields: Sequence[str] = ("sql", "conn_id", "parameters", *AudienceOperator.template_fields)
@@ -56,10 +55,10 @@ class SqlToMeisaSequenceOperator(AudienceOperator):
         follow_references(self, self.parameters)
 
     def read(self, context: Context) -> Iterable[object]:
-        """Return the column of the addresses, as the database gives it.
+        """Return the values in the column of the addresses.
 
-        :raises MeisaInputError: if the connection is no database, or the query or the column cannot be used.
-        :raises MeisaUnreachableError: if the database refuses.
+        :raises MeisaInputError: if the connection is not a database, or the query or the column cannot be used.
+        :raises MeisaUnreachableError: if the database refuses the query, or cannot be reached.
         """
         from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
 

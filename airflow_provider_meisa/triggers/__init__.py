@@ -1,1 +1,1 @@
-"""Waiting without a worker slot."""
+"""Triggers, which wait without a worker slot."""

@@ -1,4 +1,4 @@
-"""Waiting for the key's rate limits without a worker slot."""
+"""The trigger that waits for the rate limits of a key."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
 class MeisaRateLimitTrigger(BaseTrigger):
-    """Fires at a moment, and hands back what it was given. It sends nothing and asks nobody.
+    """Fires at a given time and returns the cursor. It sends no requests.
 
     The event is ``{"status": "go", "cursor": {…}, "moment": …}``.
 
     :param moment: when to fire, in seconds since the epoch.
-    :param cursor: where the task has come to, as plain JSON. It travels here because ``airflow dags test`` loses
-        the arguments of a deferral, but not the event (Airflow 2.11 to 3.3).
+    :param cursor: the progress of the task, as plain JSON. It is part of the event because ``airflow dags test``
+        drops the arguments of a deferral (Airflow 2.11 to 3.3).
     """
 
     def __init__(self, *, moment: float, cursor: Mapping[str, Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow has not annotated it
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         self.moment = moment
         self.cursor = dict(cursor)
 
@@ -33,6 +33,6 @@ class MeisaRateLimitTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the moment."""
+        """Wait until the time, and fire."""
         await asyncio.sleep(max(0.0, self.moment - time.time()))
         yield TriggerEvent({"status": "go", "cursor": self.cursor, "moment": self.moment})

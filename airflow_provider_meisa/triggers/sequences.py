@@ -1,11 +1,11 @@
-"""Waiting for sequences without a worker slot."""
+"""The trigger that waits for sequences."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -25,28 +25,26 @@ from airflow_provider_meisa.hooks.metrics import metered
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
+    from airflow_provider_meisa.api.endpoints.sequences import RecentSequences, SequenceInfo
     from airflow_provider_meisa.api.readiness import Readiness
 
 READY = "ready"
 ERROR = "error"
 ON_MISSING = ("wait", "fail")
 
-_LONGEST_WAIT = (
-    2.0  # seconds that a look waits for the rate limits in a thread, of which the triggerer has few
-)
+_LONGEST_WAIT = 2.0  # seconds that a check waits for the rate limits; the triggerer has few threads
 
 
 class MeisaSequenceTrigger(BaseTrigger):
-    """Fires when every sequence has the wanted status, or when waiting on makes no sense.
+    """Fires when every sequence has the wanted status, or when a further wait is useless.
 
     The event is ``{"status": "ready", "sequences": [{slug, name, status, total_enrolled}, …]}`` or
-    ``{"status": "error", "message": str, "final": bool}``; ``final`` says that a retry cannot fix it.
+    ``{"status": "error", "message": str, "final": bool}``; ``final``: a retry cannot fix it.
 
     :param meisa_conn_id: the Airflow Connection.
     :param slugs: the sequences.
     :param status: the status they must have.
-    :param on_missing: ``wait`` or ``fail``, if no sequence has one of the slugs.
+    :param on_missing: ``wait`` or ``fail`` if a slug does not exist.
     :param poll_interval: seconds between two checks.
     :param silent_fail: check again later after a failure that a retry may fix.
     """
@@ -61,9 +59,9 @@ class MeisaSequenceTrigger(BaseTrigger):
         poll_interval: float,
         silent_fail: bool = False,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow has not annotated it
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         self.meisa_conn_id = meisa_conn_id
-        self.slugs = slugs if isinstance(slugs, str) else list(slugs)  # of a text it would be the letters
+        self.slugs = slugs if isinstance(slugs, str) else list(slugs)  # list() of a text would be its letters
         self.status = status
         self.on_missing = on_missing
         self.poll_interval = poll_interval
@@ -84,7 +82,7 @@ class MeisaSequenceTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, wait, look again, until there is something to say."""
+        """Check again and again until all are ready or an error ends the wait."""
         try:
             self._check()
         except MeisaInputError as error:
@@ -112,7 +110,7 @@ class MeisaSequenceTrigger(BaseTrigger):
             await asyncio.sleep(pause)
 
     def _check(self) -> None:
-        """See that the arguments can be used: whoever defers a task of their own gives them, not our sensor."""
+        """Check the arguments: tasks of users can defer with this trigger as well."""
         check_text("meisa_conn_id", self.meisa_conn_id)
         if not self.slugs or not isinstance(self.slugs, list):
             raise MeisaInputError(f"slugs must be a list of slugs, not {found(self.slugs)}.")
@@ -126,66 +124,79 @@ class MeisaSequenceTrigger(BaseTrigger):
     async def _state(self) -> Readiness:
         from airflow_provider_meisa.api.readiness import readiness
 
-        listed = await listing(self.meisa_conn_id, max_age=self.poll_interval / 2)
+        listed = await listing(self.meisa_conn_id, self.slugs, max_age=self.poll_interval / 2)
         return readiness(listed, self.slugs, status=self.status, on_missing=self.on_missing)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedListing:
-    """What a look has seen, or how it failed.
+    """The result of a request for all sequences, or its error.
 
-    :param at: when it ended, on the monotonic clock.
-    :param sequences: all there are.
-    :param failure: why it saw none.
+    :param at: the time of the response, on the monotonic clock; of a shared list, of its request.
+    :param wanted: the slugs that were requested.
+    :param sequences: all that were found; all that exist, if one of ``wanted`` is missing.
+    :param failure: the error, if it failed.
+    :ivar asked: the slugs that triggers have wanted since.
     """
 
     at: float
+    wanted: frozenset[str]
     sequences: Sequence[SequenceInfo] = ()
     failure: MeisaError | AirflowException | None = None
+    asked: set[str] = field(default_factory=set)
+
+    def serves(self, slugs: Sequence[str]) -> bool:
+        """Return whether these slugs are in it, or do not exist."""
+        found = {info.slug for info in self.sequences}
+        return bool(self.failure) or found.issuperset(slugs) or not found.issuperset(self.wanted)
 
 
 _listings: dict[str, CachedListing] = {}
 _locks: dict[tuple[int, str], asyncio.Lock] = {}
 
 
-async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInfo]:
-    """List all sequences; triggers of one process that watch the same connection share a look, also one that fails.
+async def listing(meisa_conn_id: str, slugs: Sequence[str], *, max_age: float) -> Sequence[SequenceInfo]:
+    """List sequences until these are found; triggers of one process and connection share a request, also a failed one.
 
-    :param max_age: seconds that another trigger's look may be old. One that failed serves those who waited for it.
+    A request is for the slugs of all triggers since the one before.
+
+    :param max_age: the most seconds since another trigger's request. A failed one counts for those that awaited it.
     :raises MeisaBackOffError: if the rate limit is reached, or Meisa is unavailable.
-    :raises MeisaError: if Meisa cannot be asked.
+    :raises MeisaError: if the request fails.
     """
-    asked = time.monotonic()
+    began = time.monotonic()
     lock = _locks.setdefault((id(asyncio.get_running_loop()), meisa_conn_id), asyncio.Lock())
     async with lock:
         last = _listings.get(meisa_conn_id)
-        oldest = asked if last and last.failure else time.monotonic() - max_age
-        if last is None or last.at < oldest:
-            last = _listings[meisa_conn_id] = await _fetch(meisa_conn_id)
+        oldest = began if last and last.failure else time.monotonic() - max_age
+        if last is None or last.at < oldest or not last.serves(slugs):
+            wanted = frozenset(slugs).union(last.asked if last else ())
+            last = _listings[meisa_conn_id] = await _fetch(meisa_conn_id, wanted, max_age)
+        last.asked.update(slugs)
     if last.failure:
-        raise last.failure.with_traceback(None)  # else it would grow with everybody who shares the failure
+        raise last.failure.with_traceback(None)  # else each trigger that shares the failure makes it longer
     return last.sequences
 
 
-async def _fetch(meisa_conn_id: str) -> CachedListing:
+async def _fetch(meisa_conn_id: str, wanted: frozenset[str], max_age: float) -> CachedListing:
     try:
-        sequences = await _fetch_sequences(meisa_conn_id)
+        recent = await _fetch_sequences(meisa_conn_id, wanted, max_age)
     except (MeisaError, AirflowException) as failure:
-        return CachedListing(time.monotonic(), failure=failure)
-    return CachedListing(time.monotonic(), sequences)
+        return CachedListing(time.monotonic(), wanted, failure=failure)
+    return CachedListing(time.monotonic() - recent.age, wanted, recent.sequences)
 
 
-async def _fetch_sequences(meisa_conn_id: str) -> list[SequenceInfo]:
+async def _fetch_sequences(meisa_conn_id: str, wanted: frozenset[str], max_age: float) -> RecentSequences:
     client = await MeisaHook(meisa_conn_id, max_wait=_LONGEST_WAIT).get_async_conn()
     try:
-        return await asyncio.to_thread(_list, client, meisa_conn_id)
+        return await asyncio.to_thread(_find, client, meisa_conn_id, wanted, max_age)
     finally:
-        client.stop()  # a cancelled trigger leaves its thread behind, which must send no more
+        client.stop()  # the thread of a cancelled trigger keeps running, and must send no more
         client.close()
 
 
-def _list(client: MeisaClient, meisa_conn_id: str) -> list[SequenceInfo]:
-    from airflow_provider_meisa.api.endpoints.sequences import list_sequences
+def _find(client: MeisaClient, meisa_conn_id: str, wanted: frozenset[str], max_age: float) -> RecentSequences:
+    from airflow_provider_meisa.api.endpoints.sequences import recent_sequences
 
     with metered(client, meisa_conn_id):
-        return list_sequences(client, status="all")
+        return recent_sequences(client, wanted, max_age=max_age)

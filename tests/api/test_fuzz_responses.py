@@ -1,4 +1,4 @@
-"""Whatever answers in Meisa's place: every reader gives what it promises, or an error of ours that shows nothing."""
+"""Any response in Meisa's place: every reader returns what it promises, or raises a `MeisaError` that shows nothing."""
 
 import json
 from dataclasses import fields, is_dataclass

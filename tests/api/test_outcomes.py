@@ -170,13 +170,16 @@ def test_the_summary_has_the_fields_of_the_contract():
         },
         "possibly_twice": 0,
         "possibly_by_this_run": 0,
+        "in_doubt": 0,
         "complete": True,
+        "stopped_by": None,
         "requests": 3,
         "retries": 1,
         "rate_limited": 0,
         "waited_s": 1.3,
         "elapsed_s": 2.7,
         "resumed": False,
+        "ledger": None,
         "outcomes_path": "s3://bucket/outcomes.jsonl",
         "attention": [{"address": "j***@***.example", "status": "failed", "reason": "why"}],
         "attention_truncated": False,
@@ -188,11 +191,16 @@ addresses = st.builds("{}@{}".format, st.text(min_size=1, max_size=64), st.text(
 found = st.builds(Outcome, addresses, st.sampled_from(ENROLL_STATUSES), st.text(max_size=400).map(redact))
 
 
-@given(st.lists(found, max_size=60), st.text(max_size=60), st.none() | st.text(max_size=150))
-def test_the_summary_is_small_plain_json_whatever_is_in_it(all_outcomes, slug, path):
+@given(
+    st.lists(found, max_size=60),
+    st.text(max_size=60),
+    st.none() | st.text(max_size=150),
+    st.none() | st.text(max_size=150),
+)
+def test_the_summary_is_small_plain_json_whatever_is_in_it(all_outcomes, slug, path, message):
     counter = OutcomeCounter()
     counter.add(all_outcomes)
-    figures = {**SEQUENCES, "identity": {"sequence_slug": slug}, "outcomes_path": path}
+    figures = {**SEQUENCES, "identity": {"sequence_slug": slug}, "outcomes_path": path, "stopped_by": message}
     summary = build_summary(counter, **figures)
     text = json.dumps(summary, allow_nan=False)
     assert len(text) < 4096
@@ -208,6 +216,17 @@ def test_long_reasons_cost_entries_not_space():
     summary = build_summary(counter, **SEQUENCES)
     assert 1 <= len(summary["attention"]) < 20
     assert summary["attention_truncated"]
+    assert len(json.dumps(summary)) < 4096
+
+
+def test_long_message_keeps_both_its_ends():
+    counter = OutcomeCounter()
+    counter.add(outcomes(OutcomeStatus.FAILED, 20, "ü" * 200))
+    message = f"POST /sequences/api/bulk-enroll/: {'ü' * 900} Meisa responded: jane@acme.example {'ü' * 900}"
+    summary = build_summary(counter, **{**SEQUENCES, "complete": False, "stopped_by": message})
+    assert summary["stopped_by"].startswith("POST /sequences/api/bulk-enroll/: üü")
+    assert "… Meisa responded: <address> üü" in summary["stopped_by"]
+    assert len(summary["stopped_by"]) < 420
     assert len(json.dumps(summary)) < 4096
 
 

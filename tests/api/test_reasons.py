@@ -38,7 +38,7 @@ def failure(raw, client, status, body, call=WRITE):
 @pytest.mark.parametrize("status", [400, 401, 402, 404, 405, 409, 413, 422, 429, 500, 502, 503])
 def test_reason_is_in_the_message_of_each_status(raw, raw_client, status, key, reason):
     error = failure(raw, raw_client, status, {key: [reason] if key.endswith("s") else reason})
-    assert str(error).endswith(f" Meisa said: {reason}")
+    assert str(error).endswith(f" Meisa responded: {reason}")
     assert f"({status})" in str(error)
 
 
@@ -80,13 +80,13 @@ def test_reason_shows_nothing_that_was_sent(raw, raw_client, status, call):
 def test_reason_shows_nothing_sent_with_other_white_space(raw, raw_client):
     call = Request("POST", "/contacts/upsert/", body={"last_name": "King  of\tLovelace"}, safe=False)
     error = failure(raw, raw_client, 400, {"detail": "King of Lovelace is taken."}, call)
-    assert str(error).endswith("Meisa said: … is taken.")
+    assert str(error).endswith("Meisa responded: … is taken.")
 
 
 @pytest.mark.parametrize("body", ["", "<html>no</html>", {}, "no", {"detail": None}])
 @pytest.mark.parametrize("status", [400, 413, 422, 503])
 def test_message_ends_without_a_reason_where_there_is_none(raw, raw_client, status, body):
-    assert "Meisa said" not in str(failure(raw, raw_client, status, body))
+    assert "Meisa responded" not in str(failure(raw, raw_client, status, body))
 
 
 # 403.
@@ -170,7 +170,7 @@ STATUSES = {
 )
 def test_enrolling_raises_with_the_reason(meisa_sandbox, client, status, send):
     meisa_sandbox.fault("status", status=status, path="enroll", body={"detail": f"{REASONS[0]} ({ADA})"})
-    with pytest.raises(STATUSES[status], match=r"Meisa said: Your plan ended on 1 May\."):
+    with pytest.raises(STATUSES[status], match=r"Meisa responded: Your plan ended on 1 May\."):
         send(client)
     assert meisa_sandbox.enrollments("onboarding") == []
 
@@ -178,11 +178,14 @@ def test_enrolling_raises_with_the_reason(meisa_sandbox, client, status, send):
 def test_unavailable_logs_its_reason_before_a_wait(raw, raw_client, caplog):
     raw.will(respond_with(503, {"detail": "Maintenance until 14:00."}), respond_with(200, {}))
     raw_client.send(Request("GET", "/ping/"))
-    assert "Try again later. Meisa said: Maintenance until 14:00. Try 2 of 5 follows when" in caplog.text
+    assert (
+        "Try again later. Meisa responded: Maintenance until 14:00. Attempt 2 of 5 follows when"
+        in caplog.text
+    )
 
 
 def test_unavailable_for_long_logs_its_reason(raw, client_of, caplog):
     raw.will(respond_with(503, {"detail": "Maintenance until 14:00."}, Retry_After="1800"))
     with pytest.raises(MeisaUnavailableError, match="Maintenance until 14:00"):
         client_of(raw.url, max_wait=10).send(Request("GET", "/ping/"))
-    assert "Meisa said: Maintenance until 14:00." in caplog.text
+    assert "Meisa responded: Maintenance until 14:00." in caplog.text

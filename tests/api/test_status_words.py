@@ -198,7 +198,7 @@ def test_error_holds_what_meisa_said_without_addresses(meisa_sandbox, client):
         "status", status=409, body={"detail": f"{ADA} was deleted."}, path="/sequences/enroll/"
     )
     with pytest.raises(
-        MeisaInvalidRequestError, match=r"\(409\)\. Meisa said: <address> was deleted\."
+        MeisaInvalidRequestError, match=r"\(409\)\. Meisa responded: <address> was deleted\."
     ) as caught:
         enroll(client, ADA, "onboarding")
     assert "ada" not in str(caught.value)

@@ -46,7 +46,7 @@ def content(path):
 
 
 def read(path):
-    """Read an outcome file as anybody else would."""
+    """Read an outcomes file as other programs do."""
     text = content(path)
     if ".csv" in path.name:
         return list(csv.DictReader(io.StringIO(text, newline="")))

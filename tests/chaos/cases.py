@@ -8,7 +8,7 @@ from dataclasses import dataclass
 BULK = "/sequences/api/bulk-enroll/"
 SINGLE = "/sequences/enroll/"
 
-# What nobody but the sandbox can answer, so that the journal tells an answer of Meisa's from one in its place.
+# What only the sandbox can respond, so that the journal shows which responses are Meisa's.
 INSTEAD = 299
 
 FAULTS = {
@@ -63,7 +63,7 @@ SCENARIOS = (
     "deferred",
     "wrong shape",
 )
-# Faults in which the client gives up before the answer comes.
+# Faults in which the client gives up before the response comes.
 IMPATIENT = ("too slow", "slow server that says nothing")
 _OF_ONE = ("retried", "killed as it sends", "cleared")
 _SCENARIOS_OF = {"single": _OF_ONE, "file": [scenario for scenario in SCENARIOS if scenario != "wrong shape"]}

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import count
 
 DOMAIN = "private.example"
-"""Stands in every address, so that one that is shown where it must not be can be found."""
+"""A part of every address, so that one that is shown where it must not be can be found."""
 
 _SIZES = (3, 499, 500, 501, 1100, 1700, 2600)
 _SHAPES = (
@@ -72,5 +72,5 @@ def _one(rng, number, people):
 
 
 def of(people, *truths):
-    """Return the keys of those of whom one of these is true."""
+    """Return the keys of people with one of these properties."""
     return {person.key for person in people if person.expected in truths}

@@ -1,4 +1,4 @@
-"""One run of the campaign: people, a sandbox, a task, a fault and a scenario, until everybody has a status."""
+"""One run of the campaign: people, a sandbox, a task, a fault and a scenario, until all addresses have a status."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Try:
     before: dict | None
     """The checkpoint it began with."""
     restarts: bool
-    """Whether everybody had a status, and the task was cleared since."""
+    """Whether all addresses had a status, and the task was cleared since."""
     first_request: int
     """How many requests had come in before it."""
 
 
 @dataclass
 class Run:
-    """A run, while it goes on and when it is over."""
+    """A run, during it and after its end."""
 
     case: object
     people: list
@@ -129,7 +129,7 @@ def _tries(run, **death):
 
 
 def _recover(run):
-    """Clear the task, now that nothing is in the way, until everybody has a status."""
+    """Clear the task, now that nothing is in the way, until all addresses have a status."""
     run.arguments["on_ambiguous"] = "resend"
     for _ in range(_MOST_TRIES):
         if is_over(run):
@@ -139,7 +139,7 @@ def _recover(run):
 
 
 def is_over(run):
-    """Say whether the latest try has counted for everybody."""
+    """Return whether the latest attempt has counted all addresses."""
     if not run.tries:
         return False
     last = run.tries[-1]
@@ -251,7 +251,7 @@ SCENARIOS = {
 
 
 def read_outcomes(run):
-    """Read the outcomes file as anybody would: ``[(address, status, reason)]``."""
+    """Read the outcomes file as other programs do: ``[(address, status, reason)]``."""
     path = Path(run.arguments["outcomes_path"])
     if not path.exists():
         return None

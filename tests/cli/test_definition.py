@@ -1,4 +1,4 @@
-"""One definition of the commands, for Airflow's own command and for a program of ours."""
+"""One definition of the commands, for Airflow's own command and for this package's program."""
 
 import json
 import os

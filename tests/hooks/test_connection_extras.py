@@ -268,7 +268,7 @@ def test_a_command_names_what_is_not_used_once(meisa, raw_connection, warned):  
 
 
 def test_a_connection_airflow_itself_refuses_is_a_sentence(mocker, raw_connection):
-    """Airflow before 3.3 raises ValueError for an extra that is no object, and may quote it."""
+    """Airflow before 3.3 raises ValueError for an extra that is not an object, and may quote it."""
     mocker.patch.object(MeisaHook, "get_connection", side_effect=ValueError(SECRET))
     working, message = MeisaHook("crm_meisa").test_connection()
     assert not working

@@ -40,6 +40,7 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
         "possibly_by_this_run",
         "in_doubt",
         "complete",
+        "stopped_by",
         "requests",
         "retries",
         "rate_limited",

@@ -15,7 +15,7 @@ from tests.test_privacy_of_runs import rendered_fields
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "upsert-contact.md"
 FULL = {
-    "external_id": "ext-7781",
+    "external_id": "ext-77814420917",
     "first_name": "Jane",
     "last_name": "Roe",
     "display_name": "Jane R.",
@@ -23,7 +23,7 @@ FULL = {
     "custom_fields": {"plan": "gold", "company": {"name": "Roe Inc"}},
     "tag_names": ["vip", "eu"],
 }
-PRIVATE = ("jane", "Jane", "Roe", "7781", "gold", "Inc", "vip")
+PRIVATE = ("jane", "Jane", "Roe", "77814420917", "gold", "Inc", "vip")
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_key_of_another_environment_changes_nothing(upsert, meisa_sandbox, mei
 def test_nothing_of_the_contact_is_shown(upsert, meisa_sandbox, everything_written, fault):
     if fault == "status":
         meisa_sandbox.fault(
-            "status", status=400, body={"detail": "Jane Roe (ext-7781, gold, vip) of Roe Inc"}
+            "status", status=400, body={"detail": "Jane Roe (ext-77814420917, gold, vip) of Roe Inc"}
         )
     elif fault:
         meisa_sandbox.fault(fault)

@@ -66,6 +66,14 @@ def test_a_bulk_run_is_shown_with_its_counts_its_file_and_on_its_tab_the_rejects
     assert datetime.fromisoformat(tab["begun"]) <= datetime.now(UTC)
 
 
+def test_reason_that_stopped_a_run_is_shown(shown, run_task, meisa_sandbox):
+    meisa_sandbox.fault("status", status=402, path="enroll", body={"detail": "Your plan has ended."})
+    ran = run_task(MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="onboarding")
+    assert ran.state == "failed"
+    _, tab = shown(ran)
+    assert tab["summary"]["stopped_by"].endswith("(402). Meisa responded: Your plan has ended.")
+
+
 def test_a_single_contact_is_shown_as_one_address(shown, run_task, meisa_sandbox):
     row, tab = shown(
         run_task(MeisaEnrollOperator, contact_email="jane@example.com", sequence_slug="onboarding")

@@ -1,4 +1,4 @@
-"""One Airflow for all tests of this folder, and a sandbox for each kind of trouble."""
+"""One Airflow for all tests of this folder, and a sandbox for each type of trouble."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for name, (people, arguments) in OF.items():
     globals()[name] = dag
 '''
 
-# What is sent, how, and to what kind of Meisa. Batches are of 500.
+# What is sent, how, and to which Meisa. Batches are of 500.
 SCENARIOS = {
     "killed": {"people": 20_000, "latency_ms": 1200, "limits": "none", "arguments": {"max_in_flight": 4}},
     "limited": {

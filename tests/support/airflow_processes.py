@@ -30,7 +30,7 @@ class AirflowAtWork:
 
     :param home: a folder for everything of it; DAG files are in ``dags``.
     :param connections: what each connection says, by its id.
-    :param users: the role of each user, the first of whom runs the DAGs; without users nobody has to log in.
+    :param users: the role of each user; the first one runs the DAGs. Without users, no login is needed.
     :param path: what its addresses begin with, as behind a proxy.
     """
 

@@ -65,7 +65,7 @@ class FakeTaskState:
         """Keep a value, if it is JSON."""
         writes = self.writes if key == "meisa" else self.progress
         if self.fail_at == len(self.writes) and writes is self.writes:
-            raise RuntimeError("this try is not the task's any more")
+            raise RuntimeError("this attempt is not the task's any more")
         self.values[key] = json.dumps(value)
         writes.append(value)
 
@@ -179,7 +179,7 @@ async def _fire(trigger: BaseTrigger) -> list[Any]:
 
 
 if TYPE_CHECKING:
-    # A fake that no longer fits what it stands for is an error of types. Airflow's own fit as well.
+    # A fake that no longer fits what it replaces is an error of types. Airflow's own fit as well.
     _states: Iterable[type[TaskState]] = (
         FakeTaskState,
         NoProgressTaskState,

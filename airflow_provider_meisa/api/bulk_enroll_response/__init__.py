@@ -1,1 +1,1 @@
-"""The reader of the one response whose shape is not documented."""
+"""Read the response to a bulk enrollment, whose shape is not documented."""

@@ -1,9 +1,9 @@
-"""Which addresses of a bulk request its refusal names, by place or in words.
+"""Find the addresses of a bulk request that an error response names, by position or in words.
 
-A refusal of the whole request carries nothing out. Its shape is not documented. Read are the usual forms: Django REST
+Such a response means that nothing was carried out. Its shape is not documented. The usual forms are read: Django REST
 Framework's ``{"emails": {"17": ["…"]}}`` and ``{"emails": [{}, ["…"]]}``, places in a path
 (``{"loc": ["body", "emails", 17]}``, ``"emails.17"``, ``"emails[17]"``), and addresses as values, as keys or inside a
-sentence. A refusal that names all addresses names none.
+sentence. A response that names all addresses counts as one that names none.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _NO_REASON = "refused by Meisa"
 
 
 def bad_addresses(body: object, emails: Sequence[str]) -> dict[int, str]:
-    """Return the places of the addresses that a refusal names, each with a reason free of addresses.
+    """Return the positions of the addresses that a response names, each with a reason free of addresses.
 
     :param body: the JSON of the response.
     :param emails: the addresses of the request, in its order.
-    :return: empty if it names none, or all of several.
+    :return: empty if it names none, or all of more than one.
     """
     by_address = {email.lower(): place for place, email in enumerate(emails)}
     found: dict[int, str] = {}
@@ -44,7 +44,7 @@ def bad_addresses(body: object, emails: Sequence[str]) -> dict[int, str]:
 
 
 class _Search:
-    """Goes through a body, and gives each place with its reason."""
+    """Searches a body for positions and their reasons."""
 
     def __init__(self, by_address: Mapping[str, int], count: int) -> None:
         self._by_address = by_address
@@ -55,7 +55,7 @@ class _Search:
     ) -> Iterator[tuple[int, str]]:
         """Visit a part of the body.
 
-        :param of_emails: whether it is what the response says of the field of addresses.
+        :param of_emails: whether the part is about the field of addresses.
         """
         if not depth:
             return
@@ -103,7 +103,7 @@ class _Search:
         return self._by_address.get(name.strip().lower())
 
     def _place_of_entry(self, node: Mapping[str, object]) -> int | None:
-        """Return the place that an entry such as ``{"loc": […], "msg": "…"}`` or ``{"index": 17}`` is about."""
+        """Return the position in an entry such as ``{"loc": […], "msg": "…"}`` or ``{"index": 17}``."""
         for name, value in node.items():
             if name in _PATHS and isinstance(value, list):
                 for before, after in pairwise(value):

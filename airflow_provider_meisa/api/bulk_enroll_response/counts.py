@@ -1,8 +1,7 @@
-"""What counts alone say of addresses that a bulk response does not name.
+"""Apply the counts of a bulk response to addresses that it does not name.
 
-A count names nobody, so it settles something only where it leaves no choice: of all counts exactly one has
-something left over beyond the addresses that are named, that is exactly the number of the unnamed, and nothing
-contradicts another.
+Counts decide the status of the unnamed addresses only if the result is certain: exactly one count is larger than
+the number of named addresses, the difference is exactly the number of unnamed addresses, and no counts contradict.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from airflow_provider_meisa.api.status_words import HAPPY, REASONED, StatusFlag,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# Which named addresses a count may include: a count of the skipped those that were skipped for a reason, too.
+# Which named addresses a count may include: *skipped* may include those skipped for a reason.
 _INCLUDES = {
     StatusFlag.ALREADY: StatusFlag.ALREADY | StatusFlag.SKIPPED,
     StatusFlag.SKIPPED: StatusFlag.SKIPPED | REASONED,
@@ -25,15 +24,15 @@ _INCLUDES = {
 }
 
 Counts = dict[StatusFlag, set[tuple[str, int]]]
-"""Named figures by what they count; the same figure found twice under one name is one."""
+"""The counts by name, for each flag; the same count twice under one name is one."""
 
 
 def left_over(counts: Counts, named: Iterable[StatusFlag], unnamed: int) -> StatusFlag | None:
-    """Say what the counts leave for all unnamed addresses; ``None`` where they leave a choice.
+    """Return the flag of all unnamed addresses by the counts; ``None`` if it is not certain.
 
-    :param counts: the figures of the response.
-    :param named: what is said of each address that the response names.
-    :param unnamed: how many addresses of the request it does not name.
+    :param counts: the counts of the response.
+    :param named: the flag of each address that the response names.
+    :param unnamed: how many addresses of the request the response does not name.
     """
     figures = _without_sums(totals(counts))
     by_flag = Counter(named)
@@ -50,9 +49,9 @@ def left_over(counts: Counts, named: Iterable[StatusFlag], unnamed: int) -> Stat
 
 
 def totals(counts: Counts) -> dict[StatusFlag, int]:
-    """Add up what several names count, such as *bounced* and *unsubscribed*, in the order of happiness.
+    """Add the counts of several names, such as *bounced* and *unsubscribed*, ordered from good to bad.
 
-    Two names for the enrolled count the same addresses, so they are not added.
+    Two names for *enrolled* count the same addresses, so they are not added.
     """
     return {
         flag: (max if flag & HAPPY else sum)(figure for _, figure in found)
@@ -61,14 +60,14 @@ def totals(counts: Counts) -> dict[StatusFlag, int]:
 
 
 def _agree(counts: Counts) -> bool:
-    """Tell whether all figures of the enrolled are one."""
+    """Return whether no two counts of one success flag differ."""
     return all(len({figure for _, figure in counts.get(flag, ())}) <= 1 for flag in HAPPY)
 
 
 def _without_sums(figures: Mapping[StatusFlag, int]) -> dict[StatusFlag, int]:
-    """Leave out figures that only sum up others: *success* beside *enrolled*, *skipped* beside its reasons.
+    """Leave out counts that only add up others: *success* with *enrolled*, *skipped* with its reasons.
 
-    Those of the contacts that were created, too: they are among the enrolled, or are not enrolled.
+    The count of created contacts is left out as well: it proves no enrollment.
     """
     reasoned = [figure for flag, figure in figures.items() if flag & REASONED]
     sums = {StatusFlag.CONTACT}
@@ -80,7 +79,7 @@ def _without_sums(figures: Mapping[StatusFlag, int]) -> dict[StatusFlag, int]:
 
 
 def _named_as(flag: StatusFlag, by_flag: Mapping[StatusFlag, int]) -> tuple[int, int]:
-    """Count the named addresses that a figure must include, and those that it may."""
+    """Count the named addresses that a count must include, and those that it may include."""
     if flag & HAPPY:
         happy = sum(number for one, number in by_flag.items() if resolve(one) & HAPPY)
         return happy, happy

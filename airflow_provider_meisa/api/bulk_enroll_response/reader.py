@@ -1,18 +1,18 @@
-"""The response to a bulk enrollment, read whatever its shape: one outcome for every address that was sent.
+"""Read the response to a bulk enrollment in any shape: one outcome for each address that was sent.
 
-Meisa documents that the response "details each outcome", not how. Read are, also below one another:
+Meisa documents that the response "details each outcome", but not how. These shapes are read, also nested:
 
 - a result per address: ``[{"email": …, "status": …, "reason": …}, …]`` under any name or none;
 - a mapping of addresses to statuses or results;
 - a list of addresses or results per outcome: ``{"enrolled": […], "skipped": […]}``;
-- counts per outcome, where they leave no choice.
+- counts per outcome, where the result is certain.
 
-An address is *enrolled* only if the response vouches for it. What it does not mention is *unreported*; where it
-contradicts itself the less happy word counts (:func:`airflow_provider_meisa.api.status_words.resolve`).
+An address is *enrolled* only if the response confirms it. An address that it does not mention is *unreported*; in a
+contradiction the worse status counts (:func:`airflow_provider_meisa.api.status_words.resolve`).
 
-Where a part says of itself that it is only accepted, or that it failed, nothing below it counts as enrolled.
+If a part is only accepted, or failed, nothing below it counts as enrolled.
 
-Counts name nobody; what they settle all the same is in :mod:`airflow_provider_meisa.api.bulk_enroll_response.counts`.
+:mod:`airflow_provider_meisa.api.bulk_enroll_response.counts` decides what counts alone prove.
 
 Source: "Bulk enroll" on Meisa's page *Sequences*.
 """
@@ -73,14 +73,14 @@ _CONTAINERS = normalize_all(
     "results result details detail outcomes outcome data items summary counts stats totals contacts emails "
     "addresses enrollments enrolments per_email by_email by_status by_outcome statuses response report"
 )
-# They speak of the request, not of an address.
+# These describe the request, not an address.
 _ABOUT_THE_REQUEST = normalize_all(
     "total requested received submitted accepted total_requested total_received total_submitted total_emails sent "
     "count size batch_size sequence sequence_slug slug sequence_name "
     "sequence_id id override_unsubscribe as_of timestamp request_id environment product"
 ) | (STATUS_NAMES | REASON_NAMES)
 _COUNT_NAMES = frozenset(("count", "total", "number"))
-# How many addresses the response is about.
+# These count the addresses of the request.
 _TOTALS = normalize_all(
     "total requested received submitted total_requested total_received total_submitted total_emails"
 )
@@ -93,10 +93,10 @@ _ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\"',;:\[\]@]+@[^\s<>()\"',;:\[\]@]+")
 
 @dataclass(frozen=True, slots=True)
 class BulkEnrollResponse:
-    """What a response says of the addresses that were sent.
+    """The outcomes of the addresses that were sent.
 
     :param outcomes: one for each address, in the order sent.
-    :param unread: what was not understood, in a few words each, without addresses; at most twenty.
+    :param unread: short notes on unknown parts of the response, without addresses; at most twenty.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -109,14 +109,14 @@ _NO_STATUS = RecipientResult(StatusFlag.LISTED)
 
 @dataclass(slots=True)
 class _Reading:
-    """What was gathered so far, and which addresses it is about."""
+    """The results so far, and the addresses that were sent."""
 
     sent: frozenset[str]
     recipients: dict[str, RecipientResult] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
     counts: Counts = field(default_factory=dict)
     doubt: str = ""
-    """Why the counts settle nothing, where something speaks against them."""
+    """Why the counts cannot be used; empty if they can."""
     remarks: dict[str, None] = field(default_factory=dict)
 
     def recipient(self, address: str, recipient: RecipientResult) -> None:
@@ -156,7 +156,7 @@ def read_bulk_response(
 
     :param sent: the addresses of the request.
     :param body: the decoded JSON.
-    :param status: the HTTP status; after 202, *accepted*, nobody counts as enrolled.
+    :param status: the HTTP status; after 202, *accepted*, no address counts as enrolled.
     """
     under = ACCEPTED if status == HTTPStatus.ACCEPTED else _NO_NAME
     keys = [_key(address) for address in sent]
@@ -169,7 +169,7 @@ def read_bulk_response(
 
 
 def _conclude(reading: _Reading, recipients: Collection[RecipientResult]) -> list[tuple[OutcomeStatus, str]]:
-    """Give each mention its status; most of a batch share one mention."""
+    """Return status and reason of each address; most of a batch are alike, so each is resolved once."""
     overstated = _names_more_than_it_counts(reading, recipients)
     if overstated:
         recipients = [overstated if recipient.flag & HAPPY else recipient for recipient in recipients]
@@ -182,7 +182,7 @@ def _conclude(reading: _Reading, recipients: Collection[RecipientResult]) -> lis
 def _names_more_than_it_counts(
     reading: _Reading, recipients: Iterable[RecipientResult]
 ) -> RecipientResult | None:
-    """Say so where more addresses are named as enrolled than are counted: which of them are is not known."""
+    """Return the result for addresses listed as enrolled, if the response lists more than it counts."""
     figures = [figure for _, figure in reading.counts.get(StatusFlag.ENROLLED, ())]
     if not figures:
         return None
@@ -208,11 +208,11 @@ def _key(address: str) -> str:
     return address.strip().lower()
 
 
-# Walking the response.
+# The tree of the response.
 
 
 def _read(reading: _Reading, node: object, under: RecipientResult, depth: int) -> None:
-    """Read a list or an object that stands under a name; nothing else can name an address."""
+    """Read a list or an object; nothing else can name an address."""
     if depth > _DEEPEST:
         reading.remark(f"more than {_DEEPEST} levels")
     elif isinstance(node, dict):
@@ -261,7 +261,7 @@ def _read_mapping(
 
 
 def _own_flags(mapping: Mapping[object, object], under: RecipientResult) -> RecipientResult:
-    """Add to what an object stands under what it says of itself: that it is only accepted, failed, or why."""
+    """Add the flags of an object itself, such as accepted or failed, to those of the names above it."""
     flag, why = StatusFlag(0), ""
     for name, value in mapping.items():
         found, reason = _flag_of(name, value, under) if isinstance(name, str) else (StatusFlag(0), "")
@@ -296,7 +296,7 @@ def _denies(plain: str, value: str) -> bool:
 
 
 def _read_member(reading: _Reading, name: str, value: object, under: RecipientResult, depth: int) -> None:
-    """Read what stands under a name that is no address: a list, a count, or nothing of use."""
+    """Read the value of a name that is not an address: a list, a count, or an unknown value."""
     if names_a_job(name, value):
         reading.distrust("the response names a job that may not have run")
     elif isinstance(value, (dict, list, tuple)):
@@ -313,7 +313,7 @@ def _read_member(reading: _Reading, name: str, value: object, under: RecipientRe
 
 
 def _read_total(reading: _Reading, name: str, figure: int | None, under: RecipientResult) -> None:
-    """Read ``total`` and the like: below the name of an outcome they count it, else they count all addresses."""
+    """Read ``total`` and the like: below the name of an outcome they count it, else all addresses."""
     if figure is None:
         return
     if under.flag & ~_DOUBT:
@@ -324,14 +324,14 @@ def _read_total(reading: _Reading, name: str, figure: int | None, under: Recipie
 
 
 def _figure(value: object) -> int | None:
-    """Read a count: an integer, or one that is written as a text."""
+    """Read a count: an integer, also as text."""
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value)
     return value if type(value) is int else None
 
 
 def _below(reading: _Reading, name: str, under: RecipientResult, *, is_empty: bool) -> RecipientResult:
-    """Say what a name means for the addresses below it: more, the same, or nothing that is known."""
+    """Return what a name means for the addresses below it, in addition to the names above."""
     refused = under.flag & REFUSED
     flag = read_reason(name, under.flag) if refused else read_code(name)
     if flag:
@@ -366,7 +366,7 @@ def _read_text(reading: _Reading, text: str, under: RecipientResult) -> None:
 
 
 def _is_pair(element: object) -> TypeGuard[Sequence[str]]:
-    """Tell ``["a@b.example", "enrolled"]`` from a list of addresses."""
+    """Return whether a list is a pair such as ``["a@b.example", "enrolled"]``, and not a list of addresses."""
     return (
         isinstance(element, (list, tuple))
         and len(element) == _PAIR
@@ -375,18 +375,18 @@ def _is_pair(element: object) -> TypeGuard[Sequence[str]]:
     )
 
 
-# What is not named.
+# Addresses that are not named.
 
 
 def _remark(body: object) -> str:
-    """Find what the response says as a whole."""
+    """Find the message of the response as a whole."""
     if not isinstance(body, dict):
         return ""
     return next((redact(text) for text in map(body.get, _REMARKS) if isinstance(text, str)), "")
 
 
 def _rest(reading: _Reading, remark: str) -> RecipientResult:
-    """Say of the addresses that are not named what the counts leave for them, or that nothing is said of them."""
+    """Return the result for all unnamed addresses: by the counts, else *not mentioned*."""
     unnamed = len(reading.sent) - len(reading.recipients)
     if unnamed and not reading.strangers and not reading.doubt:
         named = (recipient.flag for recipient in reading.recipients.values())

@@ -1,4 +1,4 @@
-"""What a bulk response says of one address: a result object, or a status that the address is mapped to."""
+"""The part of a bulk response about one address: an object, or a status that the address is mapped to."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ERROR_NAMES = normalize_all("error errors error_message error_code failure_reaso
 REASON_NAMES = ERROR_NAMES | normalize_all(
     "reason message messages detail details skip_reason skipped_reason reason_code status_message description msg code"
 )
-# Work that is still to be done has a number to ask for it by.
+# The id of a job shows that the work may not be done yet.
 _JOB_NAMES = normalize_all(
     "job job_id task task_id queue_id operation operation_id async_id celery_id status_url poll_url"
 )
@@ -59,19 +59,19 @@ _JOB_NAMES = normalize_all(
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
-    """What one place in the response says of an address, or what several say together."""
+    """The flag and the reason of an address, from one place in the response or from several."""
 
     flag: StatusFlag
     reason: str = ""
 
     def and_(self, other: RecipientResult) -> RecipientResult:
-        """Take both together; the reason is that of the less happy."""
+        """Combine both; the reason is that of the worse one."""
         happier, worse = sorted((self, other), key=lambda recipient: resolve(recipient.flag))
         is_happy = resolve(worse.flag) & HAPPY
         return RecipientResult(self.flag | other.flag, worse.reason or ("" if is_happy else happier.reason))
 
     def conclude(self) -> tuple[OutcomeStatus, str]:
-        """Give the status, and a reason where there is one to give."""
+        """Return the status, and a reason or an empty text."""
         counted = resolve(self.flag)
         status = status_of(counted)
         reason = "" if normalize(self.reason) == normalize(status) else self.reason
@@ -95,12 +95,12 @@ ACCEPTED = RecipientResult(StatusFlag.PENDING, "accepted (202)")
 
 
 def names_a_job(name: object, value: object) -> bool:
-    """Say whether a field names work that may still have to be done."""
+    """Return whether a field names a job that may not be done yet."""
     return bool(value) and normalize(str(name)) in _JOB_NAMES
 
 
 def address_in(mapping: Mapping[Any, object]) -> str | None:
-    """Find whom an object is about; ``None`` where it is about nobody."""
+    """Return the address in an object; ``None`` if it has none."""
     for name in _ADDRESS_NAMES:
         value = mapping.get(name)
         if isinstance(value, dict):
@@ -111,14 +111,14 @@ def address_in(mapping: Mapping[Any, object]) -> str | None:
 
 
 def cached_reader(under: RecipientResult) -> Callable[[Mapping[str, object]], RecipientResult]:
-    """Make a reader that reads results with the same status and reason once: most of a batch have the same."""
+    """Make a reader with a cache: most results of a batch have the same status and reason."""
     known: dict[tuple[tuple[str, object], ...], RecipientResult] = {}
 
     def read(result: Mapping[str, object]) -> RecipientResult:
         stronger = tuple([field for field in result.items() if _tells(field[0])])
         try:
             recipient = known.get(stronger)
-        except TypeError:  # a list or an object among them cannot be looked up
+        except TypeError:  # a list or an object cannot be a key of the cache
             return read_result(result, under)
         if recipient is None:
             recipient = known[stronger] = read_result(result, under)
@@ -129,13 +129,13 @@ def cached_reader(under: RecipientResult) -> Callable[[Mapping[str, object]], Re
 
 @functools.lru_cache(maxsize=1024)
 def _tells(name: str) -> bool:
-    """Return whether a field of this name can say what became of an address."""
+    """Return whether a field of this name can hold the outcome of an address."""
     plain = normalize(name)
     return plain in STATUS_NAMES or plain in REASON_NAMES or read_flag(name, value=True) is not None
 
 
 def read_value(value: object, under: RecipientResult) -> RecipientResult:
-    """Read what an address is mapped to: a status, or a reason where the status is known, or a result."""
+    """Read the value of an address: a status, a reason if the status is known, or an object."""
     if isinstance(value, dict):
         return read_result(value, under)
     is_reason = isinstance(value, (list, tuple)) or (
@@ -147,7 +147,7 @@ def read_value(value: object, under: RecipientResult) -> RecipientResult:
 def read_result(result: Mapping[Any, object], under: RecipientResult) -> RecipientResult:
     """Read an object about one address.
 
-    :param under: what the name says that it stands under.
+    :param under: the result of the names above it.
     """
     flag = under.flag
     words: list[str] = []
@@ -170,7 +170,7 @@ def read_result(result: Mapping[Any, object], under: RecipientResult) -> Recipie
         )
     flag |= from_reasons
     if reasons and flag & StatusFlag.SKIPPED and not flag & (REASONED | StatusFlag.NO) and not from_reasons:
-        # Only a skip without a reason has a documented cause.
+        # Only a skip without a reason has documented causes.
         flag |= StatusFlag.NO
         reasons = [f"skipped: {reason}" for reason in reasons]
     remarks = [remark for word in words if (remark := stronger(word, flag))]
@@ -182,7 +182,7 @@ def read_result(result: Mapping[Any, object], under: RecipientResult) -> Recipie
 
 
 def stronger(word: str, flag: StatusFlag) -> str:
-    """Keep a word that led to no status, or that says more than the status it led to, as *bounced* does."""
+    """Return a word that is not known, or that is more exact than its status, such as *bounced*."""
     known = read_status(word)
     if known & StatusFlag.UNCLEAR:
         return redact(f"status not known: {word}")
@@ -192,7 +192,7 @@ def stronger(word: str, flag: StatusFlag) -> str:
 
 
 def _fields(result: Mapping[Any, object]) -> Iterator[tuple[str, str, object]]:
-    """Go through the fields of a result, and through a status that is an object itself: plain name, name, value."""
+    """Yield normalized name, name and value of the fields of a result, and of a status that is an object."""
     for name, value in result.items():
         if not isinstance(name, str):
             continue
@@ -209,12 +209,12 @@ def word_of(value: str | int) -> str:
     """Write a status as a word."""
     if isinstance(value, str):
         return value
-    # Python refuses to spell integers of thousands of digits.
+    # Python refuses to convert integers of thousands of digits.
     return str(value) if abs(value) <= _LARGEST_CODE else "a large number"
 
 
 def texts_of(value: object) -> list[str]:
-    """Gather the texts of a reason: it may be a string, or a list or an object of strings."""
+    """List the texts of a reason, which may be a text, a list or an object."""
     parts: Iterable[object] = (value,)
     if isinstance(value, dict):
         parts = value.values()

@@ -1,4 +1,4 @@
-"""What Meisa says about the key itself: ``/ping/``."""
+"""The API key itself: ``/ping/``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_meisa.api.redaction import redact
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """What a key is and may do.
+    """The environment, product and scopes of a key.
 
     :param environment: ``live`` or ``test``; empty if the response lacks it.
     :param product: name of the product the key belongs to; empty if the response lacks it.
@@ -26,9 +26,9 @@ class KeyInfo:
 
 
 def ping(client: MeisaClient) -> KeyInfo:
-    """Ask what the key is and may do: ``GET /ping/`` (Meisa's page *Authentication*).
+    """Read what the key is and may do: ``GET /ping/`` (Meisa's page *Authentication*).
 
-    That the response has these facts is documented, the names of its fields are not: ``environment``,
+    Meisa documents that the response has these facts, but not the names of the fields: ``environment``,
     ``product`` and ``scopes`` are inferred.
 
     :raises MeisaError: see `errors`.
@@ -40,23 +40,23 @@ def ping(client: MeisaClient) -> KeyInfo:
 
 
 def confirm_environment(client: MeisaClient) -> None:
-    """Before the first write, see that the key is of the environment that the settings name.
+    """Check before the first write that the key is of the environment in the settings.
 
-    :raises MeisaInputError: if it is not; nothing has been written.
+    :raises MeisaInputError: if it is not; nothing was sent.
     """
     if client.environment_confirmed:
         return
     wanted, found = client.settings.environment, ping(client).environment
     if wanted != found:
         raise MeisaInputError(
-            f"The connection says environment {wanted!r}, but the API key is of {redact(found) or 'an unknown one'!r}: "
-            "nothing was sent. Change the key or the extra environment."
+            f"{client.settings.environment_set_by} requires the environment {wanted!r}, but the API key is of "
+            f"{redact(found) or 'an unknown one'!r}: nothing was sent. Change the API key or that setting."
         )
     client.environment_confirmed = True
 
 
 def _name(body: Mapping[str, object], field: str) -> str:
-    """Read a name that may stand alone or in an object."""
+    """Read a name that is a text, or a field of an object."""
     value = body.get(field)
     value = value.get("name") if isinstance(value, dict) else value
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""What Meisa's page *Contacts* offers: create and update a contact, its tags, and who must not be mailed."""
+"""The endpoints of Meisa's page *Contacts*: upsert a contact, change its tags, list suppressed addresses."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _UNSUBSCRIBED = Request(
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact as Meisa has it after an upsert; ``repr`` shows its id and status only.
+    """A contact after an upsert; ``repr`` shows its id and status only.
 
-    Only ``id`` is certain to be there: what the response lacks is empty.
+    Only ``id`` is always set: a field that the response lacks is empty.
 
     :param id: Meisa's id of the contact.
     :param created: whether Meisa has created the contact (201), rather than updated it (200).
@@ -42,10 +42,10 @@ class Contact:
     :param first_name: the first name.
     :param last_name: the last name.
     :param display_name: the name that mails show.
-    :param custom_fields: all custom fields, those that were not sent among them.
+    :param custom_fields: all custom fields, including those that were not sent.
     :param tags: the names of all tags.
-    :param status: such as ``active`` or ``unsubscribed``; which words exist is not documented.
-    :param created_at: when the contact was created, as Meisa writes it.
+    :param status: such as ``active`` or ``unsubscribed``; the list of statuses is not documented.
+    :param created_at: when the contact was created, in Meisa's format.
     :param updated_at: when it was last updated.
     """
 
@@ -65,10 +65,10 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Suppressions:
-    """Who must not be mailed: unsubscribed, bounced or complained.
+    """The suppressed addresses: unsubscribed, bounced or complained.
 
-    :param as_of: when Meisa drew up the list, as it says; empty where it does not.
-    :param emails: the addresses, as Meisa spells them; ``repr`` leaves them out.
+    :param as_of: when Meisa made the list; empty if the response lacks it.
+    :param emails: the addresses, as Meisa spells them; ``repr`` omits them.
     """
 
     as_of: str
@@ -90,8 +90,9 @@ def upsert(
 ) -> Contact:
     """Create or update one contact: ``POST /contacts/upsert/`` (Meisa's page *Contacts*).
 
-    Meisa looks for the contact by ``external_id`` first, then by ``email``. What is ``None`` is not sent, and stays as
-    it is. To send the same again is harmless, so a request whose response was lost is sent again.
+    Meisa looks for the contact by ``external_id`` first, then by ``email``. A parameter that is ``None`` is
+    not sent, and the field keeps its value. A second upsert is harmless, so the request is retried if the response
+    is lost.
 
     :param email: the address; with an ``external_id`` that Meisa knows, it may be a new one.
     :param external_id: your id of the contact.
@@ -100,9 +101,9 @@ def upsert(
     :param display_name: the name that mails show; may be empty.
     :param source: where the contact comes from: ``api``, ``import``, ``manual``, ``signup`` or ``initial_sync``. Meisa
         keeps the first one.
-    :param custom_fields: plain JSON. Meisa merges it: keys that are left out are kept.
-    :param tag_names: tags to add; Meisa creates those it does not know, and removes none.
-    :param reservation: a slot of the rate limits that was reserved for this request.
+    :param custom_fields: plain JSON. Meisa merges it: other keys are kept.
+    :param tag_names: tags to add; Meisa creates unknown ones, and removes none.
+    :param reservation: a reservation for this request.
     :return: the contact as it is now.
     :raises MeisaUnreadableResponseError: if the response has no ``id``.
     :raises MeisaError: see `errors`.
@@ -130,7 +131,7 @@ def upsert(
 
 
 def _contact(response: Response) -> Contact:
-    """Read the response to an upsert; which fields it has next to ``id`` does not matter."""
+    """Read the response to an upsert; all fields except ``id`` are optional."""
     body = response.body if isinstance(response.body, dict) else {}
     found = body.get("id")
     if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
@@ -153,7 +154,7 @@ def _contact(response: Response) -> Contact:
 
 
 def _tag_names(tags: Sequence[object]) -> Iterator[str]:
-    """Read the names of tags, which are objects as documented, or texts."""
+    """Yield the names of tags, which are objects as documented, or texts."""
     for tag in tags:
         name = tag.get("name") if isinstance(tag, dict) else tag
         if isinstance(name, str):
@@ -241,9 +242,9 @@ def _check_contact_id(contact_id: object) -> str:
 
 
 def unsubscribed_emails(client: MeisaClient) -> Suppressions:
-    """Read who must not be mailed: ``GET /contacts/api/unsubscribed-emails/`` (Meisa's page *Contacts*).
+    """List the suppressed addresses: ``GET /contacts/api/unsubscribed-emails/`` (Meisa's page *Contacts*).
 
-    The response documents how many addresses there are. Fewer than that would let through contacts who unsubscribed.
+    The response counts its addresses. A list with fewer would let unsubscribed contacts through.
 
     :raises MeisaUnreadableResponseError: if the response has no list of addresses, or fewer than it counts.
     :raises MeisaError: see `errors`.

@@ -1,11 +1,12 @@
-"""What Meisa's page *Sequences* offers: each endpoint once – what to send, how to read the response."""
+"""The endpoints of Meisa's page *Sequences*: enroll, bulk enroll, list, enrollments of a contact."""
 
 from __future__ import annotations
 
 import difflib
 import logging
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import NoReturn
 
 from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkEnrollResponse, read_bulk_response
@@ -23,6 +24,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaSequenceNotFoundError,
     MeisaUnreadableResponseError,
 )
+from airflow_provider_meisa.api.known_sequences import KnownSequence, KnownSequences
 from airflow_provider_meisa.api.models import Request
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, OutcomeStatus, possibly_ours
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
@@ -44,12 +46,12 @@ _ENROLLMENTS = Request("GET", "/sequences/api/contact-enrollments/", scope="sequ
 
 @dataclass(frozen=True, slots=True)
 class SequenceInfo:
-    """One sequence, as the list shows it.
+    """A sequence in the list.
 
-    :param slug: what calls name it by.
-    :param name: what people call it.
-    :param status: ``active`` or another word; which others exist is not documented.
-    :param total_enrolled: contacts enrolled, where the response has it.
+    :param slug: its id in requests.
+    :param name: its name in the dashboard.
+    :param status: ``active`` or another word; the list of statuses is not documented.
+    :param total_enrolled: the number of enrolled contacts, if the response has it.
     """
 
     slug: str
@@ -63,11 +65,25 @@ class SequenceInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RecentSequences:
+    """Sequences as they are, or were a short while ago.
+
+    :param sequences: of every status.
+    :param age: seconds since the request for them began.
+    :param is_kept: whether an earlier request has found them.
+    """
+
+    sequences: list[SequenceInfo]
+    age: float
+    is_kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Enrollment:
     """A contact's place in one sequence.
 
     :param sequence_slug: the sequence.
-    :param status: ``active``, ``paused`` or another word; which others exist is not documented.
+    :param status: ``active``, ``paused`` or another word; the list of statuses is not documented.
     """
 
     sequence_slug: str
@@ -76,10 +92,10 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class ContactEnrollments:
-    """Every sequence a contact is in.
+    """The sequences of a contact.
 
     :param contact_exists: whether Meisa knows the address.
-    :param enrollments: one entry a sequence.
+    :param enrollments: one entry per sequence.
     """
 
     contact_exists: bool
@@ -98,19 +114,19 @@ def enroll(
 ) -> Outcome:
     """Enroll one contact: ``POST /sequences/enroll/`` (Meisa's page *Sequences*).
 
-    That a contact already in the sequence is rejected is documented; with which status and words is not:
-    the words must say so (`enroll_response`).
+    Meisa documents that it rejects a contact already in the sequence, but not the status and the words.
+    `enroll_response` reads the words.
 
     :param email: the contact; created if Meisa does not know it.
     :param sequence_slug: an active sequence.
     :param metadata: data attached to the enrollment, plain JSON.
-    :param trigger_source: where the enrollment came from.
-    :param override_unsubscribe: enroll even if suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the response was lost. A contact who is then
-        enrolled has the reason ``possibly twice``, one who is already enrolled ``possibly by this run``.
-    :return: the status: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed`` or, where the
-        request was only accepted, ``unreported``.
-    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :param trigger_source: the origin of the enrollment.
+    :param override_unsubscribe: enroll even a suppressed contact; an error unless the settings allow it.
+    :param resend: whether to send again, once and after a wait, if the response was lost. A contact that is then
+        enrolled has the reason ``possibly twice``, one that is already enrolled ``possibly by this run``.
+    :return: the status: ``enrolled``, ``already_enrolled``, ``suppressed``, ``invalid``, ``failed``, or
+        ``unreported`` if the request was only accepted.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; the message names similar ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
     :raises MeisaError: see `errors`.
     """
@@ -151,17 +167,17 @@ def bulk_enroll(
 ) -> BulkEnrollResponse:
     """Enroll up to 500 contacts: ``POST /sequences/api/bulk-enroll/`` (Meisa's page *Sequences*).
 
-    That already enrolled and suppressed addresses are skipped, and that the response details each outcome,
-    is documented; the response's shape is not (`bulk_enroll_response`).
+    Meisa documents that it skips already enrolled and suppressed addresses, and that the response details each
+    outcome, but not the shape of the response. `bulk_enroll_response` reads it.
 
-    :param emails: 1–500 addresses, none twice.
+    :param emails: 1–500 addresses without duplicates.
     :param sequence_slug: an active sequence.
-    :param override_unsubscribe: enroll even the suppressed; refused unless the settings allow it.
-    :param resend: whether to send again, once and after a while, when the response was lost. Addresses that are then
-        enrolled have the reason ``possibly twice``, those already enrolled ``possibly by this run``.
-    :param reservation: a slot of the rate limits that was reserved for this request.
+    :param override_unsubscribe: enroll even suppressed contacts; an error unless the settings allow it.
+    :param resend: whether to send again, once and after a wait, if the response was lost. Addresses that are then
+        enrolled have the reason ``possibly twice``, already enrolled ones ``possibly by this run``.
+    :param reservation: a reservation for this request.
     :return: one outcome for each address sent.
-    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; the message names similar ones.
     :raises MeisaSequenceInactiveError: if the sequence is not active.
     :raises MeisaError: see `errors`.
     """
@@ -198,36 +214,61 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
     """
     given = {"status": status, "search": search}
     query = {name: value for name, value in given.items() if check_text(name, value, may_be_empty=True)}
-    return list(_each_sequence(client, query))
+    return [info for page in _pages(client, query) for info in page]
 
 
-def find_sequences(client: MeisaClient, slugs: Collection[str]) -> list[SequenceInfo]:
-    """List sequences of every status until these are among them: most often, one request is enough.
+def find_sequences(
+    client: MeisaClient, slugs: Collection[str], *, max_age: float = 0.0
+) -> list[SequenceInfo]:
+    """List sequences of every status until all wanted ones are found; often one request is enough.
 
-    :param slugs: those to find; if one of them is missing, all sequences are listed.
+    :param slugs: the wanted sequences; if one does not exist, all sequences are listed.
+    :param max_age: see `recent_sequences`.
     :raises MeisaUnreadableResponseError: if the response has no list of sequences.
     :raises MeisaError: see `errors`.
     """
-    wanted, found = set(slugs), list[SequenceInfo]()
-    for info in _each_sequence(client, {"status": "all"}):
-        found.append(info)
-        wanted.discard(info.slug)
-        if not wanted:
+    return recent_sequences(client, slugs, max_age=max_age).sequences
+
+
+def recent_sequences(
+    client: MeisaClient, slugs: Collection[str] | None = None, *, max_age: float
+) -> RecentSequences:
+    """Find sequences in what any user of the key has lately listed, else list them.
+
+    That a sequence does not exist is never taken from there.
+
+    :param slugs: those to find; ``None`` for all.
+    :param max_age: how many seconds it may be since they were listed.
+    :raises MeisaUnreadableResponseError: if the response has no list of sequences.
+    :raises MeisaError: see `errors`.
+    """
+    known = KnownSequences(client.rate_limiter.store)
+    kept = known.find(slugs, max_age)
+    if kept is not None:
+        age = time.time() - min((row.at for row in kept), default=time.time())
+        return RecentSequences([SequenceInfo(*row[1:]) for row in kept], age, is_kept=True)
+    began = time.time()
+    wanted, found, is_all = set(slugs or ()), list[SequenceInfo](), True
+    for page in _pages(client, {"status": "all"}):
+        found += page
+        wanted.difference_update(info.slug for info in page)
+        if slugs is not None and not wanted:
+            is_all = False
             break
-    return found
+    known.keep([KnownSequence(began, *astuple(info)) for info in found], is_all=is_all)
+    return RecentSequences(found, time.time() - began, is_kept=False)
 
 
-def _each_sequence(client: MeisaClient, query: Mapping[str, str]) -> Iterator[SequenceInfo]:
-    for page in client.pages(replace(_LIST, query={**query, "limit": _LARGEST_PAGE})):
-        yield from _sequences(page)
+def _pages(client: MeisaClient, query: Mapping[str, str]) -> Iterator[list[SequenceInfo]]:
+    return map(_sequences, client.pages(replace(_LIST, query={**query, "limit": _LARGEST_PAGE})))
 
 
 def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
-    """Read which sequences a contact is in: ``GET /sequences/api/contact-enrollments/`` (page *Sequences*).
+    """List the sequences of a contact: ``GET /sequences/api/contact-enrollments/`` (page *Sequences*).
 
     ``contact_exists`` is documented; the names of the other fields are inferred.
 
-    :param email: the contact.
+    :param email: the address of the contact.
     :raises MeisaUnreadableResponseError: if the response is not a JSON object.
     :raises MeisaError: see `errors`.
     """
@@ -243,16 +284,20 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
     )
 
 
-def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
-    """See that a sequence exists and takes contacts.
+def check_active(client: MeisaClient, slug: str, *, max_age: float = 0.0) -> SequenceInfo:
+    """Check that a sequence exists and takes contacts.
 
-    :raises MeisaInputError: if it cannot be a slug.
-    :raises MeisaSequenceNotFoundError: if no sequence has this slug; names close ones.
+    :param max_age: see `recent_sequences`; a sequence that was not active then is requested again.
+    :raises MeisaInputError: if the text cannot be a slug.
+    :raises MeisaSequenceNotFoundError: if no sequence has this slug; the message names similar ones.
     :raises MeisaSequenceInactiveError: if it is not active.
     :raises MeisaError: see `errors`.
     """
     check_slug(slug)
-    known = {info.slug: info for info in find_sequences(client, [slug])}
+    recent = recent_sequences(client, [slug], max_age=max_age)
+    if recent.is_kept and recent.sequences[0].status != ACTIVE:
+        recent = recent_sequences(client, [slug], max_age=0)
+    known = {info.slug: info for info in recent.sequences}
     if slug not in known:
         raise unknown_sequence(slug, known)
     if known[slug].status != ACTIVE:
@@ -261,7 +306,7 @@ def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
 
 
 def unknown_sequence(slug: str, known: Mapping[str, object]) -> MeisaSequenceNotFoundError:
-    """Make the error for a slug that no sequence has; it names up to five close ones."""
+    """Make the error for a slug that no sequence has; the message names up to five similar ones."""
     close = [redact(found) for found in difflib.get_close_matches(slug, known, n=5, cutoff=0.4)]
     hint = f" Close ones: {', '.join(close)}." if close else ""
     return MeisaSequenceNotFoundError(
@@ -280,7 +325,7 @@ def inactive_sequence(info: SequenceInfo) -> MeisaSequenceInactiveError:
 
 
 def _explain(client: MeisaClient, slug: str, error: MeisaResponseError) -> NoReturn:
-    """Raise what a refusal means if it is about the sequence; else, and if that is unknown, the refusal."""
+    """Raise the error of the sequence if that is the reason of the response, else the given error."""
     try:
         check_active(client, slug)
     except (MeisaSequenceNotFoundError, MeisaSequenceInactiveError) as found:
@@ -298,7 +343,7 @@ def _check_write(client: MeisaClient, slug: str, *, override_unsubscribe: bool, 
 
 
 def check_override(client: MeisaClient, *, override_unsubscribe: bool) -> None:
-    """See that the connection allows to mail people who unsubscribed, where that is asked for.
+    """Check that the connection allows ``override_unsubscribe``, if it is set.
 
     :raises MeisaInputError: if it does not.
     """

@@ -1,1 +1,1 @@
-"""A limiter for the requests of a key, which everyone who uses the key shares."""
+"""A rate limiter for an API key, shared by all users of the key."""

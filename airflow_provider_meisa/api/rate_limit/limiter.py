@@ -1,7 +1,7 @@
-"""The rate limits of a key: several windows at once, shared by all who use the key.
+"""The rate limiter of a key: several windows at once, shared by all users of the key.
 
-What is recorded is when *responses* came. Meisa counts a request at some moment between its sending and its
-response, so a window without responses has nothing that Meisa counted, however long requests take.
+It records the times of *responses*. Meisa counts a request at some moment between its sending and its
+response, so in a window without responses Meisa has counted none, however long requests take.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 
 
 class RateLimitStorage(Protocol):
-    """Where a key's use is kept: carries out one operation at a time, whoever asks."""
+    """Stores the state of a key; carries out one operation at a time for all callers."""
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
-        """Carry out an operation; the clock is read while no one else can change the state.
+        """Carry out an operation; read the clock while no other caller can change the state.
 
         :raises MeisaUnreachableError: if the state cannot be read or written.
         """
@@ -48,19 +48,32 @@ class RateLimitStorage(Protocol):
         :raises MeisaUnreachableError: if the state cannot be read.
         """
 
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all who use the key share; ``None`` if there is none, or its time is over.
+
+        :raises MeisaError: if it cannot be read.
+        """
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all who use the key, for a time.
+
+        :raises MeisaError: if it cannot be written.
+        """
+
 
 class RateLimiter:
-    """Keeps requests inside a key's limits, together with everyone who shares the store.
+    """Keeps requests inside the limits of a key, together with all users of the same store.
 
-    Ask `reserve` until it gives a slot, send one request, then `commit` the slot, or `release` it if the
-    request never left. Where the response was a 429 or a 503, `commit` and then `back_off`.
+    Call `reserve` until it returns a reservation, and send one request. Then `commit` the reservation, or `release`
+    it if the request never left. After a 429 or a 503, `commit` and then `back_off`.
 
-    :param limits: requests per window, the shortest window first; all of them hold at once.
-    :param store: where the key's use is kept.
-    :param clock: says the time in seconds since 1970; a store on another host uses that host's clock.
-    :param reservation_ttl: seconds after which a slot that was not given back counts as a response; longer than
-        any request takes.
+    :param limits: requests per window, the shortest window first; all of them apply at once.
+    :param store: the store of the state.
+    :param clock: returns the time in seconds since 1970; a store on another host uses the clock of that host.
+    :param reservation_ttl: seconds after which an open reservation counts as a response; longer than any request
+        takes.
     :raises MeisaInputError: if there are no limits, or the time is not above 0.
+    :ivar store: likewise.
     """
 
     def __init__(
@@ -75,19 +88,19 @@ class RateLimiter:
         if not 0 < reservation_ttl < math.inf:
             raise MeisaInputError(f"reservation_ttl must be above 0 seconds, not {reservation_ttl:g}.")
         self.limits = tuple(sorted(limits, key=lambda limit: (limit.seconds, limit.requests)))
-        self._store = store
+        self.store = store
         self._clock = clock
         self._ttl = micros(reservation_ttl)
 
     def reserve(self) -> Reservation | Wait:
-        """Ask for a slot to send one request in, now.
+        """Reserve the permission to send one request now.
 
-        :return: the slot, or the seconds until it is worth asking again.
+        :return: the reservation, or the seconds until the next attempt is useful.
         :raises MeisaUnreachableError: if the store cannot be reached.
         """
-        decision = self._store.run(Reserve(os.urandom(8).hex(), self.limits, self._ttl), self._clock)
-        if decision is None:  # pragma: no cover - a store that breaks its promise
-            raise TypeError(f"{type(self._store).__name__} returned nothing for a reservation")
+        decision = self.store.run(Reserve(os.urandom(8).hex(), self.limits, self._ttl), self._clock)
+        if decision is None:  # pragma: no cover - a faulty store
+            raise TypeError(f"{type(self.store).__name__} returned nothing for a reservation")
         return decision
 
     def commit(self, reservation: Reservation) -> None:
@@ -95,14 +108,14 @@ class RateLimiter:
         self._note(Commit(reservation.token, self.limits, self._ttl))
 
     def release(self, reservation: Reservation) -> None:
-        """Give a slot back: nothing was sent."""
+        """Cancel a reservation: nothing was sent."""
         self._note(Release(reservation.token, self.limits, self._ttl))
 
     def back_off(self, seconds: float | None = None) -> None:
-        """Record a 429 or 503: no one gets a slot for a while, and then requests are spaced until an hour was quiet.
+        """Record a 429 or 503: no reservations for a while, then spaced requests until an hour passes without one.
 
-        :param seconds: the wait that Meisa asked for, which is kept to with a little more; without one the
-            shortest window, doubled each time that was not enough, up to the longest.
+        :param seconds: the wait that Meisa asked for; a little is added. Without one, the shortest window, doubled
+            each time that was not enough, up to the longest.
         """
         said = seconds is not None and 0 < seconds < math.inf
         self._note(BackOff(micros(seconds) if said and seconds else 0, self.limits, self._ttl))
@@ -110,7 +123,7 @@ class RateLimiter:
     def estimate(self, requests: int) -> float:
         """Return the seconds until the last of the next requests, each sent as soon as the rate limits allow it.
 
-        It assumes that responses come at once, and that no one else sends.
+        It assumes that responses come at once, and that no other user sends.
 
         :raises MeisaUnreachableError: if the store cannot be reached.
         """
@@ -126,13 +139,13 @@ class RateLimiter:
         return remaining(state, self.limits, now)
 
     def _read(self) -> tuple[State, int]:
-        state, now = self._store.read(self._clock)
+        state, now = self.store.read(self._clock)
         return expire(state, now, self._ttl, self.limits[-1].requests), now
 
     def _note(self, operation: Commit | Release | BackOff) -> None:
-        # A response that is already here must not be lost because it cannot be recorded: its slot stays out, and
-        # counts as a response when its time is over.
+        # A response must not be lost because it cannot be recorded: its reservation stays open, and counts as a
+        # response when it expires.
         try:
-            self._store.run(operation, self._clock)
+            self.store.run(operation, self._clock)
         except MeisaError as error:
             log.warning("The rate limits could not be updated; the request counts as sent. %s", error)

@@ -1,4 +1,4 @@
-"""Rate limits as a person writes them: ``60/minute, 1000/hour``."""
+"""Rate limits as text: ``60/minute, 1000/hour``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MOST_REQUESTS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many requests in so much time.
+    """A number of requests per time.
 
-    :param requests: how many requests fit into the window, from 1 to 1,000,000.
-    :param seconds: length of the window, from a millisecond to 31 days.
+    :param requests: the requests per window, from 1 to 1,000,000.
+    :param seconds: the length of the window, from a millisecond to 31 days.
     :raises MeisaInputError: if either is out of its range.
     """
 
@@ -52,19 +52,19 @@ class Limit:
 
 
 DEFAULT_LIMITS = (Limit(60, 60), Limit(1000, 3600))
-"""What a Meisa key may do unless the vendor raised it."""
+"""The default limits of a Meisa key; the vendor raises them on request."""
 
 
 NO_LIMITS = (Limit(1_000_000, 1),)
-"""No limit: more requests than can be sent. A 429 is obeyed all the same."""
+"""No limit: more requests than can be sent. A 429 still causes a wait."""
 
 
 def parse_limits(text: str) -> tuple[Limit, ...]:
-    """Read a list of limits, all of which hold at once; the shortest window comes first.
+    """Read a list of limits, which all apply at once; the shortest window comes first.
 
     :param text: such as ``60/minute, 1000/hour``: ``N/<number><unit>`` separated by commas, the number may be
         left out, the unit is s, sec, second, m, min, minute, h, hour, d or day, or a plural; ``none`` for no limit.
-    :raises MeisaInputError: for an empty text, and for a piece that cannot be read.
+    :raises MeisaInputError: if the text is empty, or a part cannot be read.
     """
     if not text.strip():
         raise MeisaInputError(f"No rate limits are given: {_ADVICE}.")
@@ -85,5 +85,5 @@ def _parse_one(piece: str) -> Limit:
 
 
 def _plain(seconds: float) -> str:
-    """Write a number without an exponent, so that it reads back as the same number."""
+    """Write a number without an exponent, so that it can be read again as the same number."""
     return str(int(seconds)) if float(seconds).is_integer() else format(Decimal(repr(seconds)), "f")

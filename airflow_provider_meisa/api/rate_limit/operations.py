@@ -1,4 +1,4 @@
-"""What can be asked of a key's rate limits, and the results."""
+"""The operations on the rate limits of a key, and their results."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from airflow_provider_meisa.api.rate_limit.limits import Limit
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The permission to send one request now; give it back by ``commit`` or ``release``."""
+    """The permission to send one request now; end it with ``commit`` or ``release``."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No request may be sent for so many seconds; ask again then."""
+    """No request may be sent for that many seconds; reserve again then."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Ask for a slot. Asked again with the token of an open slot, the result is that slot.
+    """Reserve. With the token of an open reservation, the result is that reservation.
 
-    :param ttl: microseconds after which a slot that was never given back counts as a response.
+    :param ttl: microseconds after which an open reservation counts as a response.
     """
 
     token: str
@@ -56,7 +56,7 @@ class Release:
 class BackOff:
     """A 429 came, or a 503.
 
-    :param wait: the microseconds that Meisa asked for; 0 where it did not say.
+    :param wait: the microseconds that Meisa asked for; 0 if it asked for none.
     """
 
     wait: int

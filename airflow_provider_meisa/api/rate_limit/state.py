@@ -1,4 +1,4 @@
-"""What is known of a key's use, and the decisions that follow from it: no lock, no clock, no disk.
+"""The state of the rate limits of a key, and the decisions on it: no lock, no clock, no disk.
 
 Times are whole microseconds since 1970, so that Python, JSON and Redis' Lua agree on every comparison.
 """
@@ -27,19 +27,19 @@ from airflow_provider_meisa.api.rate_limit.operations import (
 VERSION = 1
 MICRO = 1_000_000
 QUIET = 3600 * MICRO
-"""How long no 429 must come until requests need not be spaced any more."""
+"""The time without a 429 after which requests are no longer spaced."""
 MARGIN = 15_000
-"""What is added to every window, at most half a hundredth of it: timers and expiries are some milliseconds late."""
+"""Added to every window, at most 0.5 % of it: timers and expiries are some milliseconds late."""
 SLACK = (102, 100)
-"""How much slower than even a spaced key goes, so that a limiter's debt shrinks."""
+"""How much slower than the even pace a spaced key sends, so that the limiter catches up."""
 STEP = (5, 4)
-"""How much slower a spaced key goes after a further 429."""
+"""How much slower a spaced key sends after another 429."""
 FLOOR = 4
-"""A spaced key never goes slower than this many times the slowest window's even pace."""
+"""The largest multiple of the slowest window's even interval."""
 LONGEST = FLOOR * 31 * 86_400 * MICRO
-"""No window asks for a longer wait or a slower pace: a damaged file must not stop a key for years."""
+"""The longest wait and interval that any window needs: a damaged file must not stop a key for years."""
 FULL = (9, 10)
-"""A window used to this share may be the one that refused."""
+"""A window that is used to this share may have caused the 429."""
 
 Micros = Annotated[int, Meta(ge=0)]
 Pause = Annotated[int, Meta(ge=0, le=LONGEST)]
@@ -47,15 +47,15 @@ Pause = Annotated[int, Meta(ge=0, le=LONGEST)]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of a key's use.
+    """The state of the rate limits of a key.
 
-    :param log: when answers came, oldest first; at most ``depth``, which is all that the windows ask for.
-    :param open: token of each slot that is out, and when it counts as answered if nothing is heard of it.
-    :param granted_at: when the last slot was given.
-    :param refused_at: when the last 429 came.
-    :param back_off_for: how long from then on nothing may be sent.
-    :param interval: least time between two slots; 0 while requests need not be spaced.
-    :param depth: the most requests that any window of any user of this state holds.
+    :param log: times of responses, oldest first; at most ``depth``, which all windows together need.
+    :param open: the token of each open reservation, and when it expires and counts as a response.
+    :param granted_at: time of the last reservation.
+    :param refused_at: time of the last 429.
+    :param back_off_for: how long after that nothing may be sent.
+    :param interval: least time between two reservations; 0 while requests are not spaced.
+    :param depth: the most requests per window, over all windows of all users of this state.
     """
 
     log: tuple[Micros, ...] = ()
@@ -68,7 +68,7 @@ class State:
 
 
 def apply(state: State, operation: Operation, now: int) -> tuple[Reservation | Wait | None, State]:
-    """Carry out one operation: what to tell the caller, and what is known afterwards."""
+    """Carry out one operation; return the result for the caller and the new state."""
     state = expire(state, now, operation.ttl, max(limit.requests for limit in operation.limits))
     match operation:
         case Reserve():
@@ -84,8 +84,8 @@ def apply(state: State, operation: Operation, now: int) -> tuple[Reservation | W
 def expire(state: State, now: int, ttl: int, depth: int) -> State:
     """Bring a state up to the present.
 
-    Times in the future, which a clock set back leaves behind, become the present; slots whose time is over
-    become answers; a quiet hour ends the spacing.
+    Times in the future, after a clock was set back, become the present. Expired reservations become responses.
+    An hour without a 429 ends the spacing.
     """
     if state.depth < depth:
         state = replace(state, depth=depth)
@@ -106,7 +106,7 @@ def expire(state: State, now: int, ttl: int, depth: int) -> State:
 
 
 def state_after_loss(limits: tuple[Limit, ...], now: int) -> State:
-    """Start over where the state was lost: as if the shortest window had just been used up."""
+    """Return the state after a loss: as if the shortest window had just been used up."""
     return State(refused_at=now, back_off_for=micros(limits[0].seconds))
 
 
@@ -119,7 +119,7 @@ def remaining(state: State, limits: tuple[Limit, ...], now: int) -> dict[str, in
 
 
 def estimate(state: State, limits: tuple[Limit, ...], requests: int, now: int) -> int:
-    """Play out the next requests, each answered at once: microseconds until the last of them."""
+    """Simulate the next requests with immediate responses; return the microseconds until the last one."""
     log = [*state.log, *(now for _ in state.open)]
     last, spaced_from = now, state.granted_at
     for _ in range(requests):
@@ -132,7 +132,7 @@ def estimate(state: State, limits: tuple[Limit, ...], requests: int, now: int) -
 
 
 def micros(seconds: float) -> int:
-    """Turn seconds into whole microseconds, rounded up."""
+    """Convert seconds to whole microseconds, rounded up."""
     return math.ceil(seconds * MICRO)
 
 
@@ -161,7 +161,7 @@ def _reserve(state: State, operation: Reserve, now: int) -> tuple[Reservation | 
     log, n_open = state.log, len(state.open)
     free_at = max(state.refused_at + state.back_off_for, state.granted_at + state.interval)
     for limit in operation.limits:
-        # A slot that is out will be answered now at the earliest, so it stands in the log as now.
+        # The response to an open reservation comes now at the earliest, so it counts as a response of now.
         nth = limit.requests - n_open
         if nth <= 0:
             free_at = max(free_at, now + _span(limit))
@@ -174,10 +174,10 @@ def _reserve(state: State, operation: Reserve, now: int) -> tuple[Reservation | 
 
 
 def _back_off(state: State, operation: BackOff, now: int) -> State:
-    # Where no slot was given since the last 429, this one belongs to requests that were in flight with it.
+    # Without a reservation since the last 429, this one belongs to requests that were in flight with it.
     is_new = not state.interval or state.granted_at > state.refused_at
-    # One step more than asked for: what the wait earns must not be spent at once by requests that bunch up
-    # on their way, or the next 429 follows and slows everyone down for nothing.
+    # One interval longer than asked for: else requests that bunch up in the network use up the limit at once,
+    # and the next 429 slows all users down for nothing.
     asked = operation.wait + _even(operation.limits[0]) if operation.wait else 0
     wait = asked or _own_wait(state, operation.limits, now, is_new=is_new)
     return replace(
@@ -189,17 +189,17 @@ def _back_off(state: State, operation: BackOff, now: int) -> State:
 
 
 def _own_wait(state: State, limits: tuple[Limit, ...], now: int, *, is_new: bool) -> int:
-    """Wait for the shortest window, and twice as long as last time where that was not enough."""
+    """Return the shortest window, or twice the last wait if that was not enough."""
     shortest, longest = micros(limits[0].seconds), micros(limits[-1].seconds)
     was_too_short = is_new and now < state.refused_at + 2 * state.back_off_for
     return max(shortest, min(2 * state.back_off_for, longest)) if was_too_short else shortest
 
 
 def _slower(state: State, operation: BackOff, now: int) -> int:
-    """Find the interval to go on with after a 429.
+    """Return the interval between requests after a 429.
 
-    Blamed is the longest window that is full, unless the wait asked for is shorter than its even pace; without
-    such a window the shortest, which is the likeliest.
+    The cause is the longest full window, unless the wait that Meisa asked for is shorter than its even interval;
+    without such a window it is the shortest one, which is the likeliest.
     """
     limits = operation.limits
     suspects = [limit for limit in limits if _is_full(state, limit, now)]
@@ -219,7 +219,7 @@ def _even(limit: Limit) -> int:
 
 
 def _span(limit: Limit) -> int:
-    """Return how long an answer counts: the window and the margin."""
+    """Return how long a response counts: the window and the margin."""
     window = micros(limit.seconds)
     return window + min(MARGIN, window // 200)
 

@@ -1,4 +1,4 @@
-"""What Meisa has accepted from us, night after night, so that nothing is sent twice."""
+"""The ledger: what Meisa has accepted over all runs, so that nothing is sent twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of a ledger hold, merged, and kept up to date by listing them."""
+"""The merged content of all parts of a ledger, refreshed by listing them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MOST_LISTINGS = 50
 
 
 class Contents:
-    """Everything that is in a ledger. The entry of a record is the largest that any part has.
+    """All entries of a ledger. The entry of a record is the largest one in any part.
 
-    :param store: where the parts lie.
-    :param place: of the folder, for messages.
-    :param subject: as `subject.describe` gives it; ``None`` to take that of the parts.
+    :param store: the store of the parts.
+    :param place: the folder, for messages.
+    :param subject: the result of `subject.describe`; ``None`` takes that of the parts.
     """
 
     def __init__(self, store: Store, place: str, subject: Mapping[str, Any] | None) -> None:
@@ -40,7 +40,7 @@ class Contents:
 
     @property
     def parts(self) -> int:
-        """How many parts there were at the last listing."""
+        """Return the number of parts at the last listing."""
         return len(self._names)
 
     def find(self, record_hash: int) -> int:
@@ -63,14 +63,14 @@ class Contents:
         return self._written.columns()
 
     def add(self, record_hash: int, entry: int) -> None:
-        """Know of an entry from now on; `put` writes it."""
+        """Add an entry in memory; `put` writes it."""
         self._written.add(record_hash, entry)
 
     def refresh(self) -> None:
-        """Read the parts that were not read before.
+        """Read new parts.
 
-        A run that compacts writes a part and removes those it has read. A listing that is made meanwhile may have
-        neither. So it is repeated until it has nothing new, and lacks nothing that was there.
+        A run that compacts writes a part and removes the ones it has read. A listing at that moment may have neither.
+        So the listing is repeated until it has no new part, and lacks no known one.
 
         :raises MeisaLedgerError: if a part is damaged or belongs to another ledger.
         :raises MeisaUnreachableError: if the folder cannot be read.
@@ -105,10 +105,10 @@ class Contents:
         self._names -= names
 
     def compact(self, at_least: int) -> bool:
-        """Write one part with everything, then remove those it was read from.
+        """Write one part with all entries, then remove the parts with the same entries.
 
-        :param at_least: how many parts there must be; with fewer, nothing is done.
-        :return: whether it was done.
+        :param at_least: with fewer parts, nothing is written.
+        :return: whether a part was written.
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `refresh` and `put`.
         """
         self.refresh()
@@ -122,9 +122,9 @@ class Contents:
         return True
 
     def _read_parts(self, names: Sequence[str]) -> set[str]:
-        """Read parts and take what is in them; return the names of those that were still there."""
+        """Read parts and add their entries; return the names of those that still existed."""
         read: dict[str, Part] = {}
-        # A part that is gone was compacted meanwhile: the next listing has the one that replaces it.
+        # A missing part was compacted meanwhile: the next listing has its replacement.
         with suppress(FileNotFoundError):
             for name, reading in self._store.open(names):
                 read[name] = self._decoded(name, reading)

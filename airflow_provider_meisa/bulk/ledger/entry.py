@@ -1,4 +1,4 @@
-"""What the ledger holds of one record: a minute, a state and a hash of its values, in 64 bits."""
+"""The entry of one record: a minute, a state and a hash of its values, in 64 bits."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ LATEST_MINUTE = _LAST_MINUTE - 1
 
 
 class State(IntEnum):
-    """How far a record has come. Of two states in one minute the higher one is the later one.
+    """The state of a record. Of two states in one minute, the higher one is the later one.
 
-    Even numbers are free, for states that a later format puts between these.
+    Even numbers are reserved for states of later formats.
     """
 
     PENDING = 1
-    """To be sent; the hash is that of the values Meisa accepted last, 0 if it has accepted none."""
+    """To be sent; the hash is that of the last values that Meisa accepted, or 0."""
     INTENT = 3
-    """About to be sent. Without a later state, Meisa may have it or not."""
+    """About to be sent. Without a later state, Meisa may have accepted it or not."""
     REFUSED = 5
     """Meisa does not accept it."""
     RECORDED = 7
-    """Taken as accepted without a request."""
+    """Recorded as accepted, without a request."""
     PRESENT = 9
     """Meisa had it already."""
     ACCEPTED = 11
-    """Meisa has accepted it from us."""
+    """Meisa has accepted it from this package."""
     CLEARED = 13
     """As if never seen: to be sent again."""
     FORGOTTEN = 15
-    """A person's right to be forgotten: never to be sent again. No later entry replaces it."""
+    """Forgotten at a person's request: never to be sent again. No later entry replaces it."""
 
 
 _STATES = {int(state): state for state in State}
 
 
 class Entry(NamedTuple):
-    """What the ledger knows of a record.
+    """The entry of a record.
 
     :param minute: when it was written, in minutes since 2020 (UTC); see `Entry.written_at`.
-    :param values_hash: 36 bits of the values that were sent; 0 where the values do not count.
+    :param values_hash: 36 bits of the values that were sent; 0 if the values do not count.
     """
 
     minute: int
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
 
     @property
     def written_at(self) -> int:
-        """When it was written, in seconds since 1970, to the minute."""
+        """Return when it was written, in seconds since 1970, to the minute."""
         return EPOCH + 60 * self.minute
 
 
@@ -77,19 +77,19 @@ def pack(entry: Entry) -> int:
 
 
 def unpack(value: int) -> Entry:
-    """Read an entry back; it must be one, and not 0.
+    """Decode a packed entry, which must not be 0.
 
-    :raises KeyError: if its state is one that this version does not know.
+    :raises KeyError: if this version does not know its state.
     """
     return Entry(value >> _MINUTE_AT, _STATES[value >> _HASH_BITS & _STATE_MASK], value & _HASH_MASK)
 
 
 def unpack_all(values: Iterable[int]) -> list[Entry | None]:
-    """Read entries back; ``None`` for each 0.
+    """Decode packed entries; ``None`` for each 0.
 
     :raises KeyError: as `unpack`.
     """
-    # Each row of a source comes by here, and `Entry(…)` takes twice as long.
+    # This runs for each row of a source, and `Entry(…)` takes twice as long.
     new, states = tuple.__new__, _STATES
     return [
         new(Entry, (value >> _MINUTE_AT, states[value >> _HASH_BITS & _STATE_MASK], value & _HASH_MASK))
@@ -114,7 +114,7 @@ def minute_of(value: int) -> int:
 
 
 def minute_at(seconds: float) -> int:
-    """Return the minute that a time belongs to.
+    """Return the minute of a time.
 
     :param seconds: since 1970.
     :raises MeisaInputError: if the clock is outside the years that the ledger can hold.
@@ -128,10 +128,10 @@ def minute_at(seconds: float) -> int:
 
 
 def later(known: int, minute: int, state: State, values_hash: int = 0) -> int:
-    """Return the packed entry that replaces a known one, however the clocks of both writers differ.
+    """Return the packed entry that replaces a known one, even if the clocks of both writers differ.
 
-    :param known: the packed entry that it replaces; 0 for none.
-    :param minute: now.
+    :param known: the packed entry to replace; 0 for none.
+    :param minute: the current minute.
     """
     if state is State.FORGOTTEN or known == FORGOTTEN:
         return FORGOTTEN

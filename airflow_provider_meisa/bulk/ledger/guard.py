@@ -1,4 +1,4 @@
-"""Notices that a ledger was lost: it has fewer entries than the last run of the task has left."""
+"""Detect the loss of a ledger: it has fewer entries than after the last run of the task."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _RESTORE = (
 
 @dataclass(frozen=True, slots=True)
 class EarlierSummary:
-    """What the last run of the task that left a summary has reported.
+    """The last summary of the task.
 
-    :param date: of that run, as text; the one to give as ``accept_lost_ledger``.
+    :param date: the date of that run, as text, to use as ``accept_lost_ledger``.
     """
 
     ledger: LedgerSummary
@@ -32,13 +32,13 @@ def check_not_lost(
     has_earlier_runs: bool = False,
     has_first_run: bool = False,
 ) -> None:
-    """Stop before anything is sent if the ledger has lost entries since the last run, whatever its name was then.
+    """Stop before anything is sent if the ledger has lost entries since the last run, under any name.
 
-    :param last: ``None`` if no earlier run has left a summary with a ledger.
+    :param last: ``None`` without an earlier summary with a ledger.
     :param accepted: the parameter ``accept_lost_ledger``: the date of the last summary confirms the loss, once.
     :param has_earlier_runs: whether the task has run before.
     :param has_first_run: whether the parameter ``first_run`` is given.
-    :raises MeisaLedgerError: if it has.
+    :raises MeisaLedgerError: if it has lost entries.
     """
     if last is None:
         if found.entries == 0 and has_earlier_runs and not has_first_run:

@@ -1,4 +1,4 @@
-"""What the header of a part says: whose ledger it is, which runs write it, and what they keep in it."""
+"""The header of a part: subject, runs and properties of the ledger."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 QUIET = 3600
-"""A run that has not ended, and has written nothing for as many seconds, no longer keeps others away."""
+"""The seconds without a write after which a run that has not ended no longer blocks others."""
 
 _SKEWED = 24 * 3600
 _MOST_RUNS = 100
-"""A compacted part remembers as many runs."""
+"""The number of runs that a compacted part keeps."""
 
 Span = tuple[int, int]
 
 
 class Property(NamedTuple):
-    """Something a run keeps in the ledger, such as its mapping.
+    """A value that a run stores in the ledger, such as its mapping.
 
-    :param at: when, in milliseconds since 1970; later than that of the property it replaced.
+    :param at: its time, in milliseconds since 1970; later than that of the property it replaced.
     :param value: plain JSON.
     """
 
@@ -32,10 +32,10 @@ class Property(NamedTuple):
 class WriterStatus:
     """The status of a run in its newest part.
 
-    :param at: when it wrote that, in milliseconds since 1970.
-    :param until: when it will write again at the latest, in seconds since 1970; 0 if that is not known.
+    :param at: when it wrote the part, in milliseconds since 1970.
+    :param until: when it writes again at the latest, in seconds since 1970; 0 if not known.
     :param ended: whether it has ended.
-    :param spans: the first and the last minute (since 2020) of the entries of each of its stretches.
+    :param spans: the first and the last minute (since 2020) of the entries of each stretch.
     """
 
     at: int
@@ -44,27 +44,27 @@ class WriterStatus:
     spans: tuple[Span, ...] = ()
 
     def keeps_others_away(self, now: float) -> bool:
-        """Say whether another run must not send now.
+        """Return whether another run must not send now.
 
         :param now: in seconds since 1970.
         """
         latest = max(self.at / 1000, self.until)
-        # A clock that is a day ahead is wrong, and what it wrote must not block a ledger for years.
+        # A clock that is a day ahead is wrong, and must not block a ledger for years.
         return not self.ended and self.at / 1000 - _SKEWED < now < latest + QUIET
 
     def merged(self, other: WriterStatus) -> WriterStatus:
-        """Unite two: what the later one says, and the spans of both."""
+        """Merge two: the fields of the later one, and the spans of both."""
         later = max(self, other, key=lambda status: (status.at, status.ended, status.until))
         return WriterStatus(later.at, later.until, later.ended, _united({*self.spans, *other.spans}))
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header of a part, or those of several, merged.
+    """The header of a part, or the merged headers of several.
 
-    :param subject: what `subject.describe` gives.
-    :param writers: by run.
-    :param properties: by name.
+    :param subject: the result of `subject.describe`.
+    :param writers: the status of each run.
+    :param properties: the properties by name.
     """
 
     subject: Mapping[str, Any]
@@ -72,7 +72,7 @@ class Header:
     properties: Mapping[str, Property] = field(default_factory=dict)
 
     def merged(self, other: Header) -> Header:
-        """Unite two of the same subject; order and repetition make no difference."""
+        """Merge two of the same subject; order and repetition do not matter."""
         writers = dict(self.writers)
         for run, status in other.writers.items():
             writers[run] = status.merged(writers[run]) if run in writers else status
@@ -100,7 +100,7 @@ class Header:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Header:
-        """Read it back; what a later release has added to it is left alone."""
+        """Decode a header; ignore fields that a later release has added."""
         return cls(
             value["subject"],
             {
@@ -112,12 +112,12 @@ class Header:
 
 
 def first_minute(writers: Mapping[str, WriterStatus], run: str, now: int) -> int:
-    """Return the first minute that a stretch of a run may write: after those of all other runs, to keep runs apart.
+    """Return the first minute that a stretch of a run may use: after those of all other runs, to keep runs apart.
 
-    :param now: the minute (since 2020).
+    :param now: the current minute (since 2020).
     """
     ends = [end for other, status in writers.items() if other != run for _, end in status.spans]
-    # A clock that is far ahead must not draw all others after it.
+    # A clock that is far ahead must not move all others.
     return max(now, min(max(ends, default=0) + 1, now + QUIET // 60))
 
 
@@ -136,7 +136,7 @@ def _without(span: Span, begin: int, end: int) -> Iterable[Span]:
 
 
 def _united(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Unite spans that overlap or follow each other without a gap."""
+    """Merge spans that overlap or are adjacent."""
     united: list[Span] = []
     for begin, end in sorted(spans):
         if united and begin <= united[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""Entries by record hash in sorted columns: 16 bytes an entry, found by bisection within a fan-out."""
+"""Entries by record hash in sorted columns: 16 bytes per entry, found by bisection within a fan-out table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TypeAlias
 from airflow_provider_meisa.bulk.ledger.entry import Entry, unpack
 
 Columns: TypeAlias = "tuple[array[int], array[int]]"
-"""Hashes, rising and none twice, and a packed entry for each."""
+"""Unique hashes in ascending order, and a packed entry for each."""
 
 _RANGE = 1 << 14
-"""About how many entries are merged at once, in a dict."""
+"""The approximate number of entries that are merged at once, in a dict."""
 _HASHES_A_SLOT = 3
-"""The fan-out has a slot for 2 to the power of this many hashes, or up to half as many."""
+"""Each slot of the fan-out has about 2 to this power hashes, or down to half as many."""
 _SLOTS_AT_ONCE = 64
 _FEWEST_RECENT = 1 << 16
 _RECENT_SHARE = 64
@@ -28,9 +28,9 @@ def empty_columns() -> Columns:
 
 
 def merge(parts: Sequence[Columns]) -> Columns:
-    """Unite columns; of several entries for one hash the largest stays.
+    """Merge columns; keep the largest entry of each hash.
 
-    In any order, any number of times, in any grouping: the result is the same.
+    Order, repetition and grouping do not change the result.
     """
     parts = [part for part in parts if part[0]]
     if len(parts) <= 1:
@@ -90,10 +90,10 @@ class Index:
         return entries[place] if place < end and hashes[place] == record_hash else 0
 
     def find_all(self, record_hashes: Iterable[int]) -> list[int]:
-        """Return the packed entry of each hash: the same as `find`, at half the time."""
+        """Return the packed entry of each hash, as `find` does, in half the time."""
         hashes, entries = self.columns
         count, begins, shift, bisect = len(hashes), self._begins, self._shift, bisect_left
-        # The place behind a slot has a hash of another slot, or is the end.
+        # After the slot comes a hash of another slot, or the end.
         return [
             entries[place]
             if (place := bisect(hashes, each, begins[reservation := each >> shift], begins[reservation + 1]))
@@ -105,11 +105,11 @@ class Index:
 
 
 def _fan_out(hashes: array[int], bits: int) -> array[int]:
-    """Return where the hashes of each slot begin: those with the same highest bits; and the end."""
+    """Return the start of each slot, which has the hashes with the same highest bits, and the end."""
     shift, slots, begin = 64 - bits, 1 << bits, 0
     begins = array("I")
     for reservation in range(0, slots, _SLOTS_AT_ONCE):
-        # Within few hashes a bisection is short: this takes two thirds of the time of one after the other.
+        # A bisection within few hashes is short: this takes two thirds of the time of a full one for each.
         behind = min(reservation + _SLOTS_AT_ONCE, slots)
         end = bisect_left(hashes, behind << shift, begin)
         firsts = range(reservation << shift, behind << shift, 1 << shift)
@@ -120,7 +120,7 @@ def _fan_out(hashes: array[int], bits: int) -> array[int]:
 
 
 class GrowingIndex:
-    """An index that takes new entries: the latest in a dict, which is merged into columns now and then."""
+    """An index for new entries: the latest are in a dict, which is merged into columns from time to time."""
 
     def __init__(self) -> None:
         self._index = Index(empty_columns())
@@ -134,7 +134,7 @@ class GrowingIndex:
         return self._recent.get(record_hash) or self._index.find(record_hash)
 
     def add(self, record_hash: int, entry: int) -> None:
-        """Keep an entry, unless a larger one is there."""
+        """Add an entry, unless a larger one exists."""
         if entry > self.find(record_hash):
             self._recent[record_hash] = entry
             if len(self._recent) > max(_FEWEST_RECENT, len(self._index) // _RECENT_SHARE):
@@ -151,5 +151,5 @@ class GrowingIndex:
 
 
 def entries_of(columns: Columns) -> Iterator[tuple[int, Entry]]:
-    """Give each hash and its entry."""
+    """Yield each hash and its entry."""
     return zip(columns[0], map(unpack, columns[1]), strict=True)

@@ -1,4 +1,4 @@
-"""The ledger of one task: what Meisa has accepted from it, over all its runs."""
+"""The ledger of one task: the records that Meisa has accepted, over all runs."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _NOT_SENT = frozenset({State.CLEARED, State.FORGOTTEN})
 
 @dataclass(frozen=True, slots=True)
 class LedgerSummary:
-    """What a run reports of its ledger.
+    """The ledger in the summary of a run.
 
-    :param entries: how many records it knows; it never becomes less, unless something is lost.
+    :param entries: the number of its records, which never decreases unless entries are lost.
     """
 
     name: str
@@ -55,9 +55,9 @@ class LedgerSummary:
 
 
 class Ledger:
-    """What Meisa has accepted, by record. Open it with `Ledger.open`.
+    """The records that Meisa has accepted. Open it with `Ledger.open`.
 
-    It holds no address and no value in clear, and an entry is never removed.
+    It holds no address and no value in clear. Entries are never removed.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class Ledger:
         secret: str = "",
         clock: Callable[[], float] = time.time,
     ) -> Self:
-        """Read a ledger; it need not be there yet.
+        """Read a ledger, which may not exist yet.
 
         :param root: the folder of all ledgers: a path on a disk that all workers share, or one in an object store.
-        :param name: of the folder in it.
-        :param subject: whose it is.
+        :param name: the name of the folder in it.
+        :param subject: the subject of the ledger.
         :param secret: ``[meisa] ledger_key``.
-        :param clock: seconds since 1970.
+        :param clock: returns the seconds since 1970.
         :raises MeisaInputError: if the name cannot be used.
-        :raises MeisaLedgerError: if it belongs to another subject, or a part of it is damaged.
+        :raises MeisaLedgerError: if it has another subject, or a part is damaged.
         :raises MeisaUnreachableError: if the folder cannot be read.
         """
         folder = _folder_of(root, name)
@@ -99,10 +99,10 @@ class Ledger:
     def open_existing(
         cls, root: Location, name: str, *, secret: str = "", clock: Callable[[], float] = time.time
     ) -> Self:
-        """Read a ledger whose subject is not known, as the command line does.
+        """Read a ledger with an unknown subject, as the command line does.
 
         :raises MeisaInputError: if the name cannot be used.
-        :raises MeisaLedgerError: if there is none, its secret is another one, or a part of it is damaged.
+        :raises MeisaLedgerError: if it does not exist, has another secret, or a part is damaged.
         :raises MeisaUnreachableError: if the folder cannot be read.
         """
         folder = _folder_of(root, name)
@@ -123,7 +123,7 @@ class Ledger:
 
     @property
     def count(self) -> int:
-        """How many records it knows; 0 for a first run."""
+        """Return the number of its records; 0 before the first run."""
         return len(self._contents)
 
     def count_by_state(self) -> Counter[State]:
@@ -132,22 +132,22 @@ class Ledger:
 
     @property
     def subject(self) -> Mapping[str, Any]:
-        """Whose it is, as the header has it."""
+        """Return the subject in the header."""
         return self._contents.header.subject
 
     @property
     def properties(self) -> Mapping[str, Any]:
-        """What runs keep in it, by name: see `LedgerWriter.set_property`."""
+        """Return the properties by name: see `LedgerWriter.set_property`."""
         return {name: kept.value for name, kept in self._contents.header.properties.items()}
 
     @property
     def runs(self) -> Mapping[str, WriterStatus]:
-        """The runs that have written it, the last 100 at least."""
+        """Return the runs that have written it, at least the last 100."""
         return self._contents.header.writers
 
     @property
     def parts(self) -> int:
-        """How many parts it consists of."""
+        """Return the number of its parts."""
         return self._contents.parts
 
     def summary(self) -> LedgerSummary:
@@ -155,51 +155,51 @@ class Ledger:
         return LedgerSummary(self.name, self.count)
 
     def known(self, record_id: str) -> Entry | None:
-        """Return what it knows of a record."""
+        """Return the entry of a record."""
         return self.known_all((record_id,))[0]
 
     def known_all(self, record_ids: Iterable[str]) -> list[Entry | None]:
-        """Return what it knows of each record; `known` for one after the other takes longer."""
+        """Return the entry of each record, faster than `known` for one after the other."""
         return self._contents.find_all(self._hasher.hash_records(record_ids))
 
     def hash_values(self, canonical: bytes) -> int:
         """Return the hash of a record's values, which is never 0.
 
-        :param canonical: the values as they are sent, in one form only.
+        :param canonical: the values as they are sent, in a canonical form.
         """
         return self._hasher.hash_values(canonical)
 
     def entries(self) -> Iterator[tuple[int, Entry]]:
-        """Give the hash of each record and its entry, ordered by hash."""
+        """Yield the hash and the entry of each record, ordered by hash."""
         return entries_of(self._contents.columns())
 
     def refresh(self) -> None:
-        """Read what others have written since.
+        """Read new entries of other writers.
 
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
         """
         self._contents.refresh()
 
     def compact(self, *, at_least: int = 2) -> bool:
-        """Write all parts as one, then remove them. It may happen at any time, next to runs that write.
+        """Write all parts as one, then remove them. Safe at any time, also while runs write.
 
-        :param at_least: with fewer parts nothing is done.
-        :return: whether it was done.
+        :param at_least: with fewer parts, nothing is written.
+        :return: whether a part was written.
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
         """
         return self._contents.compact(at_least)
 
     def writer(self, run: str, *, repeat: Repeat) -> LedgerWriter:
-        """Return what writes it during a run; see `LedgerWriter`."""
+        """Return the writer of a run; see `LedgerWriter`."""
         return LedgerWriter(self._contents, self._hasher, run=run, repeat=repeat, clock=self._clock)
 
     def write(self, records: Iterable[tuple[str, int]], state: State, *, by: str) -> int:
         """Write the same state for many records in one part: all of them, or none if it fails.
 
-        It does not wait for a run that writes the ledger, and keeps none away.
+        It does not wait for a run that writes the ledger, and blocks none.
 
-        :param records: record ids, each with the hash of its values (0 where they do not count).
-        :param by: who writes: a run, or such as ``airflow meisa ledger record``.
+        :param records: record ids, each with the hash of its values (0 if they do not count).
+        :param by: the writer: a run, or a command such as ``airflow meisa ledger record``.
         :return: how many records were written.
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
         """
@@ -208,27 +208,27 @@ class Ledger:
         )
 
     def hash_records(self, record_ids: Iterable[str]) -> list[int]:
-        """Return what stands for records in `write_hashed`: eight bytes each."""
+        """Return the hashes of records for `write_hashed`, eight bytes each."""
         return self._hasher.hash_records(record_ids)
 
     def write_hashed(self, records: Iterable[tuple[int, int]], state: State, *, by: str) -> int:
-        """Write the same state for many records, as `write`, given what `hash_records` gave of them."""
+        """Write the same state for many records as `write` does, by the hashes of `hash_records`."""
         return self._write_once(records, state, by)
 
     def forget(self, record_ids: Iterable[str], *, by: str) -> int:
-        """Never send these records again, whatever happens later: a person's right.
+        """Never send these records again: a person has the right to be forgotten.
 
         :return: how many records were written.
         """
         return self.write(((each, 0) for each in record_ids), State.FORGOTTEN, by=by)
 
     def clear_run(self, run: str, *, by: str) -> int:
-        """Let everything that a run has written be sent again; forgotten records are not.
+        """Clear all entries of a run, so that they are sent again, except forgotten records.
 
-        Entries of a minute in which another run wrote too are left as they are: it is not known whose they are.
+        Entries of a minute in which another run wrote as well are kept, because their run is not known.
 
         :return: how many records were cleared.
-        :raises MeisaInputError: if the ledger does not know the run.
+        :raises MeisaInputError: if the ledger does not have the run.
         """
         self._contents.refresh()
         if run not in self.runs:

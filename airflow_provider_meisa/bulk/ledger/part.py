@@ -1,4 +1,4 @@
-"""One part of a ledger as bytes: a checksum, a JSON header, then hashes of records and entries as sorted columns.
+"""The bytes of a part: a checksum, a JSON header, and sorted columns with hashes of records and entries.
 
 ::
 
@@ -8,10 +8,10 @@
     12      8      number of entries n (u64)
     20      16     blake2b of all other bytes
     36      …      header: JSON in UTF-8
-    …       8 n    hashes of the record ids (u64), rising
+    …       8 n    hashes of the record ids (u64), ascending
     …       8 n    entries (u64), see `entry.py`
 
-Numbers are little-endian. This frame is the same in every version; the header says which version it is.
+Numbers are little-endian. This frame is the same in every version; the header has the version.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ VERSION = 1
 MAGIC = b"MEISALDG"
 
 BLOCK = 1 << 22
-"""How many bytes are read at once, at most."""
+"""The most bytes that are read at once."""
 FIRST_BLOCK = 1 << 18
-"""How many bytes are read first: all of most parts."""
+"""The bytes that are read first, which is all of most parts."""
 
 _LENGTHS = struct.Struct("<IQ")
 _CHECKSUM = 16
@@ -42,16 +42,16 @@ Piece: TypeAlias = "bytes | array[int]"
 
 
 class DamagedPartError(Exception):
-    """What was read is not what was written as a part. The message says how, and names no file."""
+    """The bytes are not those of a written part. The message has the reason, but no file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some entries, and a header.
+    """A header and some entries.
 
-    :param header: plain JSON; `header.py` says what is in it.
-    :param hashes: of the record ids, rising, none twice.
-    :param entries: packed, one for each hash.
+    :param header: plain JSON, see `header.py`.
+    :param hashes: unique hashes of record ids, in ascending order.
+    :param entries: a packed entry for each hash.
     """
 
     header: Mapping[str, Any]
@@ -60,7 +60,7 @@ class Part:
 
 
 def encode(part: Part) -> list[Piece]:
-    """Return the bytes of a part, in pieces, so that its columns are not copied."""
+    """Return the bytes of a part in pieces, without a copy of its columns."""
     header = json.dumps(part.header, sort_keys=True, separators=(",", ":")).encode()
     begin = MAGIC + _LENGTHS.pack(len(header), len(part.hashes))
     columns = [_little_endian(column) for column in (part.hashes, part.entries)]
@@ -68,10 +68,10 @@ def encode(part: Part) -> list[Piece]:
 
 
 def decode(read: Callable[[int, int], bytes]) -> Part:
-    """Read a part block by block, so that its bytes are never all in memory next to its columns.
+    """Read a part in blocks, so that its bytes and its columns are never both in memory.
 
-    :param read: returns bytes, given the offset and the most to return; fewer only where the part ends.
-    :raises DamagedPartError: if it is cut short, is too long, or any byte of it is another one.
+    :param read: returns bytes, by offset and length; fewer only at the end of the part.
+    :raises DamagedPartError: if it is cut short, is too long, or any byte differs.
     """
     block = read(0, FIRST_BLOCK)
     if len(block) < _FRAME or not block.startswith(MAGIC):
@@ -93,7 +93,7 @@ def decode(read: Callable[[int, int], bytes]) -> Part:
 
 
 class _Reader:
-    """Reads on from a first block, to an end that the frame gives."""
+    """Reads from a first block to the end that the frame gives."""
 
     def __init__(self, read: Callable[[int, int], bytes], block: bytes, *, end: int) -> None:
         self._read, self._end = read, end
@@ -109,7 +109,7 @@ class _Reader:
             raise DamagedPartError("it is cut short")
         column = array("Q")
         while len(column) < count:
-            # It grows only as far as there are bytes: a damaged count must not take all memory.
+            # It grows with the bytes that exist: a damaged count must not use up the memory.
             more = array("Q", (0,)) * min(count - len(column), BLOCK // 8)
             self._fill(memoryview(more).cast("B"))
             column.extend(more)
@@ -126,11 +126,11 @@ class _Reader:
                 self._read_block()
             piece = self._block[: len(target) - filled]
             target[filled : filled + len(piece)] = piece
-            self._block = self._block[len(piece) :]  # a view: nothing is copied
+            self._block = self._block[len(piece) :]  # a view, without a copy
             filled += len(piece)
 
     def _read_block(self) -> None:
-        # One byte more than there should be, to notice what is too long.
+        # One byte more than expected, to detect a part that is too long.
         wanted = min(BLOCK, self._end + 1 - self._offset)
         self._block = memoryview(self._read(self._offset, wanted) if self._offset < self._end else b"")
         if not self._block:
@@ -146,7 +146,7 @@ def _checksum(*pieces: Piece) -> bytes:
 
 
 def _little_endian(column: array[int]) -> array[int]:
-    """Turn a column round on a machine that writes the high byte first; it does nothing on others."""
+    """Swap the bytes of a column on a big-endian machine."""
     if sys.byteorder == "little":
         return column
     column = column[:]

@@ -1,4 +1,4 @@
-"""The folder that the parts lie in: on a disk or in an object store. A part is there as a whole, or not at all."""
+"""The folder of the parts, on a disk or in an object store. A part appears as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ _ABANDONED = 24 * 3600
 _AT_ONCE = 16
 
 Read = Callable[[int, int], bytes]
-"""Returns bytes of a part, given the offset and the most to return."""
+"""Returns bytes of a part, by offset and length."""
 
 
 class Store(Protocol):
-    """Where the parts of one ledger lie."""
+    """Stores the parts of one ledger."""
 
     def names(self) -> set[str]:
-        """List the parts, as they are now."""
+        """List the parts, without a cache."""
 
     def open(self, names: Sequence[str]) -> Iterator[tuple[str, Read]]:
-        """Give what reads each part, until the next one is given.
+        """Yield a reader for each part, which is valid until the next one.
 
-        :raises FileNotFoundError: here or when it reads, if the part has been removed.
+        :raises FileNotFoundError: here or on reading, if the part has been removed.
         """
 
     def put(self, pieces: Sequence[Piece]) -> str:
         """Write a part; return its name."""
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove parts; those that are not there any more are left out."""
+        """Remove parts; ignore those that no longer exist."""
 
 
 def store_at(folder: Location) -> Store:
-    """Return the store of a folder, which need not be there yet."""
+    """Return the store of a folder, which may not exist yet."""
     if isinstance(folder, Path):
         return DiskStore(folder)
     filesystem, path = folder.fs, folder.path  # type: ignore[attr-defined]
@@ -101,7 +101,7 @@ class DiskStore:
             self._remove_abandoned()
 
     def _remove_abandoned(self) -> None:
-        """Remove what a killed process has left half written, a day later."""
+        """Remove incomplete files of killed processes after a day."""
         for file in self.folder.iterdir():
             if _TEMPORARY.fullmatch(file.name):
                 with suppress(FileNotFoundError):
@@ -119,7 +119,7 @@ class ObjectStore:
     """A prefix in an object store, reached through fsspec.
 
     :param filesystem: an fsspec filesystem; its cached listings are not used.
-    :param path: of the prefix, as the filesystem writes it.
+    :param path: the prefix, as the filesystem writes it.
     """
 
     def __init__(self, filesystem: Any, path: str) -> None:
@@ -128,7 +128,7 @@ class ObjectStore:
 
     def names(self) -> set[str]:  # noqa: D102 (see Store)
         with _reachable(self._path):
-            # Some filesystems know only the one, some only the other.
+            # Some filesystems support only one of the two.
             self._filesystem.invalidate_cache(self._path)
             try:
                 found = self._filesystem.ls(self._path, detail=False, refresh=True)
@@ -167,7 +167,7 @@ class ObjectStore:
             blocks = self._filesystem.cat_ranges(
                 paths, [0] * len(paths), [FIRST_BLOCK] * len(paths), on_error="return"
             )
-            # An empty object has no range: it is read again, alone.
+            # An empty object has no range: it is read again by itself.
             return [
                 block if isinstance(block, bytes) else self._read(path, 0, FIRST_BLOCK)
                 for path, block in zip(paths, blocks, strict=True)
@@ -191,7 +191,7 @@ class ObjectStore:
             raise
         except (
             Exception
-        ):  # botocore, google.auth and azure share no class for a range behind the end of an object
+        ):  # botocore, google.auth and azure have no common class for a range after the end of an object
             if self._filesystem.size(path) > begin:
                 raise
             return b""
@@ -203,7 +203,7 @@ def _new_name() -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last: what it replaces may be removed next."""
+    """Make a rename durable, because the replaced parts may be removed next."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -213,10 +213,10 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _reachable(place: object, *, may_be_gone: bool = False) -> Iterator[None]:
-    """Name the place that cannot be reached; what is not there is left to the caller, if it asks."""
+    """Convert errors to one that names the place; a caller may handle missing files itself."""
     try:
         yield
-    except Exception as error:  # behind a store are botocore, google.auth, azure: they share no other class
+    except Exception as error:  # botocore, google.auth and azure have no other common class
         if may_be_gone and isinstance(error, FileNotFoundError):
             raise
         raise MeisaUnreachableError(

@@ -1,4 +1,4 @@
-"""Whose ledger it is, and how record ids become the hashes in it."""
+"""The subject of a ledger, and the hashes of record ids."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _HASH_BITS = 36
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whose ledger it is. Two tasks share a ledger only if all of it is the same.
+    """The subject of a ledger. Two tasks share a ledger only if all fields are the same.
 
-    :param base_url: of the connection.
-    :param environment: ``test`` or ``live``, from ``/ping/``; empty if Meisa does not say.
-    :param product: the product that the API key belongs to, from ``/ping/``; empty if Meisa does not say.
-    :param job: such as ``enroll`` or ``sync_contacts``.
+    :param base_url: the base URL of the connection.
+    :param environment: ``test`` or ``live``, from ``/ping/``; empty if the response lacks it.
+    :param product: the product of the API key, from ``/ping/``; empty if the response lacks it.
+    :param job: the job, such as ``enroll`` or ``sync_contacts``.
     :param target: the slug of the sequence, or the ``sync_name``.
-    :param record_id: what the record id is made of, such as ``address`` or ``column user_id``.
+    :param record_id: the type of the record id, such as ``address`` or ``column user_id``.
     """
 
     base_url: str
@@ -41,25 +41,25 @@ class Subject:
 
     @property
     def salt(self) -> bytes:
-        """Sixteen public bytes, the same in every deployment that writes this ledger."""
+        """Return sixteen public bytes, the same in every deployment that writes this ledger."""
         return blake2b(_canonical(asdict(self)), digest_size=16, person=b"meisa ledger").digest()
 
 
 class Hasher:
-    """Makes the hashes of record ids and of values that one ledger holds.
+    """Hashes record ids and values for one ledger.
 
-    :param secret: ``[meisa] ledger_key``; empty for none. Whoever has a ledger, its subject and this key can find out
-        whether an address is in it.
+    :param secret: ``[meisa] ledger_key``; empty for none. A person with the ledger, its subject and this key can find
+        out whether an address is in it.
     """
 
     def __init__(self, subject: Subject, secret: str = "") -> None:
         self._salt = subject.salt
-        # blake2b takes at most 64 bytes of key; a longer secret counts to its end.
+        # blake2b takes at most 64 bytes of key, so a longer secret is hashed first.
         self._key = blake2b(secret.encode("utf-8", "surrogatepass")).digest() if secret else b""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the secret, to notice another one; empty if there is none."""
+        """Return a hash of the secret, to detect another one; empty without a secret."""
         if not self._key:
             return ""
         return blake2b(key=self._key, digest_size=8, salt=self._salt, person=b"fingerprint").hexdigest()
@@ -73,7 +73,7 @@ class Hasher:
         record_ids = record_ids if isinstance(record_ids, Sequence) else list(record_ids)
         try:
             return self._hash_all(list(map(str.encode, record_ids)))
-        except UnicodeEncodeError:  # half a surrogate pair: seldom, and looking out for it takes time
+        except UnicodeEncodeError:  # a lone surrogate: rare, and a check beforehand takes time
             return self._hash_all([each.encode("utf-8", "surrogatepass") for each in record_ids])
 
     def _hash_all(self, record_ids: Iterable[bytes]) -> list[int]:
@@ -88,19 +88,19 @@ class Hasher:
     def hash_values(self, canonical: bytes) -> int:
         """Return 36 bits of a record's values, never 0.
 
-        :param canonical: the values as they are sent, in one form only.
+        :param canonical: the values as they are sent, in a canonical form.
         """
         digest = blake2b(canonical, digest_size=8, key=self._key, salt=self._salt, person=b"values").digest()
         return int.from_bytes(digest, "little") >> (64 - _HASH_BITS) or 1
 
 
 def describe(subject: Subject, hasher: Hasher, version: int) -> dict[str, str | int]:
-    """Return the subject as the header of a part has it."""
+    """Return the subject for the header of a part."""
     return {"format": version, **asdict(subject), "hash_key": hasher.fingerprint}
 
 
 def differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
-    """Say what differs between the subject of a part and the one that was expected, in words."""
+    """Describe the differences between the subject of a part and the expected one."""
     return [
         _difference(name, found.get(name), value)
         for name, value in expected.items()

@@ -1,4 +1,4 @@
-"""How a run writes a ledger: intents before requests, results after them, and one part when it ends."""
+"""Write a ledger during a run: intents before requests, results after them, and one part at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Repeat = Literal["harmless", "ambiguous"]
 """May a request whose response was lost be sent again? As `Job.repeat` has it."""
 
 COMPACT_FROM = 16
-"""With as many parts, a run compacts the ledger at its start."""
+"""The number of parts at which a run compacts the ledger at its start."""
 PUT_EVERY_RECORDS = 100
 PUT_EVERY_SECONDS = 5.0
 _SIGN_OF_LIFE = 600.0
@@ -28,16 +28,16 @@ _NO_INTENTS: Mapping[str, int] = {}
 
 
 class LedgerWriter:
-    """Writes what one run sends. Made by `Ledger.writer`, and used in a ``with`` block.
+    """Writes the entries of one run. Get it from `Ledger.writer`, and use it in a ``with`` block.
 
-    Where a repeat is ambiguous, `put` the intents of a batch before its request, and `add` its results after it: they
-    are written with the next intents. Where it is harmless, `add` results, and `put` the next intents when it `is_due`.
-    Before a stop or a deferral, `withdraw` the intents whose requests certainly did nothing. Its methods may be called
-    by several threads.
+    If a retry is ambiguous, `put` the intents of a batch before its request, and `add` its results after it: they are
+    written with the next intents. If it is harmless, `add` results, and `put` the next intents when it `is_due`.
+    Before a stop or a deferral, `withdraw` the intents whose requests certainly did nothing. All methods are
+    thread-safe.
 
-    :param run: names the run over all its attempts and deferrals, such as DAG, task, run id and map index.
-    :param repeat: decides what `withdraw` leaves.
-    :param clock: seconds since 1970.
+    :param run: the name of the run, over all attempts and deferrals, such as DAG, task, run id and map index.
+    :param repeat: decides what `withdraw` writes.
+    :param clock: returns the seconds since 1970.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class LedgerWriter:
 
     @property
     def is_due(self) -> bool:
-        """Whether results should be written now: 100 of them, or the last were written 5 s ago."""
+        """Return whether results should be written now: there are 100, or 5 s have passed."""
         waited = self._clock() - self._put_at
         return self._results >= PUT_EVERY_RECORDS or (self._results > 0 and waited >= PUT_EVERY_SECONDS)
 
     def start(self) -> None:
-        """Write a part without entries, which keeps other runs away, and compact the ledger if it has many parts.
+        """Write a part without entries, which blocks other runs, and compact the ledger if it has many parts.
 
-        :raises MeisaLedgerBusyError: if another run writes this ledger; nothing of this one is left in it.
+        :raises MeisaLedgerBusyError: if another run writes this ledger; this one leaves nothing in it.
         :raises MeisaLedgerError: if a part is damaged, or belongs to another ledger.
         :raises MeisaUnreachableError: if the folder cannot be read or written.
         """
@@ -92,7 +92,7 @@ class LedgerWriter:
             self._raise_if_busy()
             self._begin_span()
             self._write(empty_columns())
-            # Of two that start at once, at least the one that lists last sees the other.
+            # If two start at once, at least the one that lists last sees the other.
             self._contents.refresh()
             try:
                 self._raise_if_busy()
@@ -103,12 +103,12 @@ class LedgerWriter:
             self._is_open = True
 
     def add(self, record_id: str, state: State, values_hash: int = 0) -> None:
-        """Keep a result until the next `put`.
+        """Store a result until the next `put`.
 
-        :param state: `State.INTENT` for a record whose response was lost: it stays in doubt, whatever becomes of a
-            request that is sent again.
-        :param values_hash: what `Ledger.hash_values` gave of what was sent; not used for `State.PENDING`, which keeps
-            the hash that was accepted last.
+        :param state: `State.INTENT` for a record whose response was lost: it stays in doubt, whatever the result of
+            a retry.
+        :param values_hash: the result of `Ledger.hash_values` for the sent values; not used for `State.PENDING`, which
+            keeps the last accepted hash.
         """
         record_hash = self._hasher.hash_record(record_id)
         with self._lock:
@@ -122,8 +122,8 @@ class LedgerWriter:
     def put(self, intents: Mapping[str, int] = _NO_INTENTS) -> frozenset[str]:
         """Write the results since the last put, and the intents of the records to be sent next, in one part.
 
-        :param intents: record id and hash of the values (0 where they do not count). Send them once this returns.
-        :return: those of them that were forgotten meanwhile, in this ledger: do not send them.
+        :param intents: record id and hash of the values (0 if they do not count). Send them after this returns.
+        :return: the records that were forgotten meanwhile: do not send them.
         :raises MeisaLedgerBusyError: if another run writes this ledger. The results are written, the intents are not:
             do not send them.
         :raises MeisaLedgerError: if a new part is damaged or belongs to another ledger. Send nothing.
@@ -143,7 +143,7 @@ class LedgerWriter:
                         self._mark(record_hash, intents[record_id])
                 self._write_unsaved()
             except BaseException:
-                # It may have been written all the same: what comes next says that these were not sent.
+                # It may have been written nevertheless: the next part records that these were not sent.
                 self._take_back(marked)
                 raise
             return frozenset(hashes[each] for each in forgotten)
@@ -151,8 +151,8 @@ class LedgerWriter:
     def withdraw(self, record_ids: Iterable[str]) -> None:
         """Write at once that the requests of these intents certainly did nothing.
 
-        Where a repeat is ambiguous they are cleared, else they have again what the intent replaced. What was in doubt
-        before stays in doubt. Records that have a result already, or no intent of this writer, are left as they are.
+        If a retry is ambiguous, they are cleared; else they get the entry that the intent replaced. Records in
+        doubt before stay so. Records that have a result, or no intent of this writer, are not changed.
 
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `put`.
         """
@@ -162,9 +162,9 @@ class LedgerWriter:
             self._write_unsaved()
 
     def set_property(self, name: str, value: Any) -> None:
-        """Keep something in the header of the ledger, with the next `put`.
+        """Store a value in the header of the ledger, with the next `put`.
 
-        :param value: plain JSON; nothing personal, because it is in clear.
+        :param value: plain JSON without personal data, because it is not hashed.
         """
         with self._lock:
             known = self._properties.get(name) or self._contents.header.properties.get(name)
@@ -173,16 +173,16 @@ class LedgerWriter:
             self._has_unsaved_properties = True
 
     def end(self) -> None:
-        """Write one part in place of all that this stretch has written, which says that the run has ended.
+        """Replace all parts of this stretch by one, which marks the run as ended.
 
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `put`.
         """
         self._close(ended=True)
 
     def defer(self, until: float) -> None:
-        """Do the same before a deferral: the part says until when the run waits, and keeps other runs away.
+        """Replace the parts before a deferral: the new one has the end of the wait, and blocks other runs.
 
-        :param until: in seconds since 1970.
+        :param until: the end of the wait, in seconds since 1970.
         """
         self._close(until=until)
 
@@ -194,7 +194,7 @@ class LedgerWriter:
             try:
                 self._contents.refresh()
             finally:
-                # What was sent must be in the ledger, even if a part of another run is damaged.
+                # Sent records must be in the ledger, even if a part of another run is damaged.
                 self._write(self._contents.written(), ended=ended, until=until)
             self._contents.remove(replaced)
             self._is_open = False
@@ -203,11 +203,11 @@ class LedgerWriter:
         try:
             self._contents.refresh()
         except MeisaError:
-            self._write_unsaved()  # the run stops now, and what it has sent must be in the ledger
+            self._write_unsaved()  # the run stops now, and the records it has sent must be in the ledger
             raise
 
     def _mark(self, record_hash: int, values_hash: int) -> None:
-        """Take an intent, unless the record has the same already."""
+        """Add an intent, unless the record has the same one already."""
         known = self._contents.find(record_hash)
         self._replaced.setdefault(record_hash, known)
         if not known or unpack(known)[1:] != (State.INTENT, values_hash):
@@ -250,13 +250,13 @@ class LedgerWriter:
         self._put_at = now
 
     def _withdraw_start(self) -> None:
-        """Leave word that this run has ended: another one may have read that it has begun."""
+        """Record that this run has ended: another one may have read its start."""
         begun = list(self._parts)
         self._write(empty_columns(), ended=True)
         self._contents.remove(begun)
 
     def _begin_span(self) -> None:
-        """Write into minutes of its own, so that `Ledger.clear_run` can keep runs apart."""
+        """Start a minute that no other run uses, so that `Ledger.clear_run` can keep runs apart."""
         begin = first_minute(self._contents.header.writers, self._run, minute_at(self._clock()))
         self._span = (begin, begin)
 

@@ -12,12 +12,12 @@ _MOST_NAMED = 10
 
 
 def check_mapping(before: Mapping[str, Any], now: Mapping[str, Any], *, resync: str | None) -> None:
-    """Stop before anything is sent if the mapping has changed, unless a person has said what to do.
+    """Stop before anything is sent if the mapping has changed, unless ``resync`` is set.
 
     :param before: what `Binding.describe` gave in the last run.
     :param now: what it gives in this one.
     :param resync: the parameter of that name.
-    :raises MeisaInputError: if nothing was said.
+    :raises MeisaInputError: if the mapping has changed and ``resync`` is not set.
     """
     if resync is None and before != now:
         raise MeisaInputError(

@@ -55,6 +55,7 @@ function Summary({ summary }) {
   return h("div", { className: "meisa-stack" },
     h(Card, { title: kind === "preview" ? `Preview for ${summary.sequence_slug}: nothing was sent` : `Enrollment into ${summary.sequence_slug}` },
       kind === "bulk" && !summary.complete && h(Note, { kind: "error" }, "The run ended early. Addresses with the status untried were not sent."),
+      summary.stopped_by && h(Note, { kind: "error" }, summary.stopped_by),
       kind === "preview" && h("p", { className: "meisa-big" }, `${count(summary.to_send ?? 0)} of ${count(summary.total)} would be sent`),
       kind === "preview" && summary.to_send_suppressed > 0 && h(Note, null,
         `Suppressed contacts among them: ${count(summary.to_send_suppressed)}. They would be mailed all the same.`),
@@ -72,7 +73,7 @@ const Figures = ({ summary }) =>
     summary.waited_s > 0 && h(Figure, { label: "Waited for rate limits or retries" }, duration(summary.waited_s)),
     summary.elapsed_s > 0 && h(Figure, { label: "Duration" }, duration(summary.elapsed_s)),
     summary.seconds > 0 && h(Figure, { label: "Estimated duration" }, duration(summary.seconds)),
-    summary.resumed && h(Figure, { label: "Resumed" }, "from an earlier try"),
+    summary.resumed && h(Figure, { label: "Resumed" }, "from an earlier attempt"),
     summary.connection && h(Figure, { label: "Connection" }, h("code", null, summary.connection)),
     summary.outcomes_path && h(Figure, { label: "Outcomes file" }, h(Path, { path: summary.outcomes_path })));
 

@@ -1,1 +1,1 @@
-"""Where records come from: databases and files."""
+"""Sources of records: databases and files."""

@@ -1,4 +1,4 @@
-"""The addresses of CSV and TSV. A quote that stands where none should does not swallow the rows behind it."""
+"""Read the addresses of CSV and TSV. A stray quote does not hide the rows after it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Quoting = Literal["standard", "multiline", "none"]
 
 MOST_LINE_BREAKS = 10
-"""So many a quoted cell may hold, unless ``quoting`` is ``multiline``: an address block or a note has fewer."""
+"""The most in a quoted cell, unless ``quoting`` is ``multiline``: a postal address or a note has fewer."""
 
 _DEFAULT_DELIMITER = {"csv": ",", "tsv": "\t"}
 _DEFAULT_QUOTING: dict[str, Quoting] = {"csv": "standard", "tsv": "none"}
@@ -29,7 +29,7 @@ _STYLES: dict[Quoting, Literal[0, 3]] = {
     "none": csv.QUOTE_NONE,
 }
 _DELIMITERS = {",": "commas", ";": "semicolons", "|": "pipes", "\t": "tabs"}
-# Quoted text of so many delimiters, each of its lines as wide as a row: no sentence is written like that.
+# Quoted text with that many delimiters, each line as wide as a row, is not a sentence.
 _DELIMITERS_OF_ROWS = 5
 _MOST_LINE_BREAKS_IN_HEADER = 2
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
@@ -44,9 +44,9 @@ _CURE_LONG = f"{_CURE}, to 'multiline' if the cell really holds these lines"
 
 
 def check_dialect(file_format: str, delimiter: object, quoting: object) -> None:
-    """See that ``delimiter`` and ``quoting``, where they are given, mean something for a format.
+    """Check that ``delimiter`` and ``quoting``, if given, are used by a format.
 
-    :raises MeisaInputError: if not.
+    :raises MeisaInputError: if they are not.
     """
     if file_format not in _DEFAULT_DELIMITER and not delimiter is quoting is None:
         raise MeisaInputError(
@@ -60,8 +60,8 @@ def read_delimited(
 ) -> Iterator[object]:
     """Read CSV or TSV.
 
-    :param delimiter: between cells; ``None``: what ``sep=`` or the first line says, in TSV a tab.
-    :param quoting: whether quotes enclose cells, see `FileToMeisaSequenceOperator`; ``None``: in CSV, not in TSV.
+    :param delimiter: the character between cells; ``None``: by ``sep=`` or the first line, in TSV a tab.
+    :param quoting: whether quotes enclose cells, see `FileToMeisaSequenceOperator`; ``None``: yes in CSV, no in TSV.
     """
     table = _table(file, reading, delimiter, quoting)
     if table is not None:
@@ -98,7 +98,7 @@ def _table(file: Any, reading: Reading, delimiter: str | None, quoting: Quoting 
 
 
 class _Table:
-    """Rows of cells, and the lines of the file that each of them takes up."""
+    """Rows of cells, and the lines of the file that each row occupies."""
 
     def __init__(
         self, lines: Iterator[str], reading: Reading, delimiter: str, quoting: Quoting, begin: int
@@ -144,7 +144,7 @@ class _Table:
             self._reading.line = self._begin + len(self._record) - 1
 
     def addresses_without_quotes(self) -> Iterator[str]:
-        """Return the cells with the addresses; refuse those that quotes enclose."""
+        """Return the cells with the addresses; raise an error for quoted ones."""
         for address in self.addresses():
             if "@" in address and _is_in_quotes(address):
                 self._reading.malformed(_CELLS_IN_QUOTES, line=self._begin)
@@ -153,7 +153,7 @@ class _Table:
     def _read(self, place_of: Callable[[list[str]], int], *, with_header: bool) -> Iterator[list[str]]:
         record, reading = self._record, self._reading
         rows = _parse(self._fed(), self._delimiter, self._quoting)
-        # The first row is the header, or with a numbered column a record like the others.
+        # The first row is the header, or with a numbered column a record.
         first = next(rows)
         index, width = place_of(first), len(first)
         if isinstance(reading.column, int):
@@ -174,7 +174,7 @@ class _Table:
             record.clear()
 
     def _fed(self) -> Iterator[str]:
-        """Pass the lines on, and stop where a quoted cell takes in too many of them."""
+        """Yield the lines, and stop if a quoted cell holds too many of them."""
         record = self._record
         for line in self._lines:
             record.append(line)
@@ -197,7 +197,7 @@ class _Table:
             self._reading.malformed(_CELLS_IN_QUOTES, line=self._begin)
 
     def _check_record(self, row: Sequence[str], index: int, width: int) -> None:
-        """Refuse a row of several lines where a cell of it holds what looks like other rows."""
+        """Raise an error for a row of several lines if one of its cells looks like other rows."""
         line = opened = 0
         for place, cell in enumerate(row):
             if breaks := len(_LINE_BREAK.findall(cell)):
@@ -216,7 +216,7 @@ class _Table:
         if self._quoting == "multiline":
             return False
         lines = [line.split(self._delimiter) for line in _LINE_BREAK.split(cell)]
-        # The rows that these lines would be: so many cells, and this one the address.
+        # The lines as rows: with the same number of cells, and an address in the same cell.
         befores = [place] + [0] * (len(lines) - 1)
         widths = [before + len(cells) for before, cells in zip(befores, lines, strict=True)]
         widths[-1] += width - place - 1
@@ -243,7 +243,7 @@ class _Table:
         self._reading.malformed(f"the quote that opens here {fault}: {cure}", line=self._begin + line)
 
     def _open_quote(self) -> int | None:
-        """Return the line in the record at hand of the first quote that encloses no cell, counted from 0."""
+        """Return the line in the current record, from 0, of the first quote that does not enclose a cell."""
         if self._quoting == "none":
             return None
         text, place = "".join(self._record), 0
@@ -269,7 +269,7 @@ def _parse(lines: Iterator[str], delimiter: str, quoting: Quoting) -> Iterator[l
 
 
 def _first_line(lines: Iterator[str]) -> tuple[int, str, Iterator[str]]:
-    """Return the first line that is not blank, with its number, and those behind it."""
+    """Return the number and the text of the first line that is not blank, and the lines after it."""
     for number, line in enumerate(lines, 1):
         if line.strip(" \r\n"):
             return number, line, lines
@@ -287,7 +287,7 @@ def _has_address(cells: Sequence[str], index: int, *, is_row: bool) -> bool:
 
 
 def _cells(line: str, delimiter: str, quoting: Quoting) -> list[str]:
-    """Cut one line, whatever stands in it."""
+    """Split one line, whatever it holds."""
     try:
         return next(csv.reader([line], delimiter=delimiter, quoting=_STYLES[quoting]), [])
     except csv.Error:
@@ -295,7 +295,7 @@ def _cells(line: str, delimiter: str, quoting: Quoting) -> list[str]:
 
 
 def _delimiter_of(first: str, reading: Reading, quoting: Quoting) -> str:
-    """Say what separates the cells, by the first line of a file."""
+    """Return the delimiter, by the first line of a file."""
     default = _DEFAULT_DELIMITER[reading.format]
     if reading.format == "tsv":
         return default
@@ -314,7 +314,7 @@ def _has_column(cells: Sequence[str], column: str | int | None) -> bool:
 
 
 def _check_first_line(first: str, reading: Reading, delimiter: str, quoting: Quoting) -> None:
-    """Refuse a header of one cell that holds several, separated by something else."""
+    """Raise an error for a header of one cell that has other delimiters in it."""
     cells = _cells(first, delimiter, quoting)
     if len(cells) > 1 or (reading.column is not None and _has_column(cells, reading.column)):
         return

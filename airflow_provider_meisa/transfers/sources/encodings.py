@@ -1,10 +1,10 @@
-"""In which encoding a text is, where its first bytes show it."""
+"""Detect the encoding of a text by its first bytes."""
 
 from __future__ import annotations
 
 import codecs
 
-# The longer ones first: that of UTF-16 begins that of UTF-32, too.
+# The longer ones first: UTF-32's begins with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -17,12 +17,12 @@ _FEWEST_BYTES = 4
 
 
 def encoding_of(head: bytes, encoding: str) -> str:
-    """Return the encoding that the first bytes of a text show, else the one that is expected.
+    """Return the encoding that the first bytes of a text show, else the expected one.
 
-    A byte order mark is sure. Without one, ASCII in UTF-16 shows by its zeros.
+    A byte order mark is proof. Without one, ASCII in UTF-16 is recognized by its zeros.
 
-    :param encoding: what is expected.
-    :raises LookupError: if Python does not know it.
+    :param encoding: the expected encoding.
+    :raises LookupError: if Python does not know the encoding.
     """
     shown = next((shown for mark, shown in _MARKS if head.startswith(mark)), None)
     if shown is None and (is_utf_8(encoding) or _name(encoding) == "utf-16"):
@@ -31,7 +31,7 @@ def encoding_of(head: bytes, encoding: str) -> str:
 
 
 def is_surprise(found: str, encoding: str) -> bool:
-    """Return whether a text is in an encoding that was not to be expected; UTF-16 has two forms."""
+    """Return whether the encoding is not the expected one; UTF-16 has two forms."""
     return found != encoding and not found.startswith(_name(encoding))
 
 
@@ -45,7 +45,7 @@ def _name(encoding: str) -> str:
 
 
 def _utf_16_by_zeros(head: bytes) -> str | None:
-    """Recognise UTF-16 without a mark: most characters of a file are ASCII, and have one byte that is zero."""
+    """Recognize UTF-16 without a mark: most characters of a file are ASCII, with one zero byte each."""
     evens, odds = head[::2], head[1::2]
     if len(head) < _FEWEST_BYTES:
         return None

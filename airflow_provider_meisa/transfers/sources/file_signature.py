@@ -1,4 +1,4 @@
-"""What a file really is, by its first bytes: a name that ends in ``.csv`` does not make it CSV."""
+"""Detect the type of a file by its first bytes: the suffix ``.csv`` does not make it CSV."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ _BLANK = "\ufeff \t\r\n\f\v"
 
 
 def check_signature(head: bytes, name: str, file_format: str, encoding: str) -> None:
-    """See that a file does not begin as something else than text of its format.
+    """Check that a file does not begin like a file of another type.
 
-    :param head: its first bytes.
-    :param name: of the file, for the message.
-    :raises MeisaInputError: if it does; says what it is, and what to do.
+    :param head: the first bytes.
+    :param name: the name of the file, for the message.
+    :raises MeisaInputError: if it does; the message names the type and the remedy.
     """
     found = _binary(head) or _other_text(head.decode(encoding, "ignore"), file_format)
     if found:
@@ -62,9 +62,9 @@ def check_signature(head: bytes, name: str, file_format: str, encoding: str) -> 
 
 
 def check_is_text(head: bytes, encoding: str) -> None:
-    """See that a file that should be gzip and is not begins as a text, or as something that has a name.
+    """Check that a file that should be gzip begins like text or another known type.
 
-    :raises gzip.BadGzipFile: if not: then it is gzip that is damaged.
+    :raises gzip.BadGzipFile: if it does not: then it is damaged gzip.
     """
     if _binary(head) is None and _CONTROL.search(head.decode(encoding_of(head, encoding), "ignore")):
         raise gzip.BadGzipFile
@@ -72,7 +72,7 @@ def check_is_text(head: bytes, encoding: str) -> None:
 
 def _binary(head: bytes) -> tuple[str, str] | None:
     for signature, what, cure in _SIGNATURES:
-        # A text may begin with "ORC" or "PAR1", too; a binary file has other than text soon after.
+        # A text may begin with "ORC" or "PAR1" as well; in a binary file, other bytes follow soon.
         if head.startswith(signature) and not (signature.isalnum() and _is_plain(head)):
             return what, cure
     place, mark = _TAR

@@ -53,14 +53,14 @@ def read_addresses(
 ) -> Iterator[object]:
     """Read the addresses of a file in its order.
 
-    :param place: the file; gzip is decompressed, whatever the name says.
+    :param place: the file; gzip is decompressed, whatever the name.
     :param file_format: ``csv``, ``tsv``, ``jsonl``, ``lines`` or ``parquet``; ``None``: by the name's suffix.
-    :param column: see `FileToMeisaSequenceOperator`, as the others.
-    :param encoding: of text.
-    :param delimiter: between the cells of CSV and TSV.
-    :param quoting: whether quotes enclose them.
+    :param column: see `FileToMeisaSequenceOperator`, as for the other parameters.
+    :param encoding: the encoding of text.
+    :param delimiter: the character between the cells of CSV and TSV.
+    :param quoting: whether quotes enclose cells.
     :raises MeisaInputError: if the format, the column or a line cannot be used.
-    :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
+    :raises MeisaUnreachableError: if the file does not exist, or cannot be read.
     """
     found = _format_of(place.name, file_format)
     check_dialect(found, delimiter, quoting)
@@ -135,7 +135,7 @@ def _read_lines(file: Any, reading: Reading) -> Iterator[object]:
     for number, address in _stripped_lines(file, reading):
         reading.line = number
         has_cells = _DELIMITER.search(address) is not None
-        # Within an address a pipe is allowed, but hardly in the first of a list.
+        # An address may hold a pipe, but the first of a list hardly does.
         if is_first and (has_cells or "|" in address):
             _refuse_cells(reading)
         if "@" in address and (has_cells or _TWO_ADDRESSES.search(address)):
@@ -146,7 +146,7 @@ def _read_lines(file: Any, reading: Reading) -> Iterator[object]:
 
 def _stripped_lines(file: Any, reading: Reading) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(reading.pieces(file), 1):
-        for text in line.split("\ufeff"):  # where files were joined that have no line break at their end
+        for text in line.split("\ufeff"):  # joined files without a line break at their end
             if address := text.strip():
                 yield number, address
 
@@ -165,7 +165,7 @@ def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
         index = address_column(names, reading.column, source=reading.name)
         are_bytes = _are_bytes(table.schema_arrow.types[index], reading)
         for batch in table.iter_batches(batch_size=_PARQUET_CHUNK, columns=[names[index]]):
-            # Of a name with a dot, its first part brings other columns along.
+            # For a name with a dot, its first part selects other columns as well.
             values = batch.column(_place_of(index, names, batch.schema.names)).to_pylist()
             yield from _decoded(values, reading) if are_bytes else values
             reading.line += len(values)
@@ -192,14 +192,14 @@ def _arrow_failures(reading: Reading) -> Iterator[Any]:
     try:
         yield ParquetFile
     except ArrowException as error:
-        # Arrow's own text is left out: it may hold what it could not read.
+        # Without Arrow's text, which may hold the data that it could not read.
         raise MeisaInputError(
             f"{reading.name} is not a Parquet file, or is damaged: {type(error).__name__}."
         ) from None
 
 
 def _are_bytes(kind: Any, reading: Reading) -> bool:
-    """Say whether a column's values are bytes and not text.
+    """Return whether a column's values are bytes and not text.
 
     :raises MeisaInputError: if they are neither; the message leaves out the names of fields in the type.
     """
@@ -218,7 +218,7 @@ def _are_bytes(kind: Any, reading: Reading) -> bool:
 
 
 def _place_of(index: int, names: list[str], read: list[str]) -> int:
-    """Find a column among those that were read, also where several have its name."""
+    """Find a column among those that were read, also if several have its name."""
     places = [place for place, name in enumerate(read) if name == names[index]]
     return places[names[:index].count(names[index])]
 

@@ -1,4 +1,4 @@
-"""The address in each record of JSON: records need not have the same keys."""
+"""Read the address in each record of JSON; records may have different keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRONG_VALUE = "email_column holds {}, not a text"
 
 
 class _Repeating(dict[str, object]):
-    """An object in which a key occurs more than once; a dictionary holds the last of them.
+    """An object in which a key occurs more than once; the dictionary holds its last value.
 
     :ivar repeated: these keys.
     """
@@ -52,9 +52,9 @@ def whole_object(value: object, reading: Reading) -> dict[str, object]:
 
 
 def addresses_of(records: Iterator[object], reading: Reading) -> Iterator[str | None]:
-    """Take the address out of one record after the other.
+    """Yield the address of each record.
 
-    :raises MeisaInputError: if a record has another shape, or none has the key of the address.
+    :raises MeisaInputError: if a record has another shape, or no record has the key of the address.
     """
     address_of = _AddressOf(reading)
     yield from map(address_of, address_of.begin(records))
@@ -62,7 +62,7 @@ def addresses_of(records: Iterator[object], reading: Reading) -> Iterator[str | 
 
 
 class _AddressOf:
-    """Takes the address out of one record."""
+    """Reads the address of a record."""
 
     def __init__(self, reading: Reading) -> None:
         wanted = reading.column
@@ -72,7 +72,7 @@ class _AddressOf:
         self._keys: dict[tuple[str, ...], str | None] = {}
 
     def begin(self, records: Iterator[object]) -> Iterator[object]:
-        """Look at the first records for their keys, and give all back."""
+        """Read the keys of the first records, and yield all records."""
         held: list[tuple[int, object]] = []
 
         def keys() -> Iterator[tuple[str, ...]]:
@@ -102,7 +102,7 @@ class _AddressOf:
         return self._text(record[key], _WRONG_VALUE)
 
     def end(self) -> None:
-        """See that a record had the key."""
+        """Check that a record had the key."""
         self._column.end(self._reading.name)
 
     def _key(self, names: tuple[str, ...]) -> str | None:
@@ -113,7 +113,7 @@ class _AddressOf:
 
     def _text(self, value: object, fault: str) -> str | None:
         if value is not None and not isinstance(value, str):
-            # Not one bad address, but a file of another shape.
+            # Not a bad address, but a file of another shape.
             kind = dict if isinstance(value, dict) else type(value)
             self._reading.malformed(fault.format(_WORDS[kind]))
         return value

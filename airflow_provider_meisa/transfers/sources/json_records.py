@@ -1,4 +1,4 @@
-"""The records of JSON: one after the other, each on a line or on several, or in one array."""
+"""Read the records of JSON: on one line each, on several lines, or in one array."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _decode = json.JSONDecoder(object_pairs_hook=object_of).raw_decode
 
 
 def _records(lines: _Lines, reading: Reading) -> Iterator[object]:
-    """Read values that begin on a line of their own; most end on it, too."""
+    """Read values that each begin on a new line; most also end on it."""
     while line := lines.next():
         if line.isspace():
             continue
@@ -65,7 +65,7 @@ def _records(lines: _Lines, reading: Reading) -> Iterator[object]:
             reading.malformed(_TOO_LONG)
         except (ValueError, RecursionError):
             reading.malformed(_NO_JSON)
-        if behind.startswith(_MARK):  # where files were joined that have no line break at their end
+        if behind.startswith(_MARK):  # joined files without a line break at their end
             lines.put_back([behind.lstrip(_MARK)])
         elif behind:
             reading.malformed(_NO_JSON)
@@ -73,9 +73,9 @@ def _records(lines: _Lines, reading: Reading) -> Iterator[object]:
 
 
 def _value(line: str, lines: _Lines) -> tuple[object, str]:
-    """Read a value with as many more lines as it takes; return what follows it on its last line, too.
+    """Read a value and the further lines it needs; return it with the rest of its last line.
 
-    :raises ValueError: if there is none.
+    :raises ValueError: if it is not JSON.
     :raises OverflowError: if it is too long.
     """
     held, text = [line], line
@@ -83,7 +83,7 @@ def _value(line: str, lines: _Lines) -> tuple[object, str]:
         try:
             value, end = _decode(text)
         except json.JSONDecodeError as error:
-            # Twice as many lines each time, or a record of many takes for ever.
+            # Twice as many lines each time; else a record of many lines takes too long.
             more = lines.take(len(held)) if error.pos >= len(text.rstrip()) else []
             if not more:
                 raise
@@ -102,9 +102,9 @@ def _value(line: str, lines: _Lines) -> tuple[object, str]:
 
 
 class _Lines:
-    """Lines that can be put back.
+    """A source of lines that accepts lines back.
 
-    :ivar number: of the line that was taken last.
+    :ivar number: the number of the last line.
     """
 
     def __init__(self, lines: Iterator[str], begin: int) -> None:
@@ -123,7 +123,7 @@ class _Lines:
         return [line for _ in range(count) if (line := self.next())]
 
     def put_back(self, lines: list[str]) -> None:
-        """Put lines in front of the next."""
+        """Put lines before the next one."""
         self._ahead.extendleft(reversed(lines))
         self.number -= len(lines)
 
@@ -137,7 +137,7 @@ def _is_json(text: str) -> bool:
 
 
 def _elements(pieces: Iterator[str], reading: Reading) -> Iterator[object]:
-    """Read the elements of one array, never the whole of it."""
+    """Read the elements of one array, without holding all of it."""
     reading.unit, reading.line = "record", 0
     text = _Text(pieces)
     text.take("[")
@@ -163,7 +163,7 @@ def _element(text: _Text, reading: Reading) -> object:
 
 
 class _Text:
-    """The part of a text that is not yet read."""
+    """The part of a text that is not read yet."""
 
     def __init__(self, pieces: Iterator[str]) -> None:
         self._pieces = pieces
@@ -171,7 +171,7 @@ class _Text:
         self._place = 0
 
     def next_character(self) -> str:
-        """Return the character that comes next, white space aside; empty at the end."""
+        """Return the next character that is not white space; empty at the end."""
         while True:
             blank = _BLANK.match(self._held, self._place)
             self._place = blank.end() if blank else self._place
@@ -179,16 +179,16 @@ class _Text:
                 return self._held[self._place : self._place + 1]
 
     def take(self, mark: str) -> bool:
-        """Step over a mark, if it comes next."""
+        """Skip a mark if it is next, and return whether it was."""
         if self.next_character() != mark:
             return False
         self._place += 1
         return True
 
     def decode(self) -> object:
-        """Read the value that comes next.
+        """Read the next value.
 
-        :raises ValueError: if there is none.
+        :raises ValueError: if it is not JSON.
         :raises OverflowError: if it is too long.
         """
         self.next_character()
@@ -196,7 +196,7 @@ class _Text:
             try:
                 value, self._place = _decode(self._held, self._place)
             except ValueError:
-                # It may go on in what was not read. Twice as much each time, or long records take for ever.
+                # It may continue in the unread part. Twice as much each time; else long records take too long.
                 held = len(self._held) - self._place
                 if held > LONGEST:
                     raise OverflowError from None

@@ -1,4 +1,4 @@
-"""Where addresses come from, as OpenLineage names it. Only its provider asks, so it is there."""
+"""OpenLineage's datasets of sources. Only OpenLineage's provider calls this, so it is installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def file_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Return the dataset of a file: ``file`` and its absolute path, or the store and the key in it.
 
-    :param path: a local path or a URI; an Airflow Connection, a key or a query in it is left out.
+    :param path: a local path or a URI; a connection's id, a key and a query in it are left out.
     """
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
@@ -31,9 +31,9 @@ def file_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 
 def tables_of(hook: DbApiHook, conn_id: str, sql: str) -> list[Dataset]:
-    """Return the tables a query reads, by the names that the database's own operators give them.
+    """Return the tables of a query, by the same names as the database's own operators.
 
-    None where its hook knows nothing of OpenLineage. The query itself is not passed on.
+    Empty if its hook does not support OpenLineage. The query itself is not reported.
     """
     from airflow.providers.openlineage.sqlparser import SQLParser
 

@@ -1,4 +1,4 @@
-"""One reading of one file: what is asked of it, how far it has come, and how its faults are worded."""
+"""The state of reading one file, and its errors."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ log = logging.getLogger("airflow.task.meisa")
 FileFormat = Literal["csv", "tsv", "jsonl", "lines", "parquet"]
 
 LONGEST = 1 << 24
-"""So many characters a line, a cell or a record may have: a file that is one line must not fill the memory."""
+"""The most characters of a line, a cell or a record: a file of one line must not fill the memory."""
 
 _PIECE = 1 << 20
 _BUFFER = 1 << 16
 _LINE_ENDS = "\r\n"
-_MARK = "\ufeff"  # the byte order mark, once it is decoded
+_MARK = "\ufeff"  # the decoded byte order mark
 _GZIP = b"\x1f\x8b"
 
 
 class Reading:
-    """One reading of one file.
+    """Reads one file once.
 
     :param place: the file.
-    :param file_format: of the file.
-    :param column: what names the column of addresses; ``None`` for the only one, or the one named ``email``.
-    :param encoding: of text.
+    :param file_format: its format.
+    :param column: the column of addresses; ``None`` for the only one, or the one named ``email``.
+    :param encoding: the encoding of text.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Reading:
 
     @contextmanager
     def unpacked(self, file: IO[bytes]) -> Iterator[IO[bytes]]:
-        """Decompress a file that is gzip, whatever its name says."""
-        buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]  # what fsspec opens is read the same
+        """Decompress the file if it is gzip, whatever its name."""
+        buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]  # files of fsspec are read in the same way
         head = buffered.peek(_BUFFER)
         if head.startswith(_GZIP):
             with gzip.open(buffered) as unpacked:
-                yield unpacked  # type: ignore[misc]  # it is one in all but the name
+                yield unpacked  # type: ignore[misc]  # it behaves like one
             return
         if self.name.lower().endswith(".gz") and self.format != "parquet":
             check_is_text(head, self.encoding)
@@ -68,14 +68,14 @@ class Reading:
     def lines(self, file: Any) -> Iterator[str]:
         """Return the lines of a file, with their endings.
 
-        :raises MeisaInputError: as `pieces`; or if a line is too long.
+        :raises MeisaInputError: as in `pieces`, and if a line is too long.
         """
         return self.whole_lines(self.pieces(file))
 
     def pieces(self, file: Any) -> Iterator[str]:
-        """Return the lines of a file, with their endings; a long one in pieces. Byte order marks are left out.
+        """Return the lines of a file, with their endings, long ones in pieces, without byte order marks.
 
-        :raises MeisaInputError: if the file begins as no text of its format does.
+        :raises MeisaInputError: if the file does not begin like a text of its format.
         """
         buffered = io.BufferedReader(file, _BUFFER)
         head = buffered.peek(_BUFFER)
@@ -88,7 +88,7 @@ class Reading:
         return self._without_marks(iter(partial(text.readline, _PIECE), ""))
 
     def _without_marks(self, lines: Iterator[str]) -> Iterator[str]:
-        """Leave out the byte order marks: where files were joined, one is in front of each."""
+        """Remove byte order marks; joined files have several."""
         first = ""
         for line in lines:
             kept = self._joined(line, first) if _MARK in line else line
@@ -97,7 +97,7 @@ class Reading:
                 yield kept
 
     def _joined(self, line: str, first: str) -> str:
-        """Read a line with a mark: what comes behind it may be the header once more, which is no row."""
+        """Read a line with a mark; if the rest of the line is the header again, it is not a row."""
         has_header = first and self.format in ("csv", "tsv") and not isinstance(self.column, int)
         before, _, behind = line.rpartition(_MARK)
         if has_header and behind.strip() == first:
@@ -105,7 +105,7 @@ class Reading:
         return line.lstrip(_MARK)
 
     def whole_lines(self, pieces: Iterator[str], begin: int = 1) -> Iterator[str]:
-        """Put the pieces of long lines together.
+        """Join the pieces of long lines.
 
         :param begin: the number of the first line.
         :raises MeisaInputError: if one is longer than `LONGEST`.
@@ -122,16 +122,16 @@ class Reading:
         return "".join(found)
 
     def malformed(self, fault: str, *, line: int | None = None) -> NoReturn:
-        """Refuse the file for a line, without its content.
+        """Raise an error about a line, without its content.
 
-        :param line: its number, if it is not the one that was read last.
+        :param line: its number; by default that of the last line.
         """
         number = self.line if line is None else line
         raise MeisaInputError(f"{self.name}, {self.unit} {number:,}: {fault}.") from None
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Say of what can go wrong with any file where it was, never what was there."""
+        """Convert errors of reading; the messages have the place, not the content."""
         try:
             yield
         except LookupError:

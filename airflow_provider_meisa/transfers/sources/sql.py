@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 _CHUNK = 2_000
-# These drivers fetch the whole result at once unless asked for a cursor that does not.
+# These drivers fetch the whole result at once unless they get another cursor class.
 _NAMED_CURSOR = ("psycopg", "psycopg2")
 _UNBUFFERED_CURSOR = ("MySQLdb", "pymysql")
 
@@ -28,7 +28,7 @@ _UNBUFFERED_CURSOR = ("MySQLdb", "pymysql")
 def database_hook(conn_id: str) -> DbApiHook:
     """Return the hook of a database's Airflow Connection.
 
-    :raises MeisaInputError: if it is no database, or what reads databases is not installed.
+    :raises MeisaInputError: if it is not a database, or the extra ``sql`` is not installed.
     """
     from airflow.providers.common.compat.sdk import BaseHook
 
@@ -44,12 +44,12 @@ def database_hook(conn_id: str) -> DbApiHook:
 
 
 def one_statement(sql: object) -> str:
-    """Return the only statement of a text, without the semicolon that some databases refuse.
+    """Return the only statement of a text, without its semicolon, which some databases refuse.
 
-    :raises MeisaInputError: if it is no text, or holds no statement or several.
+    :raises MeisaInputError: if it is not a text, or does not hold exactly one statement.
     """
     with _extra():
-        import sqlparse  # its parser gives up on long or deep queries, its splitter does not
+        import sqlparse  # its parser fails for long or deep queries, its splitter does not
 
     if not isinstance(sql, str):
         raise MeisaInputError(f"sql is of type {type(sql).__name__}; give one statement as a string.")
@@ -60,13 +60,13 @@ def one_statement(sql: object) -> str:
 
 
 def _without_semicolons(statement: str) -> str:
-    """Cut a statement off at the first semicolon behind it; nothing is left if it is only comments."""
+    """Cut a statement off at its first semicolon; the result is empty if it has only comments."""
     from sqlparse import lexer, tokens
 
     def is_distinctive(kind: Any, word: str) -> bool:
         return word != ";" and kind not in tokens.Comment and kind not in tokens.Whitespace
 
-    words = list(lexer.tokenize(statement))  # type: ignore[no-untyped-call]  # sqlparse leaves it out
+    words = list(lexer.tokenize(statement))  # type: ignore[no-untyped-call]  # sqlparse does not annotate it
     end = max((place for place, word in enumerate(words, 1) if is_distinctive(*word)), default=0)
     behind = [word for _, word in words[end:]]
     kept = behind.index(";") if ";" in behind else len(behind)
@@ -76,17 +76,17 @@ def _without_semicolons(statement: str) -> str:
 def read_column(
     hook: DbApiHook, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None, column: str | int | None
 ) -> Iterator[str | None]:
-    """Run a query and return the values of one column, in the order the database gives them.
+    """Run a query and return the values of one column, in the order of the database.
 
-    Nothing that the statement changes is kept: the connection is closed without a commit.
+    The connection is closed without a commit, so the statement cannot change anything.
 
     :param hook: the database.
     :param sql: one statement that returns rows.
-    :param parameters: values for its placeholders, in the driver's own style.
+    :param parameters: values for its placeholders, in the driver's style.
     :param column: a name, or a number from 0; ``None`` for the only column, else the one named ``email``.
-    :raises MeisaInputError: if there is no such column, it holds something else than text, or the statement returns
-        no rows.
-    :raises MeisaUnreachableError: if the database cannot be asked or refuses; without the content of a row.
+    :raises MeisaInputError: if the column does not exist or does not hold text, or the statement does not return
+        rows.
+    :raises MeisaUnreachableError: if the query fails; the message has no content of a row.
     """
     with _failures("The database cannot be reached"):
         connection = hook.get_conn()
@@ -185,7 +185,7 @@ def _key(
     index = address_column(names, column, source="The query's result")
     if not (rows and isinstance(rows[0], Mapping)):
         return index, index
-    # With the extra "cursor" of its connection, PostgreSQL gives dictionaries, which hold each name once.
+    # With the extra "cursor" of its connection, PostgreSQL returns dictionaries, with each name once.
     if (columns := names.count(names[index])) > 1:
         raise MeisaInputError(
             f"The query's result has {columns} columns of the name of column {index}, and the connection's cursor "
@@ -208,6 +208,6 @@ def _extra() -> Iterator[None]:
 def _failures(what: str, sql: str = "", *, about_rows: bool = False) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # noqa: BLE001 (every driver has errors of its own)
-        # No "from error": the driver's text may hold what is in a row, and the log would print it.
+    except Exception as error:  # noqa: BLE001 (each driver has its own errors)
+        # Not "from error": the driver's text may hold content of a row, and the log would print it.
         raise MeisaUnreachableError(f"{what}: {error_in_short(error, sql, about_rows=about_rows)}") from None

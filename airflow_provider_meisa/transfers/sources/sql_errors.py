@@ -1,4 +1,4 @@
-"""What a driver says of a failure, without what may be the content of a row or a parameter."""
+"""Shorten the error of a database driver, without content of rows or parameters."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 from airflow_provider_meisa.api.redaction import redact
 
 _ABOUT_ROWS = ("DataError", "IntegrityError")
-# About the driver's own code: they quote names in it.
+# Errors in the code of the driver: they quote names of that code.
 _ABOUT_CODE = (AttributeError, ImportError, NameError, NotImplementedError, TypeError)
-# An apostrophe within a word opens and closes nothing.
+# An apostrophe within a word is not a quote.
 _QUOTED = re.compile(r"(?<!\w)(['\"`])(.*?)(?:\1(?!\w)|\Z)", re.DOTALL)
 _LITERAL = re.compile(r"'(?:[^']|'')*'?")
 _NAME = re.compile(r"[^\W\d][\w$]*(?:\.[^\W\d][\w$]*)*(?:\(\))?")
 
 
 def error_in_short(error: Exception, sql: str = "", *, about_rows: bool = False) -> str:
-    """Say what a driver said: names in it that are names in the query too, no other quoted text.
+    """Return the text of a driver's error; of quoted words it keeps names that are in the query as well.
 
-    :param sql: the query; empty before it is sent: then nothing of a row can be in the text.
-    :param about_rows: whether the rows were being read; then only the class of the error and its code are shown.
+    :param sql: the query; empty before it is sent, when the text cannot hold content of a row.
+    :param about_rows: whether rows were being read; then only the class of the error and its code are shown.
     """
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     text = str(error)

@@ -13,6 +13,7 @@ from airflow_provider_meisa.bulk.rows import Rows
 from airflow_provider_meisa.jobs.sync_contacts.mapping import ContactMapping
 from airflow_provider_meisa.jobs.sync_contacts.reading import ContactReader
 from airflow_provider_meisa.jobs.sync_contacts.values import encode
+from tests.support.names import named
 
 
 def read(source, **mapping):
@@ -101,7 +102,7 @@ def test_the_order_of_columns_makes_no_difference():
         ({"secret": "\ud800"}, "mrr: half a surrogate pair"),
         ({"secret", "x"}, "mrr: a value of type set"),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_json_cannot_hold_makes_the_row_invalid(value, reason):
     rows = Rows(("email", "mrr"), [("a@example.com", 1), ("b@example.com", value)])

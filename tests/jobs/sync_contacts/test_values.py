@@ -21,6 +21,7 @@ from airflow_provider_meisa.jobs.sync_contacts.values import (
     text_of,
     text_of_id,
 )
+from tests.support.names import named
 
 GOLDEN = Path(__file__).parents[2] / "data" / "contact_values_v1.json"
 NAMES = {
@@ -176,7 +177,7 @@ def test_an_id_keeps_all_its_digits(value, text):
         (["42"], "type list, which is not an id"),
         ("4\x002", "a NUL character"),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_is_not_an_id_is_refused(value, reason):
     with pytest.raises(BadValueError, match=reason):
@@ -259,7 +260,7 @@ def test_types_convert_text(kind, value, expected):
         ("boolean", [1]),
         ("text", {}),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_types_refuse_what_they_cannot_convert(kind, value):
     with pytest.raises(BadValueError) as raised:
@@ -279,7 +280,7 @@ def test_types_refuse_what_they_cannot_convert(kind, value):
         [{"b": 1, "a": 2}, b""],
         [],
     ],
-    ids=repr,
+    ids=named,
 )
 def test_a_column_is_fixed_value_by_value(values):
     def one_by_one(value):

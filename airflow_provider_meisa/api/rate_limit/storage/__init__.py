@@ -1,1 +1,1 @@
-"""Where the use of a key is kept."""
+"""Stores for the rate limits of a key."""

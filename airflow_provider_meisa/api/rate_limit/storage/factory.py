@@ -1,10 +1,11 @@
-"""Where a key's use is kept: in a file for this host, in Redis for several, or in this process alone."""
+"""The store that a connection names: a file for this host, Redis for several hosts, or memory."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,11 +21,12 @@ __all__ = ["FileStorage", "MemoryStorage", "RedisStorage", "passwords_in", "stor
 
 
 class MemoryStorage:
-    """Keeps a key's use in this process, for all its threads."""
+    """Keeps the state of a key in this process, for all its threads."""
 
     def __init__(self) -> None:
         self._state = State()
         self._lock = threading.Lock()
+        self._notes: dict[str, tuple[float, str]] = {}
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation under the lock."""
@@ -37,24 +39,33 @@ class MemoryStorage:
         with self._lock:
             return self._state, micros(clock())
 
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all threads share; ``None`` if there is none, or its time is over."""
+        until, text = self._notes.get(name, (0.0, ""))
+        return text if until > time.monotonic() else None
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all threads."""
+        self._notes[name] = time.monotonic() + seconds, text
+
 
 _IN_THIS_PROCESS: dict[str, MemoryStorage] = {}
 
 
 def storage_for(text: str, base_url: str, api_key: str) -> RateLimitStorage:
-    """Find the store that a connection's ``rate_limit_storage`` names, for one key.
+    """Return the store of a key that a connection's ``rate_limit_storage`` names.
 
     :param text: empty or ``file``: a file in the user's temporary folder; ``file:///folder``; ``memory``;
         ``redis://…`` or ``rediss://…``.
-    :param base_url: where the key is used.
+    :param base_url: the base URL of the key.
     :param api_key: the key; only a hash of it is kept.
-    :raises MeisaInputError: if the text names no store, or Redis' client is not installed.
+    :raises MeisaInputError: if the text does not name a store, or Redis' client is not installed.
     """
     text, name = text.strip(), name_of(base_url, api_key)
     if text in ("", "file"):
         return FileStorage(name)
     if text == "memory":
-        # Two clients of a key share its quota. `setdefault` is one step: two threads cannot make two.
+        # Two clients of a key share its state. `setdefault` is atomic: two threads cannot create two.
         return _IN_THIS_PROCESS.setdefault(name, MemoryStorage())
     if text.startswith(("redis://", "rediss://")):
         return RedisStorage(text, name)
@@ -68,17 +79,17 @@ def storage_for(text: str, base_url: str, api_key: str) -> RateLimitStorage:
 
 
 def passwords_in(text: str) -> set[str]:
-    """Find the passwords in a ``rate_limit_storage``, as written and as meant: no log may show them."""
+    """Return the passwords in a ``rate_limit_storage``, encoded and decoded, so that logs can mask them."""
     try:
         parts = urlsplit(text)
     except ValueError:
-        return set()  # no store is made of it, and no message quotes it
+        return set()  # it creates no store, and no message quotes it
     written = {parts.password or "", *re.findall(r"\bpassword=([^&]*)", parts.query)}
     return {password for each in written for password in (each, unquote(each)) if password}
 
 
 def _folder(text: str) -> Path | None:
-    """Read the folder of ``file:///folder``, if that is what it is."""
+    """Return the folder of ``file:///folder``; ``None`` for another text."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -89,5 +100,5 @@ def _folder(text: str) -> Path | None:
 
 
 def name_of(base_url: str, api_key: str) -> str:
-    """Name a key, where it is used, without telling it."""
+    """Return a name for a key at a base URL, which does not reveal the key."""
     return hashlib.sha256(f"{base_url.rstrip('/')}\n{api_key}".encode()).hexdigest()

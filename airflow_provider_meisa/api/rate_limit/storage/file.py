@@ -1,4 +1,4 @@
-"""A key's use in a small file: shared by all processes of one user on one host."""
+"""A store in a small file, shared by all processes of one user on one host."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_LOCK = 30.0  # seconds; an operation holds the lock for less than one t
 _FIRST_LOOK, _LAST_LOOK = (
     0.0001,
     0.005,
-)  # an operation takes less than a millisecond: looking often keeps the pace
+)  # an operation takes less than a millisecond: a short pause keeps the pace
 
 log = logging.getLogger(__name__)
 
@@ -43,24 +43,25 @@ def default_directory() -> Path:
 
 
 class FileStorage:
-    """Keeps a key's use in a file that is replaced whole, under a lock that the kernel gives back.
+    """Keeps the state of a key in a file that is replaced as a whole, under a lock that the kernel releases.
 
-    A process may be killed at any moment: the file is then as it was before or as it is after.
+    If a process is killed, the file has the old or the new state, never a part.
 
-    :param name: names the key without telling it; part of the file's name.
-    :param directory: where the file lies; made if it is missing, for this user alone.
+    :param name: a name that does not reveal the key; part of the file's name.
+    :param directory: the folder; created for this user only if it does not exist.
     """
 
     def __init__(self, name: str, directory: Path | None = None) -> None:
         self._directory = directory or default_directory()
         self._path = self._directory / f"{name}.json"
         self._new = self._directory / f"{name}.new"
+        self._name = name
         self._lock_path = self._directory / f"{name}.lock"
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation under the lock.
 
-        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaInputError: if other users can write to the folder.
         :raises MeisaUnreachableError: if the file cannot be read or written.
         """
         with self._locked():
@@ -72,13 +73,40 @@ class FileStorage:
             return decision
 
     def read(self, clock: Callable[[], float]) -> tuple[State, int]:
-        """Return the state and the time in microseconds; an unreadable state is as good as none.
+        """Return the state and the time in microseconds; an unreadable state counts as none.
+
+        :raises MeisaInputError: if other users can write to the folder.
+        :raises MeisaUnreachableError: if the file cannot be read.
+        """
+        with self._locked():
+            return self._load((), now := micros(clock())), now
+
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all processes of the user share; ``None`` if there is none, or its time is over.
 
         :raises MeisaInputError: if the folder is not this user's alone.
         :raises MeisaUnreachableError: if the file cannot be read.
         """
         with self._locked():
-            return self._load((), now := micros(clock())), now
+            try:
+                descriptor = os.open(self._note(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return None
+            with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+                until, _, text = file.read().partition("\n")
+        return text if until.isdecimal() and int(until) > time.time() else None
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all processes of the user.
+
+        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaUnreachableError: if the file cannot be written.
+        """
+        with self._locked():
+            self._replace(self._note(name), f"{int(time.time() + seconds)}\n{text}".encode())
+
+    def _note(self, name: str) -> Path:
+        return self._directory / f"{self._name}.{name}"
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -95,7 +123,7 @@ class FileStorage:
             ) from error
 
     def _lock(self) -> int:
-        """Open the lock file anew: one descriptor for all would keep out neither threads nor forked children."""
+        """Open the lock file again each time: a shared descriptor locks out neither threads nor forked children."""
         while True:
             self._check_directory()
             descriptor = os.open(self._lock_path, _OPEN, 0o600)
@@ -106,7 +134,7 @@ class FileStorage:
             except BaseException:
                 os.close(descriptor)
                 raise
-            # Somebody tidied the folder up while we waited: the others lock a newer file.
+            # The lock file was deleted during the wait: other processes lock a newer one.
             os.close(descriptor)
 
     def _check_directory(self) -> None:
@@ -143,15 +171,17 @@ class FileStorage:
             return state_after_loss(limits, now)
 
     def _save(self, state: State) -> None:
-        content = json.dumps(to_json(state), separators=(",", ":")).encode()
+        self._replace(self._path, json.dumps(to_json(state), separators=(",", ":")).encode())
+
+    def _replace(self, path: Path, content: bytes) -> None:
         descriptor = os.open(self._new, _OPEN | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        self._new.replace(self._path)
+        self._new.replace(path)
 
 
 def _flock(descriptor: int) -> None:
-    """Wait for the lock, but not for good: a process that was frozen while it held it must not stop all others.
+    """Wait for the lock, up to a limit: a process that is frozen with the lock must not stop all others.
 
     :raises TimeoutError: if it is not free in time.
     """

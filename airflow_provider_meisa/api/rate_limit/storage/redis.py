@@ -1,4 +1,4 @@
-"""A key's use in Redis: shared by several hosts, by Redis' own clock."""
+"""A store in Redis, shared by several hosts; it uses Redis' clock."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 5.0
 
-# The same decisions as in rate_limit.state, by the same names: tests/api/test_rate_limit_contract.py plays both against
-# each other. The log and the open slots are sorted sets by time, all else is a hash.
+# The same decisions as in rate_limit.state, with the same names; tests/api/test_rate_limit_contract.py compares both.
+# The log and the open reservations are sorted sets by time, all else is a hash.
 # KEYS: log, open, state. ARGV: operation, argument, now or '', ttl, constants, then requests and microseconds
-# of each limit. Numbers travel as text: Lua's `tostring` would round them to 14 digits.
+# of each limit. Numbers are sent as text: Lua's `tostring` would round them to 14 digits.
 _SCRIPT = """
 local LOG, OPEN, STATE = KEYS[1], KEYS[2], KEYS[3]
 local operation, argument, ttl = ARGV[1], ARGV[2], tonumber(ARGV[4])
@@ -51,11 +51,11 @@ end
 local function text(number) return string.format('%.0f', number) end
 local function get(field) return tonumber(redis.call('HGET', STATE, field) or '0') end
 local function set(field, number) redis.call('HSET', STATE, field, text(number)) end
-local function answer(time)
+local function record(time)
   redis.call('ZADD', LOG, text(time), text(redis.call('HINCRBY', STATE, 'serial', 1)))
 end
 
--- settle
+-- expire
 depth = math.max(depth, get('depth'))
 set('depth', depth)
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', LOG, '(' .. text(now), '+inf')) do
@@ -66,7 +66,7 @@ for _, field in ipairs({'granted_at', 'refused_at'}) do
 end
 local expired = redis.call('ZRANGEBYSCORE', OPEN, '-inf', text(now), 'WITHSCORES')
 for i = 1, #expired, 2 do
-  answer(tonumber(expired[i + 1]))
+  record(tonumber(expired[i + 1]))
   redis.call('ZREM', OPEN, expired[i])
 end
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', OPEN, '(' .. text(now + ttl), '+inf')) do
@@ -75,7 +75,7 @@ end
 if get('interval') > 0 and now >= get('refused_at') + QUIET then set('interval', 0) end
 
 local n_open = redis.call('ZCARD', OPEN)
-local function nth(n)  -- when the n-th last answer came; a slot that is out is answered now at the earliest
+local function nth(n)  -- time of the n-th last response; that of an open reservation is now at the earliest
   if n <= n_open then return now end
   local found = redis.call('ZRANGE', LOG, n_open - n, n_open - n, 'WITHSCORES')
   return tonumber(found[2] or '-1')
@@ -98,7 +98,7 @@ if operation == 'Reserve' then
   reply = {text(math.max(0, free_at - now))}
 elseif operation == 'Commit' then
   redis.call('ZREM', OPEN, argument)
-  answer(now)
+  record(now)
 elseif operation == 'Release' then
   redis.call('ZREM', OPEN, argument)
 elseif operation == 'BackOff' then
@@ -141,11 +141,11 @@ _CONSTANTS = (MARGIN, QUIET, FLOOR, *SLACK, *STEP, *FULL)
 
 
 class RedisStorage:
-    """Keeps a key's use in Redis 5 or newer; each operation is one script, which Redis runs alone.
+    """Keeps the state of a key in Redis 5 or newer; each operation is one script, which Redis runs atomically.
 
     :param url: such as ``redis://:password@host:6379/0``, or ``rediss://`` with TLS.
-    :param name: names the key without telling it; part of the keys in Redis.
-    :param own_clock: go by the caller's clock instead of Redis'; for tests.
+    :param name: a name that does not reveal the key; part of the keys in Redis.
+    :param own_clock: use the caller's clock instead of Redis'; for tests.
     :raises MeisaInputError: if the URL cannot be read, or Redis' client is not installed.
     """
 
@@ -156,7 +156,7 @@ class RedisStorage:
                 url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, decode_responses=True
             )
         except (ValueError, TypeError):
-            # Without its cause, which may quote the URL and its password.
+            # Without the cause, which may quote the URL with its password.
             raise MeisaInputError(
                 "The Redis URL in rate_limit_storage cannot be read: write redis://:password@host:6379/0."
             ) from None
@@ -164,6 +164,8 @@ class RedisStorage:
         # The braces keep the three keys on one node of a Redis cluster.
         self._keys = [f"meisa:rate_limit:{{{name}}}:{part}" for part in ("log", "open", "state")]
         self._own_clock = own_clock
+        self._client = client
+        self._name = name
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation in Redis.
@@ -188,11 +190,32 @@ class RedisStorage:
         now, times, slots, fields = self._call(self._read, [])
         return _state_of(times, slots, fields), micros(clock()) if self._own_clock else int(now)
 
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all hosts share; ``None`` if there is none, or its time is over.
+
+        :raises MeisaUnreachableError: if Redis cannot be reached or refuses.
+        """
+        text = self._do(lambda: self._client.get(self._note(name)))
+        return text if isinstance(text, str) else None
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all hosts.
+
+        :raises MeisaUnreachableError: if Redis cannot be reached or refuses.
+        """
+        self._do(lambda: self._client.set(self._note(name), text, px=int(seconds * 1000)))
+
+    def _note(self, name: str) -> str:
+        return f"meisa:{name}:{{{self._name}}}"
+
     def _call(self, script: Callable[..., Any], arguments: list[object]) -> Any:
+        return self._do(lambda: script(self._keys, arguments))
+
+    def _do(self, command: Callable[[], Any]) -> Any:
         try:
-            return script(self._keys, arguments)
+            return command()
         except self._redis.exceptions.RedisError as error:
-            # Only the kind of error is told: its text may quote the URL.
+            # The message has only the class of the error: its text may quote the URL.
             raise MeisaUnreachableError(
                 f"The Redis of rate_limit_storage cannot be used ({type(error).__name__}). Nothing was sent. "
                 "Check that it runs, and that host and password are right."
