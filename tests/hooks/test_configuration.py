@@ -52,7 +52,9 @@ def test_ledgers_are_in_airflow_home_by_default(monkeypatch, tmp_path):
 
 def test_live_key_sends_nothing_where_test_is_required(configure, meisa_connection, meisa_sandbox):
     configure(required_environment="test")
-    with pytest.raises(AirflowFailException, match=r"\[meisa\] required_environment requires .*'test'.*'live'"):
+    with pytest.raises(
+        AirflowFailException, match=r"\[meisa\] required_environment requires .*'test'.*'live'"
+    ):
         Task(["ada@example.com"]).run()
     with pytest.raises(AirflowFailException, match="required_environment"):
         MeisaHook().enroll("ada@example.com", "onboarding")
@@ -106,7 +108,10 @@ def test_plans_are_in_the_folder_of_the_configuration(configure, meisa_connectio
     [
         ("LocalExecutor", False),
         ("CeleryExecutor", True),
-        ("LocalExecutor,airflow.providers.cncf.kubernetes.executors.kubernetes_executor.KubernetesExecutor", True),
+        (
+            "LocalExecutor,airflow.providers.cncf.kubernetes.executors.kubernetes_executor.KubernetesExecutor",
+            True,
+        ),
         ("team:CeleryExecutor", True),
     ],
 )

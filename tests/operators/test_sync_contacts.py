@@ -14,6 +14,8 @@ from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOper
 from tests.support.summary import counts
 from tests.support.task import Task
 
+pytestmark = pytest.mark.meisa_sandbox(rate_limits="none")
+
 COLUMNS = {
     "fields": {"email": "email", "external_id": "id", "first_name": "name"},
     "custom_fields": ["plan", "mrr"],
@@ -365,11 +367,11 @@ def test_resync_can_record_instead_of_sending(sync, meisa_sandbox, ledger):
 def test_new_column_is_left_out_until_resync(sync, meisa_sandbox, caplog):
     ours = sync(custom_fields="*")
     ours.run()
-    rows = [{**each, "seats": 1} for each in ROWS]
+    rows = [{**each, "country": "de"} for each in ROWS]
     assert counts(ours.night(rows)) == {"unchanged": 40}
-    assert "New columns are not sent before resync is set: seats" in caplog.text
+    assert "New columns are not sent before resync is set: country" in caplog.text
     assert counts(ours.night(rows, resync="all")) == {"updated": 40}
-    assert held(meisa_sandbox)["0"][2] == {"mrr": 1.5, "plan": "free", "seats": 1}
+    assert held(meisa_sandbox)["0"][2] == {"country": "de", "mrr": 1.5, "plan": "free"}
 
 
 def test_dropped_column_stops_before_it_sends(sync, meisa_sandbox):
