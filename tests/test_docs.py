@@ -32,6 +32,7 @@ from airflow_provider_meisa.api.rate_limit.limits import parse_limits
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedOperator
+from airflow_provider_meisa.decorators.meisa_sync_contacts import MeisaSyncContactsDecoratedOperator
 from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
 from airflow_provider_meisa.operators.audience import AudienceOperator
@@ -39,9 +40,16 @@ from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.redacted import RedactedField
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.operators.sync_contacts import ContactSyncOperator, MeisaSyncContactsOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.file_to_meisa import (
+    FileToMeisaContactsOperator,
+    FileToMeisaSequenceOperator,
+)
+from airflow_provider_meisa.transfers.sql_to_meisa import (
+    SqlToMeisaContactsOperator,
+    SqlToMeisaSequenceOperator,
+)
 from tests.support.provider import modules_of_provider
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -519,6 +527,10 @@ CLASSES = [
     MeisaBulkEnrollOperator,
     SqlToMeisaSequenceOperator,
     FileToMeisaSequenceOperator,
+    ContactSyncOperator,
+    MeisaSyncContactsOperator,
+    SqlToMeisaContactsOperator,
+    FileToMeisaContactsOperator,
     MeisaSequenceSensor,
 ]
 
@@ -547,7 +559,9 @@ def docstrings(class_: type) -> str:
     return "\n".join(one.__doc__ or "" for one in family(class_))
 
 
-@pytest.mark.parametrize("class_", [*CLASSES, MeisaEnrollDecoratedOperator])
+@pytest.mark.parametrize(
+    "class_", [*CLASSES, MeisaEnrollDecoratedOperator, MeisaSyncContactsDecoratedOperator]
+)
 def test_every_class_has_its_parameters_on_a_page(class_):
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     (table,) = re.findall(

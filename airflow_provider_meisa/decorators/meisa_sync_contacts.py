@@ -26,8 +26,9 @@ class MeisaSyncContactsDecoratedOperator(ContactSyncOperator, DecoratedOperator)
     The function is called once a run, before the first request.
 
     :param python_callable: the function: returns or yields dicts, lists of them, or tables.
-    :param op_args: its arguments (templated, never shown in the UI).
-    :param op_kwargs: its arguments by name, likewise. It gets parts of the context for which it has parameters.
+    :param op_args: its positional arguments (templated, never shown in the UI).
+    :param op_kwargs: its keyword arguments (templated, never shown in the UI). Airflow adds the parts of the context
+        for which the function has parameters.
     :param kwargs: the parameters of `ContactSyncOperator`, such as ``ledger``.
     """
 

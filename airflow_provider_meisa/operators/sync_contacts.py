@@ -135,7 +135,7 @@ class ContactSyncOperator(LineageMixin, BulkOperator):
         return lineage_name(self.sync_name, "contacts"), (OutcomeStatus.CREATED, OutcomeStatus.UPDATED)
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
-        # Its logical date would make a scheduled run look older than one that a person has triggered meanwhile.
+        # The logical date of a scheduled run may be older than that of a manual run before it.
         end = context.get("data_interval_end") or context.get("logical_date")
         self._date = f"{end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if isinstance(end, datetime) else ""
         return super()._run(context, cursor)

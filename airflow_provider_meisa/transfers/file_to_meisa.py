@@ -107,7 +107,7 @@ class FileToMeisaContactsOperator(ContactSyncOperator):
     :param encoding: of text; by default UTF-8. A byte order mark in the file counts more, and UTF-16 is recognized.
     :param delimiter: the character between the cells of CSV or TSV, see `FileToMeisaSequenceOperator`.
     :param quoting: what quotes mean in CSV or TSV, see `FileToMeisaSequenceOperator`.
-    :param conn_id: the Airflow Connection to reach a URI by (templated); may stand in the URI instead.
+    :param conn_id: the Airflow Connection of the store (templated); the URI may hold it instead.
     :param ledger: and the other parameters: see `ContactSyncOperator`.
     """
 

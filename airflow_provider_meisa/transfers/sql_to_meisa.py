@@ -112,7 +112,7 @@ class SqlToMeisaContactsOperator(ContactSyncOperator):
     def read(self, context: Context) -> Iterable[object]:
         """Return the rows, as the database gives them.
 
-        :raises MeisaInputError: if the connection is no database, or the query cannot be used.
+        :raises MeisaInputError: if the connection is not a database, or the query cannot be used.
         :raises MeisaUnreachableError: if the database refuses.
         """
         from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_rows

@@ -111,7 +111,7 @@ def read_rows(
     :param hook: the database.
     :param sql: one statement that returns rows.
     :param parameters: values for its placeholders, in the driver's own style.
-    :raises MeisaInputError: if the statement returns no rows, or names of columns do not tell them apart.
+    :raises MeisaInputError: if the statement returns no rows, or two of its columns have one name.
     :raises MeisaUnreachableError: if the database cannot be asked or refuses; without the content of a row.
     """
     with _failures("The database cannot be reached"):
