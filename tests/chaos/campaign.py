@@ -34,7 +34,8 @@ def broken_by(case):
 
     with tempfile.TemporaryDirectory(prefix="meisa-chaos-run-") as folder:
         run = run_case(case, Path(folder))
-        return violations(run), len(run.tries), len(run.requests)
+        last = run.second or run
+        return violations(run), len(run.tries) + (len(last.tries) if run.second else 0), len(last.requests)
 
 
 def repeat(case):

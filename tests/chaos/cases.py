@@ -50,12 +50,14 @@ FAULTS = {
     "split batch": {"kind": "bad_addresses", "addresses": ["333x@private.example"], "form": "nothing"},
     "strangers": {"kind": "bulk_shape", "shape": "results", "extra": 3},
 }
-OPERATORS = ("bulk", "sql", "file", "single")
+OPERATORS = ("bulk", "sql", "file", "single", "ledger")
+"""``ledger`` is ``bulk`` with a ledger."""
 SCENARIOS = (
     "retried",
     "killed as it notes",
     "killed as it sends",
     "killed as it records",
+    "killed at the ledger",
     "told to stop",
     "orphaned",
     "cleared",
@@ -66,8 +68,26 @@ SCENARIOS = (
 # Faults in which the client gives up before the response comes.
 IMPATIENT = ("too slow", "slow server that says nothing")
 _OF_ONE = ("retried", "killed as it sends", "cleared")
-_SCENARIOS_OF = {"single": _OF_ONE, "file": [scenario for scenario in SCENARIOS if scenario != "wrong shape"]}
+_OF_LEDGER = (
+    "retried",
+    "killed as it notes",
+    "killed as it sends",
+    "killed at the ledger",
+    "told to stop",
+    "orphaned",
+    "cleared",
+    "deferred",
+)
+_OF_MANY = [scenario for scenario in SCENARIOS if scenario != "killed at the ledger"]
+_SCENARIOS_OF = {
+    "single": _OF_ONE,
+    "file": [scenario for scenario in _OF_MANY if scenario != "wrong shape"],
+    "ledger": _OF_LEDGER,
+}
 _SEEDS = range(1)
+# So many places at which a process is killed, one after the other: before and after, with the plan kept and lost.
+_PLACES = {"killed as it notes": 9, "killed at the ledger": 12}
+_ROUND = [(side, loses_plan) for side in (1, -1) for loses_plan in (False, True)]
 
 
 @dataclass(frozen=True)
@@ -89,19 +109,43 @@ class Case:
     @property
     def many(self):
         """Whether the run needs several batches."""
-        return self.scenario not in ("retried", "cleared")
+        return self.has_ledger or self.scenario not in ("retried", "cleared")
+
+    @property
+    def has_ledger(self):
+        """Whether the task has a ledger; then the run has a second night."""
+        return self.operator == "ledger"
+
+    @property
+    def place(self):
+        """The write at which the process is killed, negative if just after it; 0 if the dice decide."""
+        place, turn = divmod(self.seed - 1, len(_ROUND))
+        return (place + 1) * _ROUND[turn][0] if self.seed else 0
+
+    @property
+    def loses_plan(self):
+        """Whether the worker's disk is gone before the second attempt, and the source has changed."""
+        if self.seed:
+            return _ROUND[(self.seed - 1) % len(_ROUND)][1]
+        return self.has_ledger and random.Random(f"{self}: plan").random() < 0.5
 
 
 def table():
     """Return every run of the campaign."""
-    return [
+    drawn = [
         Case(operator, fault, scenario, seed)
         for seed in _SEEDS
         for operator in OPERATORS
         for fault in FAULTS
-        for scenario in _SCENARIOS_OF.get(operator, SCENARIOS)
+        for scenario in _SCENARIOS_OF.get(operator, _OF_MANY)
         if operator != "single" or (FAULTS[fault] or {}).get("kind") not in ("bulk_shape", "bad_addresses")
     ]
+    placed = [
+        Case("ledger", "no fault", scenario, seed)
+        for scenario, places in _PLACES.items()
+        for seed in range(1, places * len(_ROUND) + 1)
+    ]
+    return drawn + placed
 
 
 def sample(size):

@@ -9,6 +9,10 @@ from itertools import count
 DOMAIN = "private.example"
 """A part of every address, so that one that is shown where it must not be can be found."""
 
+AGAIN_AFTER = 90
+"""Days after which a contact may be enrolled again."""
+FORGOTTEN = -1
+
 _SIZES = (3, 499, 500, 501, 1100, 1700, 2600)
 _SHAPES = (
     "hush{n}x@{d}",
@@ -31,6 +35,8 @@ class Expected(StrEnum):
     REFUSED = "not an address for Meisa"
     BROKEN = "not an address"
     AGAIN = "stood there before"
+    BEFORE = "enrolled by an earlier run"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True)
@@ -74,3 +80,39 @@ def _one(rng, number, people):
 def of(people, *truths):
     """Return the keys of people with one of these properties."""
     return {person.key for person in people if person.expected in truths}
+
+
+def truth_of(people):
+    """Return what is true of each key, however often it occurs."""
+    return {person.key: person.expected for person in people if person.expected is not Expected.AGAIN}
+
+
+def with_history(rng, people):
+    """Let some of the new people be known from earlier nights.
+
+    :return: the people, and by key how long ago, in days, their entry was written.
+    """
+    history = {}
+    for person in people:
+        if person.expected is Expected.NEW and rng.random() < 0.2:
+            history[person.key] = rng.choice((1, 10, 89, 91, 1000, FORGOTTEN))
+    return [_known(person, history.get(person.key)) for person in people], history
+
+
+def _known(person, history):
+    if history is None or person.expected is Expected.AGAIN:
+        return person
+    if history == FORGOTTEN:
+        return Person(person.raw, Expected.FORGOTTEN)
+    return Person(person.raw, Expected.BEFORE) if history < AGAIN_AFTER else person
+
+
+def changed(rng, people, first):
+    """Return who is in the source another time: some have left, some are new, and the order may be another.
+
+    :param first: a number that is free.
+    """
+    left = {person.key for person in people if rng.random() < 0.15}
+    new = [Person(f"hush{first + number}x@{DOMAIN}", Expected.NEW) for number in range(rng.randint(1, 80))]
+    found = [person for person in people if person.key not in left] + new
+    return found[::-1] if rng.random() < 0.5 else found

@@ -8,7 +8,8 @@ from collections import Counter
 
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from tests.chaos.cases import BULK, FAULTS, INSTEAD, SINGLE
-from tests.chaos.factories import DOMAIN, Expected, of
+from tests.chaos.factories import DOMAIN, Expected, of, truth_of
+from tests.chaos.ledger_invariants import gone, ledger_violations
 from tests.chaos.runs import is_over
 from tests.chaos.task_setup import KEY
 from tests.support.jobs import enroll_batches
@@ -29,8 +30,17 @@ def violations(run):
     """Say what was broken; nothing, if every law holds."""
     if not run.is_readable:
         return [*_nothing_is_sent(run), *_nothing_is_shown(run), *_nothing_is_left(run)]
+    if run.ledger:
+        return [*_of_night(run), *(f"second night: {each}" for each in _of_night(run.second))]
     found = [*_it_ends(run), *_every_contact_has_one_status(run), *_the_statuses_are_true(run)]
     found += [*_nothing_is_sent_twice(run), *_no_contact_is_enrolled_twice(run), *_limits_are_kept(run)]
+    return [*found, *_nothing_is_shown(run), *_state_is_small(run), *_nothing_is_left(run)]
+
+
+def _of_night(run):
+    """Say what was broken on one night of a run with a ledger."""
+    found = [*_it_ends(run), *_every_contact_has_one_status(run), *_the_statuses_are_true(run)]
+    found += [*_no_contact_is_enrolled_twice(run), *_limits_are_kept(run), *ledger_violations(run)]
     return [*found, *_nothing_is_shown(run), *_state_is_small(run), *_nothing_is_left(run)]
 
 
@@ -57,19 +67,20 @@ def _it_ends(run):
 
 def _every_contact_has_one_status(run):
     """The account of each attempt, and the lines of its file, are those of all addresses in the source."""
-    expected = Counter(person.key for person in run.people)
     for number, each in enumerate(run.tries, 1):
         summary, lines = each.summary, each.lines
         if summary is None or run.case.operator == "single":
             continue
-        if not summary["total"] == sum(summary["counts"].values()) == len(run.people):
-            yield f"try {number}: the account is of {summary['total']}, not of {len(run.people)}"
+        expected = Counter(person.key for person in each.people)
+        total, outside = summary["total"], gone(run, each) if run.ledger else []
+        if not total == sum(summary["counts"].values()) == len(each.people) + len(outside):
+            yield f"try {number}: the account is of {total}, not of {len(each.people)} and {len(outside)} who left"
         if lines is None:
             yield f"try {number}: there is an account and no file"
             continue
         if Counter(address.strip().lower() for address, _, _ in lines) != expected:
-            yield f"try {number}: the file has {len(lines)} lines that are not those of {len(run.people)} people"
-        counts = _merged(run, summary["counts"])
+            yield f"try {number}: the file has {len(lines)} lines that are not those of {len(each.people)} people"
+        counts = _merged(run, Counter(summary["counts"]) - Counter(outside))
         if _merged(run, Counter(status for _, status, _ in lines)) != counts:
             yield f"try {number}: the file says otherwise than the account {counts}"
 
@@ -86,9 +97,7 @@ def _the_statuses_are_true(run):
     """The reported status of each address is what the sandbox knows of it."""
     last = run.tries[-1]
     inside = {row["email"] for row in run.enrollments}
-    truths = {}
-    for person in run.people:
-        truths.setdefault(person.key, person.expected)
+    truths = truth_of(run.people)
     for address, status, reason in _reported(run, last):
         key = address.strip().lower()
         if _is_bad(run, key) and status in ("invalid", "failed"):
@@ -96,7 +105,8 @@ def _the_statuses_are_true(run):
         if status != "duplicate" and not _is_true(run, truths[key], status, reason, inside=key in inside):
             yield f"one who is {truths[key].value!r} is said to be {status} ({reason!r}), inside={key in inside}"
             return
-    if others := inside - of(run.people, Expected.NEW, Expected.THERE):
+    people = [*run.earlier_people, *(person for each in run.tries for person in each.people)]
+    if others := inside - of(people, Expected.NEW, Expected.THERE, Expected.BEFORE):
         yield f"{len(others)} are in the sequence who should not be"
 
 
@@ -116,7 +126,8 @@ def _is_true(run, expected, status, reason, *, inside):
     return {
         "enrolled": inside and expected is Expected.NEW,
         "already_enrolled": inside and (expected is Expected.THERE or (expected is Expected.NEW and again)),
-        "suppressed": not inside and expected is Expected.SUPPRESSED,
+        "enrolled_before": expected is Expected.BEFORE or (inside and _runs(run) > 1),
+        "suppressed": not inside and expected in (Expected.SUPPRESSED, Expected.FORGOTTEN),
         "invalid": not inside and expected in (Expected.BROKEN, Expected.REFUSED),
         "failed": 400 <= fault.get("status", 0) < 500,
         "unreported": fault.get("kind") == "bulk_shape" or fault.get("status") == INSTEAD,
@@ -156,7 +167,7 @@ def _nothing_is_sent_twice(run):
 def _no_contact_is_enrolled_twice(run):
     """Each address is enrolled once, unless it is reported that this may be otherwise."""
     last = run.tries[-1]
-    if _runs(run) > 1 or run.orphans:
+    if run.orphans or (_runs(run) > 1 and not run.ledger):
         return
     message = {address.strip().lower(): reason for address, _, reason in _reported(run, last)}
     for row in run.enrollments:
@@ -186,7 +197,7 @@ def _limits_are_kept(run):
 
 def _nothing_is_shown(run):
     """No address and no key is in anything that was written or kept."""
-    for file in [run.task.log, *run.task.kept.iterdir(), *run.folder.glob("ended.*")]:
+    for file in [run.task.log, *run.task.kept.iterdir(), *run.task.folder.glob("ended.*")]:
         found = _SHOWN.search(file.read_text()) if file.exists() else None
         if found:
             text = file.read_text()

@@ -43,12 +43,16 @@ class Task:
     :param folder: where its state and its XComs are.
     :param log: the file that everything written goes to.
     :param patches: what is changed in each process: ``(object, name, value)``.
+    :param run_id: of its run.
+    :param earlier: what the run before it has pushed.
     """
 
     make: object
     folder: Path
     log: Path
     patches: list = field(default_factory=list)
+    run_id: str = "run"
+    earlier: object = None
     tries: int = 0
     max_tries: int = 0
 
@@ -64,11 +68,16 @@ class Task:
             file.unlink()
 
     @property
+    def run_name(self):
+        """What a ledger calls its run."""
+        return f"dag/task/{self.run_id}"
+
+    @property
     def kept(self):
         """Where what is kept of the task is, for its latest try."""
         return self.folder / f"kept-{self.tries}"
 
-    def start(self, deferral=(), *, die_at=0, die_recording=0):
+    def start(self, deferral=(), *, die_at=0, die_recording=0, die_at_part=0):
         """Start a stretch, and return the id of its process."""
         (self.folder / f"ended.{self.tries}").unlink(missing_ok=True)
         sys.stdout.flush()
@@ -76,7 +85,7 @@ class Task:
         pid = os.fork()
         if not pid:
             try:
-                self._live(deferral, die_at, die_recording)
+                self._live(deferral, die_at, die_recording, die_at_part)
             except BaseException:  # noqa: BLE001 (any error, the parent reports it)
                 write_whole(
                     self.folder / f"ended.{self.tries}", json.dumps(vars(Ended("crashed", _traceback())))
@@ -106,7 +115,7 @@ class Task:
         """Return what is kept of the task."""
         return TaskStateOnDisk(self.kept).get(key)
 
-    def _live(self, deferral, die_at, die_recording):
+    def _live(self, deferral, die_at, die_recording, die_at_part):
         number = self.tries
         with contextlib.ExitStack() as patched:
             _write_everything_to(self.log)
@@ -114,10 +123,12 @@ class Task:
                 patched.enter_context(mock.patch.object(target, name, value))
             if die_recording:
                 patched.enter_context(_death_while_recording(die_recording))
+            if die_at_part:
+                patched.enter_context(_death_at_part(die_at_part))
             operator = self.make()
             signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
             context = {
-                "ti": TaskInstanceOnDisk(self.kept, self.max_tries),
+                "ti": TaskInstanceOnDisk(self.kept, self.max_tries, self.run_id, self.earlier),
                 "task_state_store": TaskStateOnDisk(self.kept, die_at),
             }
             ended = _stretch(operator, context, deferral)
@@ -190,3 +201,28 @@ def _death_while_recording(number):
         return file
 
     return mock.patch.object(outcome_file, "create", create_and_die)
+
+
+@contextlib.contextmanager
+def _death_at_part(number):
+    """Die at the nth time that parts of a ledger are written or removed; negative: just after it."""
+    from airflow_provider_meisa.bulk.ledger.store import DiskStore
+
+    counted = iter(range(1, 10_000))
+
+    def dying(name):
+        original = getattr(DiskStore, name)
+
+        def put_or_remove(store, given):
+            now = next(counted)
+            if now == number:
+                die()
+            result = original(store, given)
+            if now == -number:
+                die()
+            return result
+
+        return mock.patch.object(DiskStore, name, put_or_remove)
+
+    with dying("put"), dying("remove"):
+        yield

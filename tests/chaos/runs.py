@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import os
+import random
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.bulk.outcome_file import text_of_cell
 from tests.chaos.cases import BULK, IMPATIENT, SINGLE
-from tests.chaos.factories import Expected, make_contacts, of
+from tests.chaos.factories import Expected, Person, changed, make_contacts, of, with_history
+from tests.chaos.ledgers import LedgerOnDisk, Snapshot, keeps_away
 from tests.chaos.sandbox_process import SandboxProcess
 from tests.chaos.shapes import is_readable
 from tests.chaos.task_setup import HIGH, KEY, SHORT, SLUG, arguments_of, arm, connect, task_of
@@ -39,6 +42,15 @@ class Try:
     """Whether all addresses had a status, and the task was cleared since."""
     first_request: int
     """How many requests had come in before it."""
+    people: list
+    """Who was in the source."""
+    ledger_before: Snapshot
+    ledger: Snapshot
+    """What was in the ledger before it and after it."""
+    lost: bool
+    """Whether the plan was lost before it."""
+    enrolled: set
+    """The contacts that Meisa had enrolled for us when it had ended."""
 
 
 @dataclass
@@ -58,6 +70,13 @@ class Run:
     orphans: list = field(default_factory=list)
     """Of tries that were still alive when another began: the checkpoint at that time, and how they ended."""
     deferrals: int = 0
+    ledger: LedgerOnDisk | None = None
+    history: Snapshot = field(default_factory=Snapshot)
+    """What was in the ledger before the run."""
+    earlier_people: list = field(default_factory=list)
+    """Who was in the source the night before."""
+    second: Run | None = None
+    """The run of the second night."""
 
     @property
     def is_readable(self):
@@ -71,16 +90,21 @@ def run_case(case, folder):
     :param folder: where everything that it leaves goes.
     """
     rng = case.rng()
-    people = make_contacts(rng, many=case.many)
+    people, history = make_contacts(rng, many=case.many), {}
+    if case.has_ledger:
+        people, history = with_history(rng, people)
     if case.operator == "single":
         people = [rng.choice([one for one in people if one.expected is not Expected.AGAIN])]
     limits = SHORT if case.scenario in ("short of requests", "deferred") else HIGH
     with SandboxProcess(KEY, rate_limits=limits, latency_ms=rng.choice((0, 3))) as meisa:
         meisa.unsubscribe(sorted(of(people, Expected.SUPPRESSED)))
         meisa.seed(SLUG, sorted(of(people, Expected.THERE)))
+        meisa.seed(SLUG, sorted(of(people, Expected.BEFORE)), "completed")
         connect(meisa.url, folder, limits, timeout=1 if case.fault in IMPATIENT else 20)
         arguments = arguments_of(case, rng, people, folder)
         run = Run(case, people, meisa, task_of(case, arguments, folder), arguments, limits, folder)
+        if case.has_ledger:
+            _open_ledger(run, rng, history)
         arm(case, rng, meisa)
         SCENARIOS[case.scenario](run, rng)
         meisa.clear_faults()
@@ -88,7 +112,47 @@ def run_case(case, folder):
             _recover(run)
         meisa.wait_until_idle()
         run.enrollments, run.requests = meisa.enrollments(SLUG), meisa.requests()
+        if case.has_ledger:
+            run.second = _second_night(run, rng)
     return run
+
+
+def _open_ledger(run, rng, history):
+    run.ledger = LedgerOnDisk(run.folder, run.meisa.url)
+    run.ledger.write(rng, history)
+    run.history = run.ledger.snapshot()
+
+
+def _second_night(run, rng):
+    """Play the next run of the task, after all contacts have finished the sequence: Meisa would enroll them again."""
+    run.meisa.seed(SLUG, sorted(row["email"] for row in run.enrollments), "completed")
+    history = run.ledger.snapshot()
+    people = _people_of_second_night(rng, run, history)
+    arguments = {**run.arguments, "emails": [person.raw for person in people], "max_failed": None}
+    task = task_of(run.case, arguments, run.folder, run_id="night-2", earlier=run.tries[-1].summary)
+    second = Run(run.case, people, run.meisa, task, arguments, run.limits, run.folder)
+    second.ledger, second.history = run.ledger, history
+    second.earlier_people = [person for each in run.tries for person in each.people]
+    place = rng.randint(1, 8) * rng.choice((1, -1))
+    _tries(second, **rng.choice(({}, {"die_at": place}, {"die_at_part": place})))
+    _recover(second)
+    run.meisa.wait_until_idle()
+    second.enrollments, second.requests = run.meisa.enrollments(SLUG), run.meisa.requests()
+    return second
+
+
+def _people_of_second_night(rng, run, history):
+    """Return who is in the source then; what is true of them is what the ledger has, and else what was true before."""
+    now, entries = time.time(), history.entries
+    hashes = {key: each for each, key in run.ledger.hashes({person.key for person in run.people}).items()}
+    known = [
+        Person(person.raw, Expected.BEFORE)
+        if person.expected in (Expected.NEW, Expected.THERE)
+        and keeps_away(entries.get(hashes[person.key]), now)
+        else person
+        for person in run.people
+    ]
+    return changed(rng, known, 50_000)
 
 
 # What happens to a task.
@@ -106,9 +170,20 @@ def _whole(run, **death):
 
 
 def _begin(run):
-    before, first = run.task.state(), len(run.meisa.requests())
+    lost = run.case.loses_plan and (run.task.run_id, run.task.tries) == ("run", 1)
+    if lost:
+        _lose_disk(run)
+    ledger = run.ledger.snapshot() if run.ledger else Snapshot()
+    before, first = run.task.state(), (len(run.meisa.requests()), ledger, lost)
     run.task.begin()
     return before, first
+
+
+def _lose_disk(run):
+    """Do what the loss of a worker's disk does, some time after which the source has changed."""
+    shutil.rmtree(run.folder / "staging", ignore_errors=True)
+    run.people = changed(random.Random(str(run.case)), run.people, 10_000)
+    run.arguments["emails"] = [person.raw for person in run.people]
 
 
 def _record(run, ended, before, first):
@@ -116,8 +191,18 @@ def _record(run, ended, before, first):
     summary = run.task.xcom() if ours else None
     lines = read_outcomes(run) if summary and run.arguments.get("outcomes_path") else None
     again = bool(before and before["complete"] and before["max_tries"] != run.task.max_tries)
-    run.tries.append(Try(ended, summary, lines, before, again, first))
+    # First Meisa, then the ledger: the intent of what was sent meanwhile was there before.
+    enrolled = _enrolled_by_us(run) if run.ledger else set()
+    after = run.ledger.snapshot() if run.ledger else Snapshot()
+    requests, ledger_before, lost = first
+    run.tries.append(
+        Try(ended, summary, lines, before, again, requests, run.people, ledger_before, after, lost, enrolled)
+    )
     return ended
+
+
+def _enrolled_by_us(run):
+    return {row["email"] for row in run.meisa.enrollments(SLUG) if row["trigger_source"] != "sandbox"}
 
 
 def _tries(run, **death):
@@ -155,7 +240,13 @@ def _retried(run, _rng):
 def _killed_in_checkpoint(run, rng):
     batches = len(run.people) // 500 + 1
     die_at = rng.randint(1, 2 * batches + 2) * rng.choice((1, -1))
-    _tries(run, die_at=die_at)
+    _tries(run, die_at=run.case.place or die_at)
+
+
+def _killed_at_ledger(run, rng):
+    puts = 2 * (len(run.people) // 500 + 1) + 5
+    die_at = rng.randint(1, puts) * rng.choice((1, -1))
+    _tries(run, die_at_part=run.case.place or die_at)
 
 
 def _killed_in_outcomes(run, rng):
@@ -241,6 +332,7 @@ SCENARIOS = {
     "killed as it notes": _killed_in_checkpoint,
     "killed as it sends": _killed_in_request,
     "killed as it records": _killed_in_outcomes,
+    "killed at the ledger": _killed_at_ledger,
     "told to stop": _stopped,
     "orphaned": _orphaned,
     "cleared": _cleared,

@@ -69,9 +69,10 @@ class SandboxProcess:
         """Let these contacts have unsubscribed."""
         self._ask("POST", "/_sandbox/contacts", [{"email": e, "status": "unsubscribed"} for e in emails])
 
-    def seed(self, slug, emails):
-        """Let these contacts be in the sequence already."""
-        self._ask("POST", "/_sandbox/enrollments", {"sequence_slug": slug, "emails": emails})
+    def seed(self, slug, emails, status="active"):
+        """Let these contacts be in the sequence already, or have been."""
+        sent = {"sequence_slug": slug, "emails": emails, "status": status}
+        self._ask("POST", "/_sandbox/enrollments", sent)
 
     def enrollments(self, slug):
         """Return each contact of a sequence."""

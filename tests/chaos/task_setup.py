@@ -8,20 +8,24 @@ import json
 import os
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 
 from airflow_provider_meisa.api import client
 from airflow_provider_meisa.api.rate_limit.storage import file as rate_limit_file
 from airflow_provider_meisa.api.settings import Settings
+from airflow_provider_meisa.hooks import configuration
 from airflow_provider_meisa.operators import bulk
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.chaos.cases import BULK, FAULTS, SINGLE
+from tests.chaos.factories import AGAIN_AFTER
 from tests.chaos.processes import Task
 from tests.chaos.shapes import shape_of
 
 KEY = "meisa_live_topsecretkey"
 SLUG = "onboarding"
+LEDGER = "nightly"
 HIGH = "1000/0.2s"
 SHORT = "3/0.5s"
 
@@ -45,6 +49,7 @@ def arguments_of(case, rng, people, folder):
     deferred = case.scenario == "deferred"
     return {
         **_source(case, rng, people, folder),
+        **({"ledger": LEDGER, "again_after": timedelta(days=AGAIN_AFTER)} if case.has_ledger else {}),
         "max_failed": rng.choice((None, None, 0)),
         "skip_suppressed": rng.random() < 0.25,
         "max_contacts": rng.choice((None, None, 10_000)),
@@ -63,7 +68,7 @@ def _source(case, rng, people, folder):
     operator, is_shaped = case.operator, case.scenario == "wrong shape"
     if operator == "bulk" and is_shaped:
         return shape_of(case)(raws)
-    if operator == "bulk":
+    if operator in ("bulk", "ledger"):
         return {"emails": [[raw] for raw in raws] if rng.random() < 0.3 else raws}
     if operator == "sql":
         with closing(sqlite3.connect(folder / "warehouse.db")) as database, database:
@@ -83,10 +88,14 @@ def _source(case, rng, people, folder):
     return {"path": str(path), "quoting": "standard" if ".tsv" in name else None}
 
 
-def task_of(case, arguments, folder):
-    """Make the task."""
+def task_of(case, arguments, folder, **run):
+    """Make the task.
+
+    :param run: which run of it; see `Task`.
+    """
     operator = {
         "bulk": MeisaBulkEnrollOperator,
+        "ledger": MeisaBulkEnrollOperator,
         "sql": SqlToMeisaSequenceOperator,
         "file": FileToMeisaSequenceOperator,
         "single": MeisaEnrollOperator,
@@ -98,9 +107,16 @@ def task_of(case, arguments, folder):
         (rate_limit_file, "_LONGEST_LOCK", 0.5),
         (bulk, "SHORTEST_DEFERRAL", 0.1),
         (bulk, "_WAKE_EARLY", 0.1),
+        (configuration, "ledger_path", lambda: str(folder / "ledgers")),
     ]
+    kept = folder / run.get("run_id", "")
+    kept.mkdir(exist_ok=True)
     return Task(
-        lambda: operator(task_id="task", sequence_slug=SLUG, **arguments), folder, folder / "log", patches
+        lambda: operator(task_id="task", sequence_slug=SLUG, **arguments),
+        kept,
+        folder / "log",
+        patches,
+        **run,
     )
 
 

@@ -83,7 +83,7 @@ def test_unknown_environment_is_refused(configure):
         configuration.required_environment()
 
 
-# Where things are.
+# Paths.
 
 
 def test_storage_of_the_configuration_is_the_default(configure, meisa_connection, tmp_path):

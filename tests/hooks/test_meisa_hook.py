@@ -130,7 +130,10 @@ def test_the_test_button_finds_a_key_of_the_wrong_environment(connection, meisa_
     connection(extra={"environment": "live"}, password=meisa_sandbox.test_key)
     assert MeisaHook().test_connection() == (
         False,
-        "The extra environment requires the environment live, but the API key is of test. Change the API key or that setting.",
+        (
+            "The extra environment requires the environment live, but the API key is of test. Change the API key or "
+            "that setting."
+        ),
     )
 
 

@@ -51,16 +51,20 @@ class TaskInstanceOnDisk:
 
     :param folder: where they are kept; a try that is not the task's any more does not find it.
     :param max_tries: how many tries Airflow grants the task.
+    :param run_id: of its run.
+    :param earlier: what the run before it has pushed; ``None`` for the first run.
     """
 
     dag_id: str = "dag"
-    run_id: str = "run"
+    run_id: str
     task_id: str = "task"
     map_index: int = -1
 
-    def __init__(self, folder: Path, max_tries: int) -> None:
+    def __init__(self, folder: Path, max_tries: int, run_id: str = "run", earlier: Any = None) -> None:
         self._folder = folder
         self.max_tries = max_tries
+        self.run_id = run_id
+        self._earlier = earlier
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep a value, if it is JSON."""
@@ -68,11 +72,12 @@ class TaskInstanceOnDisk:
             write_whole(self._folder / f"{key}.xcom", json.dumps(value))
 
     def xcom_pull(self, *, task_ids: str, key: str, include_prior_dates: bool, map_indexes: int) -> Any:
-        """Return nothing: it is the first run, and a try does not find the XComs of the one before."""
+        """Return what the run before it has pushed: a try does not find the XComs of the one before."""
+        return self._earlier if include_prior_dates else None
 
     def get_ti_count(self, *, dag_id: str, task_ids: list[str], states: list[str]) -> int:
-        """Count no earlier runs."""
-        return 0
+        """Count the earlier runs."""
+        return 0 if self._earlier is None else 1
 
 
 @contextlib.contextmanager

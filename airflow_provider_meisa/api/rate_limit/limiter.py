@@ -73,7 +73,7 @@ class RateLimiter:
     :param reservation_ttl: seconds after which an open reservation counts as a response; longer than any request
         takes.
     :raises MeisaInputError: if there are no limits, or the time is not above 0.
-    :ivar store: likewise.
+    :ivar store: its place to count requests.
     """
 
     def __init__(
