@@ -144,8 +144,8 @@ class ContactSyncOperator(LineageMixin, BulkOperator):
 class MeisaSyncContactsOperator(ContactSyncOperator):
     """Create and update the contacts of a list or a table that another task gives, if they have changed.
 
-    :param contacts: a list of dicts, a DataFrame, or the output of another task that is one (templated, never shown in
-        the UI).
+    :param contacts: the rows (templated, never shown in the UI): a list of dicts, a DataFrame, or another task's output
+        of that form.
     :param ledger: and the other parameters: see `ContactSyncOperator`.
     """
 
