@@ -1,7 +1,7 @@
 import json
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 
 import pendulum
@@ -310,3 +310,39 @@ def test_the_query_selects_90_days_without_a_visit(end, lapsed):
         {"data_interval_end": pendulum.parse(end), "dag_run": None, "macros": macros}
     )
     assert unwrap(preview.parameters) == {"lapsed": lapsed}
+
+
+@pytest.fixture
+def users(tmp_path, monkeypatch):
+    """The table of users in the warehouse, whose rows a test replaces; and a folder for ledgers."""
+    path = tmp_path / "users.sqlite"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
+
+    def fill(rows):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TABLE IF EXISTS users")
+            connection.execute(
+                "CREATE TABLE users (user_id INT, email TEXT, first_name TEXT, plan TEXT, mrr REAL)"
+            )
+            connection.executemany("INSERT INTO users VALUES (?, ?, 'Ada', ?, 1.5)", rows)
+
+    return fill
+
+
+def test_sync_records_first_and_then_sends_changes(example, users, meisa_sandbox):
+    users([(number, f"p{number}@example.com", "free") for number in range(20)])
+    assert example("sync_contacts").counts("sync") == {"unchanged": 20}
+    assert meisa_sandbox.contacts() == []
+    users([(number, f"p{number}@example.com", "team" if number < 3 else "free") for number in range(21)])
+    assert example("sync_contacts").counts("sync") == {"created": 4, "unchanged": 17}
+    assert {contact["external_id"] for contact in meisa_sandbox.contacts()} == {"0", "1", "2", "20"}
+
+
+def test_contacts_are_synced_and_then_enrolled(example, users, meisa_sandbox):
+    users([(1, "trial@example.com", "trial"), (2, "team@example.com", "team")])
+    ran = example("sync_then_enroll")
+    assert (ran.counts("sync"), ran.counts("enroll")) == ({"created": 2}, {"enrolled": 1})
+    again = example("sync_then_enroll")
+    assert (again.counts("sync"), again.counts("enroll")) == ({"unchanged": 2}, {"enrolled_before": 1})
+    assert [row["email"] for row in meisa_sandbox.enrollments("onboarding")] == ["trial@example.com"]

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.assets.sequences import meisa_sequence
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
+from airflow_provider_meisa.assets.sequences import lineage_name, meisa_sequence
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.lineage import LineageMixin
 
@@ -83,6 +84,10 @@ class AudienceOperator(LineageMixin, BulkOperator):
     def asset(self) -> Asset:
         """Return the asset of the sequence."""
         return meisa_sequence(self.sequence_slug)
+
+    def lineage_output(self) -> tuple[str, Sequence[OutcomeStatus]]:
+        """Return the sequence, whose rows are the enrolled."""
+        return lineage_name(self.sequence_slug), (OutcomeStatus.ENROLLED,)
 
 
 def enroll_job(task: Any, *, skip_suppressed: bool = False) -> EnrollJob:
