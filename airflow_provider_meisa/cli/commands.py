@@ -145,17 +145,15 @@ _OUTPUT = _argument(
 )
 _VERBOSE = _switch("-v", "--verbose", help="log each request and each batch to standard error")
 _ASKING = (_CONNECTION, _OUTPUT, _VERBOSE)
-_AUDIENCE = (
-    _argument(
-        "path", help="a local path, or a URI such as s3://bucket/file.csv", type=taken("path"), metavar="PATH"
-    ),
-    _argument(
-        "--sequence",
-        help="slug of an active sequence",
-        type=taken("sequence_slug"),
-        required=True,
-        metavar="SLUG",
-    ),
+_SEQUENCE = _argument(
+    "--sequence",
+    help="slug of an active sequence",
+    type=taken("sequence_slug"),
+    required=True,
+    metavar="SLUG",
+)
+_YES = _switch("-y", "--yes", help="do not ask for confirmation")
+_SHAPE = (
     _argument(
         "--column",
         help="name of the column, or its number from 0 (default: the only one, or email)",
@@ -186,16 +184,38 @@ _AUDIENCE = (
         metavar="QUOTING",
     ),
 )
+_AUDIENCE = (
+    _argument(
+        "path", help="a local path, or a URI such as s3://bucket/file.csv", type=taken("path"), metavar="PATH"
+    ),
+    _SEQUENCE,
+    *_SHAPE,
+)
 
 _LEDGER = _argument(
     "ledger", help="name of the ledger, as in a task's ledger", type=taken("ledger"), metavar="LEDGER"
 )
+_RECORDS = "a path or URI of a file of addresses or ids; - reads one a line from standard input"
 _LEDGER_COMMANDS = (
     Command(
         "show",
         "Show the entries of a ledger by state, and the runs that wrote it",
         f"{_HERE}.ledger.show_ledger",
         (_LEDGER, _OUTPUT, _VERBOSE),
+    ),
+    Command(
+        "clear",
+        "Let later runs send records again: those of a run, or of a file",
+        f"{_HERE}.ledger.clear",
+        (
+            _LEDGER,
+            _argument("path", help=_RECORDS, type=taken("path"), nargs="?", metavar="PATH"),
+            _argument("--run", help="a run, as `ledger show` names it"),
+            *_SHAPE,
+            _YES,
+            _OUTPUT,
+            _VERBOSE,
+        ),
     ),
 )
 
@@ -267,7 +287,7 @@ COMMANDS: tuple[Command | Group, ...] = (
         f"{_HERE}.enrollment.enroll_file",
         (
             *_AUDIENCE,
-            _switch("-y", "--yes", help="do not ask for confirmation"),
+            _YES,
             _argument(
                 "--max-failed",
                 help="how many failed and unreported addresses to accept: a number, a share such as 0.01, or none "

@@ -8,7 +8,7 @@ from airflow_provider_meisa.operators.parameters import PARAMETERS
 from tests.support.commands import named_commands
 
 # Any text is accepted; the command reports what is wrong with it when it uses it.
-FREE = {"email", "--search", "--resume-file"}
+FREE = {"email", "--search", "--resume-file", "--run"}
 FILE = ["enroll-file", "a.csv", "--sequence", "onboarding"]
 
 

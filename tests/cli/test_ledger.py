@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_meisa.bulk.ledger import Ledger
+from tests.support.summary import counts
 from tests.support.task import Task
 
 RUN = "dag/task/run"
@@ -74,3 +76,81 @@ def test_ledger_of_another_key_is_an_error(meisa, nightly, monkeypatch):
     ended = meisa("ledger", "show", "reactivation")
     assert (ended.status, ended.out) == (2, "")
     assert "another [meisa] ledger_key" in ended.err
+
+
+def test_cleared_run_is_sent_again_by_the_next_night(meisa, nightly):
+    task = nightly()
+    task.run()
+    task.next_night(emails=[*PEOPLE, "new@example.com"]).run()
+    done = row(meisa("ledger", "clear", "reactivation", "--run", RUN, "--yes", "-o", "json"))
+    assert done == {"ledger": "reactivation", "cleared": 3, "unchanged": 0, "invalid": 0}
+    summary = task.next_night().run()
+    assert counts(summary) == {"already_enrolled": 3, "enrolled_before": 1}
+
+
+def test_cleared_contacts_of_a_file_are_sent_again(meisa, nightly, tmp_path):
+    task = nightly()
+    task.run()
+    file = tmp_path / "again.csv"
+    file.write_text("id,mail\n1,ADA@Example.com\n2,unknown@example.com\n3,no address\n4,ada@example.com\n")
+    words = ("ledger", "clear", "reactivation", file, "--column", "mail", "--yes", "-o", "json")
+    assert row(meisa(*words)) == {"ledger": "reactivation", "cleared": 1, "unchanged": 2, "invalid": 1}
+    assert row(meisa(*words)) == {"ledger": "reactivation", "cleared": 0, "unchanged": 3, "invalid": 1}
+    assert counts(task.next_night().run()) == {"already_enrolled": 1, "enrolled_before": 2}
+
+
+@pytest.mark.parametrize("reply", ["n", "", "yesterday"])
+def test_clear_writes_nothing_without_consent(meisa, nightly, typed, reply):
+    task = nightly()
+    task.run()
+    typed(f"{reply}\n")
+    ended = meisa("ledger", "clear", "reactivation", "--run", RUN)
+    assert (ended.status, ended.out) == (1, "")
+    assert "Clear 3 records in the ledger reactivation? Later runs send them again. [y/N]" in ended.err
+    assert counts(task.next_night().run()) == {"enrolled_before": 3}
+
+
+def test_clear_asks_and_a_yes_clears(meisa, nightly, typed):
+    nightly().run()
+    typed("y\n")
+    ended = meisa("ledger", "clear", "reactivation", "--run", RUN, "-o", "plain")
+    assert (ended.status, ended.out.split()[4:]) == (0, ["reactivation", "3", "0", "0"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Give a file, or a run with --run, and not both."),
+        (["a.txt", "--run", RUN], "Give a file, or a run with --run, and not both."),
+        (["--run", RUN], "There is no terminal to ask for confirmation."),
+        (["-"], "There is no terminal to ask for confirmation."),
+        (["--run", "dag/task/other", "-y"], "does not know the run dag/task/other"),
+        (["nowhere.txt", "-y"], "There is no file nowhere.txt"),
+    ],
+)
+def test_clear_with_wrong_input_writes_nothing(meisa, nightly, words, message):
+    task = nightly()
+    task.run()
+    ended = meisa("ledger", "clear", "reactivation", *words)
+    assert ended.status == (1 if "nowhere.txt" in words else 2)
+    assert message in ended.err
+    assert counts(task.next_night().run()) == {"enrolled_before": 3}
+
+
+def test_file_without_a_record_id_is_an_error(meisa, nightly, tmp_path):
+    nightly().run()
+    file = tmp_path / "ids.csv"
+    file.write_text("email\n42\n43\n")
+    ended = meisa("ledger", "clear", "reactivation", file, "--yes")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(
+        "The file has 2 rows, and 2 of them have no valid record id, which is made of: address"
+    )
+
+
+def test_clear_warns_of_a_run_under_way(meisa, nightly, ledgers):
+    nightly().run()
+    Ledger.open_existing(ledgers, "reactivation").writer("dag/task/other", repeat="ambiguous").start()
+    ended = meisa("ledger", "clear", "reactivation", "--run", "dag/task/other", "--yes")
+    assert ended.status == 0
+    assert "The run has not ended: records that it sends from now on are not cleared." in ended.err
