@@ -270,11 +270,15 @@ class RunLedger:
             self._announced.clear()
 
 
-def _open(options: LedgerOptions, job: Job, client: MeisaClient) -> Ledger:
+def subject_of(job: Job, client: MeisaClient) -> Subject:
+    """Return the subject of the ledgers of a job, with the environment and the product of the API key.
+
+    :raises MeisaError: if Meisa does not respond to ``GET /ping/``.
+    """
     from airflow_provider_meisa.api.endpoints import account
 
     key = account.ping(client)
-    subject = Subject(
+    return Subject(
         base_url=client.settings.base_url,
         environment=key.environment,
         product=key.product,
@@ -282,6 +286,9 @@ def _open(options: LedgerOptions, job: Job, client: MeisaClient) -> Ledger:
         target=job.ledger_target,
         record_id=job.record_id_kind,
     )
-    ledger = Ledger.open(options.root, options.name, subject, secret=options.secret)
+
+
+def _open(options: LedgerOptions, job: Job, client: MeisaClient) -> Ledger:
+    ledger = Ledger.open(options.root, options.name, subject_of(job, client), secret=options.secret)
     log.info("Ledger %s: %s entries", options.name, f"{ledger.count:,}")
     return ledger
