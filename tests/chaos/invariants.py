@@ -101,15 +101,26 @@ def _the_statuses_are_true(run):
     last = run.tries[-1]
     inside = {row["email"] for row in run.enrollments}
     truths = truth_of(run.people)
+    unmarked = 0
     for address, status, reason in _reported(run, last):
         key = address.strip().lower()
         if _is_bad(run, key) and status in ("invalid", "failed"):
             continue
-        if status != "duplicate" and not _is_true(run, truths[key], status, reason, inside=key in inside):
+        if _has_lost_mark(run, truths[key], status, reason):
+            unmarked += 1
+        elif status != "duplicate" and not _is_true(run, truths[key], status, reason, inside=key in inside):
             yield f"one who is {truths[key].value!r} is said to be {status} ({reason!r}), inside={key in inside}"
             return
+    if unmarked > (last.summary or {}).get("possibly_by_this_run", 0):
+        yield f"{unmarked} whom this run may have enrolled are neither marked nor counted"
     if others := inside - of(run.everybody + run.people, Expected.NEW, Expected.THERE, Expected.BEFORE):
         yield f"{len(others)} are in the sequence who should not be"
+
+
+def _has_lost_mark(run, expected, status, reason):
+    """Say whether a mark may be gone with the plan: then it is only counted."""
+    is_marked = status == "already_enrolled" and expected is Expected.NEW and reason != OURS
+    return is_marked and any(each.lost for each in run.tries)
 
 
 def _reported(run, last):
