@@ -24,18 +24,23 @@ def get_provider_info() -> dict[str, Any]:
             _integration("File", "https://www.rfc-editor.org/rfc/rfc4180", "protocol"),
         ],
         "hooks": [_modules("hooks.meisa")],
-        "operators": [_modules("operators.sequences", "operators.contacts")],
+        "operators": [_modules("operators.sequences", "operators.contacts", "operators.sync_contacts")],
         "sensors": [_modules("sensors.sequences")],
         "triggers": [_modules("triggers.sequences", "triggers.rate_limit")],
         "transfers": [_transfer("SQL", "sql_to_meisa"), _transfer("File", "file_to_meisa")],
         "task-decorators": [
-            {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"}
+            {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"},
+            {
+                "name": "meisa_sync_contacts",
+                "class-name": f"{_PACKAGE}.decorators.meisa_sync_contacts.meisa_sync_contacts_task",
+            },
         ],
         "asset-uris": [_asset_uri()],
         "dataset-uris": [_asset_uri()],  # the name in 2.11
         "extra-links": [f"{_PACKAGE}.links.meisa.MeisaSequenceLink"],
         "cli": [f"{_PACKAGE}.cli.definition.get_cli_commands"],
         "connection-types": [_connection_type()],
+        "config": {"meisa": _configuration()},
     }
 
 
@@ -118,4 +123,49 @@ def _connection_fields() -> dict[str, Any]:
             "description": "Base of links to sequences; {slug} is replaced by the sequence's slug.",
             "schema": {"type": ["string", "null"], "default": "https://app.meisa.io"},
         },
+    }
+
+
+def _configuration() -> dict[str, Any]:
+    return {
+        "description": "Where the Meisa provider keeps its files, and which API keys it may use.",
+        "options": {
+            "ledger_path": _option(
+                "Folder of all ledgers: a path or a URI of an object store that all workers reach. By default "
+                "``meisa_ledger`` in ``AIRFLOW_HOME``.",
+                example="s3://meisa@my-bucket/ledgers",
+            ),
+            "ledger_key": _option(
+                "Secret of all ledgers. Without it, whoever has a ledger can find out whether an address is in it.",
+                example=None,
+                sensitive=True,
+            ),
+            "staging_path": _option(
+                "Folder for the plans of tasks, which hold addresses in clear. By default a private folder on the "
+                "worker's host.",
+                example="s3://meisa@my-bucket/plans",
+            ),
+            "rate_limit_storage": _option(
+                "Where requests are counted for connections that do not set ``rate_limit_storage``. By default a file "
+                "on each host.",
+                example="redis://redis:6379/0",
+                sensitive=True,
+            ),
+            "required_environment": _option(
+                "``test`` or ``live``: the environment that every API key must belong to. With ``test`` a live key "
+                "sends nothing. Empty for any.",
+                example="test",
+            ),
+        },
+    }
+
+
+def _option(description: str, *, example: str | None, sensitive: bool = False) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": "",
+        **({"sensitive": True} if sensitive else {}),
     }

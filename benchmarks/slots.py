@@ -55,7 +55,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Uses:
-    """The measurements of all contenders; several runs of ours."""
+    """The measurements of all contenders; several runs of this package."""
 
     ours: Sequence[Use]
     loop: Use
@@ -63,7 +63,7 @@ class Uses:
 
     @property
     def per_stretch(self) -> float:
-        """The mean slot-seconds of one run of ours between two deferrals."""
+        """The mean slot-seconds of one run of this package between two deferrals."""
         return sum(use.slot_seconds for use in self.ours) / sum(use.stretches for use in self.ours)
 
 
@@ -278,7 +278,7 @@ def _about_mapped(mapped: Use) -> str:
     return (
         f"One try of an instance of the HttpOperator took {_a_try(mapped):.2f} s of a slot (mean of "
         f"{mapped.stretches}). Its tries are simulated with {SLOTS} slots and {RETRY_DELAY:.0f} s from a 429 to the "
-        "next try; the line *if none were refused* is its lower bound."
+        "next attempt; the line *if none were refused* is its lower bound."
     )
 
 

@@ -1,4 +1,4 @@
-"""What an import may need and may cost; `make check` holds who may import whom."""
+"""What an import may need and may cost; `make check` holds which layer may import which."""
 
 import ast
 import importlib

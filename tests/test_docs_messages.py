@@ -41,7 +41,7 @@ def modules() -> list[Path]:
 
 
 def template(node: ast.expr) -> str | None:
-    """Return a text of the source, with gaps where values go; ``None`` for what is no text."""
+    """Return a text of the source, with gaps where values go; ``None`` for what is not a text."""
     if isinstance(node, ast.JoinedStr):
         return "".join(str(part.value) if isinstance(part, ast.Constant) else GAP for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

@@ -1,4 +1,4 @@
-"""Everything a DAG run writes is searched for addresses, keys and bodies of answers."""
+"""Everything a DAG run writes is searched for addresses, keys and bodies of responses."""
 
 import json
 

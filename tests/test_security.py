@@ -53,7 +53,7 @@ def test_every_promise_of_the_page_names_a_test():
     assert [promise for promise in promises if "`tests/" not in promise] == []
 
 
-# What no program of ours does.
+# What no program of this package does.
 
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 FORBIDDEN_MODULES = {

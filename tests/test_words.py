@@ -32,7 +32,8 @@ def lines_found(name: str, text: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "sentence", ["It goes on.", "Mend it.", "Somebody did.", "It is no list.", "It was told."]
+    "sentence",
+    ["It goes on.", "Mend it.", "Somebody did.", "It is no list.", "It was told.", "The next try resumes."],
 )
 def test_phrase_in_a_page_is_found(sentence: str) -> None:
     assert lines_found("page.md", f"# Page\n\n{sentence}\n") == [3]
@@ -69,12 +70,21 @@ def test_docstring_comment_and_message_are_found() -> None:
     assert lines_found("module.py", module) == [1, 2, 3]
 
 
+def test_regular_expression_is_skipped() -> None:
+    assert lines_found("module.py", 'PATTERN = r"it is no (list|text)"\nTEXT = "It is no text"\n') == [2]
+
+
+def test_strings_of_tests_are_data() -> None:
+    module = '"""Start anew."""\nTEXT = "It is no text"  # said\nclass A:\n    b: int\n    """No thing."""\n'
+    assert lines_found("tests/test_module.py", module) == [1, 2, 5]
+
+
 def test_finding_names_the_replacement() -> None:
     (finding,) = check_words.check(Path("page.md"), "Mend it.")
     assert finding.phrase == "Mend"
     assert finding.instead == "fix"
 
 
-def test_pages_of_this_repository_pass(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pages_and_modules_of_this_repository_pass(capsys: pytest.CaptureFixture[str]) -> None:
     status = check_words.main([])
     assert (status, capsys.readouterr().out) == (0, "")

@@ -140,7 +140,7 @@ class MeisaClient:
             if doubts and not request.safe and isinstance(error, (MeisaUnreachableError, MeisaStoppedError)):
                 raise MeisaResponseLostError(
                     f"{request}: the response was lost, and the request could not be sent again. Meisa may have "
-                    "carried out the first try."
+                    "carried out the first request."
                 ) from error
             error.possibly_done = not request.safe and (bool(doubts) or error.possibly_done)
             raise
@@ -192,7 +192,7 @@ class MeisaClient:
         """
         if self._stop.is_set:
             raise MeisaStoppedError(
-                "The task was stopped before the request was sent. A later try resumes here."
+                "The task was stopped before the request was sent. A later attempt resumes here."
             )
 
     def close(self) -> None:
@@ -293,10 +293,10 @@ class MeisaClient:
         error = state.outcome.exception() if state.outcome else None
         attempt = state.attempt_number + 1
         if isinstance(error, MeisaBackOffError):  # the rate limiter logs the wait next
-            log.warning("%s Try %d of %d follows when the key may send again.", error, attempt, TRIES)
+            log.warning("%s Attempt %d of %d follows when the key may send again.", error, attempt, TRIES)
             return
         pause = state.next_action.sleep if state.next_action else 0.0
-        log.warning("%s Try %d of %d follows in %.1f s.", error, attempt, TRIES, pause)
+        log.warning("%s Attempt %d of %d follows in %.1f s.", error, attempt, TRIES, pause)
 
     def _count(
         self, *, requests: int = 0, retries: int = 0, rate_limited: int = 0, waited: float = 0.0

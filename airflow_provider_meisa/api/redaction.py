@@ -28,7 +28,7 @@ _ESCAPE = "\x1b"  # it separates words; other characters that cannot be printed 
 _OPENING = {'"': '"', ")": "(", "]": "["}
 _LONGEST_REASON = 200
 QUOTED = " Meisa responded: "
-"""What is between our words and Meisa's in a message."""
+"""The words before the text of Meisa in a message."""
 
 
 def mask_address(address: str) -> str:
@@ -58,7 +58,7 @@ def redact(text: str) -> str:
 
 
 def redact_message(text: str) -> str:
-    """Redact a message of an error as `redact` does, our words and Meisa's each, so that neither cuts the other off."""
+    """Redact a message of an error as `redact` does, our words and Meisa's each, so that both keep their beginning."""
     ours, quoted, theirs = text.partition(QUOTED)
     return f"{redact(ours)}{quoted}{redact(theirs)}"
 

@@ -1,4 +1,4 @@
-"""Many records in one task: batches, checkpoint, outcomes, what is reported."""
+"""Many records in one task: plan, batches, checkpoint, outcomes and reports."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.outcome_file import text_of_cell
 
-_PLACES = {
-    "text_of_cell": "outcome_file"
-}  # the module of each public name: it is loaded when the name is asked for
+_PLACES = {"text_of_cell": "outcome_file"}  # the module of each public name; it is imported on first use
 
 __all__ = ["text_of_cell"]
 
@@ -23,5 +21,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, and what is loaded."""
+    """List the public names and the loaded ones."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""From the items of a job to batches for its requests: each record once, in the order of the source."""
+"""Cut the items of a job into batches: each record once, in the order of the source."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | None]"]
 
 _MOST_SET_ASIDE = 10_000
+_ONES = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items for one request, and the outcomes of those that need none.
+    """Items for one request, and the outcomes of rows that need none.
 
-    :param number: counts every batch of a plan from 0, also one without items.
-    :param items: at most as many as asked for, in the order of the source; empty where a long run of the source held
-        none, and at the end. ``repr`` leaves them out.
+    :param number: the number of the batch in the plan, from 0; batches without items count as well.
+    :param items: at most the size of a batch, in the order of the source; empty after many rows without an item, and
+        at the end. ``repr`` omits them.
     :param set_aside: outcomes of rows that the plan does not send, such as ``invalid`` and ``duplicate``.
-    :param excluded: outcomes of items that are not sent after all, by their place in the whole batch.
-    :param places: the place of each item in the whole batch, where it is not its place here.
-    :param bounds: of a piece of a batch that was split: from which place of the whole batch to before which.
+    :param excluded: outcomes of items that are left out later, by their place in the whole batch.
+    :param places: the place of each item in the whole batch, if it differs from its index here.
+    :param bounds: for a piece of a split batch, its first place in the whole batch and the place after its last.
     """
 
     number: int
@@ -43,18 +44,18 @@ class Batch:
 
     @property
     def key(self) -> tuple[int, int]:
-        """The number of a batch, and the place where it starts if it is a piece: together they are unique."""
+        """Return the number of the batch and, for a piece, its first place: together they are unique."""
         return self.number, self.bounds[0] if self.bounds else 0
 
     @property
     def unsent(self) -> tuple[Outcome, ...]:
-        """All outcomes that need no request."""
+        """Return all outcomes that need no request."""
         return (*self.set_aside, *self.excluded.values())
 
     def leave_out(self, outcomes: Mapping[int, Outcome]) -> Batch:
         """Return the batch without some of its items.
 
-        :param outcomes: theirs, by their index in ``items``.
+        :param outcomes: the outcomes of these items, by index in ``items``.
         """
         places = self._places()
         left = [index for index in range(len(self.items)) if index not in outcomes]
@@ -71,7 +72,7 @@ class Batch:
         return self.leave_out(outcomes) if outcomes else self
 
     def piece(self, start: int, stop: int) -> Batch:
-        """Return what lies between two places of the whole batch. The first piece takes what the plan set aside."""
+        """Return the part between two places of the whole batch. The first piece has the rows that were set aside."""
         places = self._places()
         inside = [index for index, place in enumerate(places) if start <= place < stop]
         return replace(
@@ -96,16 +97,16 @@ class Batch:
 def batches(
     job: Job, source: Iterable[object], size: int | None = None, *, decide: Decide | None = None
 ) -> Iterator[Batch]:
-    """Cut a source into batches as it is read, each record once.
+    """Cut a source into batches while it is read, each record once.
 
-    The same source gives the same batches with the same numbers. Memory does not grow with the source but for 12 to 24
-    bytes a record that keep duplicates out (`Job.duplicates`).
+    The same source gives the same batches with the same numbers. Memory grows only by 12 to 24 bytes per record, to
+    find duplicates (`Job.duplicates`).
 
-    :param source: rows as the job reads them, in an order that a second reading repeats.
-    :param size: items a batch; by default as many as the job sends in a request, which is the most.
-    :param decide: gives the outcome of each item that a ledger leaves out, and ``None`` for the others.
-    :raises MeisaInputError: if the job cannot read the source, or the size is out of range; and while reading, before
-        the batch that holds it is given, for a row that the job cannot read.
+    :param source: the rows, in the same order each time.
+    :param size: items per batch; by default as many as fit into a request of the job, which is the most.
+    :param decide: returns the outcome of each item that a ledger leaves out, and ``None`` for the others.
+    :raises MeisaInputError: if the job cannot read the source, or the size is out of range; while reading, if the job
+        cannot read a row, before its batch is yielded.
     """
     size = job.batch_size if size is None else size
     if not 1 <= size <= job.batch_size:
@@ -122,13 +123,18 @@ def _cut(job: Job, rest: Iterator[Any], size: int, decide: Decide) -> Iterator[B
     number = 0
     items: list[Item] = []
     set_aside: list[Outcome] = []
-    # As many as find room whatever they are: the source is read no further than needed.
-    while found := list(islice(rest, min(size - len(items), _MOST_SET_ASIDE - len(set_aside)))):
+    # As many as fit in any case: the source is read no further than needed.
+    # Batches of one item are cut from many: to ask the ledger for each alone takes longer.
+    while found := list(
+        islice(rest, min(_ONES if size == 1 else size - len(items), _MOST_SET_ASIDE - len(set_aside)))
+    ):
         _sort(found, duplicates, decide, items, set_aside)
-        if len(items) == size:
-            yield Batch(number, tuple(items), tuple(set_aside))
-            number, items, set_aside = number + 1, [], []
-        elif len(set_aside) == _MOST_SET_ASIDE:
+        full = len(items) - len(items) % size
+        for start in range(0, full, size):
+            yield Batch(number, tuple(items[start : start + size]), tuple(set_aside))
+            number, set_aside = number + 1, []
+        items = items[full:]
+        if len(set_aside) == _MOST_SET_ASIDE:
             # The items stay for the next batch: a request is scarcer than memory for 499 of them.
             yield Batch(number, (), tuple(set_aside))
             number, set_aside = number + 1, []

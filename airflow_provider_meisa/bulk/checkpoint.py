@@ -1,4 +1,4 @@
-"""How far an enrollment has come: what a later try needs to resume exactly there."""
+"""The progress of a run, from which a later attempt resumes."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _MOST_BYTES = 1000
 _ATTENTION = {"address", "status", "reason"}
 
 Count = Annotated[int, Meta(ge=0)]
-"""A whole number, not negative."""
+"""A whole number, 0 or more."""
 Seconds = Annotated[float, Meta(ge=0, lt=1e12)]
-"""A duration or a moment since the epoch; a trillion is longer than any run takes, and later than any begins."""
+"""A duration, or a time since the epoch; below a trillion, so that a damaged value is found."""
 
 PieceState = Literal["unsent", "in_flight", "resent"]
 
 
 class Piece(NamedTuple):
-    """A part of a batch that was split because some of its items are bad; it has no outcomes yet.
+    """A piece of a split batch without outcomes.
 
-    :param number: of the batch.
+    :param number: the number of the batch.
     :param start: the place of its first item in the batch.
-    :param stop: the place behind its last item.
-    :param state: ``unsent``; ``in_flight``, if its request may have been carried out; or ``resent``, if that was sent
-        again by this try of Airflow's.
+    :param stop: the place after its last item.
+    :param state: ``unsent``; ``in_flight``, if its request may have been carried out; or ``resent``, if this attempt
+        has sent it again.
     """
 
     number: Count
@@ -50,29 +50,29 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far an enrollment has come. Under 1 KB as JSON, but for the pieces, and without an address in clear.
+    """The progress of a run. Under 1 KB as JSON, except for the pieces, and without an address in clear.
 
-    :param plan: the id of the plan that the batches are read from; empty where there is none.
-    :param next_batch: number of the first batch that was not taken from it yet.
-    :param fingerprint: hash of all addresses of the batches before it.
-    :param in_flight: those among them that were sent, or may have been, and whose answer is not noted.
-    :param unsent: those among them that were surely not sent.
-    :param resend_at: when those in flight may be sent again, in seconds since the epoch; 0 where that is not known,
-        because some were on their way.
-    :param resent: those in flight that this try of Airflow's has sent again.
-    :param pieces: what is left of batches that were split.
-    :param counts: statuses of all others among them.
-    :param possibly_twice: and ``possibly_by_this_run``: how many of them have that reason (`outcomes.DOUBTS`).
-    :param attention: a few of those that need a person's attention, with masked addresses.
-    :param requests: and ``retries``, ``rate_limited``, ``waited``: what it took so far (`RequestStats`).
-    :param started_at: when the first try began, in seconds since the epoch.
-    :param stalled: how many stretches in a row could send nothing, because the rate limits left too little room.
-    :param resumed: whether a later try has gone on from an earlier one.
-    :param outside: how many of the counted are not in the plan: an earlier try has sent them, then the plan was lost,
-        and the source no longer has them.
+    :param plan: the id of the plan of the batches; empty if there is none.
+    :param next_batch: the number of the next batch to take from the plan.
+    :param fingerprint: a hash of all addresses in the batches before that.
+    :param in_flight: numbers of batches that were sent, or may have been, without a recorded response.
+    :param unsent: numbers of batches that were certainly not sent.
+    :param resend_at: when those in flight may be sent again, in seconds since the epoch; 0 if not known, because
+        requests are in flight.
+    :param resent: numbers of batches in flight that this attempt has sent again.
+    :param pieces: the remaining pieces of split batches.
+    :param counts: the statuses of all other batches before ``next_batch``.
+    :param possibly_twice: and ``possibly_by_this_run``: the addresses with that reason (`outcomes.DOUBTS`).
+    :param attention: a few outcomes that need attention, with masked addresses.
+    :param requests: and ``retries``, ``rate_limited``, ``waited``: the counts so far (`RequestStats`).
+    :param started_at: when the first attempt began, in seconds since the epoch.
+    :param stalled: how many stretches in a row could send nothing, because the rate limits were reached.
+    :param resumed: whether a later attempt has resumed from an earlier one.
+    :param outside: the counted records that are not in the plan: an earlier attempt has sent them, then the plan was
+        lost, and the source no longer has them.
     :param complete: whether every address has its status.
-    :param max_tries: Airflow's number of that name when it became complete. Clearing the task raises it; a retry of
-        a task that was interrupted afterwards finds the same.
+    :param max_tries: Airflow's number of that name when the run was complete. Clearing the task increases it; a retry
+        of a task that was interrupted afterwards does not.
     """
 
     plan: str = ""
@@ -100,21 +100,21 @@ class Checkpoint:
 
     @property
     def doubts(self) -> dict[str, int]:
-        """How many addresses have each of the reasons `outcomes.DOUBTS`."""
+        """Return the number of addresses with each of the reasons `outcomes.DOUBTS`."""
         return {TWICE: self.possibly_twice, BY_US: self.possibly_by_this_run}
 
     @property
     def pending(self) -> frozenset[int]:
-        """The numbers of all batches that were taken from the plan and have no outcomes yet, or not for all items."""
+        """Return the numbers of all batches that were taken from the plan and lack outcomes of some items."""
         return frozenset({*self.in_flight, *self.unsent, *(piece.number for piece in self.pieces)})
 
     @property
     def has_doubts(self) -> bool:
-        """Whether a request of the run may have been carried out, and its outcomes are not recorded."""
+        """Return whether a request may have been carried out without recorded outcomes."""
         return bool(self.in_flight) or any(piece.state != "unsent" for piece in self.pieces)
 
     def for_next_try(self) -> Self:
-        """Return where a later try of Airflow's resumes: it may send again what this one has sent again."""
+        """Return the checkpoint for a later attempt, which may resend what this one has resent."""
         pieces = (
             piece if piece.state == "unsent" else piece._replace(state="in_flight") for piece in self.pieces
         )
@@ -146,9 +146,9 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Read it back.
+        """Decode a checkpoint.
 
-        :raises MeisaInputError: if it is not one that this version has written.
+        :raises MeisaInputError: if this version has not written it.
         """
         try:
             checkpoint = msgspec.convert(value, cls)
@@ -160,9 +160,10 @@ class Checkpoint:
 
 
 def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | None = None) -> float:
-    """Say in how many seconds what an earlier try has in doubt may be sent again.
+    """Return the seconds until batches in doubt of an earlier attempt may be sent again.
 
-    When it was sent is not known if that try was killed: then it is counted from now on, as where a clock was set back.
+    If that attempt was killed, the time of its requests is not known: the wait then starts now, as after a clock was
+    set back.
 
     :param resend_after: see `Settings.resend_after`.
     :param now: seconds since the epoch.
@@ -172,13 +173,13 @@ def seconds_until_resend(start: Checkpoint, resend_after: float, now: float | No
 
 
 def chained(fingerprint: str, batch: Batch) -> str:
-    """Extend a fingerprint by one batch: its items, and how many rows were set aside with them."""
+    """Extend a fingerprint by one batch: by its items, and the number of rows that were set aside."""
     text = json.dumps((fingerprint, len(batch.set_aside), batch.items), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:
-    """Return whether JSON that a checkpoint was read from is of this version, with each field and no other."""
+    """Return whether the JSON of a checkpoint has this version and exactly its fields."""
     return (
         set(value) == {"version", *(each.name for each in fields(checkpoint))}
         and value["version"] == VERSION
@@ -189,7 +190,7 @@ def _is_whole(checkpoint: Checkpoint, value: Any) -> bool:
 
 def _foreign() -> MeisaInputError:
     return MeisaInputError(
-        "The checkpoint of an earlier try was written by another version of this provider, or by something "
+        "The checkpoint of an earlier attempt was written by another version of this provider, or by something "
         "else. Nothing was sent. To start from the first address, delete it: the task's state 'meisa' in the "
         "Airflow UI (Airflow before 3.3: the Variable whose name begins with meisa__)."
     )

@@ -1,4 +1,4 @@
-"""Which names of columns a message may show: a file without a header has a record in their place."""
+"""Decide which column names a message may show: without a header, they may be a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_INDEX = 3
 _MOST_DIGITS = 8  # a phone number has more
 _SHAPE = re.compile(r"[\w .\-/#]{1,64}")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[^\W\d_][^\W\d_A-Z]*|\d+")
-# No one is called like that, and no cell of a person's record reads like that.
+# These are not names of people, or other cells of a person's record.
 _NOUNS = """
 id ids uid uuid guid email emails mail mails mailadresse emailadresse adresse address addresses correo courriel
 user users username userid customer customers customerid client clients contact contacts contactid account accounts
@@ -38,10 +38,10 @@ _USUAL_WORDS = _USUAL_NOUNS.union(_BESIDES.split())
 
 
 def shown_name(name: str, *, may_be_record: bool = False) -> str:
-    """Return a column's name if it may be shown, else a mark.
+    """Return a column's name if it may be shown, else a placeholder.
 
-    :param may_be_record: whether a person's data may stand where the names are looked for. Only names made of the
-        usual words for columns are shown then: a person can be called anything else.
+    :param may_be_record: whether the names may be a person's data. Then only names made of the usual words for columns
+        are shown.
     """
     name = name.strip()
     if _has_usual_words(name):
@@ -52,7 +52,7 @@ def shown_name(name: str, *, may_be_record: bool = False) -> str:
 
 
 def found_names(names: Sequence[str], *, may_be_record: bool) -> str:
-    """Say which columns there are, without what may be a person's data."""
+    """Describe the columns, without text that may be a person's data."""
     if not names:
         return "it has none"
     if any("@" in name for name in names):
@@ -68,7 +68,7 @@ def found_names(names: Sequence[str], *, may_be_record: bool) -> str:
 
 
 def is_short_number(name: str) -> bool:
-    """Return whether a name is a number such as a table without names gives its columns."""
+    """Return whether a name is a number, as in a table without names."""
     return name.isdecimal() and len(name) <= _LONGEST_INDEX
 
 

@@ -1,4 +1,4 @@
-"""Which of several columns holds the addresses."""
+"""Find the column of the addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_meisa.bulk.column_names import found_names, is_short_numbe
 DEFAULT_COLUMN = "email"
 
 _MOST_REMEMBERED = 100
-# Blanks, and what no one sees: a byte order mark or a direction mark comes along from where a name was copied.
+# Blanks and invisible characters: a copied name may bring a byte order mark or a direction mark.
 _INVISIBLE = "\ufeff" + "".join(
     c for c in map(chr, range(0x3001)) if c.isspace() or category(c) in ("Cc", "Cf")
 )
@@ -21,11 +21,11 @@ _INVISIBLE = "\ufeff" + "".join(
 def address_column(
     names: Sequence[str], wanted: str | int | None, *, source: str, may_be_record: bool = False
 ) -> int:
-    """Find the column of the addresses: the one that is wanted, else the only one, else the one named ``email``.
+    """Find the column of the addresses: the wanted one, else the only one, else the one named ``email``.
 
-    :param source: what has the columns, for the message.
-    :param may_be_record: whether a person's data may stand where the names are looked for.
-    :raises MeisaInputError: if it cannot be found.
+    :param source: the source, for the message.
+    :param may_be_record: whether the names may be a person's data.
+    :raises MeisaInputError: if it is not found.
     """
     is_only = wanted is None and len(names) == 1
     if is_only and not (may_be_record and _is_value(names[0])):
@@ -35,16 +35,16 @@ def address_column(
 
 
 def column_index(names: Sequence[str], wanted: str | int, *, source: str, may_be_record: bool = False) -> int:
-    """Find a column by its name, in another case if need be, or by its number from 0.
+    """Find a column by its name, also in another case, or by its number from 0.
 
-    :param source: what has the columns, for the message.
-    :param may_be_record: whether a person's data may stand where the names are looked for.
-    :raises MeisaInputError: if there is no such column, or more than one; names those that exist.
+    :param source: the source, for the message.
+    :param may_be_record: whether the names may be a person's data.
+    :raises MeisaInputError: if no column matches, or several do; the message lists the columns.
     """
     if isinstance(wanted, int):
         if 0 <= wanted < len(names):
             return wanted
-        # Not the names: where columns have numbers, the first line may be a record.
+        # Not the names: if columns have numbers, the first line may be a record.
         raise MeisaInputError(
             f"{source} has no column {wanted} for email_column; it has {len(names)}, from 0."
         )
@@ -58,7 +58,7 @@ def column_index(names: Sequence[str], wanted: str | int, *, source: str, may_be
 
 
 class RecordColumn:
-    """Finds the address in records by its name. Not each of them has it: some writers leave NULL out.
+    """Finds the address in records by its name. Some writers omit NULL, so a record may lack it.
 
     :param wanted: the name; ``None`` for the only one, else ``email``.
     """
@@ -71,11 +71,11 @@ class RecordColumn:
         self._others: dict[str, None] = {}
 
     def begin(self, records: Iterable[Sequence[str]], source: str) -> None:
-        """Look at the names of the first records: if all have one and the same, it is the one.
+        """Read the names of the first records: if all have only the same one, it is the column.
 
-        :param records: the names of each; no more are taken than it takes.
-        :param source: what has them, for the message.
-        :raises MeisaInputError: if a person's data is in the place of that name.
+        :param records: the names in each record; read no further than needed.
+        :param source: the source, for the message.
+        :raises MeisaInputError: if that name is a person's data.
         """
         if not self._may_be_only:
             return
@@ -89,10 +89,10 @@ class RecordColumn:
             self._name, self._is_only = only, True
 
     def place(self, names: Sequence[str], where: Callable[[], str]) -> int | None:
-        """Return the place of the address in one record; ``None`` if that has none.
+        """Return the place of the address in one record; ``None`` if it has none.
 
-        :param where: says which record it is.
-        :raises MeisaInputError: if it has more than one, or the only name is no longer the only one.
+        :param where: returns the place of the record, for the message.
+        :raises MeisaInputError: if it has more than one, or other names after records with a single one.
         """
         found = columns_named(names, self._name)
         if self._is_only and len(found) < len(names):
@@ -106,16 +106,16 @@ class RecordColumn:
         return None
 
     def end(self, source: str) -> None:
-        """See that a record had it, if there were records.
+        """Check that a record had the column, if there were records.
 
-        :raises MeisaInputError: if none had; says what they had.
+        :raises MeisaInputError: if none had it; the message lists their columns.
         """
         if self._is_lacking and not self._is_found:
             column_index(list(self._others), self._name, source=source, may_be_record=True)
 
 
 def columns_named(names: Sequence[str], wanted: str) -> list[int]:
-    """Return the places of the columns with a name, else of those with that name in another case or between blanks."""
+    """Return the places of columns with a name, else of those that differ only in case or blanks."""
     return [place for place, name in enumerate(names) if name == wanted] or [
         place for place, name in enumerate(names) if _bare(name) == _bare(wanted)
     ]

@@ -1,4 +1,4 @@
-"""How the batches of a plan are sent, step by step: decisions only, no threads, no Airflow."""
+"""Decide how the batches of a plan are sent, step by step, without threads and Airflow."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Exclusion, Job
 
 MOST_REFUSALS = 20
-"""So many refusals in a row, with nothing accepted between them, stop a run."""
+"""The number of refusals in a row, with nothing accepted in between, that stops a run."""
 
 _MOST_RATE_LIMITED = 20
-# Of one batch: so many times it is sent again without items that a response has named, and so many bad items are
-# looked for by sending halves. Then what is refused of it fails.
+# For one batch: how often it is sent again without items that a response has named, and how many bad items are
+# searched for in halves. After that, refused items fail.
 _MOST_NAMED = 3
 _MOST_FOUND = 3
 
@@ -52,7 +52,7 @@ Record = Callable[["Batch", Sequence[Outcome]], None]
 
 @dataclass(frozen=True, slots=True)
 class SendBatch:
-    """Send this batch now, in this slot of the quota."""
+    """Send this batch now, with this reservation."""
 
     batch: Batch
     reservation: Reservation = field(repr=False)
@@ -61,19 +61,19 @@ class SendBatch:
 
 @dataclass(frozen=True, slots=True)
 class AwaitResponse:
-    """Nothing can be sent until a response has come to a batch in flight."""
+    """Nothing can be sent until the response to a batch in flight has come."""
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitResend(Wait):
-    """A batch in doubt may be sent again in so many seconds: until then Meisa may still be at work on it."""
+    """A batch in doubt may be sent again after this wait: until then Meisa may still process it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """Nothing is left to send, and every response has come.
 
-    :param stopped_by: the failure that concerned every record and ended the run early, if one did.
+    :param stopped_by: the error that ended the run early, or ``None``.
     """
 
     stopped_by: MeisaError | None = None
@@ -81,10 +81,10 @@ class Finished:
 
 @dataclass(slots=True)
 class _Search:
-    """How far the search for the bad items of one batch has come.
+    """The progress of the search for bad items in one batch.
 
     :param named: how often it was sent again without the items that a response had named.
-    :param found: how many bad items were found by sending halves.
+    :param found: how many bad items were found in halves.
     """
 
     named: int = 0
@@ -92,27 +92,27 @@ class _Search:
 
 
 class BulkEngine:
-    """Says what to do next until every item has an outcome.
+    """Returns the next step until every item has an outcome.
 
-    The performer asks `step`, does what it says, and reports with `on_response` or `refused`. What `checkpoint`
-    returns after a `SendBatch` is the intent, to be kept before the batch is sent; a later try resumes from it.
+    The runner calls `step`, carries it out, and reports with `on_response` or `refused`. The result of `checkpoint`
+    after a `SendBatch` is the intent: save it before the batch is sent, because a later attempt resumes from it.
 
-    A batch that is refused because of some of its items is sent again without those that the response names, or else
-    in halves. From then on its pieces are batches of their own.
+    A batch that is refused because of some items is sent again without those that the response names, or else in
+    halves. Its pieces then are separate batches.
 
-    :param job: what is done with the items.
-    :param batches: what is sent, cut into batches; the same ones in each try.
-    :param reserve: reserves a request, or returns how long to wait for one. If it fails before the run has begun,
-        `step` raises that, and there is nothing to account for; later it stops the run.
-    :param checkpoint: where an earlier try has come to.
-    :param record: is given each batch, or piece of one, with the outcomes of all its rows; again if they change.
-    :param max_in_flight: how many batches may be in flight at a time.
+    :param job: the job.
+    :param batches: the batches, the same ones in each attempt.
+    :param reserve: reserves a request, or returns the wait for one. An error before the start of the run is raised by
+        `step`; a later one stops the run.
+    :param checkpoint: the progress of an earlier attempt.
+    :param record: called with each batch, or piece of one, and the outcomes of all its rows; again if they change.
+    :param max_in_flight: the most batches in flight at a time.
     :param resend: whether batches that may have been carried out are sent again.
-    :param resend_after: seconds after which they are, see `Settings.resend_after`. A batch whose response was lost is
-        then sent again once; ``None`` leaves that to a later try, which does not wait.
-    :param exclusion: gives the outcome of items that are not sent after all. They may differ from try to try: the
-        fingerprint is taken before they are left out.
-    :param clock: a time in seconds since the epoch.
+    :param resend_after: the seconds before that, see `Settings.resend_after`. A batch whose response was lost is then
+        sent again once; ``None`` leaves that to a later attempt, which does not wait.
+    :param exclusion: returns the outcome of items that are left out. They may differ between attempts: the fingerprint
+        includes them.
+    :param clock: returns the time in seconds since the epoch.
     """
 
     def __init__(
@@ -143,12 +143,12 @@ class BulkEngine:
         self._clock = clock
         self._next = 0
         self._fingerprint = ""
-        # A batch taken from the plan is in one of the two until it is counted; on its way between them, in both.
+        # A batch taken from the plan is in one of the two until it is counted, and in both while it moves.
         self._waiting: dict[Key, Batch] = {}
         self._in_flight: dict[Key, Batch] = {}
         self._searches: dict[int, _Search] = {}
         self._doubtful: set[Key] = set()
-        # Of those in doubt: when they may be sent again, and which were sent again by this try.
+        # For those in doubt: when they may be sent again, and which ones this attempt has sent again.
         self._resend_at: dict[Key, float] = {}
         self._resent: set[Key] = {(number, 0) for number in self._from.resent}
         self._has_started = bool(self._from.next_batch)
@@ -158,12 +158,12 @@ class BulkEngine:
         self._stopped_by: MeisaError | None = None
 
     def catch_up(self, pending: Iterable[Batch] | None = None) -> None:
-        """Take back what earlier tries have taken, and not settled.
+        """Take over the batches that earlier attempts have taken but not completed.
 
-        :param pending: these batches, where they are known to be the same. Else all batches are read from the first
-            one on, to see that they are what they were.
-        :raises MeisaAudienceChangedError: if it is not; nothing was sent by this try.
-        :raises MeisaInputError: if a batch may have been carried out and is not to be sent again; likewise.
+        :param pending: these batches, if they are known to be unchanged. Else all batches are read from the first one
+            on, and compared.
+        :raises MeisaAudienceChangedError: if they have changed; this attempt has sent nothing.
+        :raises MeisaInputError: if a batch may have been carried out and must not be sent again; nothing was sent.
         """
         if pending is None:
             pending = self._read_up()
@@ -173,8 +173,8 @@ class BulkEngine:
             self._take_back(batch)
         if (self._next, self._fingerprint) != (self._from.next_batch, self._from.fingerprint):
             raise MeisaAudienceChangedError(
-                "The addresses differ from those that an earlier try began to send: the query, the file or the list "
-                "has changed. This try sent nothing. Pass the same addresses again, or set "
+                "The addresses differ from those that an earlier attempt began to send: the query, the file or the "
+                "list has changed. This attempt sent nothing. Pass the same addresses again, or set "
                 "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence."
             )
         now = self._clock()
@@ -182,15 +182,16 @@ class BulkEngine:
         self._resend_at = dict.fromkeys(self._doubtful, first)
         if self._doubtful and not self._resend:
             raise MeisaInputError(
-                f"An earlier try ended with {len(self._doubtful)} of its batches in flight: Meisa may have enrolled "
-                "them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear the task."
+                f"An earlier attempt ended with {len(self._doubtful)} of its batches in flight: Meisa may have "
+                "enrolled them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear "
+                "the task."
             )
-        # Meanwhile all items of a batch may have become ones that are not to be sent.
+        # Meanwhile all items of a batch may have been excluded.
         for batch in [batch for batch in self._waiting.values() if not batch.items]:
             self._record_outcomes(batch, [])
 
     def _read_up(self) -> list[Batch]:
-        """Read all batches that an earlier try has taken, and return those that it has not settled."""
+        """Read all batches that an earlier attempt has taken, and return those that it has not completed."""
         pending, numbers = [], self._from.pending
         while self._next < self._from.next_batch and (batch := self._take()):
             if batch.number in numbers:
@@ -200,7 +201,7 @@ class BulkEngine:
         return pending
 
     def _take_back(self, batch: Batch) -> None:
-        """Let a batch wait again, or what an earlier try has left of it."""
+        """Queue a batch again, or its pieces from an earlier attempt."""
         pieces = [piece for piece in self._from.pieces if piece.number == batch.number]
         for piece in pieces:
             left = self._wait_for_turn(batch.piece(piece.start, piece.stop))
@@ -218,13 +219,18 @@ class BulkEngine:
             self._doubtful.add(batch.key)
 
     def _wait_for_turn(self, batch: Batch) -> Batch:
-        """Let a batch wait to be sent, without the items that are not to be sent."""
+        """Queue a batch, without excluded items."""
         left = batch.without(self._exclusion) if self._exclusion else batch
         self._waiting[left.key] = left
         return left
 
+    @property
+    def in_doubt(self) -> list[int]:
+        """The numbers of the batches that may have been carried out, from 1."""
+        return sorted({number + 1 for number, _ in self._doubtful})
+
     def step(self) -> SendBatch | Wait | AwaitResponse | Finished:
-        """Say what to do next."""
+        """Return the next step."""
         if self._stopped_by is None:
             held = self._held()
             if len(self._waiting) == len(held):
@@ -237,15 +243,15 @@ class BulkEngine:
         return Finished(self._stopped_by)
 
     def put_back(self, send: SendBatch) -> None:
-        """Let a batch wait again that was not sent after all."""
+        """Queue a batch again that was not sent."""
         self._waiting[send.batch.key] = send.batch
         del self._in_flight[send.batch.key]
 
     def leave_out(self, send: SendBatch, outcomes: Mapping[int, Outcome]) -> SendBatch | None:
         """Leave items out of a batch that is about to be sent.
 
-        :param outcomes: theirs, by their index.
-        :return: what is sent now; ``None`` if nothing of it is left, and it is recorded.
+        :param outcomes: the outcomes of these items, by index.
+        :return: the rest, to be sent now; ``None`` if nothing is left, and the batch is recorded.
         """
         left = send.batch.leave_out(outcomes)
         if not left.items:
@@ -257,7 +263,7 @@ class BulkEngine:
     def on_response(self, send: SendBatch, outcomes: Sequence[Outcome]) -> Counter[OutcomeStatus]:
         """Record the response to a batch, and return its counts.
 
-        If the outcomes cannot be recorded, that is raised, and the batch stays one that may have been carried out.
+        If the outcomes cannot be recorded, the error is raised, and the batch stays in flight.
         """
         self._goes_alone = False
         self._rate_limited = self._refusals = 0
@@ -265,11 +271,11 @@ class BulkEngine:
         return self._record_outcomes(send.batch, [*map(possibly_ours, outcomes)] if ours else outcomes)
 
     def refused(self, send: SendBatch, error: MeisaError) -> bool:
-        """Take in the failure of a batch, and return whether Meisa has decided on its items.
+        """Process the error of a batch, and return whether Meisa has decided on its items.
 
-        A 429 or 503 puts the batch back. So does a lost response, if the batch may be sent again by this try: once, and
-        after a while. What concerns some of the items fails these alone, until there are `MOST_REFUSALS` in a row.
-        Every other failure concerns all items: it stops the run.
+        A 429 or 503 puts the batch back. So does a lost response, if this attempt may send the batch again: once, after
+        a wait. An error about some items fails only these, until there are `MOST_REFUSALS` in a row. Any other error
+        concerns all items, and stops the run.
         """
         batch = send.batch
         if error.possibly_done:
@@ -297,7 +303,7 @@ class BulkEngine:
             self._record_outcomes(batch, found)
 
     def _part(self, batch: Batch, error: MeisaError, found: BadItems) -> None:
-        """Part the bad items of a batch from the others, which are sent again."""
+        """Separate the bad items of a batch from the others, which are sent again."""
         search = self._searches.setdefault(batch.number, _Search())
         if found.outcomes and search.named < _MOST_NAMED:
             search.named += 1
@@ -315,7 +321,7 @@ class BulkEngine:
             )
 
     def _replace(self, batch: Batch, *pieces: Batch) -> None:
-        """Let the pieces of a batch wait in its place, before all others; if it is in doubt, so are they."""
+        """Queue the pieces of a batch in its place, before all others; if it is in doubt, so are they."""
         del self._waiting[batch.key]
         self._waiting = {**{piece.key: piece for piece in pieces}, **self._waiting}
         if batch.key in self._doubtful:
@@ -326,7 +332,7 @@ class BulkEngine:
                 self._record_outcomes(piece, [])
 
     def checkpoint(self, *, complete: bool = False) -> Checkpoint:
-        """Say how far the run has come."""
+        """Return the progress of the run."""
         in_flight = {*self._in_flight, *(self._waiting.keys() & self._doubtful)}
         left = {**self._waiting, **self._in_flight}
         whole = {key for key, batch in left.items() if batch.bounds is None}
@@ -356,7 +362,7 @@ class BulkEngine:
 
     @property
     def _room(self) -> int:
-        """The first batch goes alone: what concerns every address then shows before a second is sent."""
+        """Return how many batches may be sent now: only one at first, so that errors about all records show early."""
         return 1 if self._goes_alone else self._max_in_flight
 
     def _doubt(self, batch: Batch) -> None:
@@ -365,23 +371,24 @@ class BulkEngine:
             self._resend_at[batch.key] = self._clock() + (self._resend_after or 0.0)
 
     def _is_resent_after(self, batch: Batch, error: MeisaError) -> bool:
-        """Return whether this try sends a batch again whose response was lost: once, and after a while.
+        """Return whether this attempt resends a batch whose response was lost: once, after a wait.
 
-        Where a repeat is harmless, the client has sent it again already.
+        If a retry is harmless, the client has done it already.
         """
         is_first_resend = batch.key in self._doubtful - self._resent
         may_wait = self._resend and self._resend_after is not None
         return is_first_resend and may_wait and error.possibly_done and may_be_resent(error)
 
     def _held(self) -> dict[Key, float]:
-        """Find the batches that may not be sent again yet, and when they may."""
+        """Return the batches that may not be sent again yet, and when they may be."""
         now = self._clock()
         return {key: moment for key in self._waiting if (moment := self._resend_at.get(key, 0.0)) > now}
 
     def _send_unless(self, held: Mapping[Key, float]) -> SendBatch | Wait | AwaitResponse | Finished:
         """Send the next batch, or wait for those that are held.
 
-        These take up room as well, and those in doubt go first: no more are ever in doubt than may be in flight.
+        Held batches count as in flight, and those in doubt are sent first: so no more are in doubt than may be in
+        flight.
         """
         unheld = [batch for key, batch in self._waiting.items() if key not in held]
         ready = min(unheld, key=lambda batch: batch.key not in self._doubtful, default=None)
@@ -410,7 +417,7 @@ class BulkEngine:
         return SendBatch(batch, decision, is_resend)
 
     def _take(self) -> Batch | None:
-        """Take the next batch; a source that fails ends here, and stops the run once every response has come."""
+        """Take the next batch; an error of the source ends the batches, and stops the run after all responses."""
         try:
             batch = next(self._batches, None)
         except MeisaError as error:
@@ -427,7 +434,7 @@ class BulkEngine:
             self._record_outcomes(left, [])
 
     def _record_outcomes(self, batch: Batch, outcomes: Sequence[Outcome]) -> Counter[OutcomeStatus]:
-        """Record a batch, count it, and only then let go of it: no failure in between makes it vanish."""
+        """Record a batch, count it, and only then drop it, so that an error in between does not lose it."""
         everyone = [*batch.unsent, *outcomes]
         if self._record:
             self._record(batch, everyone)
@@ -441,7 +448,7 @@ class BulkEngine:
         return counts
 
     def _set_rest_aside(self) -> None:
-        """Give those that have no status yet one for this try; they are left for a later one."""
+        """Record a status of this attempt for items without one; they are left for a later attempt."""
         for batch in self._waiting.values():
             doubtful = batch.key in self._doubtful
             status, reason = (

@@ -1,7 +1,7 @@
-"""Addresses out of whatever a DAG passes: lists, lists of lists, rows, records and tables.
+"""Read addresses from the values that a DAG passes: lists, lists of lists, rows, records and tables.
 
-What can be read without guessing is read. Everything else is a mistake in the DAG, and an error that says what was
-found and what to do. No library is imported for it: tables and arrays are known by their attributes.
+A shape that is clear is read. Any other one is a mistake in the DAG, and an error that names the shape and the remedy.
+No library is imported for it: tables and arrays are recognized by their attributes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from airflow_provider_meisa.bulk.columns import RecordColumn, address_column, co
 log = logging.getLogger("airflow.task.meisa")
 
 Text = str | None
-"""An address as it came, or ``None`` for a row that has none."""
+"""An unchecked address, or ``None`` for a row without one."""
 
 EDGES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200c\u200d\u2060\ufeff"
-"""White space and invisible characters, which fall off both ends of a text."""
+"""White space and invisible characters, which are removed from both ends of a text."""
 
 _DEEPEST = 8
 _LOOKED_AT = 1_000
@@ -33,18 +33,18 @@ _FEWEST_LISTS = 2
 _PLAIN = {str, type(None)}
 _BYTES = (bytes, bytearray, memoryview)
 _SETS = (set, frozenset)
-_MISSING = ("NAType", "NaTType")  # what pandas puts where a value is missing
+_MISSING = ("NAType", "NaTType")  # pandas' types of missing values
 # pyarrow; numpy and pandas; polars. In this order: pyarrow's `tolist` is younger than its `to_pylist`.
 _TO_LIST = ("to_pylist", "tolist", "to_list")
 
 
 def addresses_from(value: object) -> Iterable[object]:
-    """Read what a template field rendered to: a list as it is, or the text of a list.
+    """Read a rendered template field: a list, or the text of a list.
 
-    Jinja renders a list to its Python spelling unless the DAG sets ``render_template_as_native_obj``.
+    Jinja renders a list to its Python text unless the DAG sets ``render_template_as_native_obj``.
 
-    :param value: any iterable of addresses, or a string that spells a list in JSON or in Python.
-    :raises MeisaInputError: it is neither.
+    :param value: an iterable of addresses, or the text of a list in JSON or in Python.
+    :raises MeisaInputError: if it is neither.
     """
     if not isinstance(value, str):
         return readable(value)
@@ -53,9 +53,9 @@ def addresses_from(value: object) -> Iterable[object]:
 
 
 def readable(source: object) -> Iterable[object]:
-    """Let through what can be read address by address; say of the rest what to pass instead.
+    """Return a source that can be read address by address.
 
-    :raises MeisaInputError: if it cannot.
+    :raises MeisaInputError: if it cannot be; the message has the remedy.
     """
     if isinstance(source, str):
         raise MeisaInputError(
@@ -72,14 +72,14 @@ def readable(source: object) -> Iterable[object]:
         raise MeisaInputError("emails is a set, which has no order to resume by; pass sorted(emails).")
     if not isinstance(source, Iterable) and not _is_table(source):
         raise MeisaInputError(f"emails is of type {type(source).__name__}; pass a list of addresses.")
-    return source  # type: ignore[return-value]  # a table need not be iterable, AddressReader reads it all the same
+    return source  # type: ignore[return-value]  # a table may not be iterable, but AddressReader reads it
 
 
 def text_of(value: object, where: Callable[[], str]) -> Text:
     """Read one value: text as it is, UTF-8 bytes as text, a missing value as ``None``.
 
-    :param where: says what holds the value, for the message.
-    :raises MeisaInputError: if it is of another type; names the type, never the value.
+    :param where: returns the place of the value, for the message.
+    :raises MeisaInputError: if it has another type; the message has the type, never the value.
     """
     if type(value) in _PLAIN:
         return value  # type: ignore[return-value]  # a str or None: see above
@@ -95,14 +95,14 @@ def text_of(value: object, where: Callable[[], str]) -> Text:
 
 
 class AddressReader:
-    """Reads the addresses of one input, in its order, as far as the input is read.
+    """Reads the addresses of one input lazily, in its order.
 
     A list inside a list is a page of addresses. A tuple, or any other row of a fixed size, is a row. An object with
     keys or fields is a record. An object with columns is a table.
 
     :param email_column: the column of the addresses in rows, records and tables: its name, or its number from 0. By
         default the only column, else the one named ``email``. With a number, a list inside a list is a row.
-    :param name: what the input is called in messages.
+    :param name: the name of the input in messages.
     """
 
     def __init__(self, email_column: str | int | None = None, *, name: str = "emails") -> None:
@@ -118,7 +118,7 @@ class AddressReader:
     def read(self, source: Iterable[object]) -> Iterator[Text]:
         """Return the addresses one by one.
 
-        :raises MeisaInputError: if something in it is neither an address nor holds one that can be found.
+        :raises MeisaInputError: if an item is neither an address nor has one that can be found.
         """
         yield from self._table(source) if _is_table(source) else self._items(self._values(source), 0)
         self._lists.check(self._name)
@@ -132,12 +132,12 @@ class AddressReader:
             yield from self._item(value, depth)
 
     def _texts(self, values: Iterable[object], column: object = None) -> Iterator[Text]:
-        """Read the values of a column, or of a list that holds texts."""
+        """Read the values of a column, or of a list of texts."""
         for value in values:
             yield self._text(value, column)
 
     def _looked_at(self, values: Iterable[object]) -> Iterator[object]:
-        """Let values through; at the first record, look at the names in those behind it."""
+        """Yield values; at the first record, read the names in the following ones."""
         stream = iter(values)
         for value in stream:
             if self._has_records or not _names_in(value):
@@ -155,7 +155,7 @@ class AddressReader:
             names = tuple(value)
             yield self._field(names, lambda place: value[names[place]])
         elif names := _fields_of(value):
-            # By its place, for names may occur twice.
+            # By its place, because names may occur twice.
             yield self._field(names, tuple(value).__getitem__)
         elif _is_table(value):
             yield from self._table(value)
@@ -190,7 +190,7 @@ class AddressReader:
     def _table(self, table: Any) -> Iterator[Text]:
         """Read one column of a table."""
         names = _names_of(table)
-        if names is None:  # an array of numpy's
+        if names is None:  # a numpy array
             yield from map(self._column, self._values(table))
             return
         shown = [str(name) for name in names]
@@ -242,9 +242,9 @@ class AddressReader:
         return name if name == self._wanted else shown_name(name, may_be_record=True)
 
     def _values(self, column: Any, *, of: object = None) -> Iterable[object]:
-        """Return the values of an array or a column as Python's own, and another iterable as it is.
+        """Return the values of an array or a column as Python values, and any other iterable unchanged.
 
-        :param of: the table that it is a column of, for the message.
+        :param of: the table of the column, for the message.
         """
         to_list = next((method for name in _TO_LIST if callable(method := getattr(column, name, None))), None)
         values: Iterable[object] = to_list() if to_list else column
@@ -269,7 +269,7 @@ def _spelled_list(text: str) -> list[object] | tuple[object, ...] | None:
 
 
 class _Lists:
-    """Distinguishes pages of addresses from rows: in rows some column has no address at all."""
+    """Distinguishes pages of addresses from rows: in rows, some column has no address at all."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -277,7 +277,7 @@ class _Lists:
         self._with_address: list[bool] = []
 
     def add(self, values: Sequence[object]) -> None:
-        """Take in one more list."""
+        """Add one more list."""
         if not self.count:
             self._width = len(values)
             self._with_address = [False] * self._width
@@ -289,7 +289,7 @@ class _Lists:
                 self._with_address[place] |= not isinstance(value, str) or "@" in value
 
     def check(self, name: str) -> None:
-        """See that they do not look like rows.
+        """Check that the lists do not look like rows.
 
         :raises MeisaInputError: if they do.
         """
@@ -302,7 +302,7 @@ class _Lists:
 
 
 def _can_iterate(values: Iterable[object]) -> bool:
-    """Return whether it has items; some objects only look as if they had."""
+    """Return whether it can be iterated; some objects only look so."""
     try:
         iter(values)
     except TypeError:
@@ -314,7 +314,7 @@ def _decoded(value: bytes, where: Callable[[], str]) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        # No "from error": its text holds the bytes.
+        # Not "from error": its text has the bytes.
         raise MeisaInputError(f"{where()}: bytes that are not UTF-8. Decode them to text.") from None
 
 
@@ -349,7 +349,7 @@ def _names_of(table: Any) -> list[object] | None:
 
 
 def _column_of(table: Any, index: int, name: object) -> Any:
-    """Take a column out of a table; by its number where that can be done, for names may occur twice."""
+    """Return a column of a table, by its number if possible, because names may occur twice."""
     if hasattr(table, "iloc"):  # pandas
         return table.iloc[:, index]
     if hasattr(table, "schema") and callable(getattr(table, "column", None)):  # pyarrow
@@ -361,14 +361,14 @@ def _column_of(table: Any, index: int, name: object) -> Any:
 
 
 def _names_in(value: Any) -> tuple[object, ...]:
-    """Return the names in a record; none for anything else."""
+    """Return the names in a record; none for any other value."""
     if _is_text(value):
         return ()
     return tuple(value) if isinstance(value, Mapping) else _fields_of(value)
 
 
 def _fields_of(value: Any) -> tuple[object, ...]:
-    """Return the names in a row that has some: a named tuple, a row of SQLAlchemy, Spark or SQLite."""
+    """Return the names in a row with names: a named tuple, a row of SQLAlchemy, Spark or SQLite."""
     if not hasattr(value, "__getitem__"):
         return ()
     for name in ("_fields", "__fields__"):
@@ -381,7 +381,7 @@ def _fields_of(value: Any) -> tuple[object, ...]:
 
 
 def _is_row(value: object) -> bool:
-    """Return whether it is a row of a fixed size without names: a tuple, or a driver's own type."""
+    """Return whether it is a row of a fixed size without names: a tuple, or a driver's type."""
     if isinstance(value, tuple):
         return True
     is_sized = hasattr(value, "__getitem__") and hasattr(value, "__len__")

@@ -1,4 +1,4 @@
-"""What a job of bulk work defines. Everything else in `bulk` is the same for all jobs."""
+"""The interface of a job. Everything else in `bulk` is the same for all jobs."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.ledger.entry import Entry, State
 
 Item = Any
-"""One record, ready to be sent: a JSON value, which the plan keeps as it is. Only its job knows what is in it."""
+"""One record, ready to be sent: a JSON value, which the plan stores. Only its job knows its content."""
 
 Exclusion = Callable[[Item], "Outcome | None"]
-"""Gives the outcome of an item that is not to be sent, and ``None`` for all others."""
+"""Returns the outcome of an item that is left out, and ``None`` for all others."""
 
 
 FORGOTTEN = "forgotten on request"
-"""The reason of a record that is never sent again: its person asked for that."""
+"""The reason of a record that is never sent again, at the person's request."""
 
 
 RECORDED = "recorded without a request"
-"""The reason of a record that `Job.decide` takes as accepted: a new plan writes it into the ledger."""
+"""The reason of a record that `Job.decide` records as accepted: a new plan writes it into the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadItems:
-    """A request was refused as a whole because of some of its items; nothing was carried out.
+    """A request was refused as a whole because of some items; nothing was carried out.
 
-    :param outcomes: of the items that the response names, by their place in the request. Empty if it names none: the
-        request is then sent again in halves until the bad ones are found.
+    :param outcomes: the outcomes of the items that the response names, by their place in the request. Empty if it
+        names none: the request is then sent again in halves until the bad items are found.
     :param alone: the outcome of the item, if it was the only one in the request.
     """
 
@@ -43,11 +43,11 @@ class BadItems:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """What a job knows of a plan, beyond its batches. It is kept in the plan: plain JSON, and nothing personal.
+    """The facts of a job about a plan, stored in the plan: plain JSON without personal data.
 
-    :param report: goes into the summary and the report of a preview.
-    :param keep: goes into the ledger when the plan is applied, for `Job.remember` of later runs.
-    :param own: for the job itself, when the plan is applied.
+    :param report: the facts for the summary and the report of a preview.
+    :param keep: the facts for the ledger, for `Job.remember` of later runs.
+    :param own: the facts for the job itself, when the plan is applied.
     """
 
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -62,23 +62,23 @@ class Duplicates(Protocol):
         """Return the outcome of an item whose record came before; ``None`` for the first of each record."""
 
     def clash(self, item: Item) -> Outcome | None:
-        """Return the outcome of an item that another record keeps from being sent, unless the ledger knows it."""
+        """Return the outcome of an item that conflicts with another record, unless it is in the ledger."""
 
 
 class Job(Protocol):
-    """What to do with many records in one task. `bulk` cuts them into batches, sends, resumes and reports.
+    """A job with many records in one task. `bulk` cuts them into batches, sends, resumes and reports.
 
-    :ivar name: what the summary, the plan and the progress call the job, such as ``enroll``.
-    :ivar title: what its log lines begin with; free of personal data.
-    :ivar identity: what the summary, the plan and the progress say it is for, such as ``{"sequence_slug": …}``. An
-        approved plan is applied only where this is the same.
+    :ivar name: its name in the summary, the plan and the progress, such as ``enroll``.
+    :ivar title: the beginning of its log lines, without personal data.
+    :ivar identity: its target in the summary, the plan and the progress, such as ``{"sequence_slug": …}``. An approved
+        plan is applied only to the same one.
     :ivar batch_size: the most items that one request takes.
-    :ivar repeat: whether a request whose response was lost may be sent again at any time (``harmless``), or may then
-        have been carried out twice (``ambiguous``).
-    :ivar statuses: what can become of a row, in the order of the summary.
-    :ivar sends_excluded: whether the items that `exclusion` finds are sent all the same.
-    :ivar ledger_target: what one ledger is for, next to the job: the sequence, or the name of a sync.
-    :ivar record_id_kind: what `record_id` is made of, such as ``address``. A ledger keeps to one.
+    :ivar repeat: whether a request whose response was lost may be sent again at any time (``harmless``), or may then be
+        carried out twice (``ambiguous``).
+    :ivar statuses: the statuses of a row, in the order of the summary.
+    :ivar sends_excluded: whether the items that `exclusion` finds are sent nevertheless.
+    :ivar ledger_target: the target of a ledger within the job: the sequence, or the name of a sync.
+    :ivar record_id_kind: the type of `record_id`, such as ``address``; one for each ledger.
     """
 
     @property
@@ -109,74 +109,74 @@ class Job(Protocol):
     def record_id_kind(self) -> str: ...  # noqa: D102 (see above)
 
     def items(self, source: Iterable[object]) -> Iterator[Item | Outcome]:
-        """Read rows: each becomes an item to send, or an outcome that needs no request, such as ``invalid``.
+        """Read rows: each becomes an item to send, or an outcome without a request, such as ``invalid``.
 
-        :raises MeisaInputError: if the rows have another shape than the job takes, before anything is sent.
+        :raises MeisaInputError: if the rows have a wrong shape, before anything is sent.
         """
 
     def record_id(self, item: Item) -> str:
-        """Return what makes two items the same record."""
+        """Return the record id: two items with the same one are the same record."""
 
     def duplicates(self) -> Duplicates:
-        """Return what finds rows of the same record while one plan is made."""
+        """Return the object that finds rows of the same record while a plan is made."""
 
     def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
-        """Take what a ledger holds, before a plan is made.
+        """Read the facts in the ledger, before a plan is made.
 
-        :param kept: what `conclude` has given to earlier runs to keep.
-        :param states: how many records have each state.
+        :param kept: the facts that `conclude` has returned in earlier runs.
+        :param states: the number of records per state.
         :raises MeisaInputError: if this run must not send.
         """
 
     def conclude(self, *, total: int, to_send: int) -> PlanFacts:
-        """Say what was found out while a plan was made, once the source is read to its end.
+        """Return the facts about a plan, after the source is read to its end.
 
-        :param total: how many rows there are.
-        :param to_send: how many of them are sent.
+        :param total: the number of rows.
+        :param to_send: the number of records to send.
         :raises MeisaInputError: if the plan must not be applied.
         """
 
     def take_up(self, facts: PlanFacts) -> None:
-        """Take what `conclude` has given for the plan that is applied, maybe in another process."""
+        """Read the facts of `conclude` about the plan to apply, which may come from another process."""
 
     def address(self, item: Item) -> str:
-        """Return what the outcome of an item is filed under."""
+        """Return the address under which the outcome of an item is reported."""
 
     def values(self, item: Item) -> bytes:
-        """Return what the ledger compares of an item, in one form only; empty if only the day counts."""
+        """Return the values that the ledger compares, in a canonical form; empty if only the day counts."""
 
     def decide(self, item: Item, known: Entry, values_hash: int, now: int) -> Outcome | None:
-        """Return the outcome of an item that the ledger knows and that is not sent; ``None`` if it is sent.
+        """Return the outcome of an item in the ledger that is not sent; ``None`` if it is sent.
 
-        :param known: what an earlier run has left.
-        :param values_hash: of `values`; 0 if only the day counts.
-        :param now: in minutes since 2020.
+        :param known: the entry of an earlier run.
+        :param values_hash: the hash of `values`; 0 if only the day counts.
+        :param now: the current minute, since 2020.
         """
 
     def recorded(self, item: Item) -> Outcome:
-        """Return the outcome of an item that is taken as accepted, without a request (``first_run="record"``)."""
+        """Return the outcome of an item that is recorded as accepted, without a request (``first_run="record"``)."""
 
     def status_of(self, state: State) -> OutcomeStatus:
-        """Return the status of a record that this run has sent, by what the ledger keeps of it."""
+        """Return the status of a record that this run has sent, by its state in the ledger."""
 
     def state_of(self, outcome: Outcome) -> State:
-        """Return what the ledger keeps of the outcome of a request."""
+        """Return the state that the ledger records for the outcome of a request."""
 
     def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
-        """Check what would stop the run, before the first request that changes something.
+        """Check before the first write that nothing stops the run.
 
-        :param for_preview: nothing will be sent, so that what cannot be checked must be an error.
-        :raises MeisaError: if something does.
+        :param for_preview: nothing will be sent, so a check that is not possible is an error.
+        :raises MeisaError: if something stops it.
         """
 
     def warn(self) -> None:
-        """Log what a person should know before the first request, if there is something."""
+        """Log warnings before the first request."""
 
     def exclusion(self, client: MeisaClient, *, for_preview: bool = False) -> Exclusion | None:
-        """Return the function that finds the items of a plan that are not to be sent; ``None`` if the key may not ask.
+        """Return a function that finds the items of a plan to leave out; ``None`` if the key lacks the scope.
 
-        :param for_preview: also ask for what Meisa itself would leave out.
-        :raises MeisaError: if Meisa cannot be asked.
+        :param for_preview: also find the items that Meisa itself would skip.
+        :raises MeisaError: if the request fails.
         """
 
     def send(self, client: MeisaClient, items: Sequence[Item], reservation: Reservation) -> Sequence[Outcome]:
@@ -186,8 +186,8 @@ class Job(Protocol):
         """
 
     def on_error(self, error: MeisaError, items: Sequence[Item]) -> Sequence[Outcome] | BadItems | None:
-        """Say what a failed request means for its items.
+        """Return what an error means for the items of the request.
 
-        :return: their outcomes; or that some of them are bad; or ``None`` if the failure concerns every record, so
-            that the run waits or stops.
+        :return: their outcomes; or `BadItems`; or ``None`` if the error concerns every record, so that the run waits or
+            stops.
         """

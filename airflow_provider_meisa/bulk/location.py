@@ -1,4 +1,4 @@
-"""Where a file lies: what is asked of a path, on this machine or in an object store."""
+"""The interface of a path on this machine or in an object store."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _FROM_THE_START = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NO
 
 
 class Location(Protocol):
-    """What is asked of a path: ``pathlib.Path`` has it, and Airflow's ``ObjectStoragePath``."""
+    """The part of ``pathlib.Path`` and Airflow's ``ObjectStoragePath`` that is used."""
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Return the last part of the path."""
 
     @property
     def parent(self) -> Self:
-        """The folder it lies in."""
+        """Return the folder of the path."""
 
     def __truediv__(self, name: str, /) -> Self: ...
 
@@ -38,13 +38,13 @@ class Location(Protocol):
 
 
 def create(place: Location) -> Any:
-    """Open a file to be written from its start; a local one for its owner alone, and never through a link."""
+    """Open a file for writing from its start; a local one only for its owner, and never through a link."""
     if isinstance(place, pathlib.Path):
         return os.fdopen(os.open(place, _FROM_THE_START, 0o600), "wb")
     return place.open("wb")
 
 
 def remove(place: Location) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     with suppress(FileNotFoundError):
         place.unlink()

@@ -1,4 +1,4 @@
-"""What a bulk run is asked to do."""
+"""The options of a bulk run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ OnChangedAudience = Literal["fail", "restart"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerOptions:
-    """Which ledger a run uses, and how.
+    """The ledger of a run, and its options.
 
     :param root: the folder of all ledgers.
-    :param name: of the ledger, a folder in it.
-    :param run: names the run over all its attempts.
-    :param secret: ``[meisa] ledger_key``; ``repr`` leaves it out.
-    :param first_run: what to do if the ledger has no entry: ``send``, ``record`` what the source gives as accepted
+    :param name: the name of the ledger, a folder in the root.
+    :param run: the name of the run, over all attempts.
+    :param secret: ``[meisa] ledger_key``; ``repr`` omits it.
+    :param first_run: what to do if the ledger has no entry: ``send``, ``record`` the rows of the source as accepted
         without a request, or ``fail``.
-    :param is_first_run_given: whether a person has set ``first_run``.
-    :param last: what an earlier run of the task has reported of its ledger.
+    :param is_first_run_given: whether the DAG sets ``first_run``.
+    :param last: the ledger in the last summary of the task.
     :param has_earlier_runs: whether the task has run before.
     :param accept_lost_ledger: the date of the last summary, if a loss is accepted.
     """
@@ -47,12 +47,12 @@ class LedgerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of one bulk run, whatever its job; those that are parameters of `BulkOperator` mean the same there.
+    """The options of one bulk run of any job; those that `BulkOperator` has as well are explained there.
 
-    :param plan: the id of an approved plan; empty for one of the run's own.
-    :param check_first: check what would stop the run before the first batch is sent.
-    :param longest_wait: the longest wait, in seconds, that the run sits out; a longer one ends the stretch.
-    :param ledger: what the ledger of the run is; ``None`` for a run without one.
+    :param plan: the id of an approved plan; empty if the run makes its own.
+    :param check_first: check before the first batch that nothing stops the run.
+    :param longest_wait: the longest wait in this process, in seconds; a longer one ends the stretch.
+    :param ledger: the ledger of the run; ``None`` for a run without one.
     :param preview: plan only: nothing is sent, and the ledger is not written.
     """
 

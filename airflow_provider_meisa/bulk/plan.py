@@ -1,7 +1,7 @@
-"""What a run will send: decided in one pass over the source, and kept in a file until the run is over.
+"""The plan: the records that a run will send, decided in one pass over the source and stored until the run ends.
 
-A note, the header, names a file of batches once that is whole: what a crash cut short has no note, and counts for
-nothing. A batch is one line. A later try reads the lines from where the run has come to, not the source.
+A note, the header, names a file of batches after that is complete: a file that a crash cut short has no note, and is
+ignored. A batch is one line. A later attempt reads the remaining lines, not the source.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _Read = TypeVar("_Read")
 class Plan:
     """The header of a plan.
 
-    :param id: unlike that of any other plan.
-    :param job: the name of the job that it was made for.
-    :param identity: what that job was for, such as the sequence.
+    :param id: a unique id.
+    :param job: the name of the job.
+    :param identity: the target of the job, such as the sequence.
     :param file: the name of the file of batches.
-    :param batches: how many lines that file has.
-    :param total: how many rows the source had.
-    :param to_send: how many of them are sent.
-    :param requests: how many requests that takes.
-    :param counts: how many of the others have each status.
-    :param reasons: the most frequent ``status: reason`` of these, and how often.
-    :param facts: what the job knows of it.
+    :param batches: the number of its lines.
+    :param total: the number of rows in the source.
+    :param to_send: the number of records to send.
+    :param requests: the number of requests for them.
+    :param counts: the number of other rows per status.
+    :param reasons: their most frequent ``status: reason``, with counts.
+    :param facts: the facts of the job about it.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Plan:
 
 
 class _Note(msgspec.Struct):
-    """What the note of each version says."""
+    """The content of a note, in every version."""
 
     version: int
     id: str
@@ -80,13 +80,13 @@ class _Note(msgspec.Struct):
 
 
 class PlanStore:
-    """Keeps the plan of one task, addresses in clear, until `drop`.
+    """Stores the plan of one task, with addresses in clear, until `drop`.
 
-    Local files have mode 0600, their folder 0700. Plans that no attempt can need any more go after seven days from
-    the local default folder; a store of yours needs a rule of its own for that.
+    Local files have mode 0600, their folder 0700. Plans that no attempt needs any more are removed after seven days
+    from the local default folder; for another store, set such a rule there.
 
-    :param folder: by default one of this user's own below the system's temporary folder, which other hosts do not see.
-    :param name: of the note, without its suffix: see `name_of`.
+    :param folder: the folder; by default a private one below the system's temporary folder, only on this host.
+    :param name: the name of the note without its suffix: see `name_of`.
     """
 
     def __init__(self, folder: Location | None, name: str) -> None:
@@ -97,11 +97,11 @@ class PlanStore:
 
     @staticmethod
     def name_of(owner: Iterable[object]) -> str:
-        """Return the name of a plan's files, which reveals nothing of its owner."""
+        """Return the name of a plan's files, which does not reveal its owner."""
         return hashlib.sha256(json.dumps(list(owner), default=repr).encode()).hexdigest()[:32]
 
     def load(self, plan_id: str) -> Plan | None:
-        """Return the header of the plan with this id, or ``None`` where there is none.
+        """Return the header of the plan with this id; ``None`` if it does not exist.
 
         :raises MeisaInputError: if another version of this provider has written it.
         :raises MeisaUnreachableError: if it cannot be read.
@@ -119,11 +119,11 @@ class PlanStore:
         return plan if plan and _as_json(plan) == msgspec.json.decode(content) else None
 
     def write(self, job: Job, batches: Iterable[Batch], *, most: int | None = None) -> Plan:
-        """Plan: read the source to its end, and keep what will be sent.
+        """Read the source to its end, and store the batches to send.
 
         :param batches: the items of the job.
-        :param most: refuse more rows than that (``max_contacts``).
-        :raises MeisaInputError: if there are more; if the job refuses the plan; or if others may read the default
+        :param most: the most rows (``max_contacts``).
+        :raises MeisaInputError: if there are more, if the job refuses the plan, or if other users can read the default
             folder.
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
@@ -149,9 +149,9 @@ class PlanStore:
         return plan
 
     def batches(self, plan: Plan, first: int = 0, last: int | None = None) -> Iterator[Batch]:
-        """Read batches back, from one number to before another.
+        """Read batches, from one number to before another.
 
-        :raises MeisaInputError: if the plan is damaged; a host that lost its power may have cut it short.
+        :raises MeisaInputError: if the plan is damaged, such as after a power failure.
         :raises MeisaUnreachableError: if it cannot be read.
         """
         number = -1
@@ -165,11 +165,11 @@ class PlanStore:
             raise self._damage()
 
     def drop(self) -> None:
-        """Remove the plan, and what crashes left of it.
+        """Remove the plan, and files of it that crashes have left.
 
         :raises MeisaUnreachableError: if the folder cannot be written.
         """
-        # A folder that is not there yet is not a folder for an object store.
+        # In an object store, a folder without files does not exist.
         with self._failures(), suppress(FileNotFoundError, NotADirectoryError):
             for file in list(self._folder.iterdir()):
                 if file.name.startswith(self._name):
@@ -223,7 +223,7 @@ class PlanStore:
         return content
 
     def _note_of(self, content: bytes) -> _Note | None:
-        """Read a note if it is whole, and names a file of this plan: that file is read, and removed."""
+        """Decode a note if it is complete, and its file belongs to this plan: that file is read, and removed."""
         note = _decoded(content, _Note)
         is_ours = note and note.file.startswith(f"{self._name}-") and "/" not in note.file
         return note if is_ours else None

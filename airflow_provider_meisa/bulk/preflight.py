@@ -1,4 +1,4 @@
-"""What is checked and logged before the first batch is sent."""
+"""The checks and log lines before the first batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("airflow.task.meisa")
 
 
 def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: RunReporter) -> None:
-    """Check what would stop a run, and log what is going to happen.
+    """Check that nothing stops a run, and log what it will send.
 
     :raises MeisaError: if something stops it.
     """

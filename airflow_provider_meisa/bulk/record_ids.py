@@ -1,4 +1,4 @@
-"""A set that remembers ten million record ids in 128 MiB."""
+"""A set of record ids that holds ten million in 128 MiB."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _FIRST_SLOTS = 1 << 12
 
 
 class RecordIds:
-    """Which record ids were seen, by 64-bit hash in an open-addressing table of machine words.
+    """A set of record ids as 64-bit hashes, in an open-addressing table of machine words.
 
-    A ``set`` of ten million record ids takes more than a gigabyte. Here it is 16 MiB for one million and
-    128 MiB for ten (192 MiB while the table grows), and no address is kept.
+    A ``set`` of ten million record ids takes more than a gigabyte. This one takes 16 MiB for one million and
+    128 MiB for ten million (192 MiB while the table grows), and holds no address.
 
     Two different addresses with the same hash would make the second a *duplicate*. Python's keyed SipHash
     makes that as likely as chance: at most ``n² / 2⁶⁵``, which is one run in 36 million with a million
-    addresses and one in 370,000 with ten million. Its key changes with the process, so a rerun would not
-    repeat it.
+    addresses and one in 370,000 with ten million. Its key changes with the process, so it would not
+    happen again in a rerun.
     """
 
     __slots__ = ("_count", "_limit", "_mask", "_table")
@@ -39,12 +39,12 @@ class RecordIds:
         return object.__sizeof__(self) + sys.getsizeof(self._table)
 
     def add(self, key: str) -> bool:
-        """Remember a key; say whether it is new."""
+        """Add a record id, and return whether it is new."""
         return self.add_hash(hash(key))
 
     def add_hash(self, key: int) -> bool:
-        """Remember what Python's ``hash`` gave of a key; say whether it is new."""
-        # An empty slot is 0, so a hash of 0 is kept as 1.
+        """Add the result of Python's ``hash`` for a record id, and return whether it is new."""
+        # An empty slot is 0, so a hash of 0 is stored as 1.
         mark = key or 1
         table, mask = self._table, self._mask
         reservation = mark & mask
@@ -76,17 +76,17 @@ class RecordIds:
 
 
 class FirstOfEach:
-    """Sends the first row of each record, whatever the others hold."""
+    """Keeps the first row of each record; all others are duplicates."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._seen = RecordIds()
 
     def same_record(self, item: Any) -> Outcome | None:
-        """Return that an item is a duplicate, if its record came before."""
+        """Return the outcome ``duplicate`` if the record of an item came before."""
         if self._seen.add(self._job.record_id(item)):
             return None
         return Outcome(self._job.address(item), OutcomeStatus.DUPLICATE, "appears earlier in the input")
 
     def clash(self, _item: Any) -> None:
-        """Keep nothing from being sent."""
+        """Return ``None``: no record prevents another one."""

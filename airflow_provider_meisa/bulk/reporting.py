@@ -1,4 +1,4 @@
-"""What a run reports while it runs: lines in the log, its progress, and metrics. It knows no Airflow."""
+"""The reports of a run: log lines, progress and metrics, without Airflow."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ _SHORTEST_QUIET, _LONGEST_QUIET = 1.0, 15.0
 
 
 class Metrics(Protocol):
-    """What counts a run's work for a monitoring system: `hooks.metrics.Meter` does, for Airflow's."""
+    """Counts for a monitoring system: `hooks.metrics.Meter` sends them to Airflow's metrics."""
 
     def skip(self, work: Checkpoint, counts: Mapping[str, int], /) -> None:
-        """Leave out what an earlier stretch has counted."""
+        """Skip the counts of an earlier stretch."""
 
     def work(self, so_far: Checkpoint, /) -> None:
-        """Count the requests and waits since the last time."""
+        """Send the requests and waits since the last call."""
 
     def addresses(self, so_far: Mapping[str, int], /) -> None:
-        """Count the addresses that have got a status since the last time."""
+        """Send the addresses with a status since the last call."""
 
 
 class RunReporter:
-    """Reports one stretch of a run: its batches in the log, and the whole of it to progress and metrics.
+    """Reports one stretch of a run: its batches in the log, its counts to progress and metrics.
 
-    :param client: counts the requests, and knows how many are left.
-    :param job: what is done.
-    :param progress: where the progress is written, if anywhere.
+    :param client: counts the requests, and has the number of requests left.
+    :param job: the job.
+    :param progress: writes the progress, if it is given.
     :param metrics: counts for a monitoring system, if there is one.
-    :param group: folds lines of the log under a title.
-    :ivar total: how many addresses there are, where that is known.
+    :param group: folds log lines under a title.
+    :ivar total: the number of addresses, if it is known.
     """
 
     def __init__(
@@ -81,21 +81,21 @@ class RunReporter:
         self._has_ended = False
 
     def begin(self, start: Checkpoint) -> None:
-        """Report that the stretch begins, before its first request."""
+        """Report the begin of the stretch, before its first request."""
         self.skip(start)
         self._write("sending", start)
 
     def skip(self, start: Checkpoint) -> None:
-        """Count from here on: what was done before was reported by others."""
+        """Count from this checkpoint on: earlier counts are reported already."""
         self._last = start
         if self._metrics:
             self._metrics.skip(start, start.counts)
 
     def open_batches(self, first: int, done: int) -> None:
-        """Begin the lines on batches, unless they have begun.
+        """Begin the group of lines on batches, unless it is open.
 
-        :param first: the number of the first batch that is sent, from 1.
-        :param done: how many addresses have a status already.
+        :param first: the number of the first batch to send, from 1.
+        :param done: the number of addresses with a status.
         """
         if self._batches is None:
             self._open.enter_context(self.group("Batches" if first == 1 else f"Batches from {first:,} on"))
@@ -103,26 +103,26 @@ class RunReporter:
             self._batches.begin(done)
 
     def report_batch(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
-        """Report what became of one batch; the parameters are those of `BatchLog.on_response`."""
+        """Report the outcomes of one batch; the parameters are those of `BatchLog.on_response`."""
         if self._batches:
             self._batches.on_response(number, counts, done)
 
     def close_batches(self, done: int) -> None:
-        """End the lines on batches."""
+        """End the group of lines on batches."""
         with self._open:
             if self._batches:
                 self._batches.close(done)
 
     def report(self, now: Checkpoint, until: datetime | None = None) -> None:
-        """Report how far the run has come.
+        """Report the progress of the run.
 
-        :param until: when the wait ends that begins now.
+        :param until: the end of the wait that begins now.
         """
         self._count(now)
         self._write("waiting" if until else "sending", now, total=self.total, until=until)
 
     def report_summary(self, summary: Mapping[str, Any]) -> None:
-        """Log how a run has ended.
+        """Log the result of a run.
 
         :param summary: its summary.
         """
@@ -140,9 +140,14 @@ class RunReporter:
             *(f"{summary[name]:,}" for name in ("requests", "retries", "rate_limited")),
             f"{summary['waited_s']:,.0f}",
         )
+        if any(summary[name] for name in ("possibly_by_this_run", "possibly_twice", "in_doubt")):
+            log.warning(
+                "Enrolled possibly by an earlier request of this run: %s; possibly twice: %s; in doubt: %s",
+                *(f"{summary[name]:,}" for name in ("possibly_by_this_run", "possibly_twice", "in_doubt")),
+            )
 
     def end(self, now: Checkpoint, summary: Mapping[str, Any]) -> None:
-        """Report how the run has ended.
+        """Report the result of a run.
 
         :param summary: its summary.
         """
@@ -154,7 +159,7 @@ class RunReporter:
     def stop(self, work: Mapping[str, Any]) -> None:
         """Report that an exception ends the stretch.
 
-        :param work: the fields of a checkpoint that say what was done.
+        :param work: the fields of a checkpoint with the counts.
         """
         now = replace(self._last, **work)
         if self._metrics:
@@ -175,9 +180,9 @@ class RunReporter:
 
 @contextmanager
 def group(title: str) -> Iterator[None]:
-    """Fold the lines that are logged meanwhile under a title; what is logged after a failure stands outside.
+    """Fold log lines under a title; lines after an error are outside.
 
-    The marks are read by the UI of Airflow 2.11 to 3.3. In 2.11 they must be of level INFO, and groups cannot nest.
+    The UI of Airflow 2.11 to 3.3 reads the marks. In 2.11 they must have the level INFO, and groups cannot nest.
     """
     log.info("::group::%s", title)
     try:
@@ -187,15 +192,15 @@ def group(title: str) -> Iterator[None]:
 
 
 class BatchLog:
-    """Says what became of batches: of each of the first ten, then of several at a time.
+    """Logs the outcomes of batches: of each of the first ten, then of several at a time.
 
-    Then a line is due when another hundredth of the addresses is done, but not within a second of the last one, or
-    when nothing was logged for 15 s.
+    After ten, a line is due after another hundredth of the addresses, at most one per second, and at least one in
+    15 s.
 
-    :param client: knows how many requests are left, and how long was waited for them.
-    :param batch_size: how many records go into one request.
-    :param total: how many addresses there are in all, where that is known.
-    :param clock: a time in seconds.
+    :param client: has the number of requests left, and the time spent waiting for them.
+    :param batch_size: the records per request.
+    :param total: the number of all addresses, if it is known.
+    :param clock: returns the time in seconds.
     """
 
     def __init__(
@@ -215,19 +220,19 @@ class BatchLog:
         self._last = 0
 
     def begin(self, done: int) -> None:
-        """Note when the first batch is sent.
+        """Record the time of the first batch.
 
-        :param done: how many addresses have a status already.
+        :param done: the number of addresses with a status.
         """
         self._began = self._logged_at = self._clock()
         self._waited_before = self._client.stats.waited
         self._logged_done = done
 
     def on_response(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
-        """Take in what became of one batch, and say it if a line is due.
+        """Add the outcomes of one batch, and log them if a line is due.
 
-        :param number: of the batch, from 1.
-        :param done: how many addresses have a status now.
+        :param number: the number of the batch, from 1.
+        :param done: the number of addresses with a status now.
         """
         self._responses += 1
         self._unlogged += 1
@@ -237,7 +242,7 @@ class BatchLog:
             self._log(done)
 
     def close(self, done: int) -> None:
-        """Log what is not logged yet."""
+        """Log the remaining outcomes."""
         if self._unlogged:
             self._log(done)
 
@@ -267,20 +272,20 @@ class BatchLog:
         return f"{done:,} of {self._total:,}, {done / self._total:.0%}{to_go} left"
 
     def _pace(self) -> float:
-        """Return the seconds that a batch takes without what is waited for the rate limits."""
+        """Return the seconds per batch, without waits for the rate limits."""
         waited = self._client.stats.waited - self._waited_before
         return max(0.0, self._clock() - self._began - waited) / self._responses
 
 
 class Progress:
-    """Writes into the task's state what it is doing and how far it is: plain JSON, and no address.
+    """Writes the progress into the state of the task: plain JSON, without addresses.
 
-    A write that fails does not stop the run.
+    A failed write does not stop the run.
 
-    :param store: the task's state; ``None`` where Airflow has none.
-    :param identity: what the task is at: ``sequence_slug`` and ``meisa_conn_id``.
-    :param statuses: what can become of a row.
-    :param clock: a time in seconds.
+    :param store: the state of the task; ``None`` before Airflow 3.3.
+    :param identity: the target of the task: ``sequence_slug`` and ``meisa_conn_id``.
+    :param statuses: the statuses of a row.
+    :param clock: returns the time in seconds.
     """
 
     def __init__(
@@ -305,12 +310,12 @@ class Progress:
         total: int | None = None,
         until: datetime | None = None,
     ) -> None:
-        """Write it, but not more often than every two seconds while nothing but the figures change.
+        """Write the progress, at most every two seconds while only the counts change.
 
-        :param now: how far the run has come.
-        :param counts: how many addresses have each status; by default those that are settled.
-        :param total: how many addresses there are, where that is known.
-        :param until: when a wait ends.
+        :param now: the current checkpoint.
+        :param counts: the number of addresses per status; by default that of the checkpoint.
+        :param total: the number of addresses, if it is known.
+        :param until: the end of a wait.
         """
         if self._store is None or not self._is_due(state):
             return
@@ -328,7 +333,7 @@ class Progress:
         }
         try:
             self._store.set(KEY, value)
-        except Exception as error:  # noqa: BLE001 (whatever Airflow raises; the checkpoint shows whether the task is still ours)
+        except Exception as error:  # noqa: BLE001 (any error of Airflow; saving the checkpoint shows whether this process still owns the task)
             log.warning("Progress could not be written: %s", type(error).__name__)
 
     def _is_due(self, state: State) -> bool:
@@ -339,31 +344,36 @@ class Progress:
         return True
 
 
+def numbered(batches: Sequence[int]) -> str:
+    """Name batches: ``batch 3``, ``batches 3, 5``."""
+    return f"batch{'es' if len(batches) > 1 else ''} {', '.join(f'{number:,}' for number in batches)}"
+
+
 def reason_to_wait(step: Wait, client: MeisaClient) -> str:
-    """Say why a run waits, as the beginning of a sentence."""
+    """Return why a run waits, as the beginning of a sentence."""
     if isinstance(step, AwaitResend):
         return RESPONSE_LOST
     return client.reason_to_wait
 
 
 def requests_left(client: MeisaClient) -> str:
-    """Say how many requests each window of the rate limits has left; nothing if their storage cannot be reached."""
+    """Return the requests left in each window of the rate limits; empty if the storage cannot be reached."""
     try:
         left = client.rate_limiter.remaining()
     except MeisaError:
-        return ""  # which the next batch will report
+        return ""  # the next batch reports this
     return "requests left: " + ", ".join(f"{count} of {limit}" for limit, count in left.items())
 
 
 def time_needed(client: MeisaClient, requests: int, *, pace: float = 0.0) -> str:
-    """Say how long so many requests take: by the rate limits or by the pace of the responses, whichever is longer.
+    """Return how long requests take: by the rate limits or by the pace of the responses, whichever is longer.
 
-    :param pace: the seconds that a batch takes within the rate limits, where that is known.
+    :param pace: the seconds per batch within the rate limits, if known.
     """
     try:
         limited = client.rate_limiter.estimate(requests) if requests else 0.0
     except MeisaError:
-        return ""  # the storage cannot be reached, which the next batch will report
+        return ""  # the storage cannot be reached, which the next batch reports
     return f", about {_in_words(max(limited, pace * requests))}"
 
 

@@ -1,4 +1,4 @@
-"""What a run takes from its ledger, and leaves in it: the only place where the two meet."""
+"""The connection between a run and its ledger, which it reads and writes only here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SENT = frozenset({State.INTENT, State.PRESENT, State.ACCEPTED})
 
 
 class RunLedger:
-    """The ledger of one run: says what is not sent, and keeps what becomes of the rest.
+    """The ledger of one run: finds the records to leave out, and stores the results of the others.
 
     :param since: when an earlier attempt of the run began, in seconds since 1970; ``None`` if there was none.
     """
@@ -73,12 +73,12 @@ class RunLedger:
 
     @property
     def records_first_run(self) -> bool:
-        """Whether this run records what the source gives, and sends nothing."""
+        """Return whether this run records the rows of the source, and sends nothing."""
         return self._records_all
 
     @property
     def summary(self) -> dict[str, object]:
-        """The name of the ledger, the number of its entries, and when that was counted (UTC)."""
+        """Return the name of the ledger, the number of its entries, and the time of that count (UTC)."""
         return _summary_of(self._ledger)
 
     # Plan.
@@ -104,18 +104,18 @@ class RunLedger:
                 self._writer.set_property(name, value)
 
     def exclude(self, item: Item) -> Outcome | None:
-        """Return the outcome of one item of a plan if it is not sent after all."""
+        """Return the outcome of an item of a plan that is left out; else ``None``."""
         return self.decide_all((item,))[0]
 
     def decide(self, item: Item) -> Outcome | None:
-        """Return the outcome of the only item of a run if it is not sent; what a first run records is written."""
+        """Return the outcome of the only item of a run if it is left out; write the record of a first run."""
         outcome = self.exclude(item)
         for _ in self.record_accepted(()):
             pass
         return outcome
 
     def record_accepted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Give the batches of a new plan; behind the last one, write in one part what counts as accepted."""
+        """Yield the batches of a new plan; after the last one, write the accepted records, in one part."""
         yield from batches
         if self._records_all or self._to_record[0]:
             records = zip(*self._to_record, strict=True)
@@ -134,9 +134,9 @@ class RunLedger:
         self._to_record[1].append(values_hash)
 
     def gone(self) -> dict[str, int]:
-        """Count by status what earlier attempts have sent and the new plan does not have.
+        """Count by status the records that earlier attempts have sent and the new plan does not have.
 
-        Ask once that plan is made.
+        Call it after that plan is complete.
         """
         sent = Counter(entry.state for _, entry in self._ledger.entries() if self._is_ours(entry))
         left = sent - self._seen
@@ -171,16 +171,16 @@ class RunLedger:
     # Apply.
 
     def begin(self) -> None:
-        """Keep other runs away from now on.
+        """Block other runs from now on.
 
         :raises MeisaLedgerBusyError: if another run writes the ledger.
         """
         self._writer.start()
 
     def announced(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Give batches, and write the intents of the next 100 records before them.
+        """Yield batches, and write the intents of the next 100 records before them.
 
-        Only where a repeat is harmless: elsewhere `intend` writes those of each request.
+        Only if a retry is harmless: else `intend` writes those of each request.
         """
         rest = iter(batches)
         while ahead := list(islice(rest, PUT_EVERY_RECORDS)):
@@ -190,9 +190,9 @@ class RunLedger:
             yield from ahead
 
     def intend(self, items: Sequence[Item]) -> dict[int, Outcome]:
-        """Write the intents of a request, with the results since the last one. Send it once this returns.
+        """Write the intents of a request, with the results since the last one. Send it after this returns.
 
-        :return: the outcome of items that are not to be sent after all, by their place.
+        :return: the outcomes of items to leave out, by their place.
         :raises MeisaError: if it cannot be written, or another run writes the ledger. Then send nothing.
         """
         if self._job.repeat == "harmless":
@@ -215,7 +215,7 @@ class RunLedger:
         return self._writer.put({self._job.record_id(item): self._hash_of(item) for item in items})
 
     def marked(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Mark the outcomes of items that an earlier attempt may have sent, too."""
+        """Mark the outcomes of items that an earlier attempt may have sent as well."""
         if not self._in_doubt:
             return list(outcomes)
         return [
@@ -224,7 +224,7 @@ class RunLedger:
         ]
 
     def keep(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
-        """Keep what became of items until the next part is written; nothing of those that no request was sent for."""
+        """Store the results of items until the next part is written, except those without a request."""
         for item, outcome in zip(items, outcomes, strict=True):
             if outcome.status is not OutcomeStatus.UNTRIED:
                 record_id = self._job.record_id(item)
@@ -232,9 +232,9 @@ class RunLedger:
                 self._writer.add(record_id, self._job.state_of(outcome), self._hash_of(item))
 
     def refused(self, items: Sequence[Item], error: MeisaError) -> None:
-        """Write that a request did nothing, if that is certain; what has a result of its own keeps it.
+        """Record that a request did nothing, if that is certain; items with a result keep it.
 
-        If its response was lost, the items stay in doubt, whatever becomes of it when it is sent again.
+        If the response was lost, the items stay in doubt, also if a later request for them is refused.
         """
         ids = [self._job.record_id(item) for item in items]
         if error.possibly_done:
@@ -246,20 +246,20 @@ class RunLedger:
             self._announced.pop(each, None)
 
     def save(self) -> None:
-        """Write what was kept: at once where a repeat is ambiguous, else every 100 records or five seconds."""
+        """Write the stored results: at once if a retry is ambiguous, else every 100 records or five seconds."""
         if self._job.repeat == "ambiguous" or self._writer.is_due:
             self._writer.put()
 
     def pause(self, until: float) -> None:
         """Write one part before a deferral.
 
-        :param until: when the run continues, in seconds since 1970.
+        :param until: when the run resumes, in seconds since 1970.
         """
         self._withdraw_announced()
         self._writer.defer(until)
 
     def end(self) -> None:
-        """Write one part in place of those of this stretch, which says that the run has ended."""
+        """Replace the parts of this stretch by one, which marks the run as ended."""
         self._withdraw_announced()
         self._writer.end()
 

@@ -25,7 +25,7 @@ from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_res
 from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
 from airflow_provider_meisa.bulk.preflight import check_before
-from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, reason_to_wait
+from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
 from airflow_provider_meisa.bulk.run_ledger import RunLedger, summary_of_ended_run
 
 if TYPE_CHECKING:
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
 log = logging.getLogger("airflow.task.meisa")
 
 _SAVE_EVERY = 5.0  # seconds; a write takes 14 ms
-_SHORT = 5.0  # seconds; a shorter wait is not worth a line
-# The checks before a batch take requests too. A stretch that could send nothing else would be followed by another one
-# like it: after so many, one waits in its worker until it has sent something.
+_SHORT = 5.0  # seconds; a shorter wait gets no log line
+# The checks before a batch use requests as well. After a stretch that could send nothing else, the next one may be
+# the same: after this many, the run waits in its worker until it has sent a batch.
 _MOST_STALLED = 2
 
 
 class BulkRunner:
-    """Does a job until it is done, or until a wait is due that is too long for a worker.
+    """Runs a job until it is complete, or until a wait is too long for a worker.
 
-    Use it as a context manager: what ends the run early is then reported, too.
+    Use it as a context manager, so that an error is reported as well.
 
-    :param client: of the run's connection; its ``max_wait`` is set here.
-    :param job: what is done with the records.
-    :param source: reads the rows, in the same order at each call; a stream need not fit into memory.
-    :param plans: where the plan is kept. Without one the source is read again by each try.
-    :param start: where the run has come to before.
-    :param save: keeps a checkpoint. If it fails, nothing more is sent: another process may have taken over.
+    :param client: the client of the connection; its ``max_wait`` is set here.
+    :param job: the job.
+    :param source: returns the rows, in the same order at each call; they may not fit into memory.
+    :param plans: the store of the plan. Without one, each attempt reads the source again.
+    :param start: the checkpoint of the run.
+    :param save: saves a checkpoint. If it fails, nothing more is sent: another process may have taken over.
     :param outcomes: writes the outcome of each row.
-    :param reporter: reports how the run proceeds.
-    :ivar start: likewise, but without what a restart has dropped.
+    :param reporter: reports the progress of the run.
+    :ivar start: the checkpoint, without batches that a restart has dropped.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class BulkRunner:
         self._saved_at = 0.0
         self._is_checked = not options.check_first
         self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
-        # To a batch, other than 429 and 503: a run that only met these has not advanced.
+        # Responses to batches, except 429 and 503, which do not advance the run.
         self.has_responses = False
         client.max_wait = math.inf if start.stalled >= _MOST_STALLED else options.longest_wait
 
@@ -106,20 +106,20 @@ class BulkRunner:
         if kind is not None:
             self._reporter.stop(self._work())
         if self._ledger is not None and not self.options.preview:
-            # What was sent must be in the ledger, however the run ends.
+            # Sent records must be in the ledger, however the run ends.
             with suppress(MeisaError) if kind is not None else nullcontext():
                 self._ledger.end()
 
     # Prepare.
 
     def prepare(self) -> None:
-        """Plan what is to be sent, or take up the plan of an earlier try. Nothing is sent.
+        """Make a plan, or load that of an earlier attempt. Nothing is sent.
 
-        :raises MeisaAudienceChangedError: if the plan is lost, the source gives other addresses, and
+        :raises MeisaAudienceChangedError: if the plan is lost, the source has other addresses, and
             ``on_changed_audience`` is ``fail``.
-        :raises MeisaError: if Meisa cannot be asked who unsubscribed, or the source cannot be read.
+        :raises MeisaError: if the suppressed addresses or the source cannot be read.
         """
-        # First of all: what cannot be read stops the task before its first request, and leaves no part of a file.
+        # This comes first: an unreadable source stops the task before its first request, and leaves no part of a file.
         plan = self.plan()
         self._outcomes.begin(self.start)
         self._exclusion = self._exclude(self.job.exclusion(self.client))
@@ -129,15 +129,15 @@ class BulkRunner:
             if self.options.on_changed_audience != "restart":
                 raise self._lost(error) from error
             log.warning(
-                "The addresses differ from those of the earlier try: sending all of them from the start."
+                "The addresses differ from those of the earlier attempt: sending all of them from the start."
             )
             self._restart()
             self._engine = self._caught_up(plan)
 
     def plan(self) -> Plan | None:
-        """Return the plan of an earlier try, or else read the source once and plan; ``None`` if no plan is kept.
+        """Return the plan of an earlier attempt, or read the source once and plan; ``None`` if no plan is stored.
 
-        :raises MeisaInputError: if there are too many addresses; or if an approved plan is gone, or is for another
+        :raises MeisaInputError: if there are too many addresses, or if an approved plan is missing or is for another
             sequence.
         """
         if self._plans is None:
@@ -155,7 +155,7 @@ class BulkRunner:
             if self._ledger is not None and self.start.next_batch:
                 self._replace_lost_plan(self._ledger)
         elif self._is_same_plan:
-            log.info("Plan of the earlier try loaded: %s rows (source not read again)", f"{plan.total:,}")
+            log.info("Plan of the earlier attempt loaded: %s rows (source not read again)", f"{plan.total:,}")
         most = self.options.max_contacts
         if most is not None and plan.total > most:
             raise too_many(most)
@@ -171,7 +171,7 @@ class BulkRunner:
             self._ledger.keep_facts(plan.facts.keep)
 
     def _open_ledger(self) -> None:
-        """Read the ledger, and keep other runs away from it, before it is asked what is to be sent."""
+        """Read the ledger, and block other runs, before it decides what is sent."""
         if self.options.ledger is None or self._ledger is not None:
             return
         is_resumed = bool(self.start.next_batch) or self.start.resumed
@@ -186,7 +186,7 @@ class BulkRunner:
             self._ledger.begin()
 
     def _exclude(self, exclusion: Exclusion | None) -> Exclusion | None:
-        """Return what finds the items of a plan that are not sent: also those in the ledger since it was made."""
+        """Return the function that finds items of a plan to leave out, including those that are in the ledger since."""
         ledger = self._ledger
         if ledger is None or exclusion is None or self._is_new_plan:
             return exclusion
@@ -221,6 +221,11 @@ class BulkRunner:
             exclusion=self._exclusion,
         )
         engine.catch_up(self._pending(plan) if is_same else None)
+        if engine.in_doubt:
+            log.warning(
+                "In doubt from an earlier attempt: %s. Meisa may have processed them; they are sent again",
+                numbered(engine.in_doubt),
+            )
         return engine
 
     def _batches(self, plan: Plan | None, first: int) -> Iterator[Batch]:
@@ -241,7 +246,7 @@ class BulkRunner:
             self._ledger.keep(batch.items, everyone[len(batch.unsent) :])
 
     def _pending(self, plan: Plan | None) -> Iterator[Batch]:
-        """Read the batches that an earlier try has taken, and not settled."""
+        """Read the batches that an earlier attempt has taken but not completed."""
         numbers = self.start.pending
         if plan is None or self._plans is None or not numbers:
             return iter(())
@@ -253,13 +258,13 @@ class BulkRunner:
             return error
         return MeisaAudienceChangedError(
             f"The plan of this run, {self._plans.note}, is lost, and the source no longer gives the addresses that an "
-            "earlier try began to send. This try sent nothing. Pass the same addresses again, or set "
+            "earlier attempt began to send. This attempt sent nothing. Pass the same addresses again, or set "
             "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence. To keep "
             "plans, set staging_path to a folder that all workers can reach."
         )
 
     def _replace_lost_plan(self, ledger: RunLedger) -> None:
-        """Continue with a new plan: what earlier attempts have sent is known from the ledger, not from their plan."""
+        """Continue with a new plan: the ledger has the records that earlier attempts have sent."""
         if self.start.has_doubts and self.options.on_ambiguous == "fail":
             raise MeisaInputError(
                 "An earlier attempt ended with requests in flight: Meisa may have processed them. With "
@@ -282,12 +287,12 @@ class BulkRunner:
         )
 
     def _restart(self) -> None:
-        """Begin with the first address."""
+        """Start from the first address."""
         self._begin_again()
         self._outcomes.begin(self.start)
 
     def _begin_again(self, **counted: Any) -> None:
-        """Begin with the first batch; what it took so far stays in the summary."""
+        """Start from the first batch; the counts so far stay in the summary."""
         self._wait_out()
         start = self.start
         self.start = Checkpoint(
@@ -303,7 +308,7 @@ class BulkRunner:
         self._reporter.skip(self.start)
 
     def _wait_out(self) -> None:
-        """Wait until Meisa is surely no longer at work on the batches in doubt.
+        """Wait until Meisa certainly no longer processes the batches in doubt.
 
         Some of their addresses are sent again.
         """
@@ -316,12 +321,12 @@ class BulkRunner:
     # Run.
 
     def run(self) -> Finished | Wait:
-        """Send until the run is done, or a wait is due that is longer than the client's ``max_wait``.
+        """Send until the run is complete, or a wait is longer than the client's ``max_wait``.
 
-        Then nothing is in flight. Whatever ends it early, the responses to the requests in flight are recorded.
+        Then nothing is in flight. After an error, too, the responses to the requests in flight are recorded.
 
         :raises MeisaStoppedError: if the client was stopped.
-        :raises MeisaError: what is raised where the first request is reserved, or where outcomes are recorded.
+        :raises MeisaError: if the first request cannot be reserved, or outcomes cannot be recorded.
         """
         pool = ThreadPoolExecutor(self.options.max_in_flight, thread_name_prefix="meisa")
         try:
@@ -349,16 +354,16 @@ class BulkRunner:
         return self.engine.step()
 
     def _reserve(self) -> Reservation | Wait:
-        """Reserve a request, after the checks that may stop the run: these need requests too."""
+        """Reserve a request, after the checks that may stop the run, because these need requests as well."""
         if not self._is_checked:
             check_before(self.client, self.job, self.options, self._reporter)
             self._is_checked = True
         return self.client.rate_limiter.reserve()
 
     def _begin(self, step: SendBatch, pool: ThreadPoolExecutor) -> None:
-        """Keep the intent, then send the batch from a thread.
+        """Save the intent, then send the batch from a thread.
 
-        The checkpoint comes first: an intent that is only in the ledger would be taken for one of an earlier run.
+        The checkpoint is first: an intent only in the ledger would count as one of an earlier run.
         """
         self._keep(self.checkpoint())
         intended = self._intend(step)
@@ -371,7 +376,7 @@ class BulkRunner:
         self._in_flight[pool.submit(self._send, step.batch.items, step.reservation)] = step
 
     def _intend(self, step: SendBatch) -> SendBatch | None:
-        """Write into the ledger what will be sent; ``None`` if nothing is left to send."""
+        """Write the intents of a batch into the ledger; return what is left to send, or ``None``."""
         if self._ledger is None:
             return step
         try:
@@ -391,7 +396,7 @@ class BulkRunner:
         return self.job.send(self.client, items, reservation)
 
     def _keep(self, now: Checkpoint) -> None:
-        """Save a checkpoint: each one before a request that must not be repeated, else one every few seconds."""
+        """Save a checkpoint: before each request that must not be retried, else every few seconds."""
         if self.job.repeat == "ambiguous" or time.monotonic() - self._saved_at > _SAVE_EVERY:
             self._save(now.as_json())
             self._saved_at = time.monotonic()
@@ -439,21 +444,21 @@ class BulkRunner:
         self.has_responses = True
         self._reporter.report_batch(number, counts, self.engine.counter.total)
 
-    # Say how far it has come.
+    # Progress and summary.
 
     @property
     def engine(self) -> BulkEngine:
-        """What decides the next step; there once the run is prepared."""
+        """Return the engine, which exists after `prepare`."""
         if self._engine is None:
             raise RuntimeError("Call BulkRunner.prepare() first.")
         return self._engine
 
     def begun(self) -> Checkpoint:
-        """Return the start, with what was asked since: before the first batch the run has come no further."""
+        """Return the start with the requests since: before the first batch, the run has no other progress."""
         return replace(self.start, **self._work())
 
     def checkpoint(self, *, complete: bool = False) -> Checkpoint:
-        """Say how far the run has come, with this stretch."""
+        """Return the progress of the run, including this stretch."""
         return replace(
             self.engine.checkpoint(),
             **self._work(),
@@ -466,11 +471,11 @@ class BulkRunner:
         )
 
     def summary(self, *, complete: bool, stopped_by: MeisaError | None = None) -> dict[str, object]:
-        """Make the summary for XCom: of every address, those included that this try could not send.
+        """Make the summary for XCom, with every address, including those that this attempt could not send.
 
-        Of a run that an earlier try has completed, it is the same once more.
+        For a run that an earlier attempt has completed, it is the same again.
 
-        :param stopped_by: what has stopped the run early.
+        :param stopped_by: the error that stopped the run early.
         """
         reason = None if stopped_by is None else str(stopped_by)
         if self._engine is None:
@@ -512,13 +517,13 @@ class BulkRunner:
 
     @property
     def ledger_summary(self) -> dict[str, object] | None:
-        """What is reported of the run's ledger, if it has one."""
+        """Return the ledger for the summary, if the run has one."""
         if self._ledger is None and self.options.ledger is not None:
             return summary_of_ended_run(self.options.ledger, self.job, self.client)
         return self._ledger.summary if self._ledger else None
 
     def _work(self) -> dict[str, Any]:
-        """Return the fields of a checkpoint that say what the run has done, with what was done since the start."""
+        """Return the fields of a checkpoint with the counts of the run, including those since the start."""
         start, stats = self.start, self.client.stats
         return {
             "requests": start.requests + stats.requests,
@@ -532,10 +537,10 @@ class BulkRunner:
     def pause(self, now: Checkpoint, seconds: float, *, stalled: bool) -> tuple[Checkpoint, float]:
         """End the stretch before a wait outside of this process.
 
-        :param now: how far the run has come.
-        :param seconds: how long nothing is done.
+        :param now: the current checkpoint.
+        :param seconds: the length of the wait.
         :param stalled: whether this stretch could send nothing.
-        :return: the checkpoint that the next stretch begins with, and when the wait ends.
+        :return: the checkpoint for the next stretch, and the end of the wait.
         """
         now = replace(now, waited=now.waited + seconds, stalled=now.stalled + 1 if stalled else now.stalled)
         moment = time.time() + seconds
@@ -546,13 +551,13 @@ class BulkRunner:
         return now, moment
 
     def finish(self, summary: Mapping[str, Any], *, max_tries: int = 0) -> None:
-        """Leave the outcomes, the checkpoint and the reports of a run that is over; none of it twice.
+        """Write the outcomes, the checkpoint and the reports of a run that has ended, each once.
 
         :param summary: its summary.
-        :param max_tries: of the task instance; see `Checkpoint`.
+        :param max_tries: that of the task instance, see `Checkpoint`.
         """
         self._reporter.report_summary(summary)
-        if self._engine is None:  # an earlier try has left the rest
+        if self._engine is None:  # an earlier attempt has written the rest
             self._reporter.end(self.start, summary)
             return
         self._outcomes.finish(summary, outside=self.start.outside)
@@ -563,11 +568,11 @@ class BulkRunner:
         self._reporter.end(self.checkpoint(), summary)
 
     def cleanup(self) -> None:
-        """Put away what only a later try would need, now that there is none to come."""
+        """Remove the files that only a later attempt would need, because there is none."""
         self._outcomes.discard_parts()
         self.drop_plan()
 
     def drop_plan(self) -> None:
-        """Remove the plan: what an earlier try has planned, and sent nothing of, may be old."""
+        """Remove the plan: if an earlier attempt has sent nothing of it, it may be old."""
         if self._plans:
             self._plans.drop()

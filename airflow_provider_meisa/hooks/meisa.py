@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_meisa.api import errors
 from airflow_provider_meisa.get_provider_info import get_provider_info
+from airflow_provider_meisa.hooks import configuration
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -163,8 +165,8 @@ class MeisaHook(BaseHook):
         wanted = client.settings.environment
         if wanted and wanted != key.environment:
             return False, (
-                f"The connection says environment {wanted}, but the API key is of "
-                f"{key.environment or 'an unknown one'}. Change the key or the extra environment."
+                f"{client.settings.environment_set_by} requires the environment {wanted}, but the API key is of "
+                f"{key.environment or 'an unknown one'}. Change the API key or that setting."
             )
         return True, _introduce(key) + _unused(client.settings)
 
@@ -470,7 +472,6 @@ def _named(conn_id: str) -> Iterator[None]:
 def _settings(connection: Connection) -> Settings:
     """Read a connection; mask its secrets before anything is checked."""
     from airflow_provider_meisa.api.extras import decode_extra
-    from airflow_provider_meisa.api.rate_limit.storage.factory import passwords_in
     from airflow_provider_meisa.api.settings import Settings
 
     password = (connection.password or "").strip()
@@ -478,14 +479,43 @@ def _settings(connection: Connection) -> Settings:
     extra = decode_extra(connection.extra)  # not `extra_dejson`, which reads an invalid extra as an empty one
     mask_secret(extra)
     for value in extra.values():
-        _mask(*(passwords_in(value) if isinstance(value, str) else ()))
-    return Settings.from_connection(
+        _mask(*(_passwords_in(value) if isinstance(value, str) else ()))
+    settings = Settings.from_connection(
         host=connection.host or "",
         port=connection.port,
         schema=connection.schema or "",
         password=password,
         extra=extra,
     )
+    return _configured(replace(settings, conn_id=connection.conn_id or ""))
+
+
+def _configured(settings: Settings) -> Settings:
+    """Add what the configuration sets for all connections.
+
+    :raises MeisaInputError: if it requires another environment than the connection.
+    """
+    storage, required = configuration.rate_limit_storage(), configuration.required_environment()
+    _mask(*_passwords_in(storage))
+    if required and settings.environment not in ("", required):
+        raise errors.MeisaInputError(
+            f"The extra environment is {settings.environment!r}, and [meisa] required_environment is {required!r}. "
+            "Nothing was sent. Use a connection of the required environment."
+        )
+    if not settings.rate_limit_storage:
+        configuration.warn_if_not_shared("rate_limit_storage", "count of requests")
+    return replace(
+        settings,
+        environment=required or settings.environment,
+        environment_set_by="[meisa] required_environment" if required else settings.environment_set_by,
+        rate_limit_storage=settings.rate_limit_storage or storage,
+    )
+
+
+def _passwords_in(text: str) -> set[str]:
+    from airflow_provider_meisa.api.rate_limit.storage.factory import passwords_in
+
+    return passwords_in(text)
 
 
 def _mask(*secrets: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_meisa.api.endpoints import contacts, sequences
 from airflow_provider_meisa.api.enroll_response import status_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
+from airflow_provider_meisa.api.nouns import ADDRESS, count
 from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
 from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, PlanFacts
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
+# Seconds since any task has seen the sequence to be active: half the interval of a sensor. If that has changed since,
+# Meisa refuses the batch.
+_ACTIVE_FOR = 30.0
 _ENROLLED = frozenset({State.INTENT, State.RECORDED, State.PRESENT, State.ACCEPTED})
 _ABOUT_ADDRESSES = {"email", "emails"}
 # An error with these words is about the sequence, the key or the account, unless it names addresses.
@@ -77,7 +81,21 @@ class EnrollJob:
 
         :raises MeisaInputError: if the source is not a list of addresses; while reading, if a value is not a text.
         """
-        return check_all(readable(source))
+        return self._checked(readable(source))
+
+    def _checked(self, source: Iterable[object]) -> Iterator[str | Outcome]:
+        foreign = 0
+
+        def on_foreign() -> None:
+            nonlocal foreign
+            foreign += 1
+
+        yield from check_all(source, first_row=1, on_foreign=on_foreign)
+        if foreign:
+            log.warning(
+                "%s with letters beyond ASCII before the @: sent as they are. Meisa may refuse them as invalid.",
+                count(foreign, ADDRESS),
+            )
 
     def record_id(self, item: str) -> str:
         """Return the address in lower case."""
@@ -153,7 +171,7 @@ class EnrollJob:
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
         """
         try:
-            found = sequences.check_active(client, self.sequence_slug)
+            found = sequences.check_active(client, self.sequence_slug, max_age=_ACTIVE_FOR)
             log.info("The sequence %s is %s", found.slug, found.status)
         except MeisaScopeError as error:
             if for_preview:

@@ -1,1 +1,1 @@
-"""Tasks that enroll contacts."""
+"""Operators: tasks that enroll and update contacts."""

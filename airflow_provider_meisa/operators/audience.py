@@ -1,31 +1,38 @@
-"""What all tasks share that enroll many contacts into a sequence."""
+"""The base of all operators that enroll many contacts into a sequence."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.assets.sequences import meisa_sequence
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
+from airflow_provider_meisa.assets.sequences import lineage_name, meisa_sequence
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.lineage import LineageMixin
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Asset
+    from airflow.providers.common.compat.sdk import Asset, Context
 
     from airflow_provider_meisa.jobs.enroll import EnrollJob
 
 
-class AudienceOperator(LineageMixin, BulkOperator):
-    """Enroll an audience into a sequence, 500 addresses a request; a subclass says where the addresses come from.
+log = logging.getLogger("airflow.task.meisa")
 
-    Addresses are trimmed, checked and freed of duplicates first.
+_ON_A_SCHEDULE = ("scheduled", "backfill", "asset_triggered")
+
+
+class AudienceOperator(LineageMixin, BulkOperator):
+    """Enroll an audience into a sequence, 500 addresses per request; a subclass reads the addresses.
+
+    Addresses are trimmed and checked, and duplicates removed, first.
 
     :param sequence_slug: an active sequence (templated).
-    :param override_unsubscribe: enroll even the suppressed (templated); needs ``allow_override_unsubscribe`` on the
-        connection.
-    :param skip_suppressed: ask Meisa first who unsubscribed, and do not send them (templated); needs
+    :param override_unsubscribe: enroll even suppressed contacts (templated); needs ``allow_override_unsubscribe``
+        on the connection.
+    :param skip_suppressed: ask Meisa first for the suppressed addresses, and leave them out (templated); needs
         ``contacts:read``.
     :param again_after: with ``ledger``, and then required: when a contact may be enrolled again, as a ``timedelta`` or
         ``"never"``. Until then the contact is ``enrolled_before``.
@@ -40,7 +47,7 @@ class AudienceOperator(LineageMixin, BulkOperator):
     )
 
     email_column: str | int | None = None
-    """The column of the addresses, where a subclass has such a parameter."""
+    """The column of the addresses, if a subclass has such a parameter."""
 
     def __init__(
         self,
@@ -58,12 +65,29 @@ class AudienceOperator(LineageMixin, BulkOperator):
         self.skip_suppressed = skip_suppressed
 
     def make_job(self) -> EnrollJob:
-        """Return the job of enrolling into the sequence."""
+        """Return the job that enrolls into the sequence."""
         return enroll_job(self, skip_suppressed=self.skip_suppressed)
+
+    def execute(self, context: Context) -> dict[str, object]:
+        """Do the job and return the summary; see `BulkOperator.execute`."""
+        self._warn_without_ledger(context)
+        return super().execute(context)
+
+    def _warn_without_ledger(self, context: Context) -> None:
+        run = context.get("dag_run") if hasattr(context, "get") else None
+        if self.ledger is None and not self.preview and str(getattr(run, "run_type", "")) in _ON_A_SCHEDULE:
+            log.warning(
+                "This task runs on a schedule without a ledger: Meisa would enroll a contact again who has finished "
+                "the sequence. Set ledger and again_after, or select each contact once."
+            )
 
     def asset(self) -> Asset:
         """Return the asset of the sequence."""
         return meisa_sequence(self.sequence_slug)
+
+    def lineage_output(self) -> tuple[str, Sequence[OutcomeStatus]]:
+        """Return the sequence, whose rows are the enrolled."""
+        return lineage_name(self.sequence_slug), (OutcomeStatus.ENROLLED,)
 
 
 def enroll_job(task: Any, *, skip_suppressed: bool = False) -> EnrollJob:

@@ -1,4 +1,4 @@
-"""What every task of ours has: a connection, a link, and what happens around its requests."""
+"""The base of all operators: the connection, the link, and the steps around the requests."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ XCOM_KEY = "return_value"
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What a task has done.
+    """The result of a task.
 
-    :param value: what it pushes to XCom and returns: plain JSON, no address in clear.
-    :param failure: what it ends with after that, if it does not succeed.
-    :param asset: what it has updated, for the events of its outlets.
-    :param event: what these events say.
+    :param value: the value for XCom: plain JSON, no address in clear.
+    :param failure: the exception to raise after that, if the task does not succeed.
+    :param asset: the asset that the task has updated, for the events of its outlets.
+    :param event: the extra of these events.
     """
 
     value: dict[str, Any]
@@ -45,7 +45,7 @@ class TaskResult:
 class MeisaOperator(BaseOperator):
     """A task that sends requests to Meisa.
 
-    On Airflow 3.3 and later it has a `MeisaRetryPolicy`, unless its author gives it another.
+    On Airflow 3.3 and later it has a `MeisaRetryPolicy`, unless the DAG sets another one.
 
     :param meisa_conn_id: the Airflow Connection (templated).
     """
@@ -66,11 +66,11 @@ class MeisaOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> MeisaHook:
-        """The hook of the task's connection, made when it is first asked for; it makes its client once."""
+        """Return the hook of the connection, created on first use; it creates one client."""
         return MeisaHook(self.meisa_conn_id)
 
     def push(self, context: Context, value: Mapping[str, Any]) -> None:
-        """Push what the task returns to XCom, also if it then fails or skips."""
+        """Push the result of the task to XCom, also if it then fails or skips."""
         context["ti"].xcom_push(key=XCOM_KEY, value=value)
 
     def on_kill(self) -> None:
@@ -78,9 +78,9 @@ class MeisaOperator(BaseOperator):
         self.hook.stop()
 
     def begin(self, context: Context) -> MeisaHook:
-        """Leave the link to the sequence, check every parameter, and return the hook; nothing is sent or read before.
+        """Push the link to the sequence, check every parameter, and return the hook, before anything is sent or read.
 
-        A class without `operator_extra_links` leaves no link.
+        A class without `operator_extra_links` pushes no link.
 
         :raises MeisaInputError: if a parameter cannot be used.
         """
@@ -94,17 +94,17 @@ class MeisaOperator(BaseOperator):
 class RecordOperator(MeisaOperator):
     """A task for one record; a subclass sends its request in `send`.
 
-    `execute` does the rest: the link, the check of all parameters, metrics, XCom, the events of outlets, and Airflow's
-    exceptions in place of Meisa's.
+    `execute` does the rest: the link, the check of all parameters, metrics, XCom, the events of outlets, and the
+    conversion of Meisa's exceptions to Airflow's.
     """
 
     on_ambiguous: OnAmbiguous = "resend"
 
     def execute(self, context: Context) -> Any:
-        """Send the task's request, push its result to XCom, and return that.
+        """Send the request of the task, push its result to XCom, and return it.
 
-        :raises AirflowSkipException: if the result is to be skipped.
-        :raises AirflowFailException: if the result is to fail, and for what a retry cannot fix.
+        :raises AirflowSkipException: if the result skips the task.
+        :raises AirflowFailException: if the result fails the task, and for what a retry cannot fix.
         :raises AirflowException: if Meisa cannot be reached.
         """
         with raise_airflow_errors(ambiguous_is_final=self.on_ambiguous == "fail"):
@@ -120,7 +120,7 @@ class RecordOperator(MeisaOperator):
 
     @abstractmethod
     def send(self, context: Context, meter: Meter) -> TaskResult:
-        """Send the request through methods of `hook`, and say what became of it.
+        """Send the request through methods of `hook`, and return the result.
 
-        :raises MeisaError: if it cannot be sent, or its response says nothing of the record.
+        :raises MeisaError: if the request fails, or its response lacks the record.
         """

@@ -1,4 +1,4 @@
-"""What all tasks with many records share: plan, run, resume, wait, report, and decide whether they have failed."""
+"""The base of all operators with many records: plan, run, resume, wait, report, and apply the thresholds."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, 
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
+from airflow_provider_meisa.hooks import configuration
 from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
@@ -42,41 +43,41 @@ if TYPE_CHECKING:
 
 SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (seen on 3.3 with 1 s and 3 s)
 
-# From the end of a wait in the triggerer to the work, Airflow takes 1–3.5 s: so much earlier it is woken, and what is
-# left of the wait is slept. From the second wait on it is what the one before has taken.
+# Airflow takes 1–3.5 s from the end of a deferral to the work, so the deferral ends that much earlier, and the task
+# sleeps the rest of the wait. From the second wait on, it is the time that Airflow took after the one before.
 _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
 
 
 class BulkOperator(LedgerMixin, MeisaOperator):
-    """Do a job with many records; a subclass says which job, and where the rows come from.
+    """Do a job with many records; a subclass defines the job and reads the rows.
 
-    The task keeps inside the key's rate limits; a long wait frees its worker slot. After a crash it resumes where it
-    was. It pushes the summary to XCom, then fails if too many records failed.
+    The task keeps to the rate limits of the key; a long wait frees its worker slot. After a crash it resumes after the
+    last batch. It pushes the summary to XCom, then fails if too many records failed.
 
-    :param max_failed: most failed and unreported records: ``int`` a number, ``float`` a share, ``None`` no limit.
-    :param max_invalid: most invalid records, likewise.
-    :param max_contacts: most rows in all; if there are more, none is sent.
-    :param preview: send nothing; plan, and return what would be sent and how long it would take (templated).
-    :param plan: the ``plan`` of a preview's report (templated): send what it has planned, less what is to be left out;
-        the source is not read.
+    :param max_failed: the most failed and unreported records: ``int`` a number, ``float`` a share, ``None`` no limit.
+    :param max_invalid: the most invalid records, in the same form.
+    :param max_contacts: the most rows; if there are more, nothing is sent.
+    :param preview: send nothing; plan, and return the numbers of records, requests and seconds (templated).
+    :param plan: the ``plan`` of a preview's report (templated): send that plan, except records that must
+        be left out since. The source is not read.
     :param staging_path: the folder for the plan, **which holds addresses in clear**: a local path or an
-        ``ObjectStoragePath`` URI (templated); by default a private one on the worker's own host. Workers on several
-        hosts need one that they share.
-    :param outcomes_path: where the status of each row is written (templated): any ``ObjectStoragePath`` that
-        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``. Of a mapped task the map index becomes part of
-        the name, unless ``map_index`` is in the template or the path is mapped, too.
-    :param rejects_only: leave out of it what was accepted, and duplicates (templated).
-    :param on_empty: ``success``, ``skip`` or ``fail``, if there is no row at all.
-    :param on_nothing_valid: likewise, if there are rows and not one of them is valid; a preview, too.
-    :param on_ambiguous: when a batch's response is lost, ``resend`` it or ``fail``.
-    :param on_changed_audience: when the plan is lost and a retry finds other rows than the first try had, ``fail``
-        or ``restart``.
+        ``ObjectStoragePath`` URI (templated); by default that of ``[meisa] staging_path``, else a private one on the
+        worker's own host. Workers on several hosts need one that they share.
+    :param outcomes_path: the file for the status of each row (templated): any ``ObjectStoragePath`` that
+        ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``. For a mapped task, the map index becomes part of
+        the name, unless ``map_index`` is in the template or the path is mapped as well.
+    :param rejects_only: leave accepted records and duplicates out of that file (templated).
+    :param on_empty: ``success``, ``skip`` or ``fail`` if there are no rows.
+    :param on_nothing_valid: ``success``, ``skip`` or ``fail`` if there are rows, but none is valid; also in a preview.
+    :param on_ambiguous: if the response to a batch is lost, ``resend`` it or ``fail``.
+    :param on_changed_audience: if the plan is lost, and a retry finds other rows than the first attempt, ``fail`` or
+        ``restart``.
     :param ledger: and ``first_run``, ``accept_lost_ledger``: see `LedgerMixin`.
     :param max_in_flight: the most requests in flight at a time, 1–16.
     :param deferrable: wait in the triggerer, without a worker slot; by default ``[operators] default_deferrable``.
-    :param defer_after: shortest wait, in seconds or as a ``timedelta``, that is deferred and not slept; at least 10
-        seconds.
+    :param defer_after: the shortest wait, in seconds or as a ``timedelta``, that is a deferral and not a sleep; at
+        least 10 seconds.
     :param meisa_conn_id: the Airflow Connection.
     :ivar summary: the summary, once there is one.
     """
@@ -137,7 +138,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
 
     @abstractmethod
     def make_job(self) -> Job:
-        """Return what is done with the rows."""
+        """Return the job for the rows."""
 
     @abstractmethod
     def asset(self) -> Asset:
@@ -145,18 +146,18 @@ class BulkOperator(LedgerMixin, MeisaOperator):
 
     @abstractmethod
     def read(self, context: Context) -> Iterable[object]:
-        """Return the rows, read again at each call; a stream need not fit into memory.
+        """Return the rows, read again at each call; they may not fit into memory.
 
-        They are read once a run, to plan what is sent; again only if the plan is lost.
+        A run reads them once, to make its plan, and again only if the plan is lost.
 
-        :raises MeisaInputError: if there is nothing that could be read.
+        :raises MeisaInputError: if the source cannot be read.
         """
 
     def execute(self, context: Context) -> dict[str, object]:
         """Do the job and return the summary.
 
         :return: see `airflow_provider_meisa.api.outcomes.summary`.
-        :raises AirflowSkipException: if there is no row and ``on_empty`` is ``skip``.
+        :raises AirflowSkipException: if there are no rows and ``on_empty`` is ``skip``.
         :raises AirflowFailException: if too many records failed, and for what a retry cannot fix.
         :raises AirflowException: if Meisa cannot be reached.
         """
@@ -165,7 +166,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, object]:
         """Resume after a wait in the triggerer.
 
-        :raises AirflowFailException: if the event is not one of `MeisaRateLimitTrigger`, and as `execute` does.
+        :raises AirflowFailException: if the event is not one of `MeisaRateLimitTrigger`, and as in `execute`.
         """
         match event:
             case {"status": "go", "cursor": dict(cursor), "moment": float(moment)}:
@@ -178,7 +179,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
                 )
 
     def on_kill(self) -> None:
-        """Send nothing from now on. What was sent is recorded, so that a later try resumes exactly there."""
+        """Send nothing from now on. Sent batches are recorded, so that a later attempt resumes after them."""
         if self._client is not None:
             self._client.stop()
 
@@ -221,7 +222,10 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             note = locate(path)
             return PlanStore(note.parent, note.name.removesuffix(".json"))
         owner = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-        return PlanStore(locate(self.staging_path) if self.staging_path else None, PlanStore.name_of(owner))
+        folder = self.staging_path or configuration.staging_path()
+        if not folder:
+            configuration.warn_if_not_shared("staging_path", "plan")
+        return PlanStore(locate(folder) if folder else None, PlanStore.name_of(owner))
 
     def _options(self, context: Context) -> RunOptions:
         return RunOptions(
@@ -240,7 +244,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     def _run_until_wait(
         self, context: Context, runner: BulkRunner, *, is_new_try: bool
     ) -> dict[str, object] | MeisaRateLimitTrigger:
-        """Run until the summary is there, or a wait is due that is to be deferred."""
+        """Run until the summary exists, or a wait must be deferred."""
         try:
             if self.preview:
                 return self._preview(context, runner)
@@ -250,7 +254,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
                 self._drop_old_plan(runner)
             runner.prepare()
             step = runner.run()
-        except MeisaBackOffError as error:  # of what is asked before the first batch is sent
+        except MeisaBackOffError as error:  # from the checks before the first batch
             if self.deferrable and error.retry_after:
                 return self._deferral(runner, Wait(error.retry_after), runner.begun(), stalled=True)
             raise
@@ -260,14 +264,14 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         return self._end(context, runner, step.stopped_by)
 
     def _drop_old_plan(self, runner: BulkRunner) -> None:
-        if not self.plan:  # else a person has approved it
+        if not self.plan:  # otherwise a person has approved it
             runner.drop_plan()
 
     def _end(self, context: Context, runner: BulkRunner, stopped_by: MeisaError | None) -> dict[str, object]:
-        """Leave the summary and the outcomes, and raise what has stopped the run early.
+        """Write the summary and the outcomes, and raise the error that stopped the run early.
 
-        A failure after the checkpoint is complete is harmless: the retry finds that every address has a status, and
-        ends the task.
+        An error after the checkpoint is complete is harmless: in the retry every address has a status, and the task
+        ends.
         """
         ti = context["ti"]
         self.summary = summary = runner.summary(complete=stopped_by is None, stopped_by=stopped_by)
@@ -285,7 +289,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
 
     @property
     def longest_wait(self) -> float:
-        """The longest wait, in seconds, that is slept and not deferred."""
+        """Return the longest wait, in seconds, that is a sleep and not a deferral."""
         return check_seconds("defer_after", self.defer_after) if self.deferrable else math.inf
 
     def _check_deferral(self) -> None:
@@ -302,7 +306,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             reason_to_wait(step, runner.client),
             step.seconds,
         )
-        # A wait just above the shortest deferral, less waking early, must not become a shorter one.
+        # A wait just above the shortest deferral must not become shorter than that by the earlier end.
         pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)
         now, moment = runner.pause(now, pause, stalled=stalled)
         return MeisaRateLimitTrigger(moment=moment, cursor=now.as_json())
@@ -319,6 +323,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             plans.batches(plan) if plan else (),
             meisa_conn_id=self.meisa_conn_id,
             ledger=runner.ledger_summary,
+            found=plan.facts.report if plan else None,
         )
         if plan:
             report["plan"] = f"{plans.note}#{plan.id}"
@@ -329,7 +334,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         return report
 
     def _check_any_valid(self, title: str, invalid: int, total: int) -> None:
-        """Fail or skip the task if there were rows, and not one valid address among them."""
+        """Fail or skip the task if there were rows, but none with a valid address."""
         if self.on_nothing_valid == "success" or not nothing_valid(invalid, total):
             return
         message = (
@@ -356,9 +361,9 @@ class BulkOperator(LedgerMixin, MeisaOperator):
 
 
 def _path_and_id(reference: str) -> tuple[str, str]:
-    """Split what a preview's report calls ``plan``.
+    """Split the ``plan`` of a preview's report.
 
-    :raises MeisaInputError: if it is something else.
+    :raises MeisaInputError: if it is another text.
     """
     path, _, plan_id = reference.rpartition("#")
     if not path.endswith(".json") or not plan_id:

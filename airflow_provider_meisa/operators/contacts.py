@@ -1,4 +1,4 @@
-"""Tasks that create and update contacts."""
+"""Operators that create and update contacts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 class MeisaUpsertContactOperator(RecordOperator):
     """Create one contact, or update it.
 
-    Meisa looks for the contact by ``external_id`` first, then by the address. What is ``None`` is not sent, and stays
-    as it is. To send the same again is harmless, so a retry does.
+    Meisa looks for the contact by ``external_id`` first, then by the address. A parameter that is ``None`` is
+    not sent, and the field keeps its value. A second upsert is harmless, so a retry sends it again.
 
     Pushes ``{"id", "created", "address" (masked), "meisa_conn_id"}`` to XCom.
 
     :param contact_email: the address (templated, never shown in the UI); with an ``external_id`` that Meisa knows, it
-        may be a new one. It is not called ``email``, because every operator has an ``email``: where Airflow reports
-        that the task has failed.
+        may be a new one. It is not called ``email``, because every operator has an ``email``, which Airflow notifies
+        when the task fails.
     :param external_id: your id of the contact, a text (templated, never shown in the UI).
     :param first_name: the first name; may be empty (templated, never shown in the UI).
     :param last_name: the last name; may be empty (templated, never shown in the UI).
@@ -39,9 +39,9 @@ class MeisaUpsertContactOperator(RecordOperator):
     :param source: where the contact comes from: ``api``, ``import``, ``manual``, ``signup`` or ``initial_sync``
         (templated). Meisa keeps the first one.
     :param custom_fields: plain JSON: a dict, or a template that gives the text of an object (templated,
-        never shown in the UI). Meisa merges it: keys that are left out are kept.
+        never shown in the UI). Meisa merges it: other keys are kept.
     :param tag_names: tags to add: a list, or a template that gives the text of one (templated, never shown in the UI).
-        Meisa creates those it does not know, and removes none.
+        Meisa creates unknown ones, and removes none.
     :param meisa_conn_id: the Airflow Connection.
     """
 
@@ -56,7 +56,7 @@ class MeisaUpsertContactOperator(RecordOperator):
         "tag_names",
         "meisa_conn_id",
     )
-    operator_extra_links = ()  # no address of a contact's page is documented
+    operator_extra_links = ()  # the URL of a contact's page is not documented
     contact_email = RedactedField(ADDRESS)
     external_id = RedactedField()
     first_name = RedactedField()
@@ -106,7 +106,7 @@ class MeisaUpsertContactOperator(RecordOperator):
         )
 
     def _address(self) -> str:
-        """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""
+        """Return the only address in ``contact_email``, which may also be in a row or a record."""
         found = list(AddressReader(name="contact_email").read([unwrap(self.contact_email)]))
         if len(found) != 1:
             raise MeisaInputError(

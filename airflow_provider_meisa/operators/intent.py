@@ -1,4 +1,4 @@
-"""What a task that enrolls one contact keeps from one try to the next: that it has sent, and when it may again."""
+"""The intent of a task that enrolls one contact: whether it has sent a request, and when it may resend it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Intent:
-    """Keeps, in the form of a checkpoint of one batch, whether a request of this task may have enrolled the contact.
+    """Stores, as a checkpoint of one batch, whether a request of this task may have enrolled the contact.
 
-    :param store: where it is kept.
-    :param subject: what the request is about. What was kept of another one is left alone.
+    :param store: the store of the checkpoint.
+    :param subject: the subject of the request. The checkpoint of another subject is not changed.
     :param resend_after: see `Settings.resend_after`.
     :ivar since: when the first request was sent, in seconds since the epoch.
-    :raises MeisaInputError: if what was kept was not written by this version.
+    :raises MeisaInputError: if this version has not written the stored checkpoint.
     """
 
     def __init__(self, store: CheckpointStore, subject: tuple[str, str], resend_after: float) -> None:
@@ -35,26 +35,26 @@ class Intent:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the contact may be sent again."""
+        """Return the seconds until the contact may be sent again."""
         return seconds_until_resend(self._kept, self._resend_after) if self.is_in_doubt else 0.0
 
     def begin(self) -> None:
-        """Keep that a request will be sent. If that fails, send nothing."""
+        """Record that a request will be sent. If that fails, send nothing."""
         self._keep(0.0)
 
     def lost(self) -> None:
-        """Keep that the request may have been carried out, and from when on it may be sent again."""
+        """Record that the request may have been carried out, and when it may be sent again."""
         self._keep(time.time() + self._resend_after)
 
     def give_up(self) -> None:
-        """Keep what was before: the request did nothing."""
+        """Restore the earlier checkpoint: the request did nothing."""
         if self.is_in_doubt:
             self._keep(self._kept.resend_at)
         else:
             self.end()
 
     def end(self) -> None:
-        """Keep nothing: what became of the contact is known."""
+        """Remove the checkpoint: the status of the contact is known."""
         self._store.save(Checkpoint().as_json())
         self._store.end()
 

@@ -1,4 +1,4 @@
-"""Which ledger a task uses: from its parameters, the configuration, and what its earlier runs have reported."""
+"""The ledger of a task: from its parameters, the configuration and earlier summaries."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from airflow_provider_meisa.operators.location import locate
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.options import FirstRun
 
-_ENDED = ["success", "failed"]
+_SUCCEEDED = ["success"]
 
 
 class LedgerMixin(BaseOperator):
-    """Gives an operator a ledger, which keeps over all runs what Meisa has accepted.
+    """Gives an operator a ledger, which records over all runs what Meisa has accepted.
 
-    :param ledger: its name (templated), which is a folder in ``[meisa] ledger_path``. What is in it is not sent again.
+    :param ledger: its name (templated), which is a folder in ``[meisa] ledger_path``. Records in it are not sent again.
         Only one task at a time may use it, so that ``max_active_tis_per_dag`` is 1 by default; set it yourself for a
         mapped task.
     :param first_run: if the ledger is empty, ``send``, ``fail``, or ``record`` the records of this run as accepted
         without a request.
-    :param accept_lost_ledger: the date that the message of a lost ledger gives: confirms that loss, once.
+    :param accept_lost_ledger: the date in the message about a lost ledger: confirms that loss, once.
     """
 
     template_fields: Sequence[str] = ("ledger",)
 
     default_first_run: FirstRun = "send"
-    """What ``first_run`` is if it is not given."""
+    """The default of ``first_run``."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class LedgerMixin(BaseOperator):
         accept_lost_ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if ledger is not None:
+        if ledger is not None and "max_active_tis_per_dag" not in kwargs.get("default_args", {}):
             kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(**kwargs)
         self.ledger = ledger
@@ -52,10 +52,12 @@ class LedgerMixin(BaseOperator):
         self.accept_lost_ledger = accept_lost_ledger
 
     def ledger_options(self, ti: Any) -> LedgerOptions | None:
-        """Return which ledger a task instance uses; ``None`` if it uses none."""
+        """Return the ledger of a task instance; ``None`` if it has none."""
         if self.ledger is None:
             return None
-        last = last_summary(ti)
+        configuration.warn_if_not_shared("ledger_path", "ledger")
+        reported = _reported(ti)
+        last = _ledger_in(reported)
         return LedgerOptions(
             root=locate(configuration.ledger_path()),
             name=self.ledger,
@@ -64,33 +66,34 @@ class LedgerMixin(BaseOperator):
             first_run=self.first_run or self.default_first_run,
             is_first_run_given=self.first_run is not None,
             last=last,
-            has_earlier_runs=last is None and _has_earlier_runs(ti),
+            has_earlier_runs=last is None and (reported is not None or _has_succeeded(ti)),
             accept_lost_ledger=self.accept_lost_ledger,
         )
 
 
 def run_name(ti: Any) -> str:
-    """Return what a ledger calls the run of a task instance: ``dag/task/run``, and the map index if there is one."""
+    """Return the name of a run in the ledger: ``dag/task/run``, and the map index if there is one."""
     name = f"{ti.dag_id}/{ti.task_id}/{ti.run_id}"
     return name if ti.map_index < 0 else f"{name}/{ti.map_index}"
 
 
-def last_summary(ti: Any) -> EarlierSummary | None:
-    """Return what the last run of the task, or this one, has reported of its ledger; ``None`` if none has."""
-    value = ti.xcom_pull(
-        task_ids=ti.task_id, key=XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index
-    )
-    match value:
+def _reported(ti: Any) -> Any:
+    """Return what the task has reported last, also in this run; ``None`` without a report."""
+    return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index)
+
+
+def _ledger_in(reported: Any) -> EarlierSummary | None:
+    match reported:
         case {"ledger": {"name": str(name), "entries": int(entries), "at": str(at)}}:
             return EarlierSummary(LedgerSummary(name, entries), at)
         case _:
             return None
 
 
-def _has_earlier_runs(ti: Any) -> bool:
-    """Return whether the task has ended in another run."""
+def _has_succeeded(ti: Any) -> bool:
+    """Return whether the task has succeeded in another run. One that failed and has sent a request has reported it."""
     if hasattr(ti, "get_ti_count"):  # Airflow 3
-        count: int = ti.get_ti_count(dag_id=ti.dag_id, task_ids=[ti.task_id], states=_ENDED)
+        count: int = ti.get_ti_count(dag_id=ti.dag_id, task_ids=[ti.task_id], states=_SUCCEEDED)
         return count > 0
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
@@ -99,6 +102,6 @@ def _has_earlier_runs(ti: Any) -> bool:
         query = session.query(TaskInstance).filter(
             TaskInstance.dag_id == ti.dag_id,
             TaskInstance.task_id == ti.task_id,
-            TaskInstance.state.in_(_ENDED),
+            TaskInstance.state.in_(_SUCCEEDED),
         )
         return query.first() is not None

@@ -1,4 +1,4 @@
-"""Where a file lies: on this machine, or in any store that Airflow's ObjectStoragePath reaches."""
+"""Paths on this machine, and in any store that Airflow's ObjectStoragePath supports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOCAL = "file:///"
 
 
 class PathField:
-    """An operator's attribute that holds a path as text: Airflow renders templates in texts only."""
+    """An operator's attribute that holds a path as text, because Airflow renders templates only in texts."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -40,25 +40,25 @@ def _template(name: str) -> str:
 
 
 def path_as_text(value: Any) -> Any:
-    """Return the text of a ``pathlib.Path`` or an ``ObjectStoragePath``, and anything else as it is."""
+    """Return the text of a ``pathlib.Path`` or an ``ObjectStoragePath``, and any other value unchanged."""
     if hasattr(value, "as_uri"):  # both have it, and their text is what `locate` reads
         return str(value)
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def bare_path(value: str | os.PathLike[str]) -> str:
-    """Return the text of a path without blanks at its ends, which templates leave there."""
+    """Return the text of a path without blanks at its ends, which templates may leave."""
     text: str = path_as_text(value)
     return text.strip(EDGES)
 
 
 def locate(path: str | os.PathLike[str], conn_id: str | None = None) -> Location:
-    """Return the place that a path or a URI names; blanks at its ends do not count.
+    """Return the location of a path or a URI, without blanks at its ends.
 
     :param path: a local path, or a URI such as ``s3://bucket/folder/file.csv``, also as an object;
-        ``s3://conn_id@bucket/…`` names the Airflow Connection too.
-    :param conn_id: the Airflow Connection to reach a URI by.
-    :raises MeisaInputError: if it is empty, or of a kind that nothing installed can reach.
+        ``s3://conn_id@bucket/…`` names the Airflow Connection as well.
+    :param conn_id: the Airflow Connection of the store.
+    :raises MeisaInputError: if it is empty, or no installed package supports its scheme.
     """
     uri = bare_path(path)
     if not uri:
@@ -71,7 +71,7 @@ def locate(path: str | os.PathLike[str], conn_id: str | None = None) -> Location
 
     try:
         place: Location = ObjectStoragePath(uri, conn_id=conn_id)
-        place.fs  # type: ignore[attr-defined]  # noqa: B018 (made here, so that what is missing is reported here)
+        place.fs  # type: ignore[attr-defined]  # noqa: B018 (made here, so that a missing package is reported here)
     except (ValueError, ImportError) as error:
         raise MeisaInputError(f"{uri.partition('://')[0]}:// cannot be reached: {error}") from error
     return place

@@ -1,8 +1,8 @@
-"""The parameters of all operators, the sensor, the decorator and the commands, and what each may hold.
+"""The parameters of all operators, the sensor, the decorator and the commands, with their checks.
 
-A check takes the parameter's name and its value, and returns the value as it is used. `check_parameters` runs the
-checks when a task begins: templates are rendered then, and values of `.expand` and other tasks are known. Nothing was
-sent or read by that time.
+A check takes the name and the value of a parameter, and returns the value to use. `check_parameters` runs the checks
+when a task begins: templates are then rendered, and values of `.expand` and other tasks are known. Nothing has been
+sent or read by then.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SOURCES = (
     "initial_sync",
 )  # as `endpoints.contacts.SOURCES`, which loads requests
 FORMATS = ("csv", "tsv", "jsonl", "lines", "parquet")
+NULLS = ("send", "omit")  # as `jobs.sync_contacts.mapping.NULLS`
 QUOTING = ("standard", "multiline", "none")
 MOST_IN_FLIGHT = 16
 
@@ -44,12 +45,12 @@ _RENDERED = {"True": True, "true": True, "False": False, "false": False}
 
 
 def read_later(_name: str, value: object) -> object:
-    """Leave a value as it is: each address in it gets its own status, or stops the task, where it is read."""
+    """Accept any value: each address in it gets its status, or stops the task, when it is read."""
     return value
 
 
 def templated_switch(name: str, value: object) -> bool:
-    """Read a switch whose template may have given a text."""
+    """Read a switch, which a template may have rendered to a text."""
     if isinstance(value, str) and value.strip() in _RENDERED:
         return _RENDERED[value.strip()]
     return checks.check_switch(name, value)
@@ -77,7 +78,7 @@ def word(name: str, value: object) -> str:
 
 
 def path(name: str, value: object) -> str:
-    """Read a local path or a URI without blanks at its ends, also from an object; where it leads is checked later."""
+    """Read a local path or a URI without blanks at its ends, also from an object; it is resolved later."""
     return checks.check_text(name, path_as_text(value), may_be_empty=True).strip(EDGES)
 
 
@@ -87,7 +88,7 @@ def plan(name: str, value: object) -> str:
 
 
 def column(name: str, value: object) -> str | int:
-    """Read what names a column."""
+    """Read the name or the number of a column."""
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -105,7 +106,7 @@ def delimiter(_name: str, value: object) -> str:
 
 
 def is_delimiter(value: object) -> TypeGuard[str]:
-    """Say whether a value can stand between two cells."""
+    """Return whether a value can be a delimiter."""
     return isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '"\r\n@'
 
 
@@ -120,7 +121,7 @@ def encoding(name: str, value: object) -> str:
 
 
 def json_texts(name: str, value: object) -> list[str]:
-    """Read a list of texts, or the JSON text of one, which a template may have given."""
+    """Read a list of texts, or the JSON text of one, which a template may have rendered."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -133,7 +134,7 @@ def json_texts(name: str, value: object) -> list[str]:
 
 
 def json_object(name: str, value: object) -> dict[str, object]:
-    """Read an object of plain JSON, or the text of one, which a template may have given."""
+    """Read an object of plain JSON, or the text of one, which a template may have rendered."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -146,7 +147,7 @@ def json_object(name: str, value: object) -> dict[str, object]:
 
 
 def driver_values(name: str, value: object) -> object:
-    """Read the values for a query's placeholders: a text is a sequence too, but of letters."""
+    """Read the values for a query's placeholders; a text is refused, because it would be read letter by letter."""
     if isinstance(value, Mapping) or (
         isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
     ):
@@ -163,7 +164,7 @@ def ledger_name(name: str, value: object) -> str:
 
 
 def again_after(name: str, value: object) -> object:
-    """Read after which time a contact may be enrolled again."""
+    """Read the time after which a contact may be enrolled again."""
     if value == "never" or (isinstance(value, timedelta) and value > timedelta(0)):
         return value
     raise MeisaInputError(
@@ -171,8 +172,17 @@ def again_after(name: str, value: object) -> object:
     )
 
 
+def period(name: str, value: object) -> object:
+    """Read after how long something is done again."""
+    if isinstance(value, timedelta) and value >= timedelta(hours=1):
+        return value
+    raise MeisaInputError(
+        f"{name} must be a timedelta of an hour or more, such as timedelta(days=30), not {checks.found(value)}."
+    )
+
+
 def one_of(choices: Sequence[str]) -> Check:
-    """Make the check of a parameter that takes one of a few words."""
+    """Make the check of a parameter with a list of choices."""
     return partial(checks.check_choice, choices=choices)
 
 
@@ -180,7 +190,7 @@ name_of_contact: Check = partial(checks.check_text, may_be_empty=True)
 
 PARAMETERS: Mapping[str, Check] = MappingProxyType(
     {
-        # Who is enrolled.
+        # Contacts.
         "contact_email": read_later,
         "emails": read_later,
         "email_column": column,
@@ -191,7 +201,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "encoding": encoding,
         "delimiter": delimiter,
         "quoting": one_of(QUOTING),
-        # Of the contact itself.
+        # Fields of a contact.
         "external_id": checks.check_text,
         "first_name": name_of_contact,
         "last_name": name_of_contact,
@@ -199,18 +209,27 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "source": one_of(SOURCES),
         "custom_fields": json_object,
         "tag_names": json_texts,
-        # Into what, and with what.
+        # Of many contacts: the names of columns are checked where the mapping is made.
+        "contacts": read_later,
+        "fields": read_later,
+        "ContactSyncOperator.custom_fields": read_later,
+        "tags": read_later,
+        "json_columns": read_later,
+        "types": read_later,
+        "nulls": one_of(NULLS),
+        "sync_name": checks.check_text,
+        # The enrollment.
         "sequence_slug": slug,
         "MeisaSequenceSensor.sequence_slug": slugs,
         "metadata": json_object,
         "trigger_source": checks.check_text,
-        # Through what.
+        # Connections and files.
         "meisa_conn_id": checks.check_text,
         "conn_id": checks.check_text,
         "staging_path": path,
         "plan": plan,
         "outcomes_path": path,
-        # With what in mind.
+        # The ledger.
         "ledger": ledger_name,
         "again_after": again_after,
         "first_run": one_of(get_args(FirstRun)),
@@ -220,29 +239,34 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "skip_suppressed": templated_switch,
         "preview": templated_switch,
         "rejects_only": templated_switch,
+        "retry_refused": templated_switch,
         "deferrable": checks.check_switch,
         # Numbers and times.
+        "max_changes": checks.check_limit,
         "max_contacts": checks.check_count,
         "max_failed": checks.check_limit,
         "max_invalid": checks.check_limit,
         "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),
         "defer_after": checks.check_seconds,
-        # Words.
+        "resync_after": period,
+        # Choices.
         "on_already_enrolled": one_of(get_args(OnNo)),
         "on_ambiguous": one_of(get_args(OnAmbiguous)),
         "on_changed_audience": one_of(get_args(OnChangedAudience)),
         "on_empty": one_of(get_args(OnNo)),
         "on_missing": one_of(get_args(OnMissing)),
         "on_nothing_valid": one_of(get_args(OnNo)),
+        "on_older_run": one_of(("fail", "send")),
         "on_suppressed": one_of(get_args(OnNo)),
+        "resync": one_of(("all", "record")),
         "status": word,
     }
 )
-"""The check of each parameter; where a class has a rule of its own, under its name too."""
+"""The check of each parameter; a rule of one class is under its name as well."""
 
 
 def check_parameters(task: Any, *names: str) -> None:
-    """Check the parameters of a task, and put what they mean in their place.
+    """Check the parameters of a task, and replace each by its checked value.
 
     A parameter whose default is ``None`` may be ``None``.
 
@@ -261,7 +285,7 @@ def check_parameters(task: Any, *names: str) -> None:
 
 
 def declared(kind: type) -> Iterator[tuple[str, Check | None, object]]:
-    """List the parameters that a class of ours has: the name, its check where there is one, and the default."""
+    """Yield the parameters of a class: the name, the check if there is one, and the default."""
     for owner in kind.__mro__:
         if owner.__module__.startswith(_OURS) and "__init__" in vars(owner):
             for parameter in inspect.signature(vars(owner)["__init__"]).parameters.values():

@@ -1,4 +1,4 @@
-"""Template fields that Airflow renders but never shows: addresses stay out of the UI and the database."""
+"""Template fields that Airflow renders but never shows, to keep addresses out of the UI and the database."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ VALUES = Noun("hidden value", "hidden values")
 
 
 class Redacted:
-    """A value that Airflow can render, and that shows only its size.
+    """A value that Airflow can render, but that shows only its size.
 
     Airflow renders the fields that ``template_fields`` names, and writes ``str()`` of the object into the
     serialized DAG and the rendered fields (read in Airflow 2.11 and 3.3).
 
-    :param value: a template, or what became of it.
-    :param noun: what it holds.
+    :param value: a template, or the rendered value.
+    :param noun: the noun for its items.
     """
 
     def __init__(self, value: Any, noun: Noun = VALUES) -> None:
@@ -30,9 +30,9 @@ class Redacted:
 
     @property
     def template_fields(self) -> Collection[str]:
-        """Name what there is to render: nothing, if no template is inside.
+        """Return the fields to render: none, if there is no template inside.
 
-        Otherwise Jinja would compile every address, and run what a warehouse row holds as a template.
+        Otherwise Jinja would compile every address, and run text from a warehouse row as a template.
         """
         return ("value",) if _has_template(self.value) else ()
 
@@ -55,11 +55,11 @@ class Redacted:
 
 
 class RedactedField:
-    """An operator's attribute that is always `Redacted`, but for a reference to another task's XCom.
+    """An operator's attribute that is always `Redacted`, except for a reference to another task's XCom.
 
-    Airflow finds a task's upstream in such references, so they stay as they are until they are resolved.
+    Airflow finds upstream tasks by such references, so they are not changed until they are resolved.
 
-    :param noun: what it holds; what Airflow shows is ``12,431 addresses``.
+    :param noun: the noun for its items; Airflow shows ``12,431 addresses``.
     """
 
     def __init__(self, noun: Noun = VALUES) -> None:
@@ -77,14 +77,14 @@ class RedactedField:
 
 
 def unwrap(value: Any) -> Any:
-    """Return what is inside a `Redacted`."""
+    """Return the value inside a `Redacted`."""
     return value.value if isinstance(value, Redacted) else value
 
 
 def follow_references(operator: Any, *values: Any) -> None:
-    """Make an operator the downstream of every task whose output stands somewhere in its private values.
+    """Make an operator downstream of every task whose output its redacted values refer to.
 
-    Airflow looks for such references in the fields themselves, not in what they hide.
+    Airflow searches for such references in the fields themselves, not inside redacted values.
     """
     if not getattr(operator, "_BaseOperator__from_mapped", False):
         XComArg.apply_upstream_relationship(operator, [unwrap(value) for value in values])

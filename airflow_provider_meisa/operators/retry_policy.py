@@ -1,4 +1,4 @@
-"""When Airflow should try again: after the wait Meisa asks for, where it asks for one (Airflow 3.3 and later)."""
+"""The retry policy: retry after the wait that Meisa asks for, if it does (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MARGIN = 1.0
 
 
 class MeisaRetryPolicy(RetryPolicy):
-    """Retries a task that met the rate limit or a 503 when Meisa takes requests again; else the task decides.
+    """Retries a task after a rate limit or a 503 when Meisa takes requests again; else the task's parameters apply.
 
-    What a retry cannot fix fails at once without it: the operators raise ``AirflowFailException``.
+    If a retry cannot help, the operators raise ``AirflowFailException``, which fails the task at once.
     """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """Decide by the error of ours behind an exception."""
+        """Decide by the `MeisaError` that caused an exception."""
         cause = exception if isinstance(exception, MeisaBackOffError) else exception.__cause__
         if isinstance(cause, MeisaBackOffError) and cause.retry_after is not None:
             return RetryDecision.retry(
@@ -33,16 +33,16 @@ class MeisaRetryPolicy(RetryPolicy):
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:
-        """Return its settings: it has none."""
+        """Return its settings, which are empty."""
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> MeisaRetryPolicy:
-        """Make it again."""
+        """Create the policy from its settings."""
         return cls()
 
 
 def provide_retry_policy(operator: Any) -> None:
-    """Give a task this policy, unless its author has chosen one."""
+    """Give a task this policy, unless the DAG sets one."""
     if getattr(operator, "retry_policy", None) is None:
         operator.retry_policy = MeisaRetryPolicy()

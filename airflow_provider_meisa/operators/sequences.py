@@ -1,4 +1,4 @@
-"""Tasks that enroll contacts into sequences."""
+"""Operators that enroll contacts into sequences."""
 
 from __future__ import annotations
 
@@ -41,20 +41,21 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
     Pushes ``{"sequence_slug", "meisa_conn_id", "address" (masked), "status", "reason"}`` to XCom, with a ledger also
     ``"ledger"``, and also when it then fails or skips.
 
-    :param contact_email: the contact (templated, never shown in the UI); created if Meisa does not know it. It is not
-        called ``email``, because every operator has an ``email``: Airflow notifies it when the task fails.
+    :param contact_email: the address of the contact (templated, never shown in the UI); Meisa creates an unknown
+        contact. It is not called ``email``, because every operator has an ``email``, which Airflow notifies when the
+        task fails.
     :param sequence_slug: an active sequence (templated).
     :param metadata: data attached to the enrollment, plain JSON: a dict, or a template that gives the text of an
         object (templated, never shown in the UI).
-    :param trigger_source: label for where the enrollment came from (templated).
-    :param override_unsubscribe: enroll even if suppressed (templated); needs ``allow_override_unsubscribe`` on the
-        connection.
-    :param on_already_enrolled: ``success``, ``skip`` or ``fail``, if the contact is in the sequence already.
-    :param on_suppressed: likewise, if the contact has unsubscribed, bounced or complained.
-    :param on_ambiguous: when the answer is lost, ``resend`` once and after a while, or ``fail`` without a retry of
-        Airflow's. A contact that is then already enrolled counts as enrolled by this task. A retry waits, too.
+    :param trigger_source: the origin of the enrollment (templated).
+    :param override_unsubscribe: enroll even a suppressed contact (templated); needs ``allow_override_unsubscribe``
+        on the connection.
+    :param on_already_enrolled: ``success``, ``skip`` or ``fail`` if the contact is in the sequence already.
+    :param on_suppressed: ``success``, ``skip`` or ``fail`` if the contact has unsubscribed, bounced or complained.
+    :param on_ambiguous: if the response is lost, ``resend`` once, after a wait, or ``fail`` without a retry of
+        Airflow's. A contact that is then already enrolled counts as enrolled by this task. A retry waits as well.
     :param again_after: with ``ledger``, and then required: when the contact may be enrolled again, as a ``timedelta``
-        or ``"never"``. Until then it is ``enrolled_before``, which counts as ``on_already_enrolled`` says.
+        or ``"never"``. Until then it is ``enrolled_before``, to which ``on_already_enrolled`` applies.
     :param ledger: and ``first_run``, ``accept_lost_ledger``: see `LedgerMixin`.
     :param meisa_conn_id: the Airflow Connection.
     """
@@ -121,13 +122,13 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
         )
 
     def push(self, context: Context, value: Mapping[str, Any]) -> None:
-        """Push the status to XCom; only then forget that a request was sent."""
+        """Push the status to XCom; only then remove the intent."""
         super().push(context, value)
         if self._intent:
             self._intent.end()
 
     def _address(self) -> str | None:
-        """Return the only address in ``contact_email``, which may also be in a row or a record of its own."""
+        """Return the only address in ``contact_email``, which may also be in a row or a record."""
         found = list(AddressReader(name="contact_email").read([unwrap(self.contact_email)]))
         if len(found) != 1:
             raise MeisaInputError(
@@ -137,7 +138,7 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
 
     @contextmanager
     def _ledger_of(self, ti: Any, client: MeisaClient, intent: Intent) -> Iterator[RunLedger | None]:
-        """Keep other runs away from the task's ledger meanwhile, if it has one."""
+        """Block other runs from the ledger of the task in the meantime, if it has one."""
         job = enroll_job(self)
         options = self.ledger_options(ti)
         if options is None:
@@ -153,7 +154,7 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
     def _enroll_once(
         self, client: MeisaClient, address: str, intent: Intent, ledger: RunLedger | None
     ) -> Outcome:
-        """Enroll the contact, and keep what a later try must know if the response is lost."""
+        """Enroll the contact, and store the intent for a later attempt if the response is lost."""
         if ledger is not None and (known := ledger.decide(address)) is not None:
             return known
         self._wait_for(client, intent)
@@ -172,12 +173,12 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
         return possibly_ours(outcome) if intent.is_in_doubt else outcome
 
     def _wait_for(self, client: MeisaClient, intent: Intent) -> None:
-        """Wait until Meisa is surely no longer at work on the request of an earlier try."""
+        """Wait until Meisa certainly no longer processes the request of an earlier attempt."""
         if not intent.is_in_doubt:
             return
         if self.on_ambiguous == "fail":
             raise MeisaInputError(
-                "An earlier try ended before the response came: Meisa may have enrolled the contact. With "
+                "An earlier attempt ended before the response came: Meisa may have enrolled the contact. With "
                 "on_ambiguous='fail' the contact is not sent again. Set on_ambiguous='resend' and clear the task."
             )
         self.log.info("%s for %.0f s", RESPONSE_LOST, intent.seconds_left)
@@ -195,7 +196,7 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
         )
 
     def _summary(self, outcome: Outcome) -> dict[str, object]:
-        """Make what a summary would say of this one contact."""
+        """Make the summary of this contact."""
         return {
             "sequence_slug": self.sequence_slug,
             "meisa_conn_id": self.meisa_conn_id,
@@ -225,11 +226,11 @@ class MeisaEnrollOperator(LedgerMixin, RecordOperator):
 
 
 class MeisaBulkEnrollOperator(AudienceOperator):
-    """Enroll any number of contacts into a sequence, 500 a request, and account for each of them.
+    """Enroll any number of contacts into a sequence, 500 per request, and report the status of each.
 
     :param emails: the addresses (templated, never shown in the UI): a list, another task's output, or a template
-        that gives a list. Its items may be addresses, lists of them, rows or records; it may also be a DataFrame or
-        another table. What can be read only once is copied to a list.
+        that renders to a list. Its items may be addresses, lists of them, rows or records; it may also be a DataFrame
+        or another table. An iterator is copied to a list.
     :param email_column: the column of the addresses in rows, records and tables: its name, or its number from 0. By
         default the only column, else the one named ``email``, in any case.
     :param kwargs: the parameters of `AudienceOperator`, such as ``sequence_slug``, and those of every operator.
@@ -248,9 +249,9 @@ class MeisaBulkEnrollOperator(AudienceOperator):
         follow_references(self, self.emails)
 
     def read(self, context: Context) -> list[str | None]:
-        """Return the addresses as a list of texts, which is kept for the readings that follow.
+        """Return the addresses as a list of texts, which is kept for later reads.
 
-        :raises MeisaInputError: if something in ``emails`` is not an address, nor holds one that can be found.
+        :raises MeisaInputError: if an item of ``emails`` is neither an address nor has one that can be found.
         """
         addresses = list(AddressReader(self.email_column).read(addresses_from(unwrap(self.emails))))
         self.emails = addresses

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
+from airflow_provider_meisa.api.endpoints.sequences import RecentSequences, SequenceInfo, recent_sequences
 from airflow_provider_meisa.api.errors import MeisaError, MeisaStoppedError
 from airflow_provider_meisa.api.redaction import redact
-from airflow_provider_meisa.hooks.meisa import MeisaHook
+from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
 
 KEEP = 30.0  # seconds for which sequences are cached
 PATIENCE = 4.0  # seconds that a page waits, because it occupies one of the API server's few threads
@@ -34,13 +34,14 @@ class CachedResponse:
     """
 
     begun: float
-    future: Future[list[SequenceInfo]]
+    future: Future[RecentSequences]
     before: tuple[list[SequenceInfo], float] | None
 
     def found(self) -> tuple[list[SequenceInfo], float] | None:
         """Return the latest sequences, and when their request began."""
         if self.future.done() and not self.future.exception():
-            return self.future.result(), self.begun
+            recent = self.future.result()
+            return recent.sequences, self.begun - (recent.age if recent.is_kept else 0.0)
         return self.before
 
     def problem(self) -> str:
@@ -64,7 +65,7 @@ class SequenceCache:
     """
 
     def __init__(
-        self, fetch: Callable[[str], list[SequenceInfo]], clock: Callable[[], float] = time.monotonic
+        self, fetch: Callable[[str], RecentSequences], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._fetch = fetch
         self._clock = clock
@@ -99,8 +100,10 @@ class SequenceCache:
             return cached
 
 
-def fetch_sequences(conn_id: str) -> list[SequenceInfo]:
+def fetch_sequences(conn_id: str) -> RecentSequences:
     """List a connection's sequences within its rate limits; stop after `GIVE_UP` seconds.
+
+    If a task has listed them in the last `KEEP` seconds, no request is sent.
 
     :raises AirflowException: if the request fails.
     """
@@ -109,7 +112,8 @@ def fetch_sequences(conn_id: str) -> list[SequenceInfo]:
         end = threading.Timer(GIVE_UP, client.stop)
         end.start()
         try:
-            return hook.list_sequences(status="all")
+            with raise_airflow_errors():
+                return recent_sequences(client, max_age=KEEP)
         finally:
             end.cancel()
 

@@ -91,7 +91,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
             try:
                 client = self._hook.get_conn()
                 with metered(client, self.meisa_conn_id, self._only_slug):
-                    listed = find_sequences(client, self._slugs)
+                    listed = find_sequences(client, self._slugs, max_age=self.poke_interval / 2)
             except MeisaBackOffError as error:
                 self.log.info("%s Checking again later.", error)
                 return PokeReturnValue(is_done=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -25,7 +25,7 @@ from airflow_provider_meisa.hooks.metrics import metered
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
-    from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
+    from airflow_provider_meisa.api.endpoints.sequences import RecentSequences, SequenceInfo
     from airflow_provider_meisa.api.readiness import Readiness
 
 READY = "ready"
@@ -124,7 +124,7 @@ class MeisaSequenceTrigger(BaseTrigger):
     async def _state(self) -> Readiness:
         from airflow_provider_meisa.api.readiness import readiness
 
-        listed = await listing(self.meisa_conn_id, max_age=self.poll_interval / 2)
+        listed = await listing(self.meisa_conn_id, self.slugs, max_age=self.poll_interval / 2)
         return readiness(listed, self.slugs, status=self.status, on_missing=self.on_missing)
 
 
@@ -132,58 +132,71 @@ class MeisaSequenceTrigger(BaseTrigger):
 class CachedListing:
     """The result of a request for all sequences, or its error.
 
-    :param at: when it ended, on the monotonic clock.
-    :param sequences: all sequences.
+    :param at: the time of the response, on the monotonic clock; of a shared list, of its request.
+    :param wanted: the slugs that were requested.
+    :param sequences: all that were found; all that exist, if one of ``wanted`` is missing.
     :param failure: the error, if it failed.
+    :ivar asked: the slugs that triggers have wanted since.
     """
 
     at: float
+    wanted: frozenset[str]
     sequences: Sequence[SequenceInfo] = ()
     failure: MeisaError | AirflowException | None = None
+    asked: set[str] = field(default_factory=set)
+
+    def serves(self, slugs: Sequence[str]) -> bool:
+        """Return whether these slugs are in it, or do not exist."""
+        found = {info.slug for info in self.sequences}
+        return bool(self.failure) or found.issuperset(slugs) or not found.issuperset(self.wanted)
 
 
 _listings: dict[str, CachedListing] = {}
 _locks: dict[tuple[int, str], asyncio.Lock] = {}
 
 
-async def listing(meisa_conn_id: str, *, max_age: float) -> Sequence[SequenceInfo]:
-    """List all sequences; triggers of one process and connection share a request, also a failed one.
+async def listing(meisa_conn_id: str, slugs: Sequence[str], *, max_age: float) -> Sequence[SequenceInfo]:
+    """List sequences until these are found; triggers of one process and connection share a request, also a failed one.
+
+    A request is for the slugs of all triggers since the one before.
 
     :param max_age: the most seconds since another trigger's request. A failed one counts for those that awaited it.
     :raises MeisaBackOffError: if the rate limit is reached, or Meisa is unavailable.
     :raises MeisaError: if the request fails.
     """
-    asked = time.monotonic()
+    began = time.monotonic()
     lock = _locks.setdefault((id(asyncio.get_running_loop()), meisa_conn_id), asyncio.Lock())
     async with lock:
         last = _listings.get(meisa_conn_id)
-        oldest = asked if last and last.failure else time.monotonic() - max_age
-        if last is None or last.at < oldest:
-            last = _listings[meisa_conn_id] = await _fetch(meisa_conn_id)
+        oldest = began if last and last.failure else time.monotonic() - max_age
+        if last is None or last.at < oldest or not last.serves(slugs):
+            wanted = frozenset(slugs).union(last.asked if last else ())
+            last = _listings[meisa_conn_id] = await _fetch(meisa_conn_id, wanted, max_age)
+        last.asked.update(slugs)
     if last.failure:
         raise last.failure.with_traceback(None)  # else each trigger that shares the failure makes it longer
     return last.sequences
 
 
-async def _fetch(meisa_conn_id: str) -> CachedListing:
+async def _fetch(meisa_conn_id: str, wanted: frozenset[str], max_age: float) -> CachedListing:
     try:
-        sequences = await _fetch_sequences(meisa_conn_id)
+        recent = await _fetch_sequences(meisa_conn_id, wanted, max_age)
     except (MeisaError, AirflowException) as failure:
-        return CachedListing(time.monotonic(), failure=failure)
-    return CachedListing(time.monotonic(), sequences)
+        return CachedListing(time.monotonic(), wanted, failure=failure)
+    return CachedListing(time.monotonic() - recent.age, wanted, recent.sequences)
 
 
-async def _fetch_sequences(meisa_conn_id: str) -> list[SequenceInfo]:
+async def _fetch_sequences(meisa_conn_id: str, wanted: frozenset[str], max_age: float) -> RecentSequences:
     client = await MeisaHook(meisa_conn_id, max_wait=_LONGEST_WAIT).get_async_conn()
     try:
-        return await asyncio.to_thread(_list, client, meisa_conn_id)
+        return await asyncio.to_thread(_find, client, meisa_conn_id, wanted, max_age)
     finally:
         client.stop()  # the thread of a cancelled trigger keeps running, and must send no more
         client.close()
 
 
-def _list(client: MeisaClient, meisa_conn_id: str) -> list[SequenceInfo]:
-    from airflow_provider_meisa.api.endpoints.sequences import list_sequences
+def _find(client: MeisaClient, meisa_conn_id: str, wanted: frozenset[str], max_age: float) -> RecentSequences:
+    from airflow_provider_meisa.api.endpoints.sequences import recent_sequences
 
     with metered(client, meisa_conn_id):
-        return list_sequences(client, status="all")
+        return recent_sequences(client, wanted, max_age=max_age)

@@ -35,7 +35,7 @@ class Witness(Server):
         self.came: list[float] = []
 
     def ask(self, now: float) -> int | None:
-        """Note the time, and answer as the server does."""
+        """Record the time, and respond as the server does."""
         self.came.append(now - START)
         response: int | None = super().ask(now)
         return response

@@ -124,7 +124,7 @@ def airflow() -> Iterator[str]:
 
 
 def run(url: str, dag: str, conf: dict[str, str]) -> None:
-    """Run a DAG to its end, once Airflow answers."""
+    """Run a DAG to its end, once Airflow responds."""
     session = requests.Session()
     session.trust_env = False
     until(lambda: responds(session, f"{url}/api/v2/monitor/health"), "Airflow responds")

@@ -1,4 +1,4 @@
-"""Clients for the sandbox and for raw servers, in a time that passes only where somebody sleeps."""
+"""Clients for the sandbox and for raw servers, in a time that passes only during sleeps."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def client(meisa_sandbox, client_of):
 
 @pytest.fixture
 def raw():
-    """A raw server; a test tells it what it will answer."""
+    """A raw server; a test sets its responses."""
     with RawServer() as server:
         yield server
 
@@ -66,7 +66,7 @@ def raw_client(raw, client_of):
 
 @pytest.fixture
 def closed_port():
-    """A port of loopback that nobody listens on, kept from others by a socket that is only bound."""
+    """A port of loopback on which no process listens, reserved by a socket that is only bound."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

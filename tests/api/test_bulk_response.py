@@ -73,7 +73,7 @@ def reasons(response: object, sent: list[str] = SENT) -> list[str]:
 
 
 def words_in(node: object) -> set[str]:
-    """Gather every text of an answer, names and values, squashed."""
+    """Gather every text of a response, names and values, normalized."""
     if isinstance(node, dict):
         return set().union(*(words_in(key) | words_in(value) for key, value in node.items()))
     if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Telling to stop, also from a signal's handler."""
+"""Stopping a client, also from a signal handler."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 
 from airflow_provider_meisa.api.cancellation import CancellationEvent
 
-# A client is told to stop in the middle of its waits, as `on_kill` does it: in the main thread, whenever the signal
+# A client is stopped in the middle of its waits, as `on_kill` does it: in the main thread, whenever the signal
 # comes.
 KILLED_OFTEN = """
 import random, signal, sys

@@ -45,7 +45,7 @@ WRITE = Request(
 
 
 def used(client):
-    """How many requests the quota has noted."""
+    """How many requests the rate limiter has recorded."""
     [(limit, left), *_] = client.rate_limiter.remaining().items()
     return int(limit.partition("/")[0]) - left
 
@@ -228,7 +228,7 @@ def test_the_last_of_five_failures_is_raised(raw, raw_client, clock, caplog):
     assert len(raw.received) == 5
     assert len(clock.sleeps) == raw_client.stats.retries == 4
     assert used(raw_client) == 5
-    assert "Meisa failed (500). Try again later. Try 2 of 5 follows in" in caplog.text
+    assert "Meisa failed (500). Try again later. Attempt 2 of 5 follows in" in caplog.text
 
 
 def test_what_a_repeat_cannot_mend_is_raised_at_once(meisa_sandbox, client_of, clock):
@@ -240,7 +240,7 @@ def test_what_a_repeat_cannot_mend_is_raised_at_once(meisa_sandbox, client_of, c
     assert clock.sleeps == []
 
 
-# No answer.
+# No response.
 
 
 @pytest.mark.parametrize("call", [READ, WRITE])
@@ -539,7 +539,7 @@ def test_eight_threads_share_a_client(meisa_sandbox, client_of):
             for number in range(10):
                 enroll(client, f"ada{worker}.{number}@example.org", "onboarding")
             sessions.add(client._transport._session())
-        except Exception as error:  # noqa: BLE001 - told in the parent
+        except Exception as error:  # noqa: BLE001 - raised in the parent
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]

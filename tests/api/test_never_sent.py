@@ -20,7 +20,7 @@ ADDRESSES = ["ada@example.org", "grace@example.org"]
 
 
 def used(client):
-    """How many requests the quota has noted."""
+    """How many requests the rate limiter has recorded."""
     [(limit, left), *_] = client.rate_limiter.remaining().items()
     return int(limit.partition("/")[0]) - left
 
@@ -142,7 +142,7 @@ def test_server_that_wants_a_client_certificate(certificate, client_of, monkeypa
         with pytest.raises(MeisaError) as caught:
             client.send(WRITE)
         assert server.received == []
-    # A reset may overtake the alert; then nothing tells that the server did not read the request.
+    # A reset may overtake the alert; then nothing shows that the server did not read the request.
     assert "client certificate" in str(caught.value) or isinstance(caught.value, MeisaResponseLostError)
 
 

@@ -18,7 +18,7 @@ literals = st.sampled_from(["[192.0.2.1]", "[IPv6:2001:db8::1]"])
 
 
 def distinctive(local: str) -> str:
-    """Mark a local part, so that what is left of it can be told from the text around it."""
+    """Mark a local part, so that its remains can be found in the text around it."""
     return local.replace('"', '"Qq0', 1) + "9Zz" if not local.startswith('"') else f'"Qq0{local[1:-1]}9Zz"'
 
 

@@ -15,7 +15,7 @@ WRITE = Request("POST", "/sequences/enroll/", body={"email": "ada@example.org"},
 
 
 def used(client):
-    """How many requests the quota has noted."""
+    """How many requests the rate limiter has recorded."""
     [(limit, left), *_] = client.rate_limiter.remaining().items()
     return int(limit.partition("/")[0]) - left
 
@@ -23,7 +23,7 @@ def used(client):
 class Tunnel:
     """A play that opens a tunnel and is Meisa at its other end.
 
-    :param plays: one answers one request in the tunnel: bytes, or ``None`` to hang up.
+    :param plays: one responds to one request in the tunnel: bytes, or ``None`` to hang up.
     """
 
     def __init__(self, certificate, *plays):

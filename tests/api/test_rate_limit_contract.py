@@ -1,4 +1,4 @@
-"""What every store of the quota promises, played on all of them."""
+"""What every store of the rate limits promises, played on all of them."""
 
 from __future__ import annotations
 

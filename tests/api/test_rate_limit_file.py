@@ -1,4 +1,4 @@
-"""The quota in a file: several processes, their deaths, and what others may do to the folder."""
+"""The rate limits in a file: several processes, their deaths, and what others may do to the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast the quota goes, and what it provokes, against rate limiters of every kind in simulated time."""
+"""How fast the limiter sends, and what it provokes, against rate limiters of every kind in simulated time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quota in Redis: its own clock, its keys, and what happens when it is away."""
+"""The rate limits in Redis: its own clock, its keys, and what happens when it is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which store a connection's ``rate_limit_storage`` names, and what a quota asks for."""
+"""Which store a connection's ``rate_limit_storage`` names, and what a limiter asks for."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_403_of_a_wrong_key_is_laid_to_the_key(raw, raw_client, call, reason):
     error = failure(raw, raw_client, 403, {"detail": reason}, call)
     assert type(error) is MeisaKeyError
     assert error.status == 403
-    assert "Check the connection's password field" in str(error)
+    assert "Check the API key (password field) of the connection." in str(error)
     assert reason in str(error)
     assert "scope" not in str(error)
 
@@ -178,7 +178,10 @@ def test_enrolling_raises_with_the_reason(meisa_sandbox, client, status, send):
 def test_unavailable_logs_its_reason_before_a_wait(raw, raw_client, caplog):
     raw.will(respond_with(503, {"detail": "Maintenance until 14:00."}), respond_with(200, {}))
     raw_client.send(Request("GET", "/ping/"))
-    assert "Try again later. Meisa responded: Maintenance until 14:00. Try 2 of 5 follows when" in caplog.text
+    assert (
+        "Try again later. Meisa responded: Maintenance until 14:00. Attempt 2 of 5 follows when"
+        in caplog.text
+    )
 
 
 def test_unavailable_for_long_logs_its_reason(raw, client_of, caplog):

@@ -75,7 +75,7 @@ def run_to_the_end(enrollment, response=lambda send: bulk_response(send.batch.it
     return sent, step
 
 
-# One thing at a time.
+# One step at a time.
 
 
 def test_the_first_batch_goes_alone_and_then_as_many_as_are_allowed():
@@ -717,7 +717,7 @@ class AnyRun(RuleBasedStateMachine):
         return self.sends.pop(which.choice(sorted(self.sends)))
 
     def check_summary(self):
-        """At the end of each try every address has exactly one status, and the counts say the same."""
+        """At the end of each attempt every address has exactly one status, and the counts say the same."""
         summary = self.engine.counter + self.engine.unresolved
         assert summary.total == len(self.rows)
         by_batch = {}
@@ -744,7 +744,7 @@ class AnyRun(RuleBasedStateMachine):
             assert "person" not in text.lower()
 
     def teardown(self):
-        """Whatever has happened: a last try that meets no trouble accounts for everybody."""
+        """Whatever has happened: a last attempt without trouble gives every address a status."""
         if not hasattr(self, "kept"):
             return
         self.the_process_is_killed_and_the_task_retried()

@@ -1,4 +1,4 @@
-"""What an input may look like, and what is said of the rest; no Airflow."""
+"""The shapes of an input, and the errors for all others; no Airflow."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _table(results, seconds):
     broken = sum(bool(found) for _, found, *_ in results)
     lines = [
         (
-            f"{len(results):,} runs, {tries:,} tries of tasks, {requests:,} requests, {seconds / 60:.0f} minutes: "
+            f"{len(results):,} runs, {tries:,} attempts of tasks, {requests:,} requests, {seconds / 60:.0f} minutes: "
             f"{broken} broken."
         ),
         "",
@@ -87,7 +87,7 @@ def _write(text):
 
 
 def main():
-    """Play, tell what was broken, and say with the exit code whether anything was."""
+    """Play, print what was broken, and return 1 if anything was."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="one run, as it is named where it broke; or a part of its name")
     parser.add_argument("--sample", type=int, help="about how many runs")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 BULK = "/sequences/api/bulk-enroll/"
 SINGLE = "/sequences/enroll/"
 
-# What nobody but the sandbox can answer, so that the journal tells an answer of Meisa's from one in its place.
+# What only the sandbox can respond, so that the journal shows which responses are Meisa's.
 INSTEAD = 299
 
 FAULTS = {
@@ -65,7 +65,7 @@ SCENARIOS = (
     "deferred",
     "wrong shape",
 )
-# Faults in which the client gives up before the answer comes.
+# Faults in which the client gives up before the response comes.
 IMPATIENT = ("too slow", "slow server that says nothing")
 _OF_ONE = ("retried", "killed as it sends", "cleared")
 _OF_LEDGER = (
@@ -124,7 +124,7 @@ class Case:
 
     @property
     def loses_plan(self):
-        """Whether the worker's disk is gone before the second try, and the source has changed."""
+        """Whether the worker's disk is gone before the second attempt, and the source has changed."""
         if self.seed:
             return _ROUND[(self.seed - 1) % len(_ROUND)][1]
         return self.has_ledger and random.Random(f"{self}: plan").random() < 0.5

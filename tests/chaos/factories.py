@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import count
 
 DOMAIN = "private.example"
-"""Stands in every address, so that one that is shown where it must not be can be found."""
+"""A part of every address, so that one that is shown where it must not be can be found."""
 
 AGAIN_AFTER = 90
 """Days after which a contact may be enrolled again."""
@@ -78,7 +78,7 @@ def _one(rng, number, people):
 
 
 def of(people, *truths):
-    """Return the keys of those of whom one of these is true."""
+    """Return the keys of people with one of these properties."""
     return {person.key for person in people if person.expected in truths}
 
 
@@ -90,7 +90,7 @@ def truth_of(people):
 def with_history(rng, people):
     """Let some of the new people be known from earlier nights.
 
-    :return: the people, and by key how long ago, in days, what became of them.
+    :return: the people, and by key how long ago, in days, their entry was written.
     """
     history = {}
     for person in people:

@@ -45,7 +45,7 @@ def _of_night(run):
 
 
 def _nothing_is_sent(run):
-    """A source of a wrong shape fails every try, and no request is made."""
+    """A source of a wrong shape fails every attempt, and no request is made."""
     for number, each in enumerate(run.tries, 1):
         if each.ended.how != "failed":
             yield f"try {number} of a wrong shape ended: {each.ended}"
@@ -66,7 +66,7 @@ def _it_ends(run):
 
 
 def _every_contact_has_one_status(run):
-    """The account of each try, and the lines of its file, are those of everybody who was in the source."""
+    """The account of each attempt, and the lines of its file, are those of all addresses in the source."""
     for number, each in enumerate(run.tries, 1):
         summary, lines = each.summary, each.lines
         if summary is None or run.case.operator == "single":
@@ -97,7 +97,7 @@ def _merged(run, counts):
 
 
 def _the_statuses_are_true(run):
-    """What is said of each address is what the sandbox knows of it."""
+    """The reported status of each address is what the sandbox knows of it."""
     last = run.tries[-1]
     inside = {row["email"] for row in run.enrollments}
     truths = truth_of(run.people)
@@ -134,7 +134,7 @@ def _is_true(run, expected, status, reason, *, inside):
     fault = FAULTS[run.case.fault] or {}
     if run.case.operator == "single" and (status, run.case.fault) in MADE_UP:
         return True
-    # Who is cleared after everybody has a status begins anew, and a single contact has no checkpoint.
+    # A task that is cleared after all addresses have a status starts over, and a single contact has no checkpoint.
     again = reason == OURS or _runs(run) > 1 or (run.case.operator == "single" and len(run.tries) > 1)
     return {
         "enrolled": inside and expected is Expected.NEW,
@@ -154,12 +154,12 @@ def _is_bad(run, key):
 
 
 def _runs(run):
-    """Count the tries that began anew; a retry after everybody has a status does not."""
+    """Count the attempts that started over; a retry after all addresses have a status does not."""
     return 1 + sum(each.restarts for each in run.tries)
 
 
 def _nothing_is_sent_twice(run):
-    """An address is sent again only if nobody could know what became of it, and then that is said."""
+    """An address is sent again only if its status could not be known, and then that is reported."""
     doubtful = _in_doubt(run)
     restarted = [each.first_request for each in run.tries if each.restarts]
     settled = {}
@@ -229,7 +229,7 @@ def _state_is_small(run):
 
 
 def _nothing_is_left(run):
-    """Once everybody has a status, no part of an outcomes file is left, and no copy of a query."""
+    """Once all addresses have a status, no part of an outcomes file is left, and no copy of a query."""
     if run.tries[-1].ended.how == "killed":
         return
     parts = list((run.folder / "outcomes").glob("*.parts")) if "outcomes_path" in run.arguments else []

@@ -26,12 +26,17 @@ _STATUSES = {State.ACCEPTED: "enrolled", State.PRESENT: "already_enrolled", Stat
 def ledger_violations(run):
     """Say what was broken of a run with a ledger, on one night."""
     found = [*_no_known_contact_is_sent(run), *_nothing_enrolled_is_missing(run)]
-    found += [*_non_events_leave_no_intent(run), *_ledger_has_the_statuses(run), *_runs_have_ended(run), *_summaries_count_the_entries(run)]
+    found += [
+        *_non_events_leave_no_intent(run),
+        *_ledger_has_the_statuses(run),
+        *_runs_have_ended(run),
+        *_summaries_count_the_entries(run),
+    ]
     return [*found, *_no_address_is_in_clear(run)]
 
 
 def gone(run, each):
-    """Return the statuses of those whom earlier tries of the run have sent, and who are not in the source any more."""
+    """Return the statuses of contacts that earlier attempts of the run have sent, and the source no longer has."""
     if each.restarts or not any(before.lost for before in _up_to(run, each)):
         return []
     there = run.ledger.hashes({person.key for person in each.people})
@@ -47,7 +52,7 @@ def _up_to(run, each):
 
 
 def _sent(run):
-    """Give each try and the addresses that were sent during it, with the status of their request."""
+    """Give each attempt and the addresses that were sent during it, with the status of their request."""
     firsts = [each.first_request for each in run.tries] + [len(run.requests)]
     for each, (first, last) in zip(run.tries, pairwise(firsts), strict=True):
         batches = [one for one in run.requests[first:last] if one["path"].endswith(BULK)]
@@ -69,7 +74,7 @@ def _no_known_contact_is_sent(run):
 
 
 def _nothing_enrolled_is_missing(run):
-    """Who was enrolled by us, or may have been, is in the ledger as such at any time: also right after a kill."""
+    """The ledger has each contact that this run enrolled, or may have: at any time, also right after a kill."""
     for number, each in enumerate(run.tries, 1):
         found = run.ledger.hashes(each.enrolled)
         lost = [each.ledger.entries.get(record) for record in found]
@@ -79,7 +84,7 @@ def _nothing_enrolled_is_missing(run):
 
 
 def _non_events_leave_no_intent(run):
-    """Nobody is in doubt whose requests were all refused; if a process was killed, that is known at the end."""
+    """No contact is in doubt if all its requests were refused; after a kill, that is known at the end."""
     if run.orphans or any(each.ended.how in ("killed", "outlived") for each in run.tries):
         return
     refused = {}
@@ -107,13 +112,12 @@ def _ledger_has_the_statuses(run):
     for number, each in enumerate(run.tries, 1):
         if each.lines is None:
             continue
-        records = {key: record for record, key in run.ledger.hashes({_key(line) for line in each.lines}).items()}
+        records = {
+            key: record for record, key in run.ledger.hashes({_key(line) for line in each.lines}).items()
+        }
         for line in each.lines:
             status, entry = line[1], each.ledger.entries.get(records[_key(line)])
-            if run.orphans and status in _ENROLLED:
-                states = SENT
-            else:
-                states = _STATES.get(status)
+            states = SENT if run.orphans and status in _ENROLLED else _STATES.get(status)
             if states and (entry is None or entry.state not in states):
                 yield f"try {number}: one is {status} ({line[2]!r}), and in the ledger {entry}"
                 break

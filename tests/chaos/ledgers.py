@@ -59,9 +59,7 @@ class LedgerOnDisk:
             ledger = Ledger.open_existing(self.root, LEDGER)
         except MeisaLedgerError:
             return Snapshot()
-        return Snapshot(
-            dict(ledger.entries()), {run: status.ended for run, status in ledger.runs.items()}
-        )
+        return Snapshot(dict(ledger.entries()), {run: status.ended for run, status in ledger.runs.items()})
 
     def write(self, rng, history):
         """Write what earlier nights have left, in so many parts that the next run may compact them.
@@ -79,7 +77,7 @@ class LedgerOnDisk:
 
 
 def keeps_away(entry, now):
-    """Say whether nobody of this entry may be sent by another run."""
+    """Return whether another run may not send a contact with this entry."""
     if entry is None or entry.state in (State.CLEARED, State.REFUSED, State.PENDING):
         return False
     return entry.state is State.FORGOTTEN or now - entry.written_at < AGAIN_AFTER * _DAY

@@ -1,4 +1,4 @@
-"""A task and its tries, each leg in a process of its own, as Airflow runs them: what dies there is really dead."""
+"""A task and its attempts, each stretch in a process of its own, as in Airflow: what dies there is really dead."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LONGEST_STRETCH = 60.0
 
 @dataclass
 class Ended:
-    """How a leg ended.
+    """How a stretch ended.
 
     :param how: ``success``, ``skipped``, ``failed`` (for good), ``retry``, ``deferred`` or ``killed``.
-    :param deferral: the arguments of the trigger, and the method to go on with.
+    :param deferral: the arguments of the trigger, and the method to resume with.
     """
 
     how: str
@@ -78,7 +78,7 @@ class Task:
         return self.folder / f"kept-{self.tries}"
 
     def start(self, deferral=(), *, die_at=0, die_recording=0, die_at_part=0):
-        """Start a leg, and return the id of its process."""
+        """Start a stretch, and return the id of its process."""
         (self.folder / f"ended.{self.tries}").unlink(missing_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -86,7 +86,7 @@ class Task:
         if not pid:
             try:
                 self._live(deferral, die_at, die_recording, die_at_part)
-            except BaseException:  # noqa: BLE001 (whatever it was, the parent tells)
+            except BaseException:  # noqa: BLE001 (any error, the parent reports it)
                 write_whole(
                     self.folder / f"ended.{self.tries}", json.dumps(vars(Ended("crashed", _traceback())))
                 )
@@ -95,7 +95,7 @@ class Task:
         return pid
 
     def wait(self, pid, seconds=_LONGEST_STRETCH):
-        """Wait for a leg, and say how it ended."""
+        """Wait for a stretch, and return how it ended."""
         deadline = time.monotonic() + seconds
         while not os.waitpid(pid, os.WNOHANG)[0]:
             if time.monotonic() > deadline:

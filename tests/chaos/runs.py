@@ -1,4 +1,4 @@
-"""One run of the campaign: people, a sandbox, a task, a fault and a scenario, until everybody has a status."""
+"""One run of the campaign: people, a sandbox, a task, a fault and a scenario, until all addresses have a status."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Try:
     before: dict | None
     """The checkpoint it began with."""
     restarts: bool
-    """Whether everybody had a status, and the task was cleared since."""
+    """Whether all addresses had a status, and the task was cleared since."""
     first_request: int
     """How many requests had come in before it."""
     people: list
@@ -50,12 +50,12 @@ class Try:
     lost: bool
     """Whether the plan was lost before it."""
     enrolled: set
-    """Of whom Meisa had an enrollment of ours when it had ended."""
+    """The contacts that Meisa had enrolled for us when it had ended."""
 
 
 @dataclass
 class Run:
-    """A run, while it goes on and when it is over."""
+    """A run, during it and after its end."""
 
     case: object
     people: list
@@ -126,14 +126,12 @@ def _open_ledger(run, rng, history):
 
 
 def _second_night(run, rng):
-    """Play the next run of the task, after everybody has finished the sequence: Meisa would enroll them again."""
+    """Play the next run of the task, after all contacts have finished the sequence: Meisa would enroll them again."""
     run.meisa.seed(SLUG, sorted(row["email"] for row in run.enrollments), "completed")
     history = run.ledger.snapshot()
     people = _people_of_second_night(rng, run, history)
     arguments = {**run.arguments, "emails": [person.raw for person in people], "max_failed": None}
-    task = task_of(
-        run.case, arguments, run.folder, run_id="night-2", earlier=run.tries[-1].summary
-    )
+    task = task_of(run.case, arguments, run.folder, run_id="night-2", earlier=run.tries[-1].summary)
     second = Run(run.case, people, run.meisa, task, arguments, run.limits, run.folder)
     second.ledger, second.history = run.ledger, history
     second.everybody = run.everybody + run.people
@@ -223,7 +221,7 @@ def _tries(run, **death):
 
 
 def _recover(run):
-    """Clear the task, now that nothing is in the way, until everybody has a status."""
+    """Clear the task, now that nothing is in the way, until all addresses have a status."""
     run.arguments["on_ambiguous"] = "resend"
     for _ in range(_MOST_TRIES):
         if is_over(run):
@@ -233,7 +231,7 @@ def _recover(run):
 
 
 def is_over(run):
-    """Say whether the latest try has counted for everybody."""
+    """Return whether the latest attempt has counted all addresses."""
     if not run.tries:
         return False
     last = run.tries[-1]
@@ -352,7 +350,7 @@ SCENARIOS = {
 
 
 def read_outcomes(run):
-    """Read the outcomes file as anybody would: ``[(address, status, reason)]``."""
+    """Read the outcomes file as other programs do: ``[(address, status, reason)]``."""
     path = Path(run.arguments["outcomes_path"])
     if not path.exists():
         return None

@@ -53,7 +53,7 @@ class SandboxProcess:
         os.waitpid(self._pid, 0)
 
     def wait_until_idle(self):
-        """Wait until nothing is to be carried out any more that nobody waits for."""
+        """Wait until no abandoned request is to be carried out any more."""
         self._line.sendall(b"?")
         self._line.recv(1)
 

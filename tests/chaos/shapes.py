@@ -54,7 +54,7 @@ WRONG = {
         "SELECT iif(id < (SELECT max(id) FROM contacts), email, 17) AS email FROM contacts ORDER BY id",
     ],
 }
-"""What must stop the task, likewise."""
+"""Shapes that must stop the task."""
 
 
 def is_readable(case):

@@ -20,7 +20,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def last(run, monkeypatch):
-    """The last try, of which a test changes what it left."""
+    """The last attempt, of which a test changes what it left."""
     changed = dataclasses.replace(
         run.tries[-1], summary=dict(run.tries[-1].summary), lines=list(run.tries[-1].lines)
     )

@@ -1,4 +1,4 @@
-"""One definition of the commands, for Airflow's own command and for a program of ours."""
+"""One definition of the commands, for Airflow's own command and for this package's program."""
 
 import json
 import os
@@ -28,6 +28,7 @@ MINIMUM = {
     "rate-limits": ["-o", "json"],
     "preview": ["a.csv", "--sequence", "onboarding", "--encoding", "cp1252"],
     "enroll-file": ["a.csv", "--sequence", "onboarding", "--max-failed", "0.1", "--column", "2", "-y"],
+    "probe": ["--sequence", "onboarding", "-v"],
     "sandbox": ["--port", "8765", "--key", "a", "--key", "b"],
 }
 

@@ -62,7 +62,7 @@ def test_a_meisa_that_cannot_be_reached_ends_with_1(meisa, meisa_connection, no_
     ended = meisa("sequences")
     assert ended.status == 1
     assert "no connection to Meisa" in ended.err
-    assert "Try 2 of 5 follows" in ended.err
+    assert "Attempt 2 of 5 follows" in ended.err
 
 
 def test_what_airflow_refuses_is_a_sentence_too(capsys):

@@ -137,7 +137,7 @@ def test_the_output_of_other_tasks_can_be_an_argument(run, meisa_sandbox):
     assert dag.get_task("task").upstream_task_ids == {"first", "second"}
     ran = run(dag)
     assert set(ran.states.values()) == {"success"}
-    # What a warehouse row holds is no template.
+    # A value in a warehouse row is not a template.
     assert addresses_sent(meisa_sandbox) == [*PEOPLE[:2], "{{1}}@example.com", *PEOPLE[2:4]]
 
 
@@ -189,7 +189,7 @@ def test_a_serialized_dag_holds_no_argument():
 
 
 def counted(calls, given):
-    """Return a function that notes in a file that it was called, for each leg is a process of its own."""
+    """Return a function that records its calls in a file, because each stretch is a process of its own."""
 
     def customers():
         with calls.open("a") as file:

@@ -80,7 +80,7 @@ class AirflowOnCelery(AirflowAtWork):
 
         Where Celery's main process alone is killed, its others end by themselves: to the task it is the same.
 
-        :return: the worker's name, and the folder in ``/proc`` of the process that goes on.
+        :return: the worker's name, and the folder in ``/proc`` of the process that continues.
         """
         name, pid = self._place_of(instance)
         worker = self._processes.pop(name)

@@ -1,4 +1,4 @@
-"""One Airflow on Celery for all tests of this folder, and a sandbox for each kind of trouble."""
+"""One Airflow on Celery for all tests of this folder, and a sandbox for each type of trouble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder enroll, how, and into what kind of Meisa; and what came of it."""
+"""What the tests of this folder enroll, how, and into which Meisa; and the results."""
 
 from __future__ import annotations
 

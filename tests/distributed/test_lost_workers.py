@@ -1,4 +1,4 @@
-"""A worker is lost amid an enrollment: the other goes on with it, and nobody is enrolled twice."""
+"""A worker is lost amid an enrollment: the other one resumes it, and no contact is enrolled twice."""
 
 import time
 from datetime import datetime

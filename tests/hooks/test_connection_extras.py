@@ -41,7 +41,7 @@ FAIL_OPEN = {
     "another word": (json.dumps({"environment": "staging"}), "environment must be 'live', 'test' or empty"),
     "base URL": (
         json.dumps({**TEST, "base_url": f"https://{SECRET}"}),
-        "belongs in the connection's host field",
+        "belongs in the connection's Base URL field (host)",
     ),
     "limits": (json.dumps({**TEST, "rate_limts": "5/hour"}), "the nearest one is rate_limits"),
     "limits as list": (json.dumps({"rate_limits": ["5/hour"]}), "rate_limits must be text; it is a list"),
@@ -268,7 +268,7 @@ def test_a_command_names_what_is_not_used_once(meisa, raw_connection, warned):  
 
 
 def test_a_connection_airflow_itself_refuses_is_a_sentence(mocker, raw_connection):
-    """Airflow before 3.3 raises ValueError for an extra that is no object, and may quote it."""
+    """Airflow before 3.3 raises ValueError for an extra that is not an object, and may quote it."""
     mocker.patch.object(MeisaHook, "get_connection", side_effect=ValueError(SECRET))
     working, message = MeisaHook("crm_meisa").test_connection()
     assert not working

@@ -1,4 +1,4 @@
-"""The code on the page of the hook that stands in no example."""
+"""The code on the page of the hook that is in no example."""
 
 import json
 import re

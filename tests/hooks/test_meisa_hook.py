@@ -130,7 +130,10 @@ def test_the_test_button_finds_a_key_of_the_wrong_environment(connection, meisa_
     connection(extra={"environment": "live"}, password=meisa_sandbox.test_key)
     assert MeisaHook().test_connection() == (
         False,
-        "The connection says environment live, but the API key is of test. Change the key or the extra environment.",
+        (
+            "The extra environment requires the environment live, but the API key is of test. Change the API key or "
+            "that setting."
+        ),
     )
 
 
@@ -260,3 +263,10 @@ def test_the_form_of_the_ui_has_every_field_in_its_kind_without_flask_appbuilder
     assert shown.login.hidden
     assert shown.port.hidden
     assert shown.url_schema.hidden
+
+
+@pytest.mark.parametrize("connection_id", ["meisa_default", "meisa_eu"])
+def test_error_about_the_key_names_the_connection(connection, meisa_sandbox, connection_id):
+    connection(connection_id, password="meisa_live_wrong")
+    with pytest.raises(AirflowFailException, match=rf"of the connection {connection_id}\."):
+        MeisaHook(connection_id).ping()

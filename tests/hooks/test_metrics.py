@@ -22,7 +22,7 @@ PEOPLE = people(1600)
 
 
 class StatsD:
-    """Receives what is told on a port of this machine."""
+    """Receives metrics on a port of this machine."""
 
     def __init__(self):
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -32,7 +32,7 @@ class StatsD:
         self._lines = []
 
     def lines(self):
-        """Return all of ours that has come: ``name:value|kind``."""
+        """Return all metrics of this package that have come: ``name:value|kind``."""
         while True:
             try:
                 packet = self._socket.recv(65536).decode()
@@ -169,7 +169,7 @@ def test_the_looks_of_a_sensor_count_wherever_they_are_made(run_task, statsd, me
     triggers._listings.clear()
     run_task(MeisaSequenceSensor, sequence_slug="onboarding")
     assert statsd.sums()["meisa.requests.meisa_default.onboarding"] == 1
-    asyncio.run(triggers.listing("meisa_default", max_age=0))
+    asyncio.run(triggers.listing("meisa_default", ["onboarding"], max_age=0))
     assert statsd.sums() == {
         "meisa.requests": 2,
         "meisa.requests.meisa_default": 1,  # a trigger's look is shared by all who wait

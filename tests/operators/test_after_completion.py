@@ -1,4 +1,4 @@
-"""A task that is interrupted, or fails, when everybody has a status already: nobody is sent again by a retry."""
+"""A task that is interrupted, or fails, when all addresses have a status: a retry sends none again."""
 
 from datetime import timedelta
 
@@ -85,7 +85,7 @@ def test_the_summary_is_there_although_the_outcomes_file_could_not_be_joined(tas
     path = tmp_path / "outcomes.jsonl"
 
     class MeetsAFolder:
-        """Finds, at its end, that somebody has put a folder where the file should be."""
+        """Finds a folder, at its end, where the file should be."""
 
         def __iter__(self):
             yield from PEOPLE

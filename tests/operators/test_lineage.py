@@ -58,7 +58,7 @@ def test_the_events_of_openlineage_name_file_and_sequence_and_count_those_who_we
     assert (output["namespace"], output["name"]) == ("meisa", "sequences/onboarding")
     assert output["outputFacets"]["outputStatistics"]["rowCount"] == 700
 
-    # A red task has enrolled, too: here those who are in the sequence already.
+    # A failed task has enrolled as well: here contacts that are in the sequence already.
     assert events["red"]["eventType"] == "FAIL"
     assert events["red"]["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 0
     assert events["preview"]["outputs"] == []

@@ -17,7 +17,7 @@ PEOPLE = people(2600)
 
 @pytest.fixture
 def message(caplog):
-    """Return what stands in the task's log since the last time that it was asked for."""
+    """Return the lines of the task's log since the last call."""
     caplog.set_level("INFO", logger="airflow.task.meisa")
 
     def lines():
@@ -139,7 +139,7 @@ def client(meisa_connection):
 
 
 def feed(log, batches, clock=None, step=0.0):
-    """Tell a log of so many batches of 500, each a number of seconds after the one before."""
+    """Pass this many batches of 500 to a log, each a number of seconds after the one before."""
     log.begin(0)
     for number in range(1, batches + 1):
         if clock:

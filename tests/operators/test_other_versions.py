@@ -14,7 +14,7 @@ PEOPLE = people(1100)
 
 @pytest.fixture
 def interrupted(task, meisa_sandbox, tmp_path):
-    """Return a task whose first try has sent one batch, and the folder of its files."""
+    """Return a task whose first attempt has sent one batch, and the folder of its files."""
     ours = task(
         PEOPLE, max_in_flight=1, staging_path=str(tmp_path), outcomes_path=str(tmp_path / "outcomes.jsonl")
     )

@@ -130,7 +130,7 @@ def test_mapped_tasks_at_the_same_time_keep_their_lines(meisa_connection, meisa_
 
 
 def stopped(meisa_sandbox, **arguments):
-    """Return a task whose first try was stopped after its first batch."""
+    """Return a task whose first attempt was stopped after its first batch."""
     meisa_sandbox.fault("status", status=500, path="bulk", skip=1)
     made = of_run([f"person{number}@example.com" for number in range(600)], max_in_flight=1, **arguments)
     with pytest.raises(Exception, match="500"):

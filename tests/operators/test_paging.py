@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_meisa.api.client import MeisaClient
 from airflow_provider_meisa.api.endpoints.sequences import check_active, find_sequences, list_sequences
@@ -103,3 +104,34 @@ def test_sensor_asks_as_little_as_it_can(run_task, meisa_connection, server, slu
     meisa_connection(host=server.url, password=KEY)
     assert run_task(MeisaSequenceSensor, sequence_slug=slug).state == "success"
     assert len(server.asked) == requests
+
+
+def test_tasks_and_sensors_of_a_key_share_their_requests(run, meisa_connection, server, tmp_path):
+    extra = {"rate_limit_storage": f"file://{tmp_path}/limits"}
+    meisa_connection(host=server.url, password=KEY, extra=extra)
+    with DAG("shared_requests", schedule=None) as dag:
+        for number in range(5):
+            sensor = MeisaSequenceSensor(
+                task_id=f"wait_{number}", sequence_slug=f"sequence-{number}", deferrable=number > 2
+            )
+            sensor >> MeisaBulkEnrollOperator(
+                task_id=f"enroll_{number}",
+                sequence_slug=f"sequence-{140 + number}",
+                emails=["ada@example.com"],
+            )
+    assert set(run(dag).states.values()) == {"success"}
+    assert len(server.asked) == 3  # the first page for a sensor, both for the first enrollment
+
+
+def test_sequence_paused_since_a_sensor_saw_it_gets_no_contact(
+    run_task, meisa_connection, meisa_sandbox, tmp_path
+):
+    meisa_connection(extra={"rate_limit_storage": f"file://{tmp_path}/limits"})
+    assert run_task(MeisaSequenceSensor, sequence_slug="onboarding").state == "success"
+    meisa_sandbox.put_sequence("onboarding", name="Onboarding", status="paused")
+    ran = run_task(MeisaBulkEnrollOperator, sequence_slug="onboarding", emails=["ada@example.com"])
+    assert ran.state == "failed"
+    assert meisa_sandbox.enrollments("onboarding") == []
+    summary = ran.xcom("task")
+    assert "has the status 'paused'" in summary["stopped_by"]
+    assert ran.counts() == {"untried": 1}

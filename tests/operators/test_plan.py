@@ -28,7 +28,7 @@ class OnlyOnce:
 
 
 def interrupted(task, sandbox, given=PEOPLE, **arguments):
-    """Return a task whose first try has sent one batch."""
+    """Return a task whose first attempt has sent one batch."""
     ours = task(given, max_in_flight=1, **arguments)
     sandbox.fault("status", status=401, path="bulk-enroll", skip=1, times=1)
     with pytest.raises(AirflowFailException):

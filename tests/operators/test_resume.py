@@ -1,4 +1,4 @@
-"""A run that is interrupted goes on exactly where it was: each row of the table in the docs.
+"""A run that is interrupted resumes exactly where it was: each row of the table in the docs.
 
 `run_task` runs a DAG in a real Airflow. `Task` is cheaper: it plays Airflow's part around the operator.
 """
@@ -195,7 +195,7 @@ def test_a_task_cleared_after_success_begins_again_although_it_must_wait_before_
 
 
 class Stream:
-    """Addresses that nobody has counted."""
+    """Addresses without a count."""
 
     def __iter__(self):
         return iter(PEOPLE)
@@ -285,7 +285,7 @@ def test_a_rate_limit_that_cannot_be_kept_any_more_stops_the_run_with_a_summary(
 
 
 class Impatient(Task):
-    """A task that does not go on being deferred for ever."""
+    """A task that is not deferred for ever."""
 
     def after(self, deferred):
         assert len(self.deferrals) < 6
@@ -498,11 +498,11 @@ def test_a_parameter_out_of_range_is_named_before_anything_is_sent(task, meisa_s
     assert meisa_sandbox.requests() == []
 
 
-# Told to stop.
+# Stopped tasks.
 
 
 def in_a_thread(ours):
-    """Run a try beside the test; the list it gives has what became of it, once the thread has ended."""
+    """Run an attempt in a thread; the list it returns has the result, once the thread has ended."""
     became = []
 
     def attempt():

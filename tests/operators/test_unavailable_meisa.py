@@ -1,4 +1,4 @@
-"""Tasks, the sensor and the command line while Meisa answers 503."""
+"""Tasks, the sensor and the command line while Meisa responds with 503."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task never succeeds on a response that does not prove what became of its contacts."""
+"""A task never succeeds on a response that does not prove the status of its contacts."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_meisa.api.endpoints.sequences import SequenceInfo
+from airflow_provider_meisa.api.endpoints.sequences import RecentSequences, SequenceInfo
 from airflow_provider_meisa.plugins import sequence_cache
 from airflow_provider_meisa.plugins.sequence_cache import KEEP, SequenceCache
+from tests.support.known_sequences import forget_sequences
 
 ASKED = {"connection": "meisa_default"}
 
@@ -75,6 +76,7 @@ def test_what_is_wrong_is_said_and_the_last_figures_stay(as_user, meisa_connecti
     looks = SequenceCache(sequence_cache.fetch_sequences, clock=lambda: now[0])
     assert looks.of("meisa_default")["sequences"]
     meisa_sandbox.fault("status", status=403, times=5)
+    forget_sequences()
     now[0] = KEEP + 1
     response = looks.of("meisa_default")
     assert "403" in response["problem"]
@@ -98,6 +100,7 @@ def test_where_the_rate_limit_leaves_no_room_the_page_does_not_wait_for_it(as_us
     now = [0.0]
     looks = SequenceCache(sequence_cache.fetch_sequences, clock=lambda: now[0])
     looks.of("meisa_default")
+    forget_sequences()
     now[0] = KEEP + 1
     assert "rate limit is reached" in looks.of("meisa_default")["problem"]
 
@@ -108,7 +111,7 @@ def test_a_slow_meisa_holds_no_page_and_its_response_is_there_later(monkeypatch)
 
     def ask(conn_id):
         assert may_respond.wait(20)
-        return [SequenceInfo("onboarding", "Onboarding", "active", 3)]
+        return RecentSequences([SequenceInfo("onboarding", "Onboarding", "active", 3)], 0.0, is_kept=False)
 
     looks = SequenceCache(ask)
     response = looks.of("slow")

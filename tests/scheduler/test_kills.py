@@ -1,4 +1,4 @@
-"""Under a real scheduler: what dies is gone on with, and nobody is enrolled twice."""
+"""Under a real scheduler: a killed task resumes, and no contact is enrolled twice."""
 
 import json
 import os
@@ -125,7 +125,7 @@ def test_a_task_that_is_cleared_after_its_success_begins_again(environment):
     run = airflow.trigger("calm")
     assert airflow.ended("calm", run) == "success"
     airflow.clear("calm", run)
-    wait_until(lambda: airflow.task("calm", run)["try_number"] == 2, "the second try has begun")
+    wait_until(lambda: airflow.task("calm", run)["try_number"] == 2, "the second attempt has begun")
     assert airflow.ended("calm", run) == "success"
 
     assert len(bulk_requests(sandbox)) == 6

@@ -160,7 +160,7 @@ def test_while_the_rate_limit_is_used_up_the_sensor_waits_on(run_task, meisa_san
 
 def test_a_poke_that_finds_no_room_in_the_rate_limit_says_not_yet(meisa_sandbox, meisa_connection):
     meisa_connection(extra={"rate_limits": "1/day"})
-    sensor = _sensor()
+    sensor = _sensor(poke_interval=0)
     assert sensor.poke({}).is_done is True
     assert sensor.poke({}).is_done is False
 
@@ -302,7 +302,9 @@ def test_triggers_of_one_process_share_a_look(meisa_sandbox, meisa_connection):
     import asyncio
 
     async def look(times):
-        return await asyncio.gather(*(triggers.listing("meisa_default", max_age=60) for _ in range(times)))
+        return await asyncio.gather(
+            *(triggers.listing("meisa_default", ["onboarding"], max_age=60) for _ in range(times))
+        )
 
     triggers._listings.clear()
     assert len({len(listed) for listed in asyncio.run(look(5))}) == 1

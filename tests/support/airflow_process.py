@@ -89,7 +89,7 @@ class Ran:
         return state
 
     def check(self) -> None:
-        """Fail if a task has not succeeded, and nobody has asked how it ended."""
+        """Fail if a task has not succeeded, and the test has not read its state."""
         if not self.is_asserted:
             others = {task: state for task, state in self._states.items() if state != "success"}
             assert not others, f"{self.dag_id}: the test does not assert that these ended so: {others}"

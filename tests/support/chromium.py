@@ -21,7 +21,7 @@ def headless_chromium() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # No sandbox: Chromium refuses to make one for root, as whom containers run. Only our own pages are opened.
+        # No sandbox: Chromium refuses to make one for root, the user of containers. Only our own pages are opened.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
             yield browser

@@ -83,7 +83,7 @@ http {{
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A request that reached Django; ``status`` and ``finished_at`` are ``None`` while the work is going on."""
+    """A request that reached Django; ``status`` and ``finished_at`` are ``None`` while the work is in progress."""
 
     method: str
     path: str
@@ -160,7 +160,7 @@ class DrfServer:
         return [LoggedRequest(*row) for row in found if part in row[1]]
 
     def proxied(self) -> list[tuple[int, str]]:
-        """Return status and path of each request that nginx has answered since the start of the server."""
+        """Return status and path of each request to which nginx has responded since the start of the server."""
         lines = (self.folder / "access.log").read_text().splitlines()
         return [(int(status), path) for status, path in (line.split(" ", 1) for line in lines)]
 
@@ -171,6 +171,7 @@ class DrfServer:
         self.end_faults()
         self.wait_until_idle()
         self.end_maintenance()
+        self.key = KEY
         with self._database() as database:
             for table in (
                 "contact_tags",
@@ -203,6 +204,11 @@ class DrfServer:
     def set_scopes(self, *scopes: str) -> None:
         """Give the key these scopes only."""
         self._write("UPDATE api_key SET scopes = ?", [(json.dumps(scopes),)])
+
+    def use_test_key(self) -> None:
+        """Make the key one of the environment ``test``."""
+        self.key = "meisa_test_django"
+        self._write("UPDATE api_key SET environment = 'test', key = ?", [(self.key,)])
 
     def add_sequence(
         self, slug: str, *, status: str = "active", steps: int = 3, ends_at_once: bool = False
@@ -253,11 +259,11 @@ class DrfServer:
         )
 
     def release(self) -> None:
-        """Let all work go on that is held; a request that comes later may be held again."""
+        """Let all held work continue; a request that comes later may be held again."""
         self._write("UPDATE fault SET released = 1 WHERE met", [()])
 
     def end_faults(self) -> None:
-        """Let all work go on that is held, and no other request meet a fault."""
+        """Let all held work continue, and no other request meet a fault."""
         self._write("UPDATE fault SET released = 1, met = 1", [()])
 
     def maintain(self, *methods: Literal["GET", "POST"]) -> None:

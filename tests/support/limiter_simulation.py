@@ -257,7 +257,7 @@ class _Client:
 def sent_and_counted(
     rate_limiter: RateLimiter, clock: Clock, sends: Iterable[tuple[str, float, float, float]], *, ttl: float
 ) -> list[float]:
-    """Send one after the other as the quota lets; return when an unkind server counted them.
+    """Send one after the other as the limiter lets; return when an unkind server counted them.
 
     :param sends: fate, latency, share of the latency after which the server counts, and pause before.
     """

@@ -1,4 +1,4 @@
-"""What Airflow is told of the provider, for tests that go through all of it."""
+"""The provider's description for Airflow, for tests that go through all of it."""
 
 from __future__ import annotations
 

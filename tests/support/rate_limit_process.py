@@ -1,4 +1,4 @@
-"""A process of its own that spends from a quota in a file: ``python rate_limit_process.py DO FOLDER LIMITS TIMES``."""
+"""A process of its own that uses rate limits in a file: ``python rate_limit_process.py DO FOLDER LIMITS TIMES``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def report(word: str) -> None:
 
 
 def spend(rate_limiter: RateLimiter, times: int) -> None:
-    """Send as fast as the quota lets, and print when a server would have counted."""
+    """Send as fast as the limiter lets, and print when a server would have counted."""
     for number in range(times):
         while isinstance(reservation := rate_limiter.reserve(), Wait):
             time.sleep(reservation.seconds)

@@ -1,4 +1,4 @@
-"""A server that sends the bytes a test gives it, for what no well-behaved server can be told to do."""
+"""A server that sends the bytes a test gives it, for behavior that a correct server does not have."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Play: TypeAlias = bytes | Callable[[Line], object]
 class RawServer:
     """Listens on loopback for a ``with`` block.
 
-    :param plays: one answers one request, the last one all that follow: bytes, after which the connection stays
+    :param plays: one responds to one request, the last one to all that follow: bytes, after which the connection stays
         open, or a function of the `Line`.
     :param tls: speak TLS with this context.
     """
@@ -137,7 +137,7 @@ def _read(stream: BinaryIO) -> Received | None:
 
 
 def respond_with(status: int, body: object = b"", **headers: object) -> bytes:
-    """Write a whole answer; what is neither bytes nor text becomes JSON."""
+    """Write a whole response; what is neither bytes nor text becomes JSON."""
     content = body if isinstance(body, bytes | str) else json.dumps(body)
     content = content.encode() if isinstance(content, str) else content
     named: dict[str, object] = {

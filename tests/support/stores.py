@@ -1,4 +1,4 @@
-"""Stores that tests put in the place of ours."""
+"""Stores that tests put in the place of the real ones."""
 
 from __future__ import annotations
 

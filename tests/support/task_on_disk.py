@@ -86,7 +86,7 @@ def _refused_without_folder() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise RuntimeError("this try is not the task's any more") from None
+        raise RuntimeError("this attempt is not the task's any more") from None
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -103,6 +103,6 @@ def die() -> None:
 
 
 if TYPE_CHECKING:
-    # A fake that no longer fits what it stands for is an error of types.
+    # A fake that no longer fits what it replaces is an error of types.
     _states: Iterable[type[TaskState]] = (TaskStateOnDisk,)
     _instances: Iterable[type[TaskInstance]] = (TaskInstanceOnDisk,)

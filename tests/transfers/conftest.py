@@ -71,7 +71,7 @@ def enroll_query(run_task):
 
 @pytest.fixture(autouse=True)
 def staging(tmp_path, monkeypatch):
-    """The default folder for staged copies, of this test alone; nobody else may read it at any time."""
+    """The default folder for staged copies, of this test alone; no other user may read it at any time."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     yield lambda: [
         (file, stat.S_IMODE(file.stat().st_mode))

@@ -34,7 +34,7 @@ encodings = st.sampled_from(
 
 
 def read(path, column=None, encoding="utf-8-sig"):
-    """Read a file; of an error, see that it tells a line and no content."""
+    """Read a file; of an error, check that it names a line and no content."""
     try:
         return list(read_addresses(path, file_format=None, column=column, encoding=encoding))
     except (MeisaInputError, MeisaUnreachableError) as error:

@@ -1,4 +1,4 @@
-"""When the copy of what a run has read still counts: as long as somebody of it was sent, and not longer."""
+"""When the copy of what a run has read still counts: as long as some of it was sent, and not longer."""
 
 from datetime import timedelta
 

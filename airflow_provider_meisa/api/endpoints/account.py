@@ -49,8 +49,8 @@ def confirm_environment(client: MeisaClient) -> None:
     wanted, found = client.settings.environment, ping(client).environment
     if wanted != found:
         raise MeisaInputError(
-            f"The connection says environment {wanted!r}, but the API key is of {redact(found) or 'an unknown one'!r}: "
-            "nothing was sent. Change the key or the extra environment."
+            f"{client.settings.environment_set_by} requires the environment {wanted!r}, but the API key is of "
+            f"{redact(found) or 'an unknown one'!r}: nothing was sent. Change the API key or that setting."
         )
     client.environment_confirmed = True
 

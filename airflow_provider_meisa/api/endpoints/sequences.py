@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import logging
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import NoReturn
 
 from airflow_provider_meisa.api.bulk_enroll_response.reader import BulkEnrollResponse, read_bulk_response
@@ -23,6 +24,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaSequenceNotFoundError,
     MeisaUnreadableResponseError,
 )
+from airflow_provider_meisa.api.known_sequences import KnownSequence, KnownSequences
 from airflow_provider_meisa.api.models import Request
 from airflow_provider_meisa.api.outcomes import BY_US, Outcome, OutcomeStatus, possibly_ours
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
@@ -60,6 +62,20 @@ class SequenceInfo:
     def as_json(self) -> dict[str, object]:
         """Return it as plain JSON, for XCom and trigger events."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RecentSequences:
+    """Sequences as they are, or were a short while ago.
+
+    :param sequences: of every status.
+    :param age: seconds since the request for them began.
+    :param is_kept: whether an earlier request has found them.
+    """
+
+    sequences: list[SequenceInfo]
+    age: float
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,28 +214,53 @@ def list_sequences(client: MeisaClient, *, status: str = "", search: str = "") -
     """
     given = {"status": status, "search": search}
     query = {name: value for name, value in given.items() if check_text(name, value, may_be_empty=True)}
-    return list(_each_sequence(client, query))
+    return [info for page in _pages(client, query) for info in page]
 
 
-def find_sequences(client: MeisaClient, slugs: Collection[str]) -> list[SequenceInfo]:
+def find_sequences(
+    client: MeisaClient, slugs: Collection[str], *, max_age: float = 0.0
+) -> list[SequenceInfo]:
     """List sequences of every status until all wanted ones are found; often one request is enough.
 
     :param slugs: the wanted sequences; if one does not exist, all sequences are listed.
+    :param max_age: see `recent_sequences`.
     :raises MeisaUnreadableResponseError: if the response has no list of sequences.
     :raises MeisaError: see `errors`.
     """
-    wanted, found = set(slugs), list[SequenceInfo]()
-    for info in _each_sequence(client, {"status": "all"}):
-        found.append(info)
-        wanted.discard(info.slug)
-        if not wanted:
+    return recent_sequences(client, slugs, max_age=max_age).sequences
+
+
+def recent_sequences(
+    client: MeisaClient, slugs: Collection[str] | None = None, *, max_age: float
+) -> RecentSequences:
+    """Find sequences in what any user of the key has lately listed, else list them.
+
+    That a sequence does not exist is never taken from there.
+
+    :param slugs: those to find; ``None`` for all.
+    :param max_age: how many seconds it may be since they were listed.
+    :raises MeisaUnreadableResponseError: if the response has no list of sequences.
+    :raises MeisaError: see `errors`.
+    """
+    known = KnownSequences(client.rate_limiter.store)
+    kept = known.find(slugs, max_age)
+    if kept is not None:
+        age = time.time() - min((row.at for row in kept), default=time.time())
+        return RecentSequences([SequenceInfo(*row[1:]) for row in kept], age, is_kept=True)
+    began = time.time()
+    wanted, found, is_all = set(slugs or ()), list[SequenceInfo](), True
+    for page in _pages(client, {"status": "all"}):
+        found += page
+        wanted.difference_update(info.slug for info in page)
+        if slugs is not None and not wanted:
+            is_all = False
             break
-    return found
+    known.keep([KnownSequence(began, *astuple(info)) for info in found], is_all=is_all)
+    return RecentSequences(found, time.time() - began, is_kept=False)
 
 
-def _each_sequence(client: MeisaClient, query: Mapping[str, str]) -> Iterator[SequenceInfo]:
-    for page in client.pages(replace(_LIST, query={**query, "limit": _LARGEST_PAGE})):
-        yield from _sequences(page)
+def _pages(client: MeisaClient, query: Mapping[str, str]) -> Iterator[list[SequenceInfo]]:
+    return map(_sequences, client.pages(replace(_LIST, query={**query, "limit": _LARGEST_PAGE})))
 
 
 def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
@@ -243,16 +284,20 @@ def contact_enrollments(client: MeisaClient, email: str) -> ContactEnrollments:
     )
 
 
-def check_active(client: MeisaClient, slug: str) -> SequenceInfo:
+def check_active(client: MeisaClient, slug: str, *, max_age: float = 0.0) -> SequenceInfo:
     """Check that a sequence exists and takes contacts.
 
+    :param max_age: see `recent_sequences`; a sequence that was not active then is requested again.
     :raises MeisaInputError: if the text cannot be a slug.
     :raises MeisaSequenceNotFoundError: if no sequence has this slug; the message names similar ones.
     :raises MeisaSequenceInactiveError: if it is not active.
     :raises MeisaError: see `errors`.
     """
     check_slug(slug)
-    known = {info.slug: info for info in find_sequences(client, [slug])}
+    recent = recent_sequences(client, [slug], max_age=max_age)
+    if recent.is_kept and recent.sequences[0].status != ACTIVE:
+        recent = recent_sequences(client, [slug], max_age=0)
+    known = {info.slug: info for info in recent.sequences}
     if slug not in known:
         raise unknown_sequence(slug, known)
     if known[slug].status != ACTIVE:

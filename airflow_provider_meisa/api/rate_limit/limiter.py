@@ -48,6 +48,18 @@ class RateLimitStorage(Protocol):
         :raises MeisaUnreachableError: if the state cannot be read.
         """
 
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all who use the key share; ``None`` if there is none, or its time is over.
+
+        :raises MeisaError: if it cannot be read.
+        """
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all who use the key, for a time.
+
+        :raises MeisaError: if it cannot be written.
+        """
+
 
 class RateLimiter:
     """Keeps requests inside the limits of a key, together with all users of the same store.
@@ -61,6 +73,7 @@ class RateLimiter:
     :param reservation_ttl: seconds after which an open reservation counts as a response; longer than any request
         takes.
     :raises MeisaInputError: if there are no limits, or the time is not above 0.
+    :ivar store: its place to count requests.
     """
 
     def __init__(
@@ -75,7 +88,7 @@ class RateLimiter:
         if not 0 < reservation_ttl < math.inf:
             raise MeisaInputError(f"reservation_ttl must be above 0 seconds, not {reservation_ttl:g}.")
         self.limits = tuple(sorted(limits, key=lambda limit: (limit.seconds, limit.requests)))
-        self._store = store
+        self.store = store
         self._clock = clock
         self._ttl = micros(reservation_ttl)
 
@@ -85,9 +98,9 @@ class RateLimiter:
         :return: the reservation, or the seconds until the next attempt is useful.
         :raises MeisaUnreachableError: if the store cannot be reached.
         """
-        decision = self._store.run(Reserve(os.urandom(8).hex(), self.limits, self._ttl), self._clock)
+        decision = self.store.run(Reserve(os.urandom(8).hex(), self.limits, self._ttl), self._clock)
         if decision is None:  # pragma: no cover - a faulty store
-            raise TypeError(f"{type(self._store).__name__} returned nothing for a reservation")
+            raise TypeError(f"{type(self.store).__name__} returned nothing for a reservation")
         return decision
 
     def commit(self, reservation: Reservation) -> None:
@@ -126,13 +139,13 @@ class RateLimiter:
         return remaining(state, self.limits, now)
 
     def _read(self) -> tuple[State, int]:
-        state, now = self._store.read(self._clock)
+        state, now = self.store.read(self._clock)
         return expire(state, now, self._ttl, self.limits[-1].requests), now
 
     def _note(self, operation: Commit | Release | BackOff) -> None:
         # A response must not be lost because it cannot be recorded: its reservation stays open, and counts as a
         # response when it expires.
         try:
-            self._store.run(operation, self._clock)
+            self.store.run(operation, self._clock)
         except MeisaError as error:
             log.warning("The rate limits could not be updated; the request counts as sent. %s", error)

@@ -248,7 +248,9 @@ class LedgerWriter:
 
         The doubt of an earlier run has expired, or its record would not be sent.
         """
-        return entry.state is State.INTENT and self._contents.header.writers[self._run].has_written(entry.minute)
+        return entry.state is State.INTENT and self._contents.header.writers[self._run].has_written(
+            entry.minute
+        )
 
     def _take(self, record_hash: int, state: State, values_hash: int) -> int:
         minute = max(minute_at(self._clock()), self._span[0])

@@ -91,5 +91,5 @@ class Contradicted:
 
 
 def digest(text: str) -> str:
-    """Return what stands for a record id or an address in a plan, which has them in clear anyway."""
+    """Return a short hash of a record id or an address, for the plan, which has them in clear anyway."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -73,7 +73,7 @@ const Figures = ({ summary }) =>
     summary.waited_s > 0 && h(Figure, { label: "Waited for rate limits or retries" }, duration(summary.waited_s)),
     summary.elapsed_s > 0 && h(Figure, { label: "Duration" }, duration(summary.elapsed_s)),
     summary.seconds > 0 && h(Figure, { label: "Estimated duration" }, duration(summary.seconds)),
-    summary.resumed && h(Figure, { label: "Resumed" }, "from an earlier try"),
+    summary.resumed && h(Figure, { label: "Resumed" }, "from an earlier attempt"),
     summary.connection && h(Figure, { label: "Connection" }, h("code", null, summary.connection)),
     summary.outcomes_path && h(Figure, { label: "Outcomes file" }, h(Path, { path: summary.outcomes_path })));
 

@@ -30,7 +30,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         return key, None
 
     def authenticate_header(self, request: Request) -> str | None:
-        """Return a challenge; a class without this method gives none, and DRF answers 403 then."""
+        """Return a challenge; a class without this method gives none, and DRF responds with 403 then."""
         return "X-API-Key" if switch("wrong_key_status") == 401 else None
 
 

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 @dataclass
 class BulkOutcome:
-    """The addresses of a request by what became of them."""
+    """The addresses of a request by status."""
 
     enrolled: list[str] = field(default_factory=list)
     already_enrolled: list[str] = field(default_factory=list)

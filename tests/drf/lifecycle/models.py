@@ -92,7 +92,7 @@ class BulkJob(models.Model):
 
 
 class RequestLog(models.Model):
-    """Every request that reached Django; ``status`` is empty while the work is going on."""
+    """Every request that reached Django; ``status`` is empty while the work is in progress."""
 
     method = models.CharField(max_length=10)
     path = models.CharField(max_length=200)

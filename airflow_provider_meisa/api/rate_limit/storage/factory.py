@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._state = State()
         self._lock = threading.Lock()
+        self._notes: dict[str, tuple[float, str]] = {}
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation under the lock."""
@@ -36,6 +38,15 @@ class MemoryStorage:
         """Return the state and the time in microseconds."""
         with self._lock:
             return self._state, micros(clock())
+
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all threads share; ``None`` if there is none, or its time is over."""
+        until, text = self._notes.get(name, (0.0, ""))
+        return text if until > time.monotonic() else None
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all threads."""
+        self._notes[name] = time.monotonic() + seconds, text
 
 
 _IN_THIS_PROCESS: dict[str, MemoryStorage] = {}

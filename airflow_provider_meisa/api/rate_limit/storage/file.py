@@ -55,6 +55,7 @@ class FileStorage:
         self._directory = directory or default_directory()
         self._path = self._directory / f"{name}.json"
         self._new = self._directory / f"{name}.new"
+        self._name = name
         self._lock_path = self._directory / f"{name}.lock"
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
@@ -79,6 +80,33 @@ class FileStorage:
         """
         with self._locked():
             return self._load((), now := micros(clock())), now
+
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all processes of the user share; ``None`` if there is none, or its time is over.
+
+        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaUnreachableError: if the file cannot be read.
+        """
+        with self._locked():
+            try:
+                descriptor = os.open(self._note(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return None
+            with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+                until, _, text = file.read().partition("\n")
+        return text if until.isdecimal() and int(until) > time.time() else None
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all processes of the user.
+
+        :raises MeisaInputError: if the folder is not this user's alone.
+        :raises MeisaUnreachableError: if the file cannot be written.
+        """
+        with self._locked():
+            self._replace(self._note(name), f"{int(time.time() + seconds)}\n{text}".encode())
+
+    def _note(self, name: str) -> Path:
+        return self._directory / f"{self._name}.{name}"
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -143,11 +171,13 @@ class FileStorage:
             return state_after_loss(limits, now)
 
     def _save(self, state: State) -> None:
-        content = json.dumps(to_json(state), separators=(",", ":")).encode()
+        self._replace(self._path, json.dumps(to_json(state), separators=(",", ":")).encode())
+
+    def _replace(self, path: Path, content: bytes) -> None:
         descriptor = os.open(self._new, _OPEN | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        self._new.replace(self._path)
+        self._new.replace(path)
 
 
 def _flock(descriptor: int) -> None:

@@ -164,6 +164,8 @@ class RedisStorage:
         # The braces keep the three keys on one node of a Redis cluster.
         self._keys = [f"meisa:rate_limit:{{{name}}}:{part}" for part in ("log", "open", "state")]
         self._own_clock = own_clock
+        self._client = client
+        self._name = name
 
     def run(self, operation: Operation, clock: Callable[[], float]) -> Reservation | Wait | None:
         """Carry out an operation in Redis.
@@ -188,9 +190,30 @@ class RedisStorage:
         now, times, slots, fields = self._call(self._read, [])
         return _state_of(times, slots, fields), micros(clock()) if self._own_clock else int(now)
 
+    def get_note(self, name: str) -> str | None:
+        """Return a text that all hosts share; ``None`` if there is none, or its time is over.
+
+        :raises MeisaUnreachableError: if Redis cannot be reached or refuses.
+        """
+        text = self._do(lambda: self._client.get(self._note(name)))
+        return text if isinstance(text, str) else None
+
+    def put_note(self, name: str, text: str, seconds: float) -> None:
+        """Keep a text for all hosts.
+
+        :raises MeisaUnreachableError: if Redis cannot be reached or refuses.
+        """
+        self._do(lambda: self._client.set(self._note(name), text, px=int(seconds * 1000)))
+
+    def _note(self, name: str) -> str:
+        return f"meisa:{name}:{{{self._name}}}"
+
     def _call(self, script: Callable[..., Any], arguments: list[object]) -> Any:
+        return self._do(lambda: script(self._keys, arguments))
+
+    def _do(self, command: Callable[[], Any]) -> Any:
         try:
-            return script(self._keys, arguments)
+            return command()
         except self._redis.exceptions.RedisError as error:
             # The message has only the class of the error: its text may quote the URL.
             raise MeisaUnreachableError(
