@@ -240,6 +240,26 @@ def test_contacts_in_doubt_are_marked_after_a_lost_plan(nightly, meisa_sandbox, 
     assert ledger().count == 1100
 
 
+def test_doubts_are_counted_after_a_lost_plan(nightly, meisa_sandbox):
+    """The first batch was sent again by the first attempt, which then stopped."""
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+    ours = interrupt(nightly(), meisa_sandbox)
+    assert ours.ti.xcoms["return_value"]["possibly_by_this_run"] == 500
+    summary = ours.lose_plan().run()
+    assert counts(summary) == {"already_enrolled": 500, "enrolled": 600}
+    assert summary["possibly_by_this_run"] == 500
+
+
+def test_retry_after_the_end_reports_the_ledger(nightly, ledger):
+    """The attempt is interrupted when all is sent: Airflow removes its XCom, and the next night compares with it."""
+    ours = nightly()
+    ours.run()
+    ours.ti.xcoms.clear()
+    summary = ours.run()
+    assert counts(summary) == {"enrolled": 1100}
+    assert (summary["ledger"]["name"], summary["ledger"]["entries"]) == ("reactivation", 1100)
+
+
 def test_contacts_in_doubt_who_are_gone_are_unreported(nightly, meisa_sandbox):
     meisa_sandbox.fault("reset_after", path="bulk-enroll", skip=1, times=2)
     ours = nightly(max_in_flight=1)
