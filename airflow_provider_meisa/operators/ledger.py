@@ -17,7 +17,7 @@ from airflow_provider_meisa.operators.location import locate
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.options import FirstRun
 
-_ENDED = ["success", "failed"]
+_SUCCEEDED = ["success"]
 
 
 class LedgerMixin(BaseOperator):
@@ -44,7 +44,7 @@ class LedgerMixin(BaseOperator):
         accept_lost_ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if ledger is not None:
+        if ledger is not None and "max_active_tis_per_dag" not in kwargs.get("default_args", {}):
             kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(**kwargs)
         self.ledger = ledger
@@ -56,7 +56,8 @@ class LedgerMixin(BaseOperator):
         if self.ledger is None:
             return None
         configuration.warn_if_not_shared("ledger_path", "ledger")
-        last = last_summary(ti)
+        reported = _reported(ti)
+        last = _ledger_in(reported)
         return LedgerOptions(
             root=locate(configuration.ledger_path()),
             name=self.ledger,
@@ -65,7 +66,7 @@ class LedgerMixin(BaseOperator):
             first_run=self.first_run or self.default_first_run,
             is_first_run_given=self.first_run is not None,
             last=last,
-            has_earlier_runs=last is None and _has_earlier_runs(ti),
+            has_earlier_runs=last is None and (reported is not None or _has_succeeded(ti)),
             accept_lost_ledger=self.accept_lost_ledger,
         )
 
@@ -76,22 +77,23 @@ def run_name(ti: Any) -> str:
     return name if ti.map_index < 0 else f"{name}/{ti.map_index}"
 
 
-def last_summary(ti: Any) -> EarlierSummary | None:
-    """Return the ledger in the last summary of the task, also of this run; ``None`` without one."""
-    value = ti.xcom_pull(
-        task_ids=ti.task_id, key=XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index
-    )
-    match value:
+def _reported(ti: Any) -> Any:
+    """Return what the task has reported last, also in this run; ``None`` without a report."""
+    return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index)
+
+
+def _ledger_in(reported: Any) -> EarlierSummary | None:
+    match reported:
         case {"ledger": {"name": str(name), "entries": int(entries), "at": str(at)}}:
             return EarlierSummary(LedgerSummary(name, entries), at)
         case _:
             return None
 
 
-def _has_earlier_runs(ti: Any) -> bool:
-    """Return whether the task has ended in another run."""
+def _has_succeeded(ti: Any) -> bool:
+    """Return whether the task has succeeded in another run. One that failed and has sent a request has reported it."""
     if hasattr(ti, "get_ti_count"):  # Airflow 3
-        count: int = ti.get_ti_count(dag_id=ti.dag_id, task_ids=[ti.task_id], states=_ENDED)
+        count: int = ti.get_ti_count(dag_id=ti.dag_id, task_ids=[ti.task_id], states=_SUCCEEDED)
         return count > 0
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
@@ -100,6 +102,6 @@ def _has_earlier_runs(ti: Any) -> bool:
         query = session.query(TaskInstance).filter(
             TaskInstance.dag_id == ti.dag_id,
             TaskInstance.task_id == ti.task_id,
-            TaskInstance.state.in_(_ENDED),
+            TaskInstance.state.in_(_SUCCEEDED),
         )
         return query.first() is not None

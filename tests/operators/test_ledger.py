@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk import DAG
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
 from tests.support.people import people
@@ -158,6 +160,21 @@ def test_request_that_did_nothing_leaves_no_trace(nightly, meisa_sandbox, ledger
     assert states(ledger()) == {State.ACCEPTED: 500, State.CLEARED: 500}
     assert counts(ours.run()) == {"enrolled": 1100}
     assert states(ledger()) == {State.ACCEPTED: 1100}
+
+
+def test_refused_resend_leaves_contacts_in_doubt(nightly, meisa_sandbox, ledger, short_deferrals):
+    """Meisa has enrolled them, the response was lost, and the request that was sent again met a 429."""
+    wait = {"Retry-After": "1"}
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+    meisa_sandbox.fault("status", status=429, headers=wait, path="bulk-enroll", times=1)
+    ours = nightly(PEOPLE[:500], **short_deferrals)
+    operator = ours.make()
+    with pytest.raises(TaskDeferred):
+        operator.execute(ours.context())
+    assert states(ledger()) == {State.INTENT: 500}
+    summary = ours.lose_plan().run()
+    assert counts(summary) == {"already_enrolled": 500}
+    assert summary["possibly_by_this_run"] == 500
 
 
 def test_lost_response_keeps_contacts_in_doubt_from_later_runs(nightly, meisa_sandbox, ledger):
@@ -367,6 +384,34 @@ def test_ledger_of_another_sequence_fails(nightly, meisa_sandbox):
         ours.next_night(sequence_slug="other").run()
 
 
+@pytest.mark.parametrize("path", ["ping", "sequences"])
+def test_run_that_failed_before_it_sent_is_no_earlier_run(nightly, meisa_sandbox, path):
+    """A wrong key in the first night, which is corrected."""
+    ours = nightly()
+    meisa_sandbox.fault("status", status=401, path=path, times=1)
+    with pytest.raises(AirflowFailException, match="401"):
+        ours.run()
+    assert counts(ours.next_night().run()) == {"enrolled": 1100}
+
+
+def test_run_that_succeeded_without_summary_is_an_earlier_run(nightly, meisa_sandbox, ledgers):
+    """XComs were cleaned, and the ledger is lost."""
+    ours = nightly()
+    ours.run()
+    ours.ti.xcoms.clear()
+    for part in (ledgers / "reactivation").iterdir():
+        part.unlink()
+    with pytest.raises(AirflowFailException, match="no summary of it is left"):
+        ours.next_night().run()
+
+
+def test_failed_run_without_ledger_is_an_earlier_run(nightly, meisa_sandbox):
+    """It has sent, and its summary says so."""
+    ours = interrupt(nightly(ledger=None, again_after=None), meisa_sandbox)
+    with pytest.raises(AirflowFailException, match="set first_run"):
+        ours.next_night(ledger="reactivation", again_after="never").run()
+
+
 # Plans that a person approves.
 
 
@@ -402,6 +447,40 @@ def test_plan_and_recording_exclude_each_other(nightly, meisa_sandbox):
         nightly(plan=plan, first_run="record").run()
 
 
+# Words in the log.
+
+
+@pytest.mark.parametrize(
+    ("run_type", "arguments", "warned"),
+    [
+        ("scheduled", {"ledger": None, "again_after": None}, True),
+        ("backfill", {"ledger": None, "again_after": None}, True),
+        ("manual", {"ledger": None, "again_after": None}, False),
+        ("scheduled", {}, False),
+        ("scheduled", {"ledger": None, "again_after": None, "preview": True}, False),
+    ],
+)
+def test_schedule_without_ledger_is_warned_of(nightly, meisa_sandbox, caplog, run_type, arguments, warned):
+    ours = nightly(["ada@example.com"], **arguments)
+    context = ours.context() | {"dag_run": SimpleNamespace(run_type=run_type)}
+    ours.context = lambda: context
+    ours.run()
+    assert ("on a schedule without a ledger" in caplog.text) == warned
+
+
+def test_log_names_batches_in_doubt(nightly, meisa_sandbox, caplog):
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", skip=1, times=2)
+    ours = nightly(max_in_flight=1)
+    with pytest.raises(AirflowException):
+        ours.run()
+    ours.run()
+    assert "In doubt from an earlier attempt: batch 2. " in caplog.text
+    assert (
+        "Enrolled possibly by an earlier request of this run: 500; possibly twice: 0; in doubt: 0"
+        in caplog.text
+    )
+
+
 # Parameters.
 
 
@@ -430,3 +509,8 @@ def test_only_one_task_at_a_time_uses_a_ledger(nightly):
     assert nightly().make().max_active_tis_per_dag == 1
     assert nightly(max_active_tis_per_dag=3).make().max_active_tis_per_dag == 3
     assert nightly(ledger=None, again_after=None).make().max_active_tis_per_dag is None
+
+
+def test_default_args_say_how_many_use_a_ledger(nightly):
+    with DAG("dag", schedule=None, default_args={"max_active_tis_per_dag": 3}):
+        assert nightly().make().max_active_tis_per_dag == 3

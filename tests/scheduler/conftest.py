@@ -1,15 +1,17 @@
-"""One Airflow for all tests of this folder, and a sandbox for each type of trouble."""
+"""One Airflow on PostgreSQL for all tests of this folder, and a sandbox for each type of trouble."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from tests.scheduler import backfills, nights
 from tests.support.airflow_processes import AirflowAtWork
+from tests.support.postgres import postgres_on_loopback
 
 DAGS = '''
 """Enrollments that meet dag."""
@@ -51,12 +53,13 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "example_dags" / "after_enrollme
 
 
 class Environment:
-    """The Airflow at work, with its sandboxes and outcome files."""
+    """The Airflow at work, with its sandboxes and outcome files, and the port of its PostgreSQL."""
 
-    def __init__(self, airflow, sandboxes, outcomes):
+    def __init__(self, airflow, sandboxes, outcomes, port):
         self.airflow = airflow
         self.sandboxes = sandboxes
         self.outcomes = outcomes
+        self.port = port
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +75,14 @@ def environment():
             for name, dag in SCENARIOS.items()
         }
         sandboxes["meisa_default"] = stack.enter_context(Sandbox(rate_limits="none"))
-        airflow = AirflowAtWork(home, {name: _connection(name, sandboxes, home) for name in sandboxes})
+        sandboxes["nightly"] = stack.enter_context(Sandbox(rate_limits="none", latency_ms=500))
+        for name in backfills.ARGUMENTS:
+            sandboxes[name] = stack.enter_context(Sandbox(rate_limits="none", latency_ms=100))
+        port = stack.enter_context(postgres_on_loopback())
+        connections = {name: _connection(name, sandboxes, home) for name in sandboxes}
+        airflow = AirflowAtWork(
+            home, connections | {"warehouse": _warehouse(port)}, settings=_settings(home, port)
+        )
         outcomes = {name: home / f"{name}.jsonl" for name in SCENARIOS}
         of = {
             name: (dag["people"], {**dag["arguments"], "outcomes_path": str(outcomes[name])})
@@ -80,9 +90,53 @@ def environment():
         }
         (airflow.dags / "troubles.py").write_text(DAGS.format(of=of))
         shutil.copy(EXAMPLE, airflow.dags)
+        nights.deploy(airflow)
+        backfills.deploy(airflow)
         stack.callback(airflow.stop)
         airflow.start()
-        yield Environment(airflow, sandboxes, outcomes)
+        yield Environment(airflow, sandboxes, outcomes, port)
+
+
+@pytest.fixture
+def nightly(environment):
+    """The warehouse, the Meisa and the disk of a nightly DAG."""
+    return nights.Nights(environment.airflow, environment.sandboxes["nightly"], environment.port)
+
+
+@pytest.fixture(scope="session")
+def backfilled(environment):
+    """Three DAGs by name, each with a backfill of six runs; all of them start at once."""
+    found = {
+        name: backfills.Backfill(environment.airflow, environment.sandboxes[name], name)
+        for name in backfills.ARGUMENTS
+    }
+    # Two requests are refused until later, so that their tasks are deferred.
+    found["backfilled_and_deferred"].sandbox.fault(
+        "status", status=503, headers={"Retry-After": "12"}, path="bulk-enroll", skip=1, times=2
+    )
+    for each in found.values():
+        each.start()
+    return found
+
+
+def _settings(home, port):
+    return {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://meisa@127.0.0.1:{port}/postgres",
+        "AIRFLOW__CORE__PARALLELISM": str(backfills.RUNS),
+        "AIRFLOW__MEISA__LEDGER_PATH": str(home / "ledgers"),
+    }
+
+
+def _warehouse(port):
+    with closing(nights.connect(port, "postgres")) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE warehouse")
+    return {
+        "conn_type": "postgres",
+        "host": "127.0.0.1",
+        "port": port,
+        "login": "meisa",
+        "schema": "warehouse",
+    }
 
 
 def _connection(name, sandboxes, home):

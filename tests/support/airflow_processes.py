@@ -32,6 +32,7 @@ class AirflowAtWork:
     :param connections: what each connection says, by its id.
     :param users: the role of each user; the first one runs the DAGs. Without users, no login is needed.
     :param path: what its addresses begin with, as behind a proxy.
+    :param settings: more of its configuration, as environment variables.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class AirflowAtWork:
         connections: Mapping[str, Mapping[str, Any]],
         users: Mapping[str, str] | None = None,
         path: str = "",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.home = home
         self.dags = home / "dags"
@@ -47,7 +49,9 @@ class AirflowAtWork:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}{path}"
         self._users = users or {}
-        self._env = _environment(home, self.url, port, connections) | _login(self._users)
+        self._env = (
+            _environment(home, self.url, port, connections) | _login(self._users) | dict(settings or {})
+        )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._session = requests.Session()
         self._session.trust_env = False
@@ -106,10 +110,10 @@ class AirflowAtWork:
         """Return the ids of the processes that run tasks now: supervised children of the LocalExecutor."""
         return [pid for pid in descendants(self._processes["scheduler"].pid) if _runs_a_task(pid)]
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, logical_date: str | None = None) -> str:
         """Start a run of a DAG and return its id."""
         wait_until(lambda: self._ask("GET", f"dags/{dag_id}").ok, f"the DAG {dag_id} is known")
-        response = self._ask("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})
+        response = self._ask("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": logical_date})
         response.raise_for_status()
         run_id: str = response.json()["dag_run_id"]
         return run_id
@@ -138,6 +142,13 @@ class AirflowAtWork:
         response.raise_for_status()
         value = response.json()["value"]
         return json.loads(value) if isinstance(value, str) else value
+
+    def log(self, dag_id: str, run_id: str, try_number: int = 1) -> str:
+        """Return what an attempt of the task has logged."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/task/logs/{try_number}"
+        response = self._ask("GET", path, headers={"Accept": "application/x-ndjson"})
+        response.raise_for_status()
+        return response.text
 
     def set_failed(self, dag_id: str, run_id: str) -> None:
         """Mark the task as failed, as a person does in the UI; Airflow stops a running one."""

@@ -92,6 +92,7 @@ class FakeTaskInstance:
         self.xcoms: dict[str, Any] = {}
         self.max_tries = 0
         self.earlier: list[FakeTaskInstance] = []
+        self.has_succeeded = False
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep a value, if it is JSON."""
@@ -104,9 +105,9 @@ class FakeTaskInstance:
         return next((run.xcoms[key] for run in reversed(runs) if key in run.xcoms), None)
 
     def get_ti_count(self, *, dag_id: str, task_ids: list[str], states: list[str]) -> int:
-        """Count the earlier runs: all of them have ended."""
-        assert (dag_id, task_ids, states) == (self.dag_id, [self.task_id], ["success", "failed"])
-        return len(self.earlier)
+        """Count the earlier runs that have succeeded."""
+        assert (dag_id, task_ids, states) == (self.dag_id, [self.task_id], ["success"])
+        return sum(run.has_succeeded for run in self.earlier)
 
 
 def fake_context() -> dict[str, Any]:
@@ -139,9 +140,12 @@ class Task:
         stretch: Callable[[], Any] = lambda: self.make().execute(self.context())  # noqa: E731 - replaced below
         while True:
             try:
-                return stretch()
+                summary = stretch()
             except TaskDeferred as deferred:
                 stretch = self.after(deferred)
+            else:
+                self.ti.has_succeeded = True
+                return summary
 
     def lose_plan(self) -> Self:
         """Do what the loss of a worker's disk does."""
