@@ -136,6 +136,14 @@ def test_night_without_changes_sends_no_upsert(sync, meisa_sandbox):
     assert len(meisa_sandbox.requests()) - before <= 2
 
 
+def test_log_has_the_requests_of_the_plan(sync, caplog):
+    caplog.set_level("INFO")
+    ours = sync()
+    ours.run()
+    ours.night([*ROWS[1:], row(0, plan="team")])
+    assert "Sending to contacts: 40 addresses, 1 request, about 0 s" in caplog.text
+
+
 def test_automations_see_only_what_changed(sync, meisa_sandbox):
     ours = sync()
     ours.run()
