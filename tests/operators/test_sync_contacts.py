@@ -450,6 +450,34 @@ def test_retry_after_a_failure_sends_only_what_is_left(sync, meisa_sandbox, ledg
     assert states(ledger()) == {State.ACCEPTED: 40}
 
 
+def test_deferrals_send_each_contact_once(sync, meisa_connection, meisa_sandbox, short_deferrals, ledger):
+    ours = sync(**short_deferrals)
+    meisa_connection(extra={"rate_limits": "12/1s"})
+    assert counts(ours.run()) == {"created": 40}
+    assert ours.deferrals
+    assert len(upserts(meisa_sandbox)) == 40
+    assert states(ledger()) == {State.ACCEPTED: 40}
+
+
+def test_other_run_that_has_not_ended_stops_this_one(sync, meisa_sandbox, ledger):
+    writer = ledger().writer("another run", repeat="harmless")
+    writer.start()
+    with pytest.raises(AirflowException, match="The run another run writes the same ledger") as raised:
+        sync().run()
+    assert not isinstance(raised.value, AirflowFailException)
+    assert upserts(meisa_sandbox) == []
+
+
+def test_twenty_refusals_stop_a_night_and_the_next_ones_continue(sync, meisa_sandbox):
+    """Rows that Meisa refuses one after the other: each night gets past nineteen of them, and none stops all."""
+    ours = sync(max_failed=None)
+    meisa_sandbox.fault("status", status=400, path="upsert", times=30)
+    with pytest.raises(AirflowFailException, match="does not accept the request"):
+        ours.run()
+    assert counts(ours.night(ROWS))["refused_before"] >= 19
+    assert len(held(meisa_sandbox)) >= 10
+
+
 def test_lost_plan_is_made_again(sync, meisa_sandbox, ledger):
     meisa_sandbox.fault("status", status=401, path="upsert", skip=10)
     ours = sync()
