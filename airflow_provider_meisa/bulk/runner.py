@@ -161,7 +161,7 @@ class BulkRunner:
             raise too_many(most)
         self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
-        self._reporter.total = plan.total + self.start.outside
+        self._reporter.total, self._reporter.requests = plan.total + self.start.outside, plan.requests
         return plan
 
     def _take_up(self, plan: Plan) -> None:
