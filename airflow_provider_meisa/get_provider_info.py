@@ -24,12 +24,16 @@ def get_provider_info() -> dict[str, Any]:
             _integration("File", "https://www.rfc-editor.org/rfc/rfc4180", "protocol"),
         ],
         "hooks": [_modules("hooks.meisa")],
-        "operators": [_modules("operators.sequences", "operators.contacts")],
+        "operators": [_modules("operators.sequences", "operators.contacts", "operators.sync_contacts")],
         "sensors": [_modules("sensors.sequences")],
         "triggers": [_modules("triggers.sequences", "triggers.rate_limit")],
         "transfers": [_transfer("SQL", "sql_to_meisa"), _transfer("File", "file_to_meisa")],
         "task-decorators": [
-            {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"}
+            {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"},
+            {
+                "name": "meisa_sync_contacts",
+                "class-name": f"{_PACKAGE}.decorators.meisa_sync_contacts.meisa_sync_contacts_task",
+            },
         ],
         "asset-uris": [_asset_uri()],
         "dataset-uris": [_asset_uri()],  # the name in 2.11

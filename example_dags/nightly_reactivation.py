@@ -2,10 +2,9 @@
 
 The approved plan is sent, even if the table has changed since; only contacts who have unsubscribed are left out.
 
-Each night selects the contacts whose 90th day without a visit fell into its data interval, and no others. Do not
-select all lapsed contacts: Meisa refuses a contact only while active or paused in the sequence, so a contact who
-has finished it is mailed again. A manual run selects the last full day again. A run without a logical date has no
-data interval, and selects no one.
+Each night selects all contacts without a visit for 90 days. The ledger leaves out those that an earlier night has
+enrolled: Meisa would enroll a contact again who has finished the sequence. The first night enrolls all lapsed
+contacts; set ``first_run="record"`` if they were mailed before.
 """
 
 from __future__ import annotations
@@ -23,22 +22,19 @@ from airflow.providers.common.compat.sdk import (
     dag,
     task,
 )
-from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 
 REJECTS = "{{ params.folder }}/{{ run_id }}.jsonl"
 # [START audience]
-START = "data_interval_start | default(dag_run.run_after, true) | ds"
-END = "data_interval_end | default(dag_run.run_after, true) | ds"
+TODAY = "data_interval_end | default(dag_run.run_after, true) | ds"
 AUDIENCE: dict[str, Any] = {
     "sequence_slug": "reactivation",
     "conn_id": "warehouse",
-    "sql": "SELECT email FROM contacts WHERE last_seen_on >= :first AND last_seen_on < :behind_last ORDER BY id",
-    "parameters": {
-        "first": f"{{{{ macros.ds_add({START}, -90) }}}}",
-        "behind_last": f"{{{{ macros.ds_add({END}, -90) }}}}",
-    },
+    "sql": "SELECT email FROM contacts WHERE last_seen_on < :lapsed ORDER BY id",
+    "parameters": {"lapsed": f"{{{{ macros.ds_add({TODAY}, -90) }}}}"},
+    "ledger": "reactivation",
+    "again_after": timedelta(days=365),
 }
 # [END audience]
 
@@ -55,8 +51,7 @@ def approval(task_id: str, subject: str) -> BaseOperator:
 
 
 @dag(
-    # Not "@daily": on Airflow 3 its intervals have no length, and select no one.
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -65,7 +60,7 @@ def approval(task_id: str, subject: str) -> BaseOperator:
     doc_md=__doc__,
 )
 def nightly_reactivation() -> None:
-    """Enroll the newly lapsed contacts of the connection ``warehouse`` into ``reactivation``."""
+    """Enroll the lapsed contacts of the connection ``warehouse`` into ``reactivation``."""
     # [START preview]
     preview = SqlToMeisaSequenceOperator(task_id="preview", preview=True, **AUDIENCE)
     # [END preview]
@@ -73,8 +68,8 @@ def nightly_reactivation() -> None:
     # [START approval]
     approve = approval(
         "approve",
-        "Mail {{ ti.xcom_pull('preview')['to_send'] }} contacts in {{ ti.xcom_pull('preview')['requests'] }} requests? "
-        f"Their 90th day without a visit was from {{{{ {START} }}}} until before {{{{ {END} }}}}.",
+        "Mail {{ ti.xcom_pull('preview')['to_send'] }} contacts? "
+        "{{ ti.xcom_pull('preview')['counts']['enrolled_before'] }} were enrolled before.",
     )
     # [END approval]
 

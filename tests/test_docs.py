@@ -32,16 +32,25 @@ from airflow_provider_meisa.api.rate_limit.limits import parse_limits
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
 from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedOperator
+from airflow_provider_meisa.decorators.meisa_sync_contacts import MeisaSyncContactsDecoratedOperator
 from airflow_provider_meisa.get_provider_info import get_provider_info
 from airflow_provider_meisa.hooks.meisa import MeisaHook, is_final
+from airflow_provider_meisa.jobs.sync_contacts import SyncContactsJob
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.redacted import RedactedField
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.operators.sync_contacts import ContactSyncOperator, MeisaSyncContactsOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.file_to_meisa import (
+    FileToMeisaContactsOperator,
+    FileToMeisaSequenceOperator,
+)
+from airflow_provider_meisa.transfers.sql_to_meisa import (
+    SqlToMeisaContactsOperator,
+    SqlToMeisaSequenceOperator,
+)
 from tests.support.provider import modules_of_provider
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,7 +224,8 @@ def _resolve(dotted: str) -> None:
 
 
 def _public_classes() -> set[str]:
-    others = ("api", "api.errors", "decorators.meisa_enroll", "operators.retry_policy", "links.meisa")
+    decorators = ("decorators.meisa_enroll", "decorators.meisa_sync_contacts")
+    others = ("api", "api.errors", *decorators, "operators.retry_policy", "links.meisa")
     names = [*modules_of_provider(), *(f"airflow_provider_meisa.{module}" for module in others)]
     found = [importlib.import_module(name) for name in names]
     return {name for module in found for name, _ in inspect.getmembers(module, inspect.isclass)}
@@ -519,6 +529,10 @@ CLASSES = [
     MeisaBulkEnrollOperator,
     SqlToMeisaSequenceOperator,
     FileToMeisaSequenceOperator,
+    ContactSyncOperator,
+    MeisaSyncContactsOperator,
+    SqlToMeisaContactsOperator,
+    FileToMeisaContactsOperator,
     MeisaSequenceSensor,
 ]
 
@@ -547,7 +561,9 @@ def docstrings(class_: type) -> str:
     return "\n".join(one.__doc__ or "" for one in family(class_))
 
 
-@pytest.mark.parametrize("class_", [*CLASSES, MeisaEnrollDecoratedOperator])
+@pytest.mark.parametrize(
+    "class_", [*CLASSES, MeisaEnrollDecoratedOperator, MeisaSyncContactsDecoratedOperator]
+)
 def test_every_class_has_its_parameters_on_a_page(class_):
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     (table,) = re.findall(
@@ -602,7 +618,7 @@ def sample_summary() -> dict[str, object]:
 
 
 def test_summary_fields_are_on_the_page_in_order():
-    (rows,) = tables(section(read("docs/reference/xcom.md"), "## Summary"))
+    rows, _ = tables(section(read("docs/reference/xcom.md"), "## Summary"))
     assert [plain(row["Field"]) for row in rows] == flattened(sample_summary())
 
 
@@ -662,8 +678,24 @@ def test_every_field_of_a_sequence_is_on_the_page():
 
 
 def test_every_status_is_on_its_page_in_its_order():
-    (rows,) = tables(read("docs/reference/statuses.md"))
-    assert [plain(row["Status"]) for row in rows] == [status.value for status in outcomes.ENROLL_STATUSES]
+    rows, of_contacts = tables(read("docs/reference/statuses.md"))
+    enrolling = [plain(row["Status"]) for row in rows]
+    assert enrolling == [status.value for status in outcomes.ENROLL_STATUSES]
+    syncing = {plain(row["Status of a contact"]) for row in of_contacts}
+    assert syncing | set(enrolling) == set(outcomes.OutcomeStatus)
+    assert syncing | set(enrolling) - {"enrolled", "already_enrolled", "enrolled_before"} == set(
+        SyncContactsJob.statuses
+    )
+
+
+def test_golden_values_are_on_their_page():
+    vectors = json.loads((ROOT / "tests" / "data" / "contact_values_v1.json").read_text(encoding="utf-8"))
+    page = read("docs/reference/contact-values.md")
+    rows = [re.findall(r"`(.*?)` \|", line) for line in page.splitlines() if line.startswith("| `")]
+    assert [row[0] for row in rows if len(row) == 2] == [each["value"] for each in vectors if "sent" in each]
+    assert [row[1] for row in rows if len(row) == 2] == [each["sent"] for each in vectors if "sent" in each]
+    for each in vectors:
+        assert "sent" in each or f"| `{each['value']}` | {each['refused']} |" in page
 
 
 def error_classes() -> set[type[errors.MeisaError]]:

@@ -66,8 +66,9 @@ def test_everything_the_description_names_can_be_imported():
     for path in (*info["extra-links"], info["connection-types"][0]["hook-class-name"]):
         module, _, name = path.rpartition(".")
         assert inspect.isclass(getattr(importlib.import_module(module), name))
-    (uris,), (decorator,) = info["asset-uris"], info["task-decorators"]
-    for path in (uris["handler"], uris["to_openlineage_converter"], decorator["class-name"]):
+    (uris,), decorators = info["asset-uris"], [each["class-name"] for each in info["task-decorators"]]
+    assert len(decorators) == 2
+    for path in (uris["handler"], uris["to_openlineage_converter"], *decorators):
         module, _, name = path.rpartition(".")
         assert callable(getattr(importlib.import_module(module), name))
 

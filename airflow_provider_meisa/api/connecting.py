@@ -101,23 +101,23 @@ def is_unsent(error: Exception, causes: list[BaseException]) -> bool:
     return any(isinstance(cause, _UNSENT) or any(sign(cause) for sign in signs) for cause in causes)
 
 
-def advice_on(causes: list[BaseException], *, is_tls: bool) -> str:
+def advice_on(causes: list[BaseException], *, is_tls: bool, connection: str) -> str:
     """Return what to do about a connection that could not be made.
 
     :param causes: the exceptions of the failure.
     :param is_tls: whether the base URL begins with ``https://``.
+    :param connection: the connection in words, see `Settings.connection`.
     """
+    base_url = f"the Base URL (host field) of {connection}"
     for sign, advice in _ADVICE:
         if any(map(sign, causes)):
-            return advice
+            return advice.format(base_url=base_url)
     if is_tls and _is_broken_handshake(causes):
         return (
-            "The connection broke during the TLS handshake: check https:// and the port in the connection's host "
-            "field, and the proxy or firewall in between."
+            f"The connection broke during the TLS handshake: check https:// and the port in {base_url}, and the proxy "
+            "or firewall in between."
         )
-    return (
-        "Check the base URL in the connection's host field, the network, the proxy and the CA certificates."
-    )
+    return f"Check {base_url}, the network, the proxy and the CA certificates."
 
 
 def causes_of(error: BaseException) -> list[BaseException]:
@@ -185,16 +185,16 @@ def _is_broken_handshake(causes: list[BaseException]) -> bool:
 _ADVICE = (
     (
         _has_no_tls,
-        "The server does not speak TLS on this port: check https:// and the port in the connection's host field.",
+        "The server does not speak TLS on this port: check https:// and the port in {base_url}.",
     ),
-    (_is_tls_alert, "The server speaks TLS on this port: write https:// in the connection's host field."),
+    (_is_tls_alert, "The server speaks TLS on this port: write https:// in {base_url}."),
     (
         _is_untrusted,
-        "The server's certificate is not trusted: check the connection's host field and REQUESTS_CA_BUNDLE.",
+        "The server's certificate is not trusted: check {base_url} and REQUESTS_CA_BUNDLE.",
     ),
     (
         _wants_certificate,
-        "The server asks for a client certificate, which this package cannot send: check the base URL.",
+        "The server asks for a client certificate, which this package cannot send: check {base_url}.",
     ),
     (
         _is_refused_tunnel,

@@ -71,19 +71,21 @@ UNTIMELY = {408, 421, 425}
 
 
 def error_from_response(  # noqa: PLR0911 - a table
-    request: Request, status: int, text: bytes, retry_after: str | None
+    request: Request, status: int, text: bytes, retry_after: str | None, *, connection: str
 ) -> MeisaResponseError | MeisaUnreadableResponseError:
-    """Make the error for a response of 400 or more; its message ends in Meisa's own text."""
+    """Make the error for a response of 400 or more; its message ends in Meisa's own text.
+
+    :param connection: the connection in words, see `Settings.connection`.
+    """
     said = _said(request, text)
     match status:
         case HTTPStatus.UNAUTHORIZED:
-            return _wrong_key(request, status, said)
+            return _wrong_key(request, status, said, connection)
         case HTTPStatus.FORBIDDEN:
-            return _forbidden(request, text, said)
+            return _forbidden(request, text, said, connection)
         case HTTPStatus.NOT_FOUND:
             return MeisaNotFoundError(
-                f"{request}: not found (404). Check the base URL in the connection's host field and the path."
-                f"{said}",
+                f"{request}: not found (404). Check the Base URL (host field) of {connection}, and the path.{said}",
                 status=status,
             )
         case HTTPStatus.TOO_MANY_REQUESTS:
@@ -154,14 +156,17 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
         return None
 
 
-def _wrong_key(request: Request, status: int, said: str) -> MeisaKeyError:
+def _wrong_key(request: Request, status: int, said: str, connection: str) -> MeisaKeyError:
     return MeisaKeyError(
-        f"{request}: Meisa does not accept the API key ({status}). Check the connection's password field.{said}",
+        f"{request}: Meisa does not accept the API key ({status}). Check the API key (password field) of "
+        f"{connection}.{said}",
         status=status,
     )
 
 
-def _forbidden(request: Request, text: bytes, said: str) -> MeisaResponseError | MeisaUnreadableResponseError:
+def _forbidden(
+    request: Request, text: bytes, said: str, connection: str
+) -> MeisaResponseError | MeisaUnreadableResponseError:
     """Make the error for a 403: a scope is missing only if the body says so; some servers send 403 for a wrong key."""
     if _json(text) is None:
         return MeisaUnreadableResponseError(
@@ -170,21 +175,21 @@ def _forbidden(request: Request, text: bytes, said: str) -> MeisaResponseError |
             status=HTTPStatus.FORBIDDEN,
         )
     if _ABOUT_A_SCOPE.search(said):
-        return MeisaScopeError(f"{request}: {_scope_advice(request)}{said}", scope=request.scope)
+        return MeisaScopeError(f"{request}: {_scope_advice(request, connection)}{said}", scope=request.scope)
     if _ABOUT_THE_KEY.search(said):
-        return _wrong_key(request, HTTPStatus.FORBIDDEN, said)
+        return _wrong_key(request, HTTPStatus.FORBIDDEN, said, connection)
     needed = f" It needs the scope {request.scope}." if request.scope else ""
     return MeisaScopeError(
         f"{request}: Meisa forbids this (403).{needed} Check the key in the Meisa dashboard.{said}"
     )
 
 
-def _scope_advice(request: Request) -> str:
+def _scope_advice(request: Request, connection: str) -> str:
     if request.scope is None:
         return "the API key is not allowed to do this (403). Check the key in the Meisa dashboard."
     return (
         f"the API key lacks the scope {request.scope} (403). Add it to the key in the Meisa dashboard, "
-        "or put a key that has it into the connection's password field."
+        f"or put a key that has it into the API key field (password) of {connection}."
     )
 
 

@@ -34,9 +34,11 @@ _ADVICE = 'Write a JSON object, such as {"environment": "test"}.'
 _OLD_PREFIX = "extra__meisa__"  # the connection form of Airflow before 2.3 puts it before each name
 _NESTED = ("extra", "extras", "extradejson", "connextra")
 _FIELDS = {
-    **dict.fromkeys(("password", "apikey", "key", "token", "secret", "xapikey"), "password"),
-    **dict.fromkeys(("host", "hostname", "baseurl", "url", "apiurl", "endpoint", "server"), "host"),
-    "port": "port",
+    **dict.fromkeys(("password", "apikey", "key", "token", "secret", "xapikey"), "API key field (password)"),
+    **dict.fromkeys(
+        ("host", "hostname", "baseurl", "url", "apiurl", "endpoint", "server"), "Base URL field (host)"
+    ),
+    "port": "port field",
 }
 # Words that identify a safeguard within a longer name; the first match is reported.
 _WORDS = {
@@ -167,7 +169,7 @@ def _refuse_guard(name: str, value: object) -> None:
         )
     if compact in _FIELDS:
         raise MeisaInputError(
-            f"The extra {_shown(name)} belongs in the connection's {_FIELDS[compact]} field: move it there, "
+            f"The extra {_shown(name)} belongs in the connection's {_FIELDS[compact]}: move it there, "
             "because it would not be used here."
         )
     guard = next(filter(GUARDS.__contains__, _meant_by(name, value)), None)

@@ -1,7 +1,7 @@
-"""The sequences of a key as they were a short while ago, for all who use the key.
+"""A short-lived cache of the sequences of a key, shared by all users of the key.
 
-They are kept where its rate limits are: in a file of the host, in Redis, or in this process. A task, a sensor, a
-trigger and the page so share a request, each within the age that it allows.
+It is stored with the rate limits of the key: in a file of the host, in Redis, or in this process. So a task, a sensor,
+a trigger and the page share a request, each within the age that it accepts.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ log = logging.getLogger(__name__)
 
 _NAME = "sequences"
 _VERSION = 1
-_KEPT_FOR = 600.0  # seconds; no one allows more
+_KEPT_FOR = 600.0  # seconds; no user of the cache accepts more
 
 
 class NoteStorage(Protocol):
-    """Keeps short texts of a key for all who use it."""
+    """Stores short texts of a key for all its users."""
 
     def get_note(self, name: str) -> str | None:
-        """Return a text; ``None`` if there is none, or its time is over."""
+        """Return a text; ``None`` if there is none, or it has expired."""
 
     def put_note(self, name: str, text: str, seconds: float) -> None:
-        """Keep a text for a time."""
+        """Store a text for a time."""
 
 
 class KnownSequence(NamedTuple):
-    """A sequence, and when it was so.
+    """A sequence at a time.
 
-    :param at: when the request began, in seconds since 1970.
+    :param at: when the request for it began, in seconds since 1970.
     """
 
     at: float
@@ -47,9 +47,9 @@ class KnownSequence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """What is kept.
+    """The content of the cache.
 
-    :param all_at: when all sequences were listed, so that what is missing does not exist; 0 for never.
+    :param all_at: when all sequences were listed, so that missing ones do not exist; 0 for never.
     """
 
     rows: Sequence[KnownSequence] = ()
@@ -57,12 +57,12 @@ class _Note:
 
 
 class KnownSequences:
-    """Finds sequences in what was kept, and keeps what was found.
+    """Reads sequences from the cache, and writes them into it.
 
-    A storage that fails is as good as an empty one: Meisa is then asked.
+    A storage that fails counts as empty: then a request is sent to Meisa.
 
-    :param storage: where the key's rate limits are.
-    :param clock: says the time in seconds since 1970.
+    :param storage: the storage of the key's rate limits.
+    :param clock: returns the time in seconds since 1970.
     """
 
     def __init__(self, storage: NoteStorage, clock: Callable[[], float] = time.time) -> None:
@@ -70,10 +70,10 @@ class KnownSequences:
         self._clock = clock
 
     def find(self, slugs: Collection[str] | None, max_age: float) -> Sequence[KnownSequence] | None:
-        """Return sequences that are not older than this, ``None`` if one of them is missing or older.
+        """Return sequences that are not older than ``max_age``; ``None`` if one is missing or older.
 
         :param slugs: the sequences; ``None`` for all.
-        :param max_age: in seconds.
+        :param max_age: the oldest accepted age, in seconds.
         """
         if max_age <= 0:
             return None
@@ -85,9 +85,9 @@ class KnownSequences:
         return [fresh[slug] for slug in slugs] if set(slugs) <= fresh.keys() else None
 
     def keep(self, rows: Sequence[KnownSequence], *, is_all: bool) -> None:
-        """Keep sequences in place of what was kept of them.
+        """Store sequences, and replace their earlier state.
 
-        :param is_all: whether there are no others.
+        :param is_all: whether these are all sequences.
         """
         before = _Note() if is_all else self._load()
         oldest = self._clock() - _KEPT_FOR
@@ -98,13 +98,13 @@ class KnownSequences:
         try:
             self._storage.put_note(_NAME, text, _KEPT_FOR)
         except MeisaError as error:
-            log.debug("The sequences could not be kept: %s", error)
+            log.debug("The sequences could not be cached: %s", error)
 
     def _load(self) -> _Note:
         try:
             text = self._storage.get_note(_NAME)
         except MeisaError as error:
-            log.debug("The sequences that were kept could not be read: %s", error)
+            log.debug("The cached sequences could not be read: %s", error)
             return _Note()
         try:
             return _read(json.loads(text)) if text else _Note()
@@ -113,9 +113,9 @@ class KnownSequences:
 
 
 def _read(note: object) -> _Note:
-    """Read a note.
+    """Decode the content of the cache.
 
-    :raises ValueError: if it is another version's, or not one.
+    :raises ValueError: if another version wrote it, or it is damaged.
     """
     if not isinstance(note, dict) or note["v"] != _VERSION:
         raise ValueError("a note of another version")

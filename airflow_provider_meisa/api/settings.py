@@ -19,9 +19,9 @@ ENVIRONMENTS = ("live", "test")
 SHORTEST_RESEND_AFTER = 10.0
 
 _API_PATH = "/api/v1"
-_NO_BASE_URL = f"The host field must hold a base URL such as {DEFAULT_BASE_URL}."
+_NO_BASE_URL = f"The Base URL (host field) must be a URL such as {DEFAULT_BASE_URL}."
 _NO_SCHEMA = (
-    "The schema field must be empty, http or https. A path belongs to the base URL in the host field, such as "
+    "The schema field must be empty, http or https. A path belongs to the Base URL (host field), such as "
     f"{DEFAULT_BASE_URL}: in a connection URI, write that as {quote(DEFAULT_BASE_URL, safe='')}."
 )
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
@@ -42,6 +42,7 @@ class Settings:
     :param rate_limit_storage: where the count of requests is kept: empty (a file for this host), ``memory`` or ``redis://…``.
     :param dashboard_url: the target of links in the Airflow UI; ``{slug}`` in it is replaced by the sequence's slug.
     :param unknown_extras: names of the connection's extras that are not known, for a warning.
+    :param conn_id: the id of the Airflow Connection, for messages; empty if there is none.
     :raises MeisaInputError: if a value cannot be used.
     """
 
@@ -56,6 +57,7 @@ class Settings:
     rate_limit_storage: str = field(default="", repr=False)
     dashboard_url: str = DEFAULT_DASHBOARD_URL
     unknown_extras: tuple[str, ...] = ()
+    conn_id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         _check_key(self.api_key)
@@ -67,6 +69,11 @@ class Settings:
         if self.environment and self.environment not in ENVIRONMENTS:
             raise MeisaInputError("environment must be 'live', 'test' or empty.")
         _check_dashboard_url(self.dashboard_url)
+
+    @property
+    def connection(self) -> str:
+        """Return the connection in words, for messages: with its id, if it has one."""
+        return f"the connection {self.conn_id}" if self.conn_id else "the connection"
 
     @property
     def resend_after(self) -> float:
@@ -145,7 +152,7 @@ def _limits(text: str) -> tuple[Limit, ...]:
 
 def _check_key(key: str) -> None:
     if not key:
-        raise MeisaInputError("The API key is empty: put it into the connection's password field.")
+        raise MeisaInputError("The API key is empty: put it into the API key field (password).")
     if not _HEADER_SAFE.fullmatch(key):
         raise MeisaInputError("The API key has spaces, line breaks or non-ASCII characters: copy it again.")
 
@@ -156,8 +163,8 @@ def _check_base_url(url: str, *, allow_http: bool) -> None:
         raise MeisaInputError(_NO_BASE_URL)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise MeisaInputError(
-            "The base URL in the host field must hold no user, password, query or fragment; "
-            "the API key belongs in the password field."
+            "The Base URL (host field) must hold no user, password, query or fragment; "
+            "the API key belongs in the API key field (password)."
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not allow_http:
         raise MeisaInputError(

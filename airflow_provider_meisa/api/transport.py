@@ -125,7 +125,8 @@ class Transport:
     def _no_response(self, request: Request, error: Exception) -> MeisaError:
         causes = causes_of(error)
         if PHASE.is_connecting or is_unsent(error, causes):
-            advice = advice_on(causes, is_tls=self._settings.base_url.startswith("https:"))
+            is_tls = self._settings.base_url.startswith("https:")
+            advice = advice_on(causes, is_tls=is_tls, connection=self._settings.connection)
             return MeisaUnreachableError(
                 f"{request}: no connection to Meisa ({kind_of(causes)}). {advice} Nothing was sent."
             )
@@ -141,13 +142,16 @@ class Transport:
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             raise MeisaRedirectError(
                 f"{request}: Meisa responded with {status}, a redirect. It was not followed, because that would "
-                "send the key there. Check the base URL in the connection's host field.",
+                f"send the key there. Check the Base URL (host field) of {self._settings.connection}.",
                 status=status,
             )
         text = self._text(request, response)
         if status >= HTTPStatus.BAD_REQUEST:
-            raise error_from_response(request, status, text, response.headers.get("Retry-After"))
-        return Response(status, _json(request, status, text))
+            retry_after = response.headers.get("Retry-After")
+            raise error_from_response(
+                request, status, text, retry_after, connection=self._settings.connection
+            )
+        return Response(status, _json(request, status, text, self._settings.connection))
 
     def _text(self, request: Request, response: requests.Response) -> bytes:
         deadline = self._clock() + self._settings.timeout
@@ -157,7 +161,7 @@ class Transport:
             if len(received) > request.max_bytes:
                 raise MeisaUnreadableResponseError(
                     f"{request}: the response ({response.status_code}) is larger than {request.max_bytes:,} bytes. "
-                    "Check that the base URL in the connection's host field is Meisa's API.",
+                    f"Check that the Base URL (host field) of {self._settings.connection} is Meisa's API.",
                     status=response.status_code,
                     possibly_done=True,
                 )
@@ -195,7 +199,7 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
     return iter(lambda: response.raw.read1(_CHUNK, decode_content=True), b"")
 
 
-def _json(request: Request, status: int, text: bytes) -> object:
+def _json(request: Request, status: int, text: bytes, connection: str) -> object:
     if request.may_be_empty and not text.strip():
         return None
     problem = ""
@@ -206,7 +210,7 @@ def _json(request: Request, status: int, text: bytes) -> object:
             "is empty" if not text.strip() else "is HTML" if text.lstrip()[:1] == b"<" else "is not JSON"
         )
     raise MeisaUnreadableResponseError(
-        f"{request}: the response ({status}) {problem}. Check that the base URL in the connection's host field "
+        f"{request}: the response ({status}) {problem}. Check that the Base URL (host field) of {connection} "
         "is Meisa's API, and that no proxy responds in its place.",
         status=status,
         possibly_done=True,

@@ -1,5 +1,5 @@
-"""Sequences as assets: a task updates them, and a DAG can be scheduled on them."""
+"""Sequences and contacts as Airflow's assets: what a task fills, and what a DAG can be scheduled on."""
 
-from airflow_provider_meisa.assets.sequences import meisa_sequence
+from airflow_provider_meisa.assets.sequences import meisa_contacts, meisa_sequence
 
-__all__ = ["meisa_sequence"]
+__all__ = ["meisa_contacts", "meisa_sequence"]

@@ -36,7 +36,7 @@ def set_asset_extra(context: Any, outlets: Iterable[Any], summary: Mapping[str, 
         elif (uri := getattr(outlet, "uri", "")) == asset.uri:
             context["outlet_events"][outlet].extra.update(extra)
         elif uri.startswith(f"{SCHEME}://"):
-            log.warning("The outlet %s is not the sequence that was filled: its event has no counts.", uri)
+            log.warning("The outlet %s is not what the task has updated: its event has no counts.", uri)
 
 
 def _for_alias(extra: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The asset of a sequence, ``meisa://sequences/<slug>``: creation, checks and the name in OpenLineage."""
+"""The assets of sequences and of contact syncs: made, checked, and named for OpenLineage.
+
+They are ``meisa://sequences/<slug>`` and ``meisa://contacts/<sync_name>``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ NAMESPACE = SCHEME
 """OpenLineage's: without a host, as its naming rules for services with one host, such as BigQuery."""
 
 _PLACE = "sequences"
+_CONTACTS = "contacts"
 
 
 def meisa_sequence(sequence_slug: str) -> Asset:
@@ -27,8 +31,19 @@ def meisa_sequence(sequence_slug: str) -> Asset:
     return Asset(uri=uri_of(sequence_slug))
 
 
-def uri_of(slug: str) -> str:
-    """Return the URI of a sequence's asset.
+def meisa_contacts(sync_name: str) -> Asset:
+    """Return the asset of the contacts that a sync keeps in step, for ``outlets``, ``inlets`` and ``schedule``.
+
+    :param sync_name: the name itself, no template: Airflow reads assets when it parses the DAG.
+    :raises ValueError: if it is empty or a template.
+    """
+    from airflow.providers.common.compat.sdk import Asset
+
+    return Asset(uri=uri_of(sync_name, _CONTACTS))
+
+
+def uri_of(slug: str, place: str = _PLACE) -> str:
+    """Return the URI of an asset, by default of a sequence's.
 
     :raises ValueError: if the slug is not a text, is empty, or is a template.
     """
@@ -45,7 +60,7 @@ def uri_of(slug: str) -> str:
             f"The slug {slug!r} is a template, but Airflow reads assets when it parses the DAG: give the slug "
             "itself, or give the task an AssetAlias as its outlet."
         )
-    return f"{SCHEME}://{_PLACE}/{quote(slug, safe='')}"
+    return f"{SCHEME}://{place}/{quote(slug, safe='')}"
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
@@ -53,25 +68,26 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
     Airflow calls it for every asset with the scheme ``meisa`` (``asset-uris`` in ``get_provider_info``).
 
-    :raises ValueError: if it does not name a sequence.
+    :raises ValueError: if it names neither.
     """
     place, slug = uri.netloc.lower(), unquote(uri.path.removeprefix("/"))
-    if place != _PLACE or not slug or "/" in uri.path.removeprefix("/") or uri.query:
+    if place not in (_PLACE, _CONTACTS) or not slug or "/" in uri.path.removeprefix("/") or uri.query:
         raise ValueError(
             f"{uri.geturl()!r} is not an asset of Meisa. Write meisa_sequence('<slug>') or "
             f"'{SCHEME}://{_PLACE}/<slug>', such as '{SCHEME}://{_PLACE}/onboarding'."
         )
-    return urlsplit(uri_of(slug))
+    return urlsplit(uri_of(slug, place))
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:  # noqa: ARG001 (its caller's form)
     """Return OpenLineage's dataset of the asset; OpenLineage's provider calls this."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
-    slug = unquote(urlsplit(asset.uri).path.removeprefix("/"))
-    return Dataset(namespace=NAMESPACE, name=lineage_name(slug))
+    uri = urlsplit(asset.uri)
+    name = f"{uri.netloc}/{unquote(uri.path.removeprefix('/'))}"
+    return Dataset(namespace=NAMESPACE, name=name)
 
 
-def lineage_name(slug: str) -> str:
-    """Return the name of a sequence in OpenLineage, in the namespace of all sequences."""
-    return f"{_PLACE}/{slug}"
+def lineage_name(slug: str, place: str = _PLACE) -> str:
+    """Return the name of a sequence in OpenLineage, or of what else a place holds."""
+    return f"{place}/{slug}"

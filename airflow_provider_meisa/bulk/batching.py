@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | None]"]
 
 _MOST_SET_ASIDE = 10_000
+_ONES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +124,18 @@ def _cut(job: Job, rest: Iterator[Any], size: int, decide: Decide) -> Iterator[B
     items: list[Item] = []
     set_aside: list[Outcome] = []
     # As many as fit in any case: the source is read no further than needed.
-    while found := list(islice(rest, min(size - len(items), _MOST_SET_ASIDE - len(set_aside)))):
+    # Batches of one item are cut from many: to ask the ledger for each alone takes longer.
+    while found := list(
+        islice(rest, min(_ONES if size == 1 else size - len(items), _MOST_SET_ASIDE - len(set_aside)))
+    ):
         _sort(found, duplicates, decide, items, set_aside)
-        if len(items) == size:
-            yield Batch(number, tuple(items), tuple(set_aside))
-            number, items, set_aside = number + 1, [], []
-        elif len(set_aside) == _MOST_SET_ASIDE:
-            # The items stay for the next batch: requests are scarcer than memory for 499 items.
+        full = len(items) - len(items) % size
+        for start in range(0, full, size):
+            yield Batch(number, tuple(items[start : start + size]), tuple(set_aside))
+            number, set_aside = number + 1, []
+        items = items[full:]
+        if len(set_aside) == _MOST_SET_ASIDE:
+            # The items stay for the next batch: a request is scarcer than memory for 499 of them.
             yield Batch(number, (), tuple(set_aside))
             number, set_aside = number + 1, []
     if items or set_aside:

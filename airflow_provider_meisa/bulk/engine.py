@@ -224,6 +224,11 @@ class BulkEngine:
         self._waiting[left.key] = left
         return left
 
+    @property
+    def in_doubt(self) -> list[int]:
+        """The numbers of the batches that may have been carried out, from 1."""
+        return sorted({number + 1 for number, _ in self._doubtful})
+
     def step(self) -> SendBatch | Wait | AwaitResponse | Finished:
         """Return the next step."""
         if self._stopped_by is None:

@@ -25,7 +25,7 @@ FORGOTTEN = "forgotten on request"
 
 
 RECORDED = "recorded without a request"
-"""The reason of a record that `Job.decide` takes as accepted: a new plan writes it into the ledger."""
+"""The reason of a record that `Job.decide` records as accepted: a new plan writes it into the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class BadItems:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """What a job knows of a plan, beyond its batches. It is kept in the plan: plain JSON, and nothing personal.
+    """The facts of a job about a plan, stored in the plan: plain JSON without personal data.
 
-    :param report: goes into the summary and the report of a preview.
-    :param keep: goes into the ledger when the plan is applied, for `Job.remember` of later runs.
-    :param own: for the job itself, when the plan is applied.
+    :param report: the facts for the summary and the report of a preview.
+    :param keep: the facts for the ledger, for `Job.remember` of later runs.
+    :param own: the facts for the job itself, when the plan is applied.
     """
 
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Duplicates(Protocol):
         """Return the outcome of an item whose record came before; ``None`` for the first of each record."""
 
     def clash(self, item: Item) -> Outcome | None:
-        """Return the outcome of an item that another record keeps from being sent, unless the ledger knows it."""
+        """Return the outcome of an item that conflicts with another record, unless it is in the ledger."""
 
 
 class Job(Protocol):
@@ -118,26 +118,26 @@ class Job(Protocol):
         """Return the record id: two items with the same one are the same record."""
 
     def duplicates(self) -> Duplicates:
-        """Return what finds rows of the same record while one plan is made."""
+        """Return the object that finds rows of the same record while a plan is made."""
 
     def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
-        """Take what a ledger holds, before a plan is made.
+        """Read the facts in the ledger, before a plan is made.
 
-        :param kept: what `conclude` has given to earlier runs to keep.
-        :param states: how many records have each state.
+        :param kept: the facts that `conclude` has returned in earlier runs.
+        :param states: the number of records per state.
         :raises MeisaInputError: if this run must not send.
         """
 
     def conclude(self, *, total: int, to_send: int) -> PlanFacts:
-        """Say what was found out while a plan was made, once the source is read to its end.
+        """Return the facts about a plan, after the source is read to its end.
 
-        :param total: how many rows there are.
-        :param to_send: how many of them are sent.
+        :param total: the number of rows.
+        :param to_send: the number of records to send.
         :raises MeisaInputError: if the plan must not be applied.
         """
 
     def take_up(self, facts: PlanFacts) -> None:
-        """Take what `conclude` has given for the plan that is applied, maybe in another process."""
+        """Read the facts of `conclude` about the plan to apply, which may come from another process."""
 
     def address(self, item: Item) -> str:
         """Return the address under which the outcome of an item is reported."""

@@ -41,6 +41,8 @@ _ACCEPTED = frozenset(
         OutcomeStatus.CREATED,
         OutcomeStatus.UPDATED,
         OutcomeStatus.DUPLICATE,
+        OutcomeStatus.ENROLLED_BEFORE,
+        OutcomeStatus.UNCHANGED,
     }
 )
 _PART = re.compile(r"part-(?:v([0-9]+)-)?([0-9]{6,})(?:-([0-9]{6,}))?\.")
@@ -65,7 +67,7 @@ _in_json = json.JSONEncoder().encode
 class FileOwner:
     """The task that writes a file. No other task of the same run may write it.
 
-    :param run: identifies the run.
+    :param run: the identity of the run.
     :param task: the name of the task in messages.
     """
 
@@ -74,12 +76,12 @@ class FileOwner:
 
     @property
     def mark(self) -> str:
-        """The name of the file that marks the parts as this task's."""
+        """Return the name of the file that marks the parts as those of this task."""
         return f"{self.marks_of_run}{_digest(self.task)}"
 
     @property
     def marks_of_run(self) -> str:
-        """The prefix of the marks of all tasks of the run."""
+        """Return the prefix of the marks of all tasks of the run."""
         return f"owner-{_digest(self.run)}-"
 
 
@@ -90,7 +92,7 @@ def _digest(text: str) -> str:
 class OutcomeFile:
     """Writes outcomes as parts during a run, and joins them into one file at its end.
 
-    A line has ``address`` (in clear), ``status``, ``reason`` and ``batch`` (from 0). JSON Lines keep each address
+    A line has ``address`` (in clear), ``status``, ``reason`` and ``batch`` (from 1). JSON Lines keep each address
     exactly, in ASCII. CSV begins with a header and is safe in a spreadsheet: a cell that begins with ``=``, ``+``,
     ``-``, ``@`` or a tab, and could run as a formula, gets an apostrophe before it (`text_of_cell` removes it), and
     line breaks become spaces. Only their owner can read local files and their folder of parts.
@@ -160,7 +162,7 @@ class OutcomeFile:
         part = self._parts / f"part-{number:06d}{place}{self._suffix}"
         if self.rejects_only:
             outcomes = (outcome for outcome in outcomes if outcome.status not in _ACCEPTED)
-        lines = (_csv_lines if self._is_csv else _json_lines)(outcomes, number)
+        lines = (_csv_lines if self._is_csv else _json_lines)(outcomes, number + 1)
         with _reachable(self.path):
             if lines:
                 with create(part) as file:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.batching import Batch
     from airflow_provider_meisa.bulk.job import Exclusion, Job
 
+_BY_LEDGER = (OutcomeStatus.ENROLLED_BEFORE, OutcomeStatus.UNCHANGED, OutcomeStatus.REFUSED_BEFORE)
+
 
 def preview(
     client: MeisaClient,
@@ -24,6 +26,7 @@ def preview(
     meisa_conn_id: str = "",
     start: Checkpoint | None = None,
     ledger: Mapping[str, object] | None = None,
+    found: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """Return what a run would send, and how long it would take.
 
@@ -32,10 +35,11 @@ def preview(
     :param meisa_conn_id: the connection, for the report.
     :param start: the progress of an earlier attempt: only the rest is counted.
     :param ledger: the ledger in the summary of the run, if it has one.
+    :param found: what the job knows of the plan beyond its counts.
     :return: ``{"preview": True, "job", the job's identity, "meisa_conn_id", "environment", "total", "counts":
         {"duplicate", "invalid", "suppressed" (None if the key lacks the scope)}, "to_send", "requests", "seconds"
         (for the requests)}``; if suppressed addresses are sent, also ``"to_send_suppressed"`` (or None); with a ledger,
-        also the count ``"enrolled_before"``, and ``"ledger"``.
+        also the counts of what it leaves out, such as ``"enrolled_before"``, and ``"ledger"``.
     :raises MeisaError: see `airflow_provider_meisa.api.errors`, and the errors of the job's check.
     """
     key = account.ping(client)
@@ -48,13 +52,13 @@ def preview(
             or batch.number in (start or Checkpoint()).pending
         ):
             count.add(batch)
-    found = None if exclusion is None else count.excluded
-    without_ledger = (OutcomeStatus.DUPLICATE, OutcomeStatus.INVALID)
+    excluded = None if exclusion is None else count.excluded
+    by_ledger = [status for status in job.statuses if status in _BY_LEDGER] if ledger else []
     counts = {
         status.value: count.unsent.counts[status]
-        for status in (*without_ledger, *([OutcomeStatus.ENROLLED_BEFORE] if ledger else []))
+        for status in (OutcomeStatus.DUPLICATE, OutcomeStatus.INVALID, *by_ledger)
     }
-    suppressed = None if found is None else count.unsent.counts[OutcomeStatus.SUPPRESSED]
+    suppressed = None if excluded is None else count.unsent.counts[OutcomeStatus.SUPPRESSED]
     return {
         "preview": True,
         "job": job.name,
@@ -64,7 +68,8 @@ def preview(
         "total": count.unsent.total + count.to_send,
         "counts": {**counts, "suppressed": suppressed},
         "to_send": count.to_send,
-        **({"to_send_suppressed": found} if job.sends_excluded else {}),
+        **(found or {}),
+        **({"to_send_suppressed": excluded} if job.sends_excluded else {}),
         "requests": count.requests,
         "seconds": round(client.rate_limiter.estimate(count.requests), 1) if count.requests else 0.0,
         **({"ledger": dict(ledger)} if ledger else {}),

@@ -76,17 +76,17 @@ class RecordIds:
 
 
 class FirstOfEach:
-    """Sends the first row of each record, whatever the others hold."""
+    """Keeps the first row of each record; all others are duplicates."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._seen = RecordIds()
 
     def same_record(self, item: Any) -> Outcome | None:
-        """Return that an item is a duplicate, if its record came before."""
+        """Return the outcome ``duplicate`` if the record of an item came before."""
         if self._seen.add(self._job.record_id(item)):
             return None
         return Outcome(self._job.address(item), OutcomeStatus.DUPLICATE, "appears earlier in the input")
 
     def clash(self, _item: Any) -> None:
-        """Keep nothing from being sent."""
+        """Return ``None``: no record prevents another one."""

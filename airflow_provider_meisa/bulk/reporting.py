@@ -140,6 +140,11 @@ class RunReporter:
             *(f"{summary[name]:,}" for name in ("requests", "retries", "rate_limited")),
             f"{summary['waited_s']:,.0f}",
         )
+        if any(summary[name] for name in ("possibly_by_this_run", "possibly_twice", "in_doubt")):
+            log.warning(
+                "Enrolled possibly by an earlier request of this run: %s; possibly twice: %s; in doubt: %s",
+                *(f"{summary[name]:,}" for name in ("possibly_by_this_run", "possibly_twice", "in_doubt")),
+            )
 
     def end(self, now: Checkpoint, summary: Mapping[str, Any]) -> None:
         """Report the result of a run.
@@ -337,6 +342,11 @@ class Progress:
             return False
         self._last = state, now
         return True
+
+
+def numbered(batches: Sequence[int]) -> str:
+    """Name batches: ``batch 3``, ``batches 3, 5``."""
+    return f"batch{'es' if len(batches) > 1 else ''} {', '.join(f'{number:,}' for number in batches)}"
 
 
 def reason_to_wait(step: Wait, client: MeisaClient) -> str:

@@ -163,7 +163,7 @@ class RunLedger:
         if self._since is None or entry.minute < self._since or entry.state not in _SENT:
             return False
         writer = self._ledger.runs.get(self._options.run)
-        return writer is not None and any(begin <= entry.minute <= end for begin, end in writer.spans)
+        return writer is not None and writer.has_written(entry.minute)
 
     def _hash_of(self, item: Item) -> int:
         values = self._job.values(item)
@@ -233,9 +233,15 @@ class RunLedger:
                 self._writer.add(record_id, self._job.state_of(outcome), self._hash_of(item))
 
     def refused(self, items: Sequence[Item], error: MeisaError) -> None:
-        """Record that a request did nothing, if that is certain; items with a result keep it."""
+        """Record that a request did nothing, if that is certain; items with a result keep it.
+
+        If the response was lost, the items stay in doubt, also if a later request for them is refused.
+        """
         ids = [self._job.record_id(item) for item in items]
-        if not error.possibly_done:
+        if error.possibly_done:
+            for each, item in zip(ids, items, strict=True):
+                self._writer.add(each, State.INTENT, self._hash_of(item))
+        else:
             self._writer.withdraw(ids)
         for each in ids:
             self._announced.pop(each, None)

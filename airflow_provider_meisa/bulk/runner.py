@@ -25,7 +25,7 @@ from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_res
 from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
 from airflow_provider_meisa.bulk.preflight import check_before
-from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, reason_to_wait
+from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
 from airflow_provider_meisa.bulk.run_ledger import RunLedger
 
 if TYPE_CHECKING:
@@ -221,6 +221,11 @@ class BulkRunner:
             exclusion=self._exclusion,
         )
         engine.catch_up(self._pending(plan) if is_same else None)
+        if engine.in_doubt:
+            log.warning(
+                "In doubt from an earlier attempt: %s. Meisa may have processed them; they are sent again",
+                numbered(engine.in_doubt),
+            )
         return engine
 
     def _batches(self, plan: Plan | None, first: int) -> Iterator[Batch]:

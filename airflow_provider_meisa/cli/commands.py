@@ -276,6 +276,22 @@ COMMANDS = (
         ),
     ),
     Command(
+        "probe",
+        "Send each documented request once with a test key; report shapes of the responses, without values",
+        f"{_HERE}.probe.probe",
+        (
+            _argument(
+                "--sequence",
+                help="slug of an active sequence, for two made-up contacts",
+                type=taken("sequence_slug"),
+                required=True,
+                metavar="SLUG",
+            ),
+            _CONNECTION,
+            _VERBOSE,
+        ),
+    ),
+    Command(
         "sandbox",
         "Start a sandbox of Meisa on this machine; it sends no e-mail",
         f"{_HERE}.sandbox.sandbox",

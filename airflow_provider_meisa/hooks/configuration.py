@@ -1,4 +1,4 @@
-"""The section ``[meisa]`` of Airflow's configuration: what a platform team sets once, for all tasks."""
+"""The section ``[meisa]`` of Airflow's configuration, which a platform team sets once for all tasks."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def staging_path() -> str:
 
 
 def rate_limit_storage() -> str:
-    """Return where requests are counted for connections that do not say; empty for a file on each host."""
+    """Return the default ``rate_limit_storage`` of connections; empty for a file on each host."""
     return _option("rate_limit_storage")
 
 
 def required_environment() -> str:
     """Return the environment that every API key must belong to; empty for any.
 
-    :raises MeisaInputError: if it is another word.
+    :raises MeisaInputError: if it is not ``live``, ``test`` or empty.
     """
     found = _option("required_environment").lower()
     if found not in _ENVIRONMENTS:
@@ -54,10 +54,10 @@ def required_environment() -> str:
 
 
 def warn_if_not_shared(name: str, what: str) -> None:
-    """Warn once per process if workers on several hosts each have their own of something.
+    """Warn once per process if workers on several hosts do not share files.
 
-    :param name: the option of ``[meisa]`` that would share it; nothing is logged if it is set.
-    :param what: what they have, such as ``ledger``.
+    :param name: the option of ``[meisa]`` that shares them; nothing is logged if it is set.
+    :param what: the name of these files, such as ``ledger``.
     """
     executors = [each.rpartition(":")[2].rpartition(".")[2] for each in _executors()]
     if _option(name) or name in _warned or all(each in _ON_ONE_HOST for each in executors):

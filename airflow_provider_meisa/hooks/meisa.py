@@ -487,7 +487,7 @@ def _settings(connection: Connection) -> Settings:
         password=password,
         extra=extra,
     )
-    return _configured(settings)
+    return _configured(replace(settings, conn_id=connection.conn_id or ""))
 
 
 def _configured(settings: Settings) -> Settings:

@@ -1,15 +1,17 @@
 """Check and normalise addresses, with the reasons why a text is not one.
 
 An address is what can be sent, not all that RFC 5322 allows: no quoted local part, no comment, no IP literal, a
-domain with a dot. Letters of any script are accepted on both sides of the ``@`` (RFC 6531) and sent as they are; no
-domain is converted to ``xn--`` and nothing is Unicode-normalised, because Meisa must see what the warehouse holds.
-Two spellings that differ only in case are one address.
+domain with a dot, a top-level domain that can exist. Letters of any script are accepted on both sides of the ``@``
+(RFC 6531) and sent as they are; no domain is converted to ``xn--`` and nothing is Unicode-normalised, because Meisa
+must see what the warehouse holds. Symbols, foreign punctuation and full-width forms are not letters: they come from a
+phone, a word processor or an input method. Two spellings that differ only in case are one address.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import islice
+import unicodedata
+from itertools import count, islice, repeat
 from typing import TYPE_CHECKING, TypeGuard
 
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
@@ -21,33 +23,55 @@ if TYPE_CHECKING:
 _LONGEST_SHOWN = 320
 _CHUNK = 500
 
+_INVISIBLE = (
+    (0x00, 0x1F),  # NUL fills fixed columns, SUB ends files of DOS
+    (0x7F, 0x9F),
+    (0xAD, 0xAD),  # soft hyphen
+    (0x61C, 0x61C),  # Arabic letter mark
+    (0x180E, 0x180E),
+    (0x200B, 0x200F),  # zero width, left-to-right and right-to-left mark
+    (0x202A, 0x202E),  # embedding and override of direction
+    (0x2060, 0x2064),
+    (0x2066, 0x206F),  # isolation of direction
+    (0x3164, 0x3164),  # Hangul filler
+    (0xFE00, 0xFE0F),  # variation selectors
+    (0xFEFF, 0xFEFF),  # byte order mark
+)
+_EDGES = EDGES + "".join(chr(code) for first, last in _INVISIBLE for code in range(first, last + 1))
+
 # RFC 5321 §4.5.3.1.1 (64) and §4.5.3.1.3 less the brackets (254); RFC 1035 §2.3.4 (63).
 _LONGEST, _LONGEST_LOCAL, _LONGEST_LABEL = 254, 64, 63
 # No possessive quantifiers: before Python 3.11.5 they match wrongly (python/cpython#106052).
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[a-z0-9][a-z0-9-]{0,62}(?<!-)"
-_ADDRESS = rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+(?![0-9]+(?:\n|\Z)){_LABEL}"
+_TOP = r"(?:xn--[a-z0-9-]{1,59}|[a-z][a-z-]{1,62})(?<!-)"
+_ADDRESS = rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_TOP}"
 _PLAIN = re.compile(_ADDRESS)
 _ALL_PLAIN = re.compile(rf"(?:{_ADDRESS}\n)+")
 _NOT_IN_LOCAL = re.compile(r"[()<>\[\]:;,\\\"]")
 _NOT_IN_DOMAIN = re.compile(r"[\x00-\x2c/:-@\[-`{-\x7f]")
+_NO_TOP = re.compile(r".|(?!xn--).*[0-9].*", re.DOTALL)
+# RFC 5892 §A: not letters, and yet part of words in Catalan, Greek, Hebrew and Japanese.
+_IN_WORDS = "\xb7\u0375\u05f3\u05f4\u30fb"
+_LOOKS_EMPTY = {"\u115f", "\u1160", "\u3164", *map(chr, range(0xFE00, 0xFE10))}
+_OF_WORDS = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd"}
 
 
 def normalise(text: str) -> str:
     """Trim an address and lower the case of its domain.
 
-    The local part keeps its case, as RFC 5321 §2.4 asks. White space of any script, byte order marks and
-    zero-width characters are removed from both ends.
+    The local part keeps its case, as RFC 5321 §2.4 asks. White space of any script, control characters and
+    invisible characters are removed from both ends.
     """
     # str.strip, because a subclass (jinja2's Markup) would return itself.
-    address = str.strip(text, EDGES)
+    address = str.strip(text, _EDGES)
     local, at, domain = address.rpartition("@")
-    return local + at + domain.lower()
+    return local + at + domain.lower() if at else address
 
 
 def key_of(address: str) -> str:
     """Return the same text for all spellings of one address."""
-    return address.strip(EDGES).lower()
+    return address.strip(_EDGES).lower()
 
 
 def validation_error(address: str) -> str | None:
@@ -55,30 +79,47 @@ def validation_error(address: str) -> str | None:
     return next((reason for reason, applies in _FAULTS if applies(address)), None)
 
 
-def check(raw: object) -> str | Outcome:
-    """Read one value of a source: its normalised address, or the outcome ``invalid``.
+def check(raw: object, row: int | None = None) -> str | Outcome:
+    """Read one value of a source: its normalised address, or the outcome ``invalid`` with the value as it came.
 
     :param raw: a string, UTF-8 bytes, or ``None`` for a row without an address.
+    :param row: the number of its row, from 1; a value that is not a text is found by it.
     :raises MeisaInputError: if it has another type: that is not a bad address, but a mistake in the DAG.
     """
-    text = raw if type(raw) is str else text_of(raw, lambda: "The audience")
+    text = raw if type(raw) is str else text_of(raw, lambda: f"The audience{_place(row)}")
     if text is None:
-        return Outcome("", OutcomeStatus.INVALID, "no value (None)")
+        kind = "None" if raw is None else type(raw).__name__
+        return Outcome("", OutcomeStatus.INVALID, f"no value ({kind}){_place(row)}")
     address = normalise(text)
     if len(address) <= _LONGEST and _PLAIN.fullmatch(address.lower()):
         return address
     fault = validation_error(address)
-    return address if fault is None else Outcome(_shown(address), OutcomeStatus.INVALID, fault)
+    return address if fault is None else Outcome(_shown(text), OutcomeStatus.INVALID, fault)
 
 
-def check_all(values: Iterable[object]) -> Iterator[str | Outcome]:
+def check_all(
+    values: Iterable[object],
+    *,
+    first_row: int | None = None,
+    on_foreign: Callable[[], None] = lambda: None,
+) -> Iterator[str | Outcome]:
     """Read the values of a source as `check` does, a few hundred at a time.
 
+    :param first_row: the number of the first row, if reasons and messages are to name rows.
+    :param on_foreign: called for each address with letters beyond ASCII before the ``@``.
     :raises MeisaInputError: see `check`; the values before it are yielded first.
     """
     rest = iter(values)
+    rows = repeat(None) if first_row is None else count(first_row)
     while chunk := list(islice(rest, _CHUNK)):
-        yield from chunk if _are_plain(chunk) else map(check, chunk)
+        numbers = list(islice(rows, len(chunk)))
+        if _are_plain(chunk):
+            yield from chunk
+            continue
+        for found in map(check, chunk, numbers):
+            if isinstance(found, str) and not found.isascii() and not _local(found).isascii():
+                on_foreign()
+            yield found
 
 
 def _are_plain(values: list[object]) -> TypeGuard[list[str]]:
@@ -96,9 +137,26 @@ def _are_plain(values: list[object]) -> TypeGuard[list[str]]:
     )
 
 
+def _place(row: int | None) -> str:
+    return "" if row is None else f", row {row:,}"
+
+
 def _shown(address: str) -> str:
     """Cut a text that is not an address to a length and to characters that an outcome file can hold."""
     return address[:_LONGEST_SHOWN].encode("utf-8", "replace").decode("utf-8")
+
+
+def _has_symbol(text: str) -> bool:
+    """Return whether a character beyond ASCII is not part of words in any script."""
+    return any(_is_symbol(c) for c in text if not c.isascii() and c not in _IN_WORDS)
+
+
+def _is_symbol(c: str) -> bool:
+    if unicodedata.category(c) not in _OF_WORDS or c in _LOOKS_EMPTY:
+        return True
+    # A letter in another style: full width, superscript, mathematical. <compat> is not: Thai and Lao spell with it.
+    style = unicodedata.decomposition(c).partition(" ")[0]
+    return style.startswith("<") and style != "<compat>"
 
 
 def _octets(text: str) -> int:
@@ -127,13 +185,16 @@ _FAULTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     (f"more than {_LONGEST_LOCAL} octets before the @", lambda a: _octets(_local(a)) > _LONGEST_LOCAL),
     ("a dot at an edge or two dots before the @", lambda a: not all(_local(a).split("."))),
     ("a character that is not allowed before the @", lambda a: bool(_NOT_IN_LOCAL.search(_local(a)))),
+    ("a symbol or foreign punctuation before the @", lambda a: _has_symbol(_local(a))),
     ("a domain without a dot", lambda a: len(_labels(a)) == 1),
     ("a dot at an edge or two dots in the domain", lambda a: not all(_labels(a))),
     ("a character that is not allowed in a domain", lambda a: any(map(_NOT_IN_DOMAIN.search, _labels(a)))),
+    ("a symbol or foreign punctuation in the domain", lambda a: any(map(_has_symbol, _labels(a)))),
     (
         f"a domain label over {_LONGEST_LABEL} characters",
         lambda a: max(map(len, _labels(a))) > _LONGEST_LABEL,
     ),
     ("a hyphen at the edge of a domain label", lambda a: any(x != x.strip("-") for x in _labels(a))),
     ("a domain that ends in a number", lambda a: _labels(a)[-1].isdecimal()),
+    ("a top-level domain of one letter, or with a digit", lambda a: bool(_NO_TOP.fullmatch(_labels(a)[-1]))),
 )

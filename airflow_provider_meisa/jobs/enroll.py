@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_meisa.api.endpoints import contacts, sequences
 from airflow_provider_meisa.api.enroll_response import status_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
+from airflow_provider_meisa.api.nouns import ADDRESS, count
 from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
 from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, PlanFacts
@@ -80,7 +81,21 @@ class EnrollJob:
 
         :raises MeisaInputError: if the source is not a list of addresses; while reading, if a value is not a text.
         """
-        return check_all(readable(source))
+        return self._checked(readable(source))
+
+    def _checked(self, source: Iterable[object]) -> Iterator[str | Outcome]:
+        foreign = 0
+
+        def on_foreign() -> None:
+            nonlocal foreign
+            foreign += 1
+
+        yield from check_all(source, first_row=1, on_foreign=on_foreign)
+        if foreign:
+            log.warning(
+                "%s with letters beyond ASCII before the @: sent as they are. Meisa may refuse them as invalid.",
+                count(foreign, ADDRESS),
+            )
 
     def record_id(self, item: str) -> str:
         """Return the address in lower case."""

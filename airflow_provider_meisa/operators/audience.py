@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.assets.sequences import meisa_sequence
+from airflow_provider_meisa.api.outcomes import OutcomeStatus
+from airflow_provider_meisa.assets.sequences import lineage_name, meisa_sequence
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.lineage import LineageMixin
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Asset
+    from airflow.providers.common.compat.sdk import Asset, Context
 
     from airflow_provider_meisa.jobs.enroll import EnrollJob
+
+
+log = logging.getLogger("airflow.task.meisa")
+
+_ON_A_SCHEDULE = ("scheduled", "backfill", "asset_triggered")
 
 
 class AudienceOperator(LineageMixin, BulkOperator):
@@ -61,9 +68,26 @@ class AudienceOperator(LineageMixin, BulkOperator):
         """Return the job that enrolls into the sequence."""
         return enroll_job(self, skip_suppressed=self.skip_suppressed)
 
+    def execute(self, context: Context) -> dict[str, object]:
+        """Do the job and return the summary; see `BulkOperator.execute`."""
+        self._warn_without_ledger(context)
+        return super().execute(context)
+
+    def _warn_without_ledger(self, context: Context) -> None:
+        run = context.get("dag_run") if hasattr(context, "get") else None
+        if self.ledger is None and not self.preview and str(getattr(run, "run_type", "")) in _ON_A_SCHEDULE:
+            log.warning(
+                "This task runs on a schedule without a ledger: Meisa would enroll a contact again who has finished "
+                "the sequence. Set ledger and again_after, or select each contact once."
+            )
+
     def asset(self) -> Asset:
         """Return the asset of the sequence."""
         return meisa_sequence(self.sequence_slug)
+
+    def lineage_output(self) -> tuple[str, Sequence[OutcomeStatus]]:
+        """Return the sequence, whose rows are the enrolled."""
+        return lineage_name(self.sequence_slug), (OutcomeStatus.ENROLLED,)
 
 
 def enroll_job(task: Any, *, skip_suppressed: bool = False) -> EnrollJob:

@@ -323,6 +323,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             plans.batches(plan) if plan else (),
             meisa_conn_id=self.meisa_conn_id,
             ledger=runner.ledger_summary,
+            found=plan.facts.report if plan else None,
         )
         if plan:
             report["plan"] = f"{plans.note}#{plan.id}"

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.outcomes import OutcomeStatus
-from airflow_provider_meisa.assets.sequences import NAMESPACE, lineage_name
+from airflow_provider_meisa.assets.sequences import NAMESPACE
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_meisa.api.outcomes import OutcomeStatus
+
 
 class LineageMixin:
-    """A task that fills a sequence, for OpenLineage's provider.
+    """A task that fills a sequence or updates contacts, as OpenLineage's provider sees it.
 
     That provider calls the operator that has run after the last deferral, in the same process.
     """
 
-    sequence_slug: str
     preview: bool
     summary: Mapping[str, Any] | None
+
+    def lineage_output(self) -> tuple[str, Sequence[OutcomeStatus]]:
+        """Return the name of what the task updates, and which outcomes count as its rows."""
+        raise NotImplementedError
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return the datasets of the addresses, if OpenLineage has names for them."""
         return []
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """Return the sequence as output, with the number of contacts that were enrolled as its rows.
+        """Return what the task updates as output, with the number of contacts that were accepted as its rows.
 
         Also called for a failed task. A preview has no output.
         """
@@ -38,8 +42,9 @@ class LineageMixin:
         )
         from airflow.providers.openlineage.extractors import OperatorLineage
 
-        output = OutputDataset(namespace=NAMESPACE, name=lineage_name(self.sequence_slug))
+        name, accepted = self.lineage_output()
+        output = OutputDataset(namespace=NAMESPACE, name=name)
         if self.summary:
-            rows = OutputStatisticsOutputDatasetFacet(rowCount=self.summary["counts"][OutcomeStatus.ENROLLED])
-            output.outputFacets = {"outputStatistics": rows}
+            count = sum(self.summary["counts"][status] for status in accepted)
+            output.outputFacets = {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=count)}
         return OperatorLineage(inputs=self.lineage_inputs(), outputs=[] if self.preview else [output])

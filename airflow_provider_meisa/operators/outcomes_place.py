@@ -1,4 +1,4 @@
-"""Where a task writes its outcomes: each mapped task has a file of its own."""
+"""The path of a task's outcomes file: each mapped task has its own."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _SUFFIX = re.compile(r"\.(?:jsonl|csv)(?:\.gz)?\Z")
 
 
 def outcomes_path_of(operator: Any, context: Any) -> str | None:
-    """Return the path of a task's outcomes file; ``None`` if it writes none.
+    """Return the path of a task's outcomes file; ``None`` if it has none.
 
-    All mapped tasks of an operator have one path, unless each is given its own: the index of the task is then made
-    part of the file's name.
+    If all mapped tasks of an operator have the same path, the map index becomes part of the file's name.
     """
     if not operator.outcomes_path:
         return None
@@ -30,7 +29,7 @@ def outcomes_path_of(operator: Any, context: Any) -> str | None:
 
 
 def outcome_writer(operator: Any, context: Any) -> OutcomeWriter:
-    """Make what writes the outcomes of a task."""
+    """Create the writer for the outcomes of a task."""
     path = outcomes_path_of(operator, context)
     if path is None:
         return OutcomeWriter(None)
@@ -43,7 +42,7 @@ def outcome_writer(operator: Any, context: Any) -> OutcomeWriter:
 
 
 def _differs(operator: Any, context: Any) -> bool:
-    """Return whether the author of the DAG gives each mapped task a path of its own."""
+    """Return whether the DAG sets a different path for each mapped task."""
     template = template_of(operator, _FIELD)
     if not isinstance(template, str):
         return type(template).__name__ == "MappedArgument"  # of a mapped task group; its class is not public

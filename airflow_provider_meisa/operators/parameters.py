@@ -34,6 +34,7 @@ SOURCES = (
     "initial_sync",
 )  # as `endpoints.contacts.SOURCES`, which loads requests
 FORMATS = ("csv", "tsv", "jsonl", "lines", "parquet")
+NULLS = ("send", "omit")  # as `jobs.sync_contacts.mapping.NULLS`
 QUOTING = ("standard", "multiline", "none")
 MOST_IN_FLIGHT = 16
 
@@ -171,6 +172,15 @@ def again_after(name: str, value: object) -> object:
     )
 
 
+def period(name: str, value: object) -> object:
+    """Read after how long something is done again."""
+    if isinstance(value, timedelta) and value >= timedelta(hours=1):
+        return value
+    raise MeisaInputError(
+        f"{name} must be a timedelta of an hour or more, such as timedelta(days=30), not {checks.found(value)}."
+    )
+
+
 def one_of(choices: Sequence[str]) -> Check:
     """Make the check of a parameter with a list of choices."""
     return partial(checks.check_choice, choices=choices)
@@ -199,6 +209,15 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "source": one_of(SOURCES),
         "custom_fields": json_object,
         "tag_names": json_texts,
+        # Of many contacts: the names of columns are checked where the mapping is made.
+        "contacts": read_later,
+        "fields": read_later,
+        "ContactSyncOperator.custom_fields": read_later,
+        "tags": read_later,
+        "json_columns": read_later,
+        "types": read_later,
+        "nulls": one_of(NULLS),
+        "sync_name": checks.check_text,
         # The enrollment.
         "sequence_slug": slug,
         "MeisaSequenceSensor.sequence_slug": slugs,
@@ -220,13 +239,16 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "skip_suppressed": templated_switch,
         "preview": templated_switch,
         "rejects_only": templated_switch,
+        "retry_refused": templated_switch,
         "deferrable": checks.check_switch,
         # Numbers and times.
+        "max_changes": checks.check_limit,
         "max_contacts": checks.check_count,
         "max_failed": checks.check_limit,
         "max_invalid": checks.check_limit,
         "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),
         "defer_after": checks.check_seconds,
+        "resync_after": period,
         # Choices.
         "on_already_enrolled": one_of(get_args(OnNo)),
         "on_ambiguous": one_of(get_args(OnAmbiguous)),
@@ -234,7 +256,9 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "on_empty": one_of(get_args(OnNo)),
         "on_missing": one_of(get_args(OnMissing)),
         "on_nothing_valid": one_of(get_args(OnNo)),
+        "on_older_run": one_of(("fail", "send")),
         "on_suppressed": one_of(get_args(OnNo)),
+        "resync": one_of(("all", "record")),
         "status": word,
     }
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.sandbox import fields
 from airflow_provider_meisa.sandbox.fields import Field
 from airflow_provider_meisa.sandbox.outcomes import ALREADY_ENROLLED, SUPPRESSED, canonical
+from airflow_provider_meisa.sandbox.paging import page_of
 from airflow_provider_meisa.sandbox.profiles import NAMES, ConflictError
 from airflow_provider_meisa.sandbox.responses import RefusedError, SandboxResponse
 from airflow_provider_meisa.sandbox.shapes import Shape, shaped
@@ -33,6 +34,8 @@ class AdmittedRequest:
     as_of: int | None = None
     contact_id: str = ""
     """Of a path that names a contact."""
+    host: str = ""
+    """As the client names it."""
 
     def fields(self, *wanted: Field) -> dict[str, Any]:
         """Return the wanted fields of the body."""
@@ -117,20 +120,17 @@ def _active_slug(store: Store, slug: str) -> str:
 
 
 def list_sequences(request: AdmittedRequest) -> SandboxResponse:
-    """List sequences (documented; filtering by a status other than ``all`` inferred)."""
+    """List sequences (documented; pages, and filtering by a status other than ``all``, inferred)."""
     status = request.query.get("status", "active")
     sought = request.query.get("search", "").casefold()
     shown = ("slug", "name", "status", "total_enrolled")
-    return SandboxResponse(
-        200,
-        {
-            "results": [
-                {name: sequence[name] for name in shown}
-                for sequence in request.store.sequences(request.key.environment)
-                if status in {"all", sequence["status"]} and sought in sequence["name"].casefold()
-            ]
-        },
-    )
+    found = [
+        {name: sequence[name] for name in shown}
+        for sequence in request.store.sequences(request.key.environment)
+        if status in {"all", sequence["status"]} and sought in sequence["name"].casefold()
+    ]
+    url = f"http://{request.host}{PREFIX}/sequences/api/list/"
+    return SandboxResponse(200, page_of(found, request.query, url))
 
 
 def contact_enrollments(request: AdmittedRequest) -> SandboxResponse:

@@ -39,7 +39,10 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     Behaviour(
         "the list shows slug, name, status and total_enrolled; active ones unless status=all", DOCUMENTED
     ),
-    Behaviour("a status other than all filters by that status; the list has one page", INFERRED),
+    Behaviour("a status other than all filters by that status", INFERRED),
+    Behaviour(
+        "the list has pages of 20, of up to 100 with limit; offset, count, next and previous", INFERRED
+    ),
     Behaviour("statuses of a sequence other than active", INFERRED),
     Behaviour("an unknown email has contact_exists false, not a 404", DOCUMENTED),
     Behaviour("a contact's sequences are listed under enrollments", INFERRED),

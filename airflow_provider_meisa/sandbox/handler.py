@@ -163,7 +163,14 @@ class _Work:
 def _do(world: World, request: Request, body: bytes, fault: Fault | None, work: _Work) -> Response:
     content_type = request.headers.get("Content-Type", "")
     call = AdmittedRequest(
-        world.store, work.key, request.query_params, content_type, body, work.as_of, work.contact_id
+        world.store,
+        work.key,
+        request.query_params,
+        content_type,
+        body,
+        work.as_of,
+        work.contact_id,
+        request.headers.get("Host", ""),
     )
     try:
         _refuse_bad_addresses(body, fault)

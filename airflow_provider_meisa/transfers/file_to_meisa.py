@@ -1,4 +1,4 @@
-"""The transfer from a file to a sequence."""
+"""From a file into a sequence, or to contacts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.location import PathField
+from airflow_provider_meisa.operators.sync_contacts import ContactSyncOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
@@ -88,6 +89,72 @@ class FileToMeisaSequenceOperator(AudienceOperator):
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return the dataset of the file."""
+        from airflow_provider_meisa.transfers.sources.lineage import file_dataset
+
+        return [file_dataset(self.path)]
+
+
+class FileToMeisaContactsOperator(ContactSyncOperator):
+    """Keep contacts in step with a file: send the rows that are new or have changed.
+
+    The file is streamed and read once a run. CSV and TSV need a header; an empty cell is NULL, and nothing is guessed:
+    ``types`` converts. JSON Lines and Parquet may hold objects and lists.
+
+    :param path: a local path or a URI of any store that ``ObjectStoragePath`` reaches, as text or as such an object
+        (templated). Gzip is decompressed on the way, whatever the name.
+    :param format: ``csv``, ``tsv``, ``jsonl`` or ``parquet`` (needs ``airflow-provider-meisa[parquet]``). By default
+        the name's suffix says.
+    :param encoding: of text; by default UTF-8. A byte order mark in the file counts more, and UTF-16 is recognized.
+    :param delimiter: the character between the cells of CSV or TSV, see `FileToMeisaSequenceOperator`.
+    :param quoting: what quotes mean in CSV or TSV, see `FileToMeisaSequenceOperator`.
+    :param conn_id: the Airflow Connection of the store (templated); the URI may hold it instead.
+    :param ledger: and the other parameters: see `ContactSyncOperator`.
+    """
+
+    template_fields: Sequence[str] = ("path", "conn_id", *ContactSyncOperator.template_fields)
+    source_name = "The file"
+
+    path = PathField()
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike[str],
+        format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
+        encoding: str = "utf-8-sig",
+        delimiter: str | None = None,
+        quoting: Quoting | None = None,
+        conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.format = format
+        self.encoding = encoding
+        self.delimiter = delimiter
+        self.quoting = quoting
+        self.conn_id = conn_id
+
+    def read(self, context: Context) -> Iterator[object]:
+        """Return the file's rows in their order.
+
+        :raises MeisaInputError: if the path, the format or a line cannot be used.
+        :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
+        """
+        from airflow_provider_meisa.operators.location import locate
+        from airflow_provider_meisa.transfers.sources.files import read_rows
+
+        return read_rows(
+            locate(self.path, self.conn_id),
+            file_format=self.format,
+            email_column=(self.fields or {}).get("email", "email"),
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            quoting=self.quoting,
+        )
+
+    def lineage_inputs(self) -> list[Dataset]:
+        """Return the file."""
         from airflow_provider_meisa.transfers.sources.lineage import file_dataset
 
         return [file_dataset(self.path)]

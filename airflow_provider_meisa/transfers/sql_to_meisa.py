@@ -1,4 +1,4 @@
-"""The transfer from a database to a sequence."""
+"""From a database's table into a sequence, or to contacts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
+from airflow_provider_meisa.operators.sync_contacts import ContactSyncOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
@@ -63,6 +64,60 @@ class SqlToMeisaSequenceOperator(AudienceOperator):
 
         hook, parameters = database_hook(self.conn_id), unwrap(self.parameters)
         return read_column(hook, one_statement(self.sql), parameters, self.email_column)
+
+    def lineage_inputs(self) -> list[Dataset]:
+        """Return the tables of the query."""
+        from airflow_provider_meisa.transfers.sources.lineage import tables_of
+        from airflow_provider_meisa.transfers.sources.sql import database_hook
+
+        return tables_of(database_hook(self.conn_id), self.conn_id, self.sql)
+
+
+class SqlToMeisaContactsOperator(ContactSyncOperator):
+    """Keep contacts in step with what a query finds: send the rows that are new or have changed.
+
+    Works on every connection whose hook is a ``DbApiHook``; needs ``airflow-provider-meisa[sql]``. Rows are streamed
+    and compared with the ledger as they come; only what is sent is written to a plan. Select the whole table each
+    time, one row for each contact: what has not changed takes no request.
+
+    :param sql: one query (templated; a name that ends in ``.sql`` is read as a file). Put personal data into
+        ``parameters``: the query is shown in the UI.
+    :param conn_id: the database's Airflow Connection (templated).
+    :param parameters: values for the query's placeholders, in the driver's style (templated, never shown in the UI).
+    :param ledger: and the other parameters: see `ContactSyncOperator`.
+    """
+
+    template_fields: Sequence[str] = ("sql", "conn_id", "parameters", *ContactSyncOperator.template_fields)
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+    source_name = "The query's result"
+    may_be_record = False
+
+    parameters = RedactedField()
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        conn_id: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.conn_id = conn_id
+        self.parameters = parameters
+        follow_references(self, self.parameters)
+
+    def read(self, context: Context) -> Iterable[object]:
+        """Return the rows, as the database gives them.
+
+        :raises MeisaInputError: if the connection is not a database, or the query cannot be used.
+        :raises MeisaUnreachableError: if the database refuses.
+        """
+        from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_rows
+
+        return read_rows(database_hook(self.conn_id), one_statement(self.sql), unwrap(self.parameters))
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return the tables of the query."""

@@ -150,19 +150,19 @@ def test_a_nested_extra_is_refused(name, inner):
 @pytest.mark.parametrize(
     ("name", "field"),
     [
-        ("api_key", "password"),
-        ("apiKey", "password"),
-        ("X-API-Key", "password"),
-        ("password", "password"),
-        ("meisa_api_key", "password"),
-        ("base_url", "host"),
-        ("host", "host"),
-        ("endpoint", "host"),
-        ("port", "port"),
+        ("api_key", "API key field (password)"),
+        ("apiKey", "API key field (password)"),
+        ("X-API-Key", "API key field (password)"),
+        ("password", "API key field (password)"),
+        ("meisa_api_key", "API key field (password)"),
+        ("base_url", "Base URL field (host)"),
+        ("host", "Base URL field (host)"),
+        ("endpoint", "Base URL field (host)"),
+        ("port", "port field"),
     ],
 )
 def test_what_belongs_in_a_field_is_refused(name, field):
-    assert f"belongs in the connection's {field} field" in refused(read_extras, {name: SECRET})
+    assert f"belongs in the connection's {field}:" in refused(read_extras, {name: SECRET})
 
 
 @pytest.mark.parametrize(

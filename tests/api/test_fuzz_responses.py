@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_meisa.api.endpoints import account, contacts, sequences
 from airflow_provider_meisa.api.error_response import error_from_response
-from airflow_provider_meisa.api.errors import MeisaError, MeisaResponseError
+from airflow_provider_meisa.api.errors import MeisaError, MeisaResponseError, MeisaUnreadableResponseError
 from airflow_provider_meisa.api.models import Request
 from airflow_provider_meisa.api.outcomes import Outcome
 from airflow_provider_meisa.api.rate_limit.limits import Limit, parse_limits
@@ -109,9 +109,13 @@ def test_any_status_with_any_bytes_is_read_or_refused(
 )
 def test_every_refusal_becomes_an_error_with_a_short_reason_that_shows_nothing(status, body, retry_after):
     error = error_from_response(
-        Request("POST", "/sequences/enroll/", scope="sequences:enroll"), status, body, retry_after
+        Request("POST", "/sequences/enroll/", scope="sequences:enroll"),
+        status,
+        body,
+        retry_after,
+        connection="the connection",
     )
-    assert isinstance(error, MeisaResponseError)
+    assert isinstance(error, MeisaResponseError | MeisaUnreadableResponseError)  # 403 that is not JSON
     assert shows_nothing(str(error))
     reason = getattr(error, "reason", "")
     assert shows_nothing(reason)
@@ -121,7 +125,11 @@ def test_every_refusal_becomes_an_error_with_a_short_reason_that_shows_nothing(s
 @given(outcome=st.sampled_from([400, 409, 422]), body=anything)
 def test_a_refusal_of_one_contact_is_a_status_or_an_error(outcome, body):
     error = error_from_response(
-        Request("POST", "/sequences/enroll/"), outcome, json.dumps(body).encode(), None
+        Request("POST", "/sequences/enroll/"),
+        outcome,
+        json.dumps(body).encode(),
+        None,
+        connection="the connection",
     )
     status = sequences.status_of(error)
     assert status is None or Outcome(MARK, status).status in set(status.__class__)

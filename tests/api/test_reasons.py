@@ -108,7 +108,7 @@ def test_403_of_a_wrong_key_is_laid_to_the_key(raw, raw_client, call, reason):
     error = failure(raw, raw_client, 403, {"detail": reason}, call)
     assert type(error) is MeisaKeyError
     assert error.status == 403
-    assert "Check the connection's password field" in str(error)
+    assert "Check the API key (password field) of the connection." in str(error)
     assert reason in str(error)
     assert "scope" not in str(error)
 

@@ -26,7 +26,7 @@ def test_a_connection_with_only_a_key_means_meisa_itself():
 
 @pytest.mark.parametrize("password", ["", "   ", "\n", None])
 def test_an_empty_key_is_refused(password):
-    with pytest.raises(MeisaInputError, match="password field"):
+    with pytest.raises(MeisaInputError, match=r"API key field \(password\)"):
         read(password=password)
 
 
@@ -83,7 +83,7 @@ def test_host_port_and_schema_make_a_base_url(host, port, schema, base_url):
     ],
 )
 def test_what_is_no_base_url_is_refused(host):
-    with pytest.raises(MeisaInputError, match="host field must hold a base URL"):
+    with pytest.raises(MeisaInputError, match=r"Base URL \(host field\) must be a URL"):
         read(host=host)
 
 
@@ -96,7 +96,7 @@ def test_a_path_that_landed_in_the_schema_field_is_refused_with_what_to_write(ho
 
 
 def test_a_base_url_given_as_it_is_is_checked_as_well():
-    with pytest.raises(MeisaInputError, match="host field must hold a base URL"):
+    with pytest.raises(MeisaInputError, match=r"Base URL \(host field\) must be a URL"):
         Settings(api_key=KEY, base_url="https://[::1")
 
 

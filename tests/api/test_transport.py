@@ -142,7 +142,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_again(raw, tran
         (403, MeisaScopeError, "It needs the scope things:read"),
         (402, MeisaInvalidRequestError, "does not accept the request (402)"),
         (413, MeisaInvalidRequestError, "is too large (413)"),
-        (404, MeisaNotFoundError, "Check the base URL"),
+        (404, MeisaNotFoundError, "Check the Base URL"),
         (405, MeisaInvalidRequestError, "does not accept the request (405)"),
         (415, MeisaInvalidRequestError, "does not accept the request (415)"),
         (422, MeisaInvalidRequestError, "does not accept the request (422)"),

@@ -175,6 +175,5 @@ def test_other_outlets_stay_as_they_are_and_one_of_another_sequence_is_warned_of
         "meisa://sequences/onboarding": True,
     }
     assert (
-        "The outlet meisa://sequences/reactivation is not the sequence that was filled"
-        in everything_written()
+        "The outlet meisa://sequences/reactivation is not what the task has updated" in everything_written()
     )

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 import pytest
 from airflow.sdk import Asset
 
-from airflow_provider_meisa.assets import meisa_sequence
-from airflow_provider_meisa.assets.sequences import sanitize_uri
+from airflow_provider_meisa.assets import meisa_contacts, meisa_sequence
+from airflow_provider_meisa.assets.sequences import convert_asset_to_openlineage, sanitize_uri
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_slug_of_any_characters_comes_back_from_its_asset(slug):
         "meisa:sequences/onboarding",
         "meisa://sequences/onboarding/2",
         "meisa://sequences/onboarding?status=active",
-        "meisa://contacts/onboarding",
+        "meisa://people/onboarding",
     ],
 )
 def test_what_names_no_sequence_is_refused_where_the_dag_is_parsed_and_the_message_helps(uri):
@@ -67,3 +67,9 @@ def converted(asset):
 
     dataset = translate_airflow_asset(asset, None)
     return dataset.namespace, dataset.name
+
+
+def test_contacts_of_a_sync_are_an_asset():
+    asset = meisa_contacts("EU users")
+    assert asset.uri == "meisa://contacts/EU%20users"
+    assert convert_asset_to_openlineage(asset, None).name == "contacts/EU users"

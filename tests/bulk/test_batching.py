@@ -44,6 +44,11 @@ def outcome(raw: object) -> Outcome:
     return found
 
 
+_SYMBOL_BEFORE = "a symbol or foreign punctuation before the @"
+_SYMBOL_IN = "a symbol or foreign punctuation in the domain"
+_TOP = "a top-level domain of one letter, or with a digit"
+
+
 @given(source=st.lists(rows, max_size=60), size=st.integers(1, 7))
 def test_every_input_is_in_one_batch_once_and_in_order(source, size):
     cut = list(enroll_batches(source, size))
@@ -92,6 +97,17 @@ def test_a_reason_never_holds_what_was_given(raw):
     [
         ("jane@example.com", "jane@example.com"),
         ("  jane@example.com\n", "jane@example.com"),
+        ("\u200e\u202ajane@example.com\u202c\u200f", "jane@example.com"),
+        ("\u00adjane@example.com\u2069\u061c", "jane@example.com"),
+        ("jane@example.com\x00\x00\x00", "jane@example.com"),
+        ("jane@example.com\r\n\x1a", "jane@example.com"),
+        ("\u3164jane@example.com \ufe0f", "jane@example.com"),
+        ("jane@example.xn--90ae", "jane@example.xn--90ae"),
+        ("jane@example.co-op", "jane@example.co-op"),
+        ("jordi@col·legi.cat", "jordi@col·legi.cat"),
+        ("สมชายนำ@ตัวอย่าง.ไทย", "สมชายนำ@ตัวอย่าง.ไทย"),
+        ("ローマ・カトリック@例え.テスト", "ローマ・カトリック@例え.テスト"),
+        ("张伟@例子.中国", "张伟@例子.中国"),
         ("\u00a0\u3000\ufeffjane@example.com\u200b\u2060", "jane@example.com"),
         ("Jane.Doe@EXAMPLE.Com", "Jane.Doe@example.com"),
         (b"jane@example.com", "jane@example.com"),
@@ -143,12 +159,71 @@ def test_an_address_is_trimmed_and_its_domain_lowered(raw, address):
         ("a@-b.example", "a hyphen at the edge of a domain label"),
         ("a@b-.example", "a hyphen at the edge of a domain label"),
         ("a@192.0.2.1", "a domain that ends in a number"),
+        ("\u201cjane\u201d@example.com", _SYMBOL_BEFORE),
+        ("jane\u2019s@example.com", _SYMBOL_BEFORE),
+        ("\u00abjane\u00bb@example.com", _SYMBOL_BEFORE),
+        ("jane\u2026@example.com", _SYMBOL_BEFORE),
+        ("jane\u2013doe@example.com", _SYMBOL_BEFORE),
+        ("jane\uff0edoe@example.com", _SYMBOL_BEFORE),
+        ("\uff4a\uff41\uff4e\uff45@example.com", _SYMBOL_BEFORE),
+        ("jane\U0001f600@example.com", _SYMBOL_BEFORE),
+        ("jane\u2709\ufe0f@example.com", _SYMBOL_BEFORE),
+        ("\U0001d423ane@example.com", _SYMBOL_BEFORE),
+        ("jane\ufe0f@example.com", _SYMBOL_BEFORE),
+        ("jane\u3164@example.com", _SYMBOL_BEFORE),
+        ("jane\u20ac@example.com", _SYMBOL_BEFORE),
+        ("jane@example\uff0ecom", "a domain without a dot"),
+        ("jane@mail\uff0cexample.com", _SYMBOL_IN),
+        ("jane@\uff45xample.com", _SYMBOL_IN),
+        ("jane@example.com\u3002", _SYMBOL_IN),
+        ("jane@example.com\u201d", _SYMBOL_IN),
+        ("jane@\U0001f4a9.example", _SYMBOL_IN),
+        ("jane\uff20example.com", "no @"),
+        ("jane\u00ad@example.com", "control or invisible character inside"),
+        ("jane@example.com\u200e, x@example.com", "more than one @"),
+        ("jane@example.c", _TOP),
+        ("jane@example.c0m", _TOP),
+        ("jane@例子.中", _TOP),
+        ("jane@example.com2", _TOP),
+        ("jane@example.1a", _TOP),
         (None, "no value (None)"),
-        (float("nan"), "no value (None)"),
+        (float("nan"), "no value (float)"),
     ],
 )
 def test_what_is_no_address_is_invalid_with_its_own_reason(raw, reason):
     assert (outcome(raw).status, outcome(raw).reason) == (OutcomeStatus.INVALID, reason)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "Ada Lovelace",
+        " ADA ",
+        "Ada Lovelace <Ada@Example.COM>",
+        "\u201cAda\u201d@Example.COM\u200e",
+        "Customer-ID 4711-B\u00a0",
+        "a" * 320,
+    ],
+)
+def test_invalid_text_is_kept_as_it_came(raw):
+    assert outcome(raw).address == raw
+
+
+def test_values_that_are_not_text_are_found_by_their_row(caplog):
+    rows = [*people(500), None, "a@b.example", float("nan"), *people(500)]
+    found = [one for batch in enroll_batches(rows) for one in batch.set_aside if not one.address]
+    assert [one.reason for one in found] == ["no value (None), row 501", "no value (float), row 503"]
+    with pytest.raises(MeisaInputError, match=r"The audience, row 1,002: a value of type int, not text"):
+        list(enroll_batches([*people(1001), 17]))
+
+
+def test_letters_beyond_ascii_before_the_at_are_warned_of(caplog):
+    odd = ["josé@example.com", "иван@example.com", "ivan@пример.рф"]
+    assert sum(len(batch.items) for batch in enroll_batches([*people(3), *odd])) == 6
+    assert "2 addresses with letters beyond ASCII before the @: sent as they are." in caplog.text
+    caplog.clear()
+    list(enroll_batches([*people(3), odd[2], "jos\u00e9 @example.com"]))
+    assert "beyond ASCII" not in caplog.text
 
 
 def test_what_cannot_be_shown_whole_is_cut():
@@ -202,7 +277,7 @@ def test_a_subclass_of_str_becomes_a_plain_string():
 )
 def test_odd_value_among_plain_addresses_is_read_as_alone(odd):
     (batch,) = enroll_batches([*people(3), odd, "z@b.example"])
-    found = check(odd)
+    found = check(odd, 4)
     aside = (found,) if isinstance(found, Outcome) else ()
     kept = () if aside else (found,)
     assert batch.items == (*people(3), *kept, "z@b.example")

@@ -120,7 +120,7 @@ def test_outcomes_file_is_written_as_kept(tmp_path, form):
 def test_kept_outcomes_are_read():
     wanted = [
         {"address": one.address, "status": one.status.value, "reason": one.reason, "batch": number}
-        for number, outcomes in enumerate(OUTCOMES)
+        for number, outcomes in enumerate(OUTCOMES, 1)
         for one in outcomes
     ]
     kept = DATA / f"outcomes_v{outcome_file.VERSION}.jsonl"

@@ -22,6 +22,8 @@ SUFFIXES = [".jsonl", ".jsonl.gz", ".csv", ".csv.gz"]
 ACCEPTED = {
     OutcomeStatus.ENROLLED,
     OutcomeStatus.ALREADY_ENROLLED,
+    OutcomeStatus.ENROLLED_BEFORE,
+    OutcomeStatus.UNCHANGED,
     OutcomeStatus.CREATED,
     OutcomeStatus.UPDATED,
     OutcomeStatus.DUPLICATE,
@@ -74,12 +76,12 @@ def test_each_address_has_a_line_with_its_status_reason_and_batch(file, path):
     file.write(numbered(1), [Outcome("grace@example.com", OutcomeStatus.FAILED, 'refused, "as it were"')])
     assert file.finish() == 2
     assert [{**row, "batch": int(row["batch"])} for row in read(path)] == [
-        {"address": "ada@example.com", "status": "enrolled", "reason": "", "batch": 0},
+        {"address": "ada@example.com", "status": "enrolled", "reason": "", "batch": 1},
         {
             "address": "grace@example.com",
             "status": "failed",
             "reason": 'refused, "as it were"',
-            "batch": 1,
+            "batch": 2,
         },
     ]
 
@@ -88,7 +90,7 @@ def test_lines_stand_in_the_order_of_the_batches_whichever_was_answered_first(fi
     for batch in (2, 10, 1_000_000, 0):
         file.write(numbered(batch), people(batch, 1))
     file.finish()
-    assert [int(row["batch"]) for row in read(path)] == [0, 2, 10, 1_000_000]
+    assert [int(row["batch"]) for row in read(path)] == [1, 3, 11, 1_000_001]
 
 
 def test_a_batch_that_is_retried_overwrites_what_was_written_of_it(file, path):
@@ -152,7 +154,7 @@ def test_parts_of_batches_that_are_cut_again_are_removed(file, path):
     resumed.begin(first_batch=2)
     resumed.write(numbered(2), people(7))
     assert resumed.finish() == 9
-    assert {int(row["batch"]) for row in read(path)} == {0, 1, 2}
+    assert {int(row["batch"]) for row in read(path)} == {1, 2, 3}
 
 
 def test_after_a_crash_before_the_run_is_noted_as_complete_each_address_stands_once(file, path):
@@ -250,7 +252,7 @@ def test_whatever_an_address_holds_it_is_one_line_that_reads_back(suffix, batche
         assert content(path).count("\n") == lines + (".csv" in suffix)
         for row, (outcome, batch) in zip(rows, written, strict=True):
             assert row["status"] == outcome.status
-            assert int(row["batch"]) == batch
+            assert int(row["batch"]) == batch + 1
             if "jsonl" in suffix:
                 assert row["address"] == outcome.address
                 assert row["reason"] == outcome.reason
@@ -288,7 +290,7 @@ def test_the_csv_has_one_header_and_quotes_every_address(tmp_path):
     file.write(numbered(1), [Outcome("a;=x", OutcomeStatus.INVALID, "no @")])
     file.finish()
     assert content(file.path) == (
-        'address,status,reason,batch\n"ada@example.com",enrolled,"",0\n"a;=x",invalid,"no @",1\n'
+        'address,status,reason,batch\n"ada@example.com",enrolled,"",1\n"a;=x",invalid,"no @",2\n'
     )
 
 

@@ -117,10 +117,7 @@ def _ledger_has_the_statuses(run):
         }
         for line in each.lines:
             status, entry = line[1], each.ledger.entries.get(records[_key(line)])
-            if run.orphans and status in _ENROLLED:
-                states = SENT
-            else:
-                states = _STATES.get(status)
+            states = SENT if run.orphans and status in _ENROLLED else _STATES.get(status)
             if states and (entry is None or entry.state not in states):
                 yield f"try {number}: one is {status} ({line[2]!r}), and in the ledger {entry}"
                 break

@@ -28,6 +28,7 @@ MINIMUM = {
     "rate-limits": ["-o", "json"],
     "preview": ["a.csv", "--sequence", "onboarding", "--encoding", "cp1252"],
     "enroll-file": ["a.csv", "--sequence", "onboarding", "--max-failed", "0.1", "--column", "2", "-y"],
+    "probe": ["--sequence", "onboarding", "-v"],
     "sandbox": ["--port", "8765", "--key", "a", "--key", "b"],
 }
 

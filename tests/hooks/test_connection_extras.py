@@ -41,7 +41,7 @@ FAIL_OPEN = {
     "another word": (json.dumps({"environment": "staging"}), "environment must be 'live', 'test' or empty"),
     "base URL": (
         json.dumps({**TEST, "base_url": f"https://{SECRET}"}),
-        "belongs in the connection's host field",
+        "belongs in the connection's Base URL field (host)",
     ),
     "limits": (json.dumps({**TEST, "rate_limts": "5/hour"}), "the nearest one is rate_limits"),
     "limits as list": (json.dumps({"rate_limits": ["5/hour"]}), "rate_limits must be text; it is a list"),

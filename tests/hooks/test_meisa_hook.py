@@ -263,3 +263,10 @@ def test_the_form_of_the_ui_has_every_field_in_its_kind_without_flask_appbuilder
     assert shown.login.hidden
     assert shown.port.hidden
     assert shown.url_schema.hidden
+
+
+@pytest.mark.parametrize("connection_id", ["meisa_default", "meisa_eu"])
+def test_error_about_the_key_names_the_connection(connection, meisa_sandbox, connection_id):
+    connection(connection_id, password="meisa_live_wrong")
+    with pytest.raises(AirflowFailException, match=rf"of the connection {connection_id}\."):
+        MeisaHook(connection_id).ping()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk import DAG
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
@@ -159,6 +160,21 @@ def test_request_that_did_nothing_leaves_no_trace(nightly, meisa_sandbox, ledger
     assert states(ledger()) == {State.ACCEPTED: 500, State.CLEARED: 500}
     assert counts(ours.run()) == {"enrolled": 1100}
     assert states(ledger()) == {State.ACCEPTED: 1100}
+
+
+def test_refused_resend_leaves_contacts_in_doubt(nightly, meisa_sandbox, ledger, short_deferrals):
+    """Meisa has enrolled them, the response was lost, and the request that was sent again met a 429."""
+    wait = {"Retry-After": "1"}
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+    meisa_sandbox.fault("status", status=429, headers=wait, path="bulk-enroll", times=1)
+    ours = nightly(PEOPLE[:500], **short_deferrals)
+    operator = ours.make()
+    with pytest.raises(TaskDeferred):
+        operator.execute(ours.context())
+    assert states(ledger()) == {State.INTENT: 500}
+    summary = ours.lose_plan().run()
+    assert counts(summary) == {"already_enrolled": 500}
+    assert summary["possibly_by_this_run"] == 500
 
 
 def test_lost_response_keeps_contacts_in_doubt_from_later_runs(nightly, meisa_sandbox, ledger):
@@ -429,6 +445,40 @@ def test_plan_and_recording_exclude_each_other(nightly, meisa_sandbox):
     plan = approved.run()["plan"]
     with pytest.raises(AirflowFailException, match="no plan to approve"):
         nightly(plan=plan, first_run="record").run()
+
+
+# Words in the log.
+
+
+@pytest.mark.parametrize(
+    ("run_type", "arguments", "warned"),
+    [
+        ("scheduled", {"ledger": None, "again_after": None}, True),
+        ("backfill", {"ledger": None, "again_after": None}, True),
+        ("manual", {"ledger": None, "again_after": None}, False),
+        ("scheduled", {}, False),
+        ("scheduled", {"ledger": None, "again_after": None, "preview": True}, False),
+    ],
+)
+def test_schedule_without_ledger_is_warned_of(nightly, meisa_sandbox, caplog, run_type, arguments, warned):
+    ours = nightly(["ada@example.com"], **arguments)
+    context = ours.context() | {"dag_run": SimpleNamespace(run_type=run_type)}
+    ours.context = lambda: context
+    ours.run()
+    assert ("on a schedule without a ledger" in caplog.text) == warned
+
+
+def test_log_names_batches_in_doubt(nightly, meisa_sandbox, caplog):
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", skip=1, times=2)
+    ours = nightly(max_in_flight=1)
+    with pytest.raises(AirflowException):
+        ours.run()
+    ours.run()
+    assert "In doubt from an earlier attempt: batch 2. " in caplog.text
+    assert (
+        "Enrolled possibly by an earlier request of this run: 500; possibly twice: 0; in doubt: 0"
+        in caplog.text
+    )
 
 
 # Parameters.

@@ -13,14 +13,22 @@ from airflow.sdk import DAG, ObjectStoragePath, task
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.decorators.meisa_enroll import MeisaEnrollDecoratedOperator
+from airflow_provider_meisa.decorators.meisa_sync_contacts import MeisaSyncContactsDecoratedOperator
 from airflow_provider_meisa.operators.contacts import MeisaUpsertContactOperator
 from airflow_provider_meisa.operators.parameters import FORMATS, PARAMETERS, QUOTING, declared
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
+from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
-from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.file_to_meisa import (
+    FileToMeisaContactsOperator,
+    FileToMeisaSequenceOperator,
+)
 from airflow_provider_meisa.transfers.sources.delimited import Quoting
 from airflow_provider_meisa.transfers.sources.reading import FileFormat
-from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import (
+    SqlToMeisaContactsOperator,
+    SqlToMeisaSequenceOperator,
+)
 
 GONE = "unsubscribed@example.com"
 BULK = {"emails": ["ada@example.com", GONE], "sequence_slug": "onboarding"}
@@ -35,6 +43,10 @@ OPERATORS = (
     MeisaEnrollDecoratedOperator,
     MeisaSequenceSensor,
     MeisaUpsertContactOperator,
+    MeisaSyncContactsOperator,
+    SqlToMeisaContactsOperator,
+    FileToMeisaContactsOperator,
+    MeisaSyncContactsDecoratedOperator,
 )
 SWITCHES = ("override_unsubscribe", "preview", "rejects_only", "skip_suppressed", "deferrable")
 NO_SWITCHES = ["no", "0", "", 1, 0, None, "TRUE", "yes", "None", [], ["False"], "off"]

@@ -43,5 +43,8 @@ def test_wrong_key_that_meets_403_stops_before_sending(run_task, meisa_sandbox, 
     meisa_sandbox.fault("status", status=403, body={"detail": "Invalid API key."})
     ran = run_task(MeisaBulkEnrollOperator, emails=[ADA], sequence_slug="onboarding", retries=1)
     assert ran.state == "failed"
-    assert "does not accept the API key (403). Check the connection's password field." in everything_written()
+    assert (
+        "does not accept the API key (403). Check the API key (password field) of the connection "
+        in everything_written()
+    )
     assert not [one for one in meisa_sandbox.requests() if one["method"] == "POST"]

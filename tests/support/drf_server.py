@@ -171,6 +171,7 @@ class DrfServer:
         self.end_faults()
         self.wait_until_idle()
         self.end_maintenance()
+        self.key = KEY
         with self._database() as database:
             for table in (
                 "contact_tags",
@@ -203,6 +204,11 @@ class DrfServer:
     def set_scopes(self, *scopes: str) -> None:
         """Give the key these scopes only."""
         self._write("UPDATE api_key SET scopes = ?", [(json.dumps(scopes),)])
+
+    def use_test_key(self) -> None:
+        """Make the key one of the environment ``test``."""
+        self.key = "meisa_test_django"
+        self._write("UPDATE api_key SET environment = 'test', key = ?", [(self.key,)])
 
     def add_sequence(
         self, slug: str, *, status: str = "active", steps: int = 3, ends_at_once: bool = False

@@ -278,8 +278,8 @@ def test_a_record_without_an_address_is_invalid(file, enroll_file):
     ran = enroll_file(path)
     assert ran.counts() == {"enrolled": 1, "invalid": 2}
     assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
-        "no value (None)",
-        "no value (None)",
+        "no value (None), row 2",
+        "no value (None), row 3",
     ]
 
 

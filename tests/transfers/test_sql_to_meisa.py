@@ -50,7 +50,7 @@ def test_what_is_no_address_is_invalid_with_a_reason(enroll_query, warehouse):
     ran = enroll_query("SELECT email FROM contacts")
     assert ran.counts() == {"enrolled": 2, "invalid": 2}
     assert [entry["reason"] for entry in ran.xcom("task")["attention"]] == [
-        "no value (None)",
+        "no value (None), row 2",
         "no @",
     ]
 

@@ -127,17 +127,18 @@ def upsert(
         if reservation:
             client.rate_limiter.release(reservation)
         raise
-    return _contact(client.send(replace(_UPSERT, body=body), reservation=reservation))
+    response = client.send(replace(_UPSERT, body=body), reservation=reservation)
+    return _contact(response, client.settings.connection)
 
 
-def _contact(response: Response) -> Contact:
+def _contact(response: Response, connection: str) -> Contact:
     """Read the response to an upsert; all fields except ``id`` are optional."""
     body = response.body if isinstance(response.body, dict) else {}
     found = body.get("id")
     if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
         raise MeisaUnreadableResponseError(
-            f"{_UPSERT}: the response ({response.status}) has no id of the contact. Check that the base URL in the "
-            "connection's host field is Meisa's API. To send the contact again is harmless.",
+            f"{_UPSERT}: the response ({response.status}) has no id of the contact. Check that the Base URL (host "
+            f"field) of {connection} is Meisa's API. To send the contact again is harmless.",
             status=response.status,
             possibly_done=True,
         )

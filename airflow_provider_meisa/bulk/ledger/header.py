@@ -52,6 +52,10 @@ class WriterStatus:
         # A clock that is a day ahead is wrong, and must not block a ledger for years.
         return not self.ended and self.at / 1000 - _SKEWED < now < latest + QUIET
 
+    def has_written(self, minute: int) -> bool:
+        """Return whether an entry of this minute (since 2020) is of this run: no other run writes in its minutes."""
+        return any(begin <= minute <= end for begin, end in self.spans)
+
     def merged(self, other: WriterStatus) -> WriterStatus:
         """Merge two: the fields of the later one, and the spans of both."""
         later = max(self, other, key=lambda status: (status.at, status.ended, status.until))

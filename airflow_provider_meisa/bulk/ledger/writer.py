@@ -10,7 +10,15 @@ from typing import Any, Literal, Self
 
 from airflow_provider_meisa.api.errors import MeisaError, MeisaLedgerBusyError
 from airflow_provider_meisa.bulk.ledger.contents import Contents
-from airflow_provider_meisa.bulk.ledger.entry import FORGOTTEN, State, later, minute_at, minute_of, unpack
+from airflow_provider_meisa.bulk.ledger.entry import (
+    FORGOTTEN,
+    Entry,
+    State,
+    later,
+    minute_at,
+    minute_of,
+    unpack,
+)
 from airflow_provider_meisa.bulk.ledger.header import Header, Property, Span, WriterStatus, first_minute
 from airflow_provider_meisa.bulk.ledger.index import Columns, GrowingIndex, empty_columns
 from airflow_provider_meisa.bulk.ledger.subject import Hasher
@@ -59,7 +67,9 @@ class LedgerWriter:
         self._results = 0
         self._properties: dict[str, Property] = {}
         self._has_unsaved_properties = False
+        # Of each intent without a result: the entry it replaced, and its own.
         self._replaced: dict[int, int] = {}
+        self._intents: dict[int, int] = {}
         self._parts: list[str] = []
         self._span: Span = (0, 0)
         self._put_at = 0.0
@@ -115,6 +125,7 @@ class LedgerWriter:
             self._results += 1
             known = self._contents.find(record_hash)
             replaced = self._replaced.pop(record_hash, 0)
+            self._intents.pop(record_hash, None)
             if state is State.PENDING:
                 values_hash = _accepted_hash(replaced or known)
             self._take(record_hash, state, values_hash)
@@ -151,15 +162,18 @@ class LedgerWriter:
     def withdraw(self, record_ids: Iterable[str]) -> None:
         """Write at once that the requests of these intents certainly did nothing.
 
-        If a retry is ambiguous, they are cleared; else they get the entry that the intent replaced. Records in
-        doubt before stay so. Records that have a result, or no intent of this writer, are not changed.
+        If a retry is ambiguous, they are cleared; else they get the entry that the intent replaced. Records that this
+        run had in doubt before stay so. Records that have a result, no intent of this writer, or a later entry of
+        another attempt are not changed.
 
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `put`.
         """
         with self._lock:
-            self._take_back(map(self._hasher.hash_record, record_ids))
-            self._refresh()
-            self._write_unsaved()
+            try:
+                self._contents.refresh()
+            finally:
+                self._take_back(map(self._hasher.hash_record, record_ids))
+                self._write_unsaved()
 
     def set_property(self, name: str, value: Any) -> None:
         """Store a value in the header of the ledger, with the next `put`.
@@ -207,30 +221,45 @@ class LedgerWriter:
             raise
 
     def _mark(self, record_hash: int, values_hash: int) -> None:
-        """Add an intent, unless the record has the same one already."""
+        """Add an intent, unless this writer has added the same one already.
+
+        That of another attempt, or of a run long ago, does not do: it is not known later who has sent the record, and
+        when.
+        """
         known = self._contents.find(record_hash)
         self._replaced.setdefault(record_hash, known)
-        if not known or unpack(known)[1:] != (State.INTENT, values_hash):
-            self._take(record_hash, State.INTENT, values_hash)
+        if self._intents.get(record_hash) != known or unpack(known).values_hash != values_hash:
+            self._intents[record_hash] = self._take(record_hash, State.INTENT, values_hash)
 
     def _take_back(self, record_hashes: Iterable[int]) -> None:
         for record_hash in record_hashes:
             known = self._replaced.pop(record_hash, None)
-            if known is None:
+            intent = self._intents.pop(record_hash, None)
+            if known is None or self._contents.find(record_hash) != intent:
                 continue
             replaced = unpack(known) if known else None
-            if replaced and (self._restores or replaced.state is State.INTENT):
+            if replaced and (self._restores or self._is_in_doubt(replaced)):
                 self._take(record_hash, replaced.state, replaced.values_hash)
             else:
                 self._take(record_hash, State.CLEARED, 0)
 
-    def _take(self, record_hash: int, state: State, values_hash: int) -> None:
+    def _is_in_doubt(self, entry: Entry) -> bool:
+        """Return whether a request of this run, of any attempt, may have been carried out.
+
+        The doubt of an earlier run has expired, or its record would not be sent.
+        """
+        return entry.state is State.INTENT and self._contents.header.writers[self._run].has_written(
+            entry.minute
+        )
+
+    def _take(self, record_hash: int, state: State, values_hash: int) -> int:
         minute = max(minute_at(self._clock()), self._span[0])
         entry = later(self._contents.find(record_hash), minute, state, values_hash)
         self._contents.add(record_hash, entry)
         self._unsaved.add(record_hash, entry)
         if entry != FORGOTTEN:
             self._span = (self._span[0], max(self._span[1], minute_of(entry)))
+        return entry
 
     def _write_unsaved(self) -> None:
         is_silent = self._clock() - self._put_at >= _SIGN_OF_LIFE

@@ -1,4 +1,4 @@
-"""The job of keeping contacts in step with a table."""
+"""The job that keeps contacts in sync with a table."""
 
 from __future__ import annotations
 

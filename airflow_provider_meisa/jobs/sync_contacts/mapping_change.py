@@ -1,4 +1,4 @@
-"""Notices that a mapping is another one than that of the last run: each row would count as changed."""
+"""Detect a mapping that differs from that of the last run: each row would count as changed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _MOST_NAMED = 10
 def check_mapping(before: Mapping[str, Any], now: Mapping[str, Any], *, resync: str | None) -> None:
     """Stop before anything is sent if the mapping has changed, unless ``resync`` is set.
 
-    :param before: what `Binding.describe` gave in the last run.
-    :param now: what it gives in this one.
+    :param before: the result of `Binding.describe` in the last run.
+    :param now: its result in this run.
     :param resync: the parameter of that name.
     :raises MeisaInputError: if the mapping has changed and ``resync`` is not set.
     """
@@ -28,7 +28,7 @@ def check_mapping(before: Mapping[str, Any], now: Mapping[str, Any], *, resync: 
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two mappings, in words."""
+    """Describe the differences between two mappings."""
     old, new = (set(each.get("custom_fields", ())) for each in (before, now))
     found = [
         f"{word} {_named(names)}" for word, names in (("added", new - old), ("left out", old - new)) if names

@@ -150,9 +150,9 @@ def fix_column(
 
     Most columns hold one type, which is checked at once.
     """
-    kinds = set(map(type, values)) - {type(None)}
-    if convert in _KEEPS_TEXT and _are_texts(kinds, values):
-        return values, {}
+    at_once = _fixed_at_once(values, convert)
+    if at_once is not None:
+        return at_once, {}
     fixed: list[Json] = []
     faults: Faults = {}
     append = fixed.append
@@ -168,12 +168,40 @@ def fix_column(
 _KEEPS_TEXT = (canonical, text_of)
 
 
+def _fixed_at_once(values: Sequence[Any], convert: Callable[[object], Json]) -> Sequence[Json] | None:
+    """Return the JSON of values of one type that need no look at each; ``None`` if they may."""
+    kinds = set(map(type, values)) - {type(None)}
+    if convert in _KEEPS_TEXT and _are_texts(kinds, values):
+        return values
+    if convert is canonical and kinds == {bool}:
+        return values
+    if kinds == {int} and _are_in_bounds(values):
+        if convert is canonical:
+            return values
+        if convert is text_of_id and None not in values:
+            return list(map(str, values))
+    if convert is canonical and kinds == {float} and _are_finite(values):
+        return [int(value) if value is not None and value.is_integer() else value for value in values]
+    return None
+
+
 def _are_texts(kinds: set[type], values: Sequence[Any]) -> bool:
     """Return whether all values are NULL, or texts that are sent as they are."""
     if not kinds <= {str}:
         return False
     text = "".join(filter(None, values))
     return "\0" not in text and (text.isascii() or _is_unicode(text))
+
+
+def _are_in_bounds(values: Sequence[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(min(known) >= _LEAST and max(known) <= _MOST)
+
+
+def _are_finite(values: Sequence[Any]) -> bool:
+    """Return whether all values are finite, and none is so large that its form has to be looked for."""
+    known = [abs(value) for value in values if value is not None]
+    return all(map(math.isfinite, known)) and bool(max(known) < _LARGEST_EXACT)
 
 
 def _is_unicode(text: str) -> bool:

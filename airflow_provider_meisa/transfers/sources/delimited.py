@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,6 +63,23 @@ def read_delimited(
     :param delimiter: the character between cells; ``None``: by ``sep=`` or the first line, in TSV a tab.
     :param quoting: whether quotes enclose cells, see `FileToMeisaSequenceOperator`; ``None``: yes in CSV, no in TSV.
     """
+    table = _table(file, reading, delimiter, quoting)
+    if table is not None:
+        is_checked = quoting or _DEFAULT_QUOTING[reading.format] != "none"
+        yield from table.addresses() if is_checked else table.addresses_without_quotes()
+
+
+def read_delimited_rows(
+    file: Any, reading: Reading, *, delimiter: str | None, quoting: Quoting | None
+) -> Iterator[list[str]]:
+    """Read CSV or TSV with a header: first the names of the columns, then the cells of each row."""
+    table = _table(file, reading, delimiter, quoting)
+    if table is not None:
+        yield from table.rows()
+
+
+def _table(file: Any, reading: Reading, delimiter: str | None, quoting: Quoting | None) -> _Table | None:
+    """Find out how the cells of a file are separated; ``None`` for an empty file."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST))  # 131,072 by default, for the whole process
     begin, first, lines = _first_line(reading.lines(file))
     separator = _SEPARATOR_LINE.fullmatch(first)
@@ -71,14 +88,13 @@ def read_delimited(
         skipped, first, lines = _first_line(lines)
         begin += skipped
     if not first:
-        return
+        return None
     reading.line = begin
     chosen = quoting or _DEFAULT_QUOTING[reading.format]
     delimiter = delimiter or _delimiter_of(first, reading, chosen)
     if not isinstance(reading.column, int):
         _check_first_line(first, reading, delimiter, chosen)
-    table = _Table(chain([first], lines), reading, delimiter, chosen, begin)
-    yield from table.addresses() if quoting or chosen != "none" else table.addresses_without_quotes()
+    return _Table(chain([first], lines), reading, delimiter, chosen, begin)
 
 
 class _Table:
@@ -96,8 +112,32 @@ class _Table:
 
     def addresses(self) -> Iterator[str]:
         """Return the cells with the addresses."""
+        places: list[int] = []
+
+        def place_of(first: list[str]) -> int:
+            places.append(self._index(first))
+            return places[0]
+
+        for row in self._rows(place_of):
+            yield row[places[0]]
+
+    def rows(self) -> Iterator[list[str]]:
+        """Return the names of the columns, and then the cells of each row."""
+
+        def place_of(first: list[str]) -> int:
+            self._check_header(first)
+            wanted = str(self._reading.column or DEFAULT_COLUMN).casefold()
+            names = [cell.strip().casefold() for cell in first]
+            # A column that is missing is the mapping's to name.
+            return names.index(wanted) if wanted in names else -1
+
+        yield from self._rows(place_of, with_header=True)
+
+    def _rows(
+        self, place_of: Callable[[list[str]], int], *, with_header: bool = False
+    ) -> Iterator[list[str]]:
         try:
-            yield from self._addresses()
+            yield from self._read(place_of, with_header=with_header)
         except csv.Error as error:
             self._refuse_record(is_too_long="field limit" in str(error))
         finally:
@@ -110,22 +150,24 @@ class _Table:
                 self._reading.malformed(_CELLS_IN_QUOTES, line=self._begin)
             yield address
 
-    def _addresses(self) -> Iterator[str]:
+    def _read(self, place_of: Callable[[list[str]], int], *, with_header: bool) -> Iterator[list[str]]:
         record, reading = self._record, self._reading
         rows = _parse(self._fed(), self._delimiter, self._quoting)
         # The first row is the header, or with a numbered column a record.
         first = next(rows)
-        index, width = self._index(first), len(first)
+        index, width = place_of(first), len(first)
         if isinstance(reading.column, int):
             self._check_record(first, index, width)
-            yield first[index]
+            yield first
+        elif with_header:
+            yield first
         self._begin += len(record)
         record.clear()
         for row in rows:
             if len(record) > 1:
                 self._check_record(row, index, width)
             if len(row) == width:
-                yield row[index]
+                yield row
             elif row:
                 reading.malformed(self._wrong_width(row, width), line=self._begin)
             self._begin += len(record)

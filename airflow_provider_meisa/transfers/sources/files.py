@@ -1,15 +1,22 @@
-"""Read the addresses of a file as a stream: CSV, JSON Lines, one address per line, Parquet; also gzip."""
+"""The rows of a file, or its addresses, as a stream: CSV, JSON Lines, one address a line, Parquet; gzip on the fly."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.columns import address_column
-from airflow_provider_meisa.transfers.sources.delimited import check_dialect, read_delimited
-from airflow_provider_meisa.transfers.sources.json_records import read_json
+from airflow_provider_meisa.bulk.rows import Rows
+from airflow_provider_meisa.transfers.sources.delimited import (
+    check_dialect,
+    read_delimited,
+    read_delimited_rows,
+)
+from airflow_provider_meisa.transfers.sources.json_records import read_json, read_json_objects
 from airflow_provider_meisa.transfers.sources.reading import Reading
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ _BY_SUFFIX: dict[str, FileFormat] = {
 }
 _FORMATS = tuple(dict.fromkeys(_BY_SUFFIX.values()))
 _PARQUET_CHUNK = 4_096
+_ROWS = 2_000
 _TEXTS = ("string", "large_string", "string_view", "null")
 _BYTES = ("binary", "large_binary", "binary_view")
 _DELIMITER = re.compile(r"[,;\t]")
@@ -65,6 +73,49 @@ def read_addresses(
 
     with reading.failures(), place.open("rb") as file, reading.unpacked(file) as unpacked:
         yield from read(unpacked)
+
+
+def read_rows(
+    place: Location,
+    *,
+    file_format: str | None,
+    email_column: str,
+    encoding: str,
+    delimiter: str | None = None,
+    quoting: Quoting | None = None,
+) -> Iterator[Rows | Mapping[str, object]]:
+    """Read the rows of a file in its order, with all their columns. An empty cell of CSV is NULL.
+
+    :param place: the file; gzip is decompressed, whatever the name says.
+    :param file_format: ``csv``, ``tsv``, ``jsonl`` or ``parquet``; ``None``: by the name's suffix.
+    :param email_column: the column of the addresses, which helps to find a quote that is not closed.
+    :param encoding: of text, as the others see `FileToMeisaContactsOperator`.
+    :raises MeisaInputError: if the format or a line cannot be used.
+    :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
+    """
+    found = _format_of(place.name, file_format)
+    if found == "lines":
+        raise MeisaInputError("A file of lines has addresses only. Set format to csv, tsv, jsonl or parquet.")
+    check_dialect(found, delimiter, quoting)
+    reading = Reading(place, found, email_column, encoding)
+
+    def read(file: Any) -> Iterator[Rows | Mapping[str, object]]:
+        if found in ("csv", "tsv"):
+            return _cells(read_delimited_rows(file, reading, delimiter=delimiter, quoting=quoting))
+        return read_json_objects(file, reading) if found == "jsonl" else _parquet_rows(file, reading)
+
+    with reading.failures(), place.open("rb") as file, reading.unpacked(file) as unpacked:
+        yield from read(unpacked)
+
+
+def _cells(rows: Iterator[list[str]]) -> Iterator[Rows]:
+    header = next(rows, None)
+    if header is None:
+        return
+    columns = tuple(cell.strip() for cell in header)
+    yield Rows(columns, ())
+    while chunk := [[cell or None for cell in row] for row in islice(rows, _ROWS)]:
+        yield Rows(columns, chunk)
 
 
 def _format_of(name: str, chosen: str | None) -> FileFormat:
@@ -108,14 +159,8 @@ def _refuse_cells(reading: Reading) -> None:
 
 
 def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise MeisaInputError("To read Parquet, install airflow-provider-meisa[parquet].") from error
-    reading.unit = "row"
-    try:
-        table = ParquetFile(file)
+    with _arrow_failures(reading) as parquet_file:
+        table = parquet_file(file)
         names = table.schema_arrow.names
         index = address_column(names, reading.column, source=reading.name)
         are_bytes = _are_bytes(table.schema_arrow.types[index], reading)
@@ -124,6 +169,28 @@ def _read_parquet(file: Any, reading: Reading) -> Iterator[object]:
             values = batch.column(_place_of(index, names, batch.schema.names)).to_pylist()
             yield from _decoded(values, reading) if are_bytes else values
             reading.line += len(values)
+
+
+def _parquet_rows(file: Any, reading: Reading) -> Iterator[Rows]:
+    with _arrow_failures(reading) as parquet_file:
+        table = parquet_file(file)
+        columns = tuple(table.schema_arrow.names)
+        yield Rows(columns, ())
+        for batch in table.iter_batches(batch_size=_PARQUET_CHUNK):
+            yield Rows(columns, list(zip(*(column.to_pylist() for column in batch.columns), strict=True)))
+
+
+@contextmanager
+def _arrow_failures(reading: Reading) -> Iterator[Any]:
+    """Give pyarrow's ``ParquetFile``, and say what is wrong with a file without its content."""
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise MeisaInputError("To read Parquet, install airflow-provider-meisa[parquet].") from error
+    reading.unit = "row"
+    try:
+        yield ParquetFile
     except ArrowException as error:
         # Without Arrow's text, which may hold the data that it could not read.
         raise MeisaInputError(

@@ -39,6 +39,18 @@ def object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return repeating
 
 
+def whole_object(value: object, reading: Reading) -> dict[str, object]:
+    """Return a value that is an object, and has each key once.
+
+    :raises MeisaInputError: if it is not.
+    """
+    if not isinstance(value, dict):
+        reading.malformed(f"{_WORDS.get(type(value), 'a text')}, where an object must be")
+    if isinstance(value, _Repeating):
+        reading.malformed("a key of the object occurs more than once")
+    return value
+
+
 def addresses_of(records: Iterator[object], reading: Reading) -> Iterator[str | None]:
     """Yield the address of each record.
 

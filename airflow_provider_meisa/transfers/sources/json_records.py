@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.transfers.sources.json_keys import addresses_of, object_of
+from airflow_provider_meisa.transfers.sources.json_keys import addresses_of, object_of, whole_object
 from airflow_provider_meisa.transfers.sources.reading import LONGEST
 
 if TYPE_CHECKING:
@@ -26,6 +26,16 @@ _LIST = "a list, where an object or an address in quotes must be"
 
 def read_json(file: Any, reading: Reading) -> Iterator[object]:
     """Read the addresses of JSON Lines, of objects on several lines each, or of a file that is one JSON array."""
+    yield from addresses_of(_values_in(file, reading), reading)
+
+
+def read_json_objects(file: Any, reading: Reading) -> Iterator[dict[str, object]]:
+    """Read the objects of a file like that, with all that is in them."""
+    for value in _values_in(file, reading):
+        yield whole_object(value, reading)
+
+
+def _values_in(file: Any, reading: Reading) -> Iterator[object]:
     pieces = reading.pieces(file)
     begin, first = next(((n, piece) for n, piece in enumerate(pieces, 1) if not piece.isspace()), (0, ""))
     if not first:
@@ -35,10 +45,9 @@ def read_json(file: Any, reading: Reading) -> Iterator[object]:
         reading.malformed(_LIST, line=begin)
     pieces = chain([first], pieces)
     if is_array:
-        yield from addresses_of(_elements(pieces, reading), reading)
+        yield from _elements(pieces, reading)
     else:
-        lines = _Lines(reading.whole_lines(pieces, begin), begin)
-        yield from addresses_of(_records(lines, reading), reading)
+        yield from _records(_Lines(reading.whole_lines(pieces, begin), begin), reading)
 
 
 _decode = json.JSONDecoder(object_pairs_hook=object_of).raw_decode

@@ -1,4 +1,4 @@
-"""Read one column of a query's result as a stream, without all rows in memory."""
+"""A query's result, or one column of it, as a stream: at no time are all rows in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableE
 from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.bulk.columns import address_column
 from airflow_provider_meisa.bulk.input_shapes import text_of
+from airflow_provider_meisa.bulk.rows import Rows
 from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
 
 if TYPE_CHECKING:
@@ -90,11 +91,7 @@ def read_column(
     with _failures("The database cannot be reached"):
         connection = hook.get_conn()
     with closing(connection):
-        with _failures("The query failed", sql):
-            cursor = _streaming_cursor(connection)
-            with suppress(Exception):  # optional: some cursors lack it, or do not allow to set it
-                cursor.arraysize = _CHUNK
-            cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+        cursor = _opened(connection, sql, parameters)
         rows = _fetch(cursor)
         index, key = _key(cursor.description, rows, column)
         name, count = str(cursor.description[index][0]), 0
@@ -102,6 +99,54 @@ def read_column(
             yield from _texts([row[key] for row in rows], name, count)
             count += len(rows)
             rows = _fetch(cursor)
+
+
+def read_rows(
+    hook: DbApiHook, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None
+) -> Iterator[Rows]:
+    """Run a query and return its rows, in the order the database gives them; at least once, for the columns.
+
+    Nothing that the statement changes is kept: the connection is closed without a commit.
+
+    :param hook: the database.
+    :param sql: one statement that returns rows.
+    :param parameters: values for its placeholders, in the driver's own style.
+    :raises MeisaInputError: if the statement returns no rows, or two of its columns have one name.
+    :raises MeisaUnreachableError: if the database cannot be asked or refuses; without the content of a row.
+    """
+    with _failures("The database cannot be reached"):
+        connection = hook.get_conn()
+    with closing(connection):
+        cursor = _opened(connection, sql, parameters)
+        rows = _fetch(cursor)
+        names = _names(cursor.description)
+        are_mappings = bool(rows) and isinstance(rows[0], Mapping)
+        if are_mappings and len(set(names)) < len(names):
+            raise MeisaInputError(
+                "The query's result has columns of the same name, and the connection's cursor gives rows as "
+                "dictionaries, which keep one of them. Give the columns different names with AS."
+            )
+        while True:
+            yield Rows(names, [[row[name] for name in names] for row in rows] if are_mappings else rows)
+            rows = _fetch(cursor)
+            if not rows:
+                return
+
+
+def _opened(connection: Any, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None) -> Any:
+    with _failures("The query failed", sql):
+        cursor = _streaming_cursor(connection)
+        with suppress(Exception):  # a wish: some cursors lack it, or do not let it be set
+            cursor.arraysize = _CHUNK
+        cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+    return cursor
+
+
+def _names(description: Sequence[Sequence[Any]] | None) -> tuple[str, ...]:
+    """Return the names of a result's columns; psycopg2 knows them only after the first rows."""
+    if not description:
+        raise MeisaInputError("The statement returns no rows; sql must be a query.")
+    return tuple(str(entry[0]) for entry in description)
 
 
 def _streaming_cursor(connection: Any) -> Any:
@@ -135,13 +180,8 @@ def _place(name: str, number: int) -> str:
 def _key(
     description: Sequence[Sequence[Any]] | None, rows: Sequence[Any], column: str | int | None
 ) -> tuple[int, Any]:
-    """Find the column of the addresses, and its key in a row.
-
-    psycopg2 knows the columns only after the first rows.
-    """
-    if not description:
-        raise MeisaInputError("The statement returns no rows; sql must be a query.")
-    names = [str(entry[0]) for entry in description]
+    """Find the column of the address, and by what to take it out of a row."""
+    names = _names(description)
     index = address_column(names, column, source="The query's result")
     if not (rows and isinstance(rows[0], Mapping)):
         return index, index

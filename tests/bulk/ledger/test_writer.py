@@ -182,6 +182,34 @@ def test_only_intents_without_a_result_are_withdrawn(started, open_ledger, repea
     ]
 
 
+@pytest.mark.parametrize("how", ["killed", "withdrawn"])
+def test_expired_doubt_of_earlier_run_is_replaced(started, open_ledger, clock, how):
+    """Who was in doubt long ago is sent again: that this was today must be known, or that it did nothing."""
+    open_ledger().write([(ANN, 0)], State.INTENT, by="earlier")
+    clock.now += 100 * DAY
+    writer = started(run="night 100")
+    writer.put({ANN: 0})
+    if how == "withdrawn":
+        writer.withdraw([ANN])
+    entry = open_ledger().known(ANN)
+    assert entry.state is (State.CLEARED if how == "withdrawn" else State.INTENT)
+    assert entry.written_at == clock.now
+
+
+@pytest.mark.parametrize("last", [None, State.ACCEPTED])
+def test_attempt_that_was_given_up_withdraws_nothing_of_the_next(started, open_ledger, last):
+    """The first attempt is frozen before its request; the second sends the same contact; the first wakes up."""
+    first, second = started(), started()
+    first.put({ANN: 0})
+    second.put({ANN: 0})
+    if last:
+        second.add(ANN, last)
+        second.put()
+    first.withdraw([ANN])  # its request met a 429
+    first.end()
+    assert state_of(open_ledger()) is (last or State.INTENT)
+
+
 def test_pending_keeps_the_hash_that_was_accepted_last(started, open_ledger):
     open_ledger().write([(ANN, 7), (BOB, 7)], State.ACCEPTED, by="earlier")
     open_ledger().write([(CY, 7)], State.REFUSED, by="earlier")

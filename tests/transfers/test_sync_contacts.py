@@ -1,0 +1,186 @@
+"""Contacts of a query, a file and a function, through Airflow."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+from airflow.sdk import DAG, task
+
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaContactsOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaContactsOperator
+
+QUERY = "SELECT id AS user_id, email, name, plan, mrr, active FROM users ORDER BY id"
+MAPPING = {
+    "fields": {"email": "email", "external_id": "user_id", "first_name": "name"},
+    "custom_fields": ["plan", "mrr"],
+    "ledger": "users",
+    "first_run": "send",
+}
+
+
+@pytest.fixture(autouse=True)
+def _ledgers(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
+
+
+def held(sandbox):
+    return {
+        contact["email"]: (contact["external_id"], contact["first_name"], contact["custom_fields"])
+        for contact in sandbox.contacts()
+    }
+
+
+def counted(ran):
+    return ran.counts()
+
+
+@pytest.fixture
+def users(warehouse):
+    warehouse.run(
+        "CREATE TABLE users (id INTEGER, email TEXT, name TEXT, plan TEXT, mrr REAL, active BOOLEAN)"
+    )
+    warehouse.run(
+        "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)",
+        [(number, f"p{number}@example.com", "Ada", "free", number / 2, True) for number in range(5)],
+    )
+    return warehouse
+
+
+def test_changed_rows_of_a_query_are_sent(users, run_task, meisa_sandbox):
+    arguments = {"sql": QUERY, "conn_id": "warehouse", **MAPPING}
+    assert counted(run_task(SqlToMeisaContactsOperator, **arguments)) == {"created": 5}
+    assert held(meisa_sandbox)["p4@example.com"] == ("4", "Ada", {"mrr": 2, "plan": "free"})
+    users.run("UPDATE users SET plan = 'team' WHERE id = 2")
+    users.run("DELETE FROM users WHERE id = 3")
+    again = run_task(SqlToMeisaContactsOperator, **arguments)
+    assert counted(again) == {"updated": 1, "unchanged": 3}
+    assert (again.xcom()["changed"], again.xcom()["gone"]) == (1, 1)
+    assert held(meisa_sandbox)["p2@example.com"][2]["plan"] == "team"
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT id AS user_id, name, plan, mrr FROM users", "The query's result has no column 'email'"),
+        (QUERY.replace("name,", "name, email,"), "The query's result has 2 columns of the name 'email'"),
+        ("DELETE FROM users", "The statement returns no rows"),
+        ("SELECT * FROM nowhere", "The query failed"),
+    ],
+)
+def test_query_that_does_not_fit_sends_nothing(
+    users, run_task, meisa_sandbox, sql, message, everything_written
+):
+    assert run_task(SqlToMeisaContactsOperator, sql=sql, conn_id="warehouse", **MAPPING).state == "failed"
+    assert message in everything_written()
+    assert meisa_sandbox.contacts() == []
+
+
+def test_empty_result_names_a_missing_column_too(users, run_task, everything_written):
+    sql = "SELECT id AS user_id, email, plan, mrr FROM users WHERE id > 99"
+    assert run_task(SqlToMeisaContactsOperator, sql=sql, conn_id="warehouse", **MAPPING).state == "failed"
+    assert "has no column 'name'" in everything_written()
+
+
+CSV = 'user_id,email,name,plan,mrr\n1,a@example.com,"Ada, Countess",team,19.90\n2,b@example.com,,free,\n'
+LINES = [
+    {
+        "user_id": 1,
+        "email": "a@example.com",
+        "name": "Ada, Countess",
+        "plan": {"b": 1, "a": [2.0]},
+        "mrr": 19.9,
+    },
+    {"user_id": 2, "email": "b@example.com", "mrr": None},
+]
+
+
+def test_csv_is_read_with_types(file, run_task, meisa_sandbox):
+    path = file("users.csv", CSV)
+    ran = run_task(FileToMeisaContactsOperator, path=path, types={"mrr": "number"}, **MAPPING)
+    assert ran.counts() == {"created": 2}
+    assert held(meisa_sandbox) == {
+        "a@example.com": ("1", "Ada, Countess", {"mrr": 19.9, "plan": "team"}),
+        "b@example.com": ("2", "", {"mrr": None, "plan": "free"}),
+    }
+
+
+@pytest.mark.parametrize("form", ["lines", "array", "gzip"])
+def test_json_keeps_nested_values(file, run_task, meisa_sandbox, form):
+    text = json.dumps(LINES) if form == "array" else "\n".join(map(json.dumps, LINES))
+    path = file("users.jsonl", gzip.compress(text.encode()) if form == "gzip" else text)
+    assert counted(run_task(FileToMeisaContactsOperator, path=path, **MAPPING)) == {"created": 2}
+    assert held(meisa_sandbox) == {
+        "a@example.com": ("1", "Ada, Countess", {"mrr": 19.9, "plan": {"a": [2], "b": 1}}),
+        "b@example.com": ("2", "", {"mrr": None, "plan": None}),
+    }
+
+
+def test_parquet_and_csv_of_one_table_are_the_same(file, tmp_path, run_task, meisa_sandbox):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [
+        {"user_id": 1, "email": "a@example.com", "name": "Ada, Countess", "plan": "team", "mrr": 19.9},
+        {"user_id": 2, "email": "b@example.com", "name": None, "plan": "free", "mrr": None},
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "users.parquet")
+    types = {"types": {"mrr": "number"}}
+    first = run_task(FileToMeisaContactsOperator, path=file("users.csv", CSV), **types, **MAPPING)
+    second = run_task(FileToMeisaContactsOperator, path=tmp_path / "users.parquet", **types, **MAPPING)
+    assert (counted(first), counted(second)) == ({"created": 2}, {"unchanged": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("users.csv", "user_id,mail\n1,a@example.com\n", "has no column 'email'"),
+        (
+            "users.csv",
+            'user_id,email,name,plan,mrr\n1,"a@example.com,x,y,z\n2,b,c,d,e\n',
+            "the quote that opens",
+        ),
+        ("users.jsonl", '{"email": "a@example.com"}\n', "has no column 'user_id'"),
+        ("users.jsonl", '["a@example.com"]\n', "where an object must be"),
+        ("users.jsonl", '{"email": "a@example.com", "plan": 1, "plan": 2}\n', "occurs more than once"),
+        ("users.txt", "a@example.com\n", "A file of lines has addresses only"),
+        ("users.parquet", "no parquet", "is not a Parquet file"),
+    ],
+)
+def test_file_that_does_not_fit_sends_nothing(
+    file, run_task, meisa_sandbox, name, content, message, everything_written
+):
+    path = file(name, content)
+    assert run_task(FileToMeisaContactsOperator, path=path, **MAPPING).state == "failed"
+    written = everything_written()
+    assert message in written
+    assert "a@example" not in written.replace(content, "")
+    assert meisa_sandbox.contacts() == []
+
+
+def test_function_gives_contacts(run, meisa_sandbox):
+    with DAG("sync_function", schedule=None) as dag:
+
+        @task.meisa_sync_contacts(ledger="users", first_run="send", custom_fields="*")
+        def contacts(number):
+            yield [{"email": f"p{each}@example.com", "plan": "free"} for each in range(number)]
+            yield {"email": "last@example.com", "plan": None}
+
+        contacts(3)
+    assert run(dag).counts("contacts") == {"created": 4}
+    assert held(meisa_sandbox)["last@example.com"] == (None, "", {"plan": None})
+
+
+def test_output_of_another_task_is_synced(run, meisa_sandbox):
+    from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
+
+    with DAG("sync_output", schedule=None) as dag:
+
+        @task
+        def users():
+            return [{"email": "a@example.com"}, {"email": "b@example.com"}]
+
+        MeisaSyncContactsOperator(task_id="sync", contacts=users(), ledger="users", first_run="send")
+    assert run(dag).counts("sync") == {"created": 2}
+    assert set(held(meisa_sandbox)) == {"a@example.com", "b@example.com"}
