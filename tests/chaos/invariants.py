@@ -82,7 +82,7 @@ def _every_contact_has_one_status(run):
         if Counter(address.strip().lower() for address, _, _ in lines) != expected:
             yield f"try {number}: the file has {len(lines)} lines that are not those of {len(each.people)} people"
         counts = _merged(run, Counter(summary["counts"]) - Counter(outside))
-        # An orphan may still change what became of those who left the source.
+        # An orphan may still change the result of those who left the source.
         is_exact = not (run.orphans and outside)
         if is_exact and _merged(run, Counter(status for _, status, _ in lines)) != counts:
             yield f"try {number}: the file says otherwise than the account {counts}"
@@ -184,7 +184,9 @@ def _no_contact_is_enrolled_twice(run):
         return
     message = {address.strip().lower(): reason for address, _, reason in _reported(run, last)}
     for row in run.enrollments:
-        if row["times_enrolled"] > max(1, run.times.get(row["email"], 0)) and message.get(row["email"]) not in (OURS, TWICE):
+        if row["times_enrolled"] > max(1, run.times.get(row["email"], 0)) and message.get(
+            row["email"]
+        ) not in (OURS, TWICE):
             yield f"one is enrolled {row['times_enrolled']} times, and it says {message.get(row['email'])!r}"
             return
 
