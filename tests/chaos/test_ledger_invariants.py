@@ -49,7 +49,7 @@ def in_state(run, state):
 
 def test_both_nights_meet_no_objection(run):
     assert violations_of(run) == ""
-    assert [each.ended.how for each in run.tries][0] == "killed"
+    assert run.tries[0].ended.how == "killed"
     assert [each.lost for each in run.tries][:2] == [False, True]
     assert run.second.tries[-1].summary["counts"]["enrolled_before"] > 100
 
