@@ -152,7 +152,7 @@ class BulkRunner:
             )
         if plan is None:
             plan = self._new_plan(self._plans)
-            if self._ledger is not None and self.start.next_batch:
+            if self._ledger is not None and (self.start.next_batch or self.start.resumed):
                 self._replace_lost_plan(self._ledger)
         elif self._is_same_plan:
             log.info("Plan of the earlier attempt loaded: %s rows (source not read again)", f"{plan.total:,}")

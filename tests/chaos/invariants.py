@@ -82,7 +82,7 @@ def _every_contact_has_one_status(run):
         if Counter(address.strip().lower() for address, _, _ in lines) != expected:
             yield f"try {number}: the file has {len(lines)} lines that are not those of {len(each.people)} people"
         counts = _merged(run, Counter(summary["counts"]) - Counter(outside))
-        # An orphan may still change the status of those who left the source.
+        # An orphan may still change the result of those who left the source.
         is_exact = not (run.orphans and outside)
         if is_exact and _merged(run, Counter(status for _, status, _ in lines)) != counts:
             yield f"try {number}: the file says otherwise than the account {counts}"

@@ -290,6 +290,19 @@ def test_two_lost_plans_still_add_up(nightly, meisa_sandbox):
     assert set(times_enrolled(meisa_sandbox).values()) == {1}
 
 
+def test_plan_lost_again_before_its_first_batch_still_adds_up(nightly, meisa_sandbox, short_deferrals):
+    """The second attempt finds fewer rows, and waits before it sends; the third finds all of them again."""
+    ours = interrupt(nightly(skip_suppressed=True), meisa_sandbox)
+    meisa_sandbox.fault("status", status=429, headers={"Retry-After": "1"}, path="unsubscribed", times=9)
+    ours.lose_plan().arguments |= {"emails": PEOPLE[200:], **short_deferrals}
+    with pytest.raises(TaskDeferred):
+        ours.make().execute(ours.context())
+    meisa_sandbox.clear_faults()
+    summary = ours.lose_plan().run(emails=PEOPLE)
+    assert counts(summary) == {"enrolled": 1100}
+    assert summary["total"] == 1100
+
+
 def test_deferrals_keep_the_ledger_and_other_runs_away(
     nightly, meisa_sandbox, meisa_connection, short_deferrals, ledger
 ):
