@@ -41,3 +41,16 @@ def test_six_backfill_runs_at_once_are_retried(backfilled):
     ours = backfilled["backfilled_at_once"]
     assert_each_sent_once(ours)
     assert max(tries(ours)) > 1
+
+
+def test_killed_backfill_run_keeps_the_others_away(backfilled):
+    """Until its retry they find a run that has not ended, and are retried as well."""
+    ours = backfilled["backfilled_and_killed"]
+    ours.kill_worker()
+    ours.wait()
+    times, summaries = ours.times_accepted(), ours.summaries()
+    assert [task["state"] for task in ours.tasks()] == ["success"] * RUNS
+    assert times.keys() == SIGNUPS
+    assert times.total() - len(SIGNUPS) in {0, 100}  # the batch in flight
+    assert [sum(each["counts"].values()) for each in summaries] == [600] * RUNS
+    assert max(each["ledger"]["entries"] for each in summaries) == len(SIGNUPS)
