@@ -278,11 +278,15 @@ def _summary_of(ledger: Ledger) -> dict[str, object]:
     return {**ledger.summary().as_json(), "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def _open(options: LedgerOptions, job: Job, client: MeisaClient) -> Ledger:
+def subject_of(job: Job, client: MeisaClient) -> Subject:
+    """Return the subject of the ledgers of a job, with the environment and the product of the API key.
+
+    :raises MeisaError: if Meisa does not respond to ``GET /ping/``.
+    """
     from airflow_provider_meisa.api.endpoints import account
 
     key = account.ping(client)
-    subject = Subject(
+    return Subject(
         base_url=client.settings.base_url,
         environment=key.environment,
         product=key.product,
@@ -290,6 +294,9 @@ def _open(options: LedgerOptions, job: Job, client: MeisaClient) -> Ledger:
         target=job.ledger_target,
         record_id=job.record_id_kind,
     )
-    ledger = Ledger.open(options.root, options.name, subject, secret=options.secret)
+
+
+def _open(options: LedgerOptions, job: Job, client: MeisaClient) -> Ledger:
+    ledger = Ledger.open(options.root, options.name, subject_of(job, client), secret=options.secret)
     log.info("Ledger %s: %s entries", options.name, f"{ledger.count:,}")
     return ledger

@@ -6,7 +6,7 @@ import argparse
 import importlib
 from collections.abc import Sequence
 
-from airflow_provider_meisa.cli.commands import ABOUT, COMMANDS, EXIT_STATUS
+from airflow_provider_meisa.cli.commands import ABOUT, COMMANDS, EXIT_STATUS, Command, Group
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,15 +22,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     """Create the parser of all commands."""
     whole = argparse.ArgumentParser(prog="airflow-meisa", description=ABOUT, epilog=EXIT_STATUS)
-    commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        one = commands.add_parser(
-            command.name, help=command.help, description=command.help, epilog=command.epilog
+    _add(whole, COMMANDS)
+    return whole
+
+
+def _add(parent: argparse.ArgumentParser, commands: Sequence[Command | Group]) -> None:
+    parsers = parent.add_subparsers(metavar="COMMAND", required=True)
+    for command in commands:
+        one = parsers.add_parser(
+            command.name, help=command.help, description=command.help, epilog=EXIT_STATUS
         )
+        if isinstance(command, Group):
+            _add(one, command.commands)
+            continue
+        one.epilog = command.epilog
         for argument in command.arguments:
             one.add_argument(*argument.flags, **argument.options)
         one.set_defaults(function=command.function)
-    return whole
 
 
 if __name__ == "__main__":

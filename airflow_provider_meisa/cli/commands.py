@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-ABOUT = "Query Meisa, and enroll contacts from files"
+ABOUT = "Query Meisa, enroll contacts from files, and manage ledgers"
 EXIT_STATUS = "Exit status: 0 success, 1 failure, 2 invalid option, connection or file, 130 Ctrl+C."
 
 _HERE = "airflow_provider_meisa.cli"
@@ -48,6 +48,20 @@ class Command:
     function: str
     arguments: tuple[Argument, ...]
     epilog: str = EXIT_STATUS
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands under one word.
+
+    :param name: the word that you type before theirs.
+    :param help: what they are for, in a few words.
+    :param commands: the commands.
+    """
+
+    name: str
+    help: str
+    commands: tuple[Command, ...]
 
 
 def taken(parameter: str, read: Callable[[str], object] = str) -> Callable[[str], Any]:
@@ -131,17 +145,15 @@ _OUTPUT = _argument(
 )
 _VERBOSE = _switch("-v", "--verbose", help="log each request and each batch to standard error")
 _ASKING = (_CONNECTION, _OUTPUT, _VERBOSE)
-_AUDIENCE = (
-    _argument(
-        "path", help="a local path, or a URI such as s3://bucket/file.csv", type=taken("path"), metavar="PATH"
-    ),
-    _argument(
-        "--sequence",
-        help="slug of an active sequence",
-        type=taken("sequence_slug"),
-        required=True,
-        metavar="SLUG",
-    ),
+_SEQUENCE = _argument(
+    "--sequence",
+    help="slug of an active sequence",
+    type=taken("sequence_slug"),
+    required=True,
+    metavar="SLUG",
+)
+_YES = _switch("-y", "--yes", help="do not ask for confirmation")
+_SHAPE = (
     _argument(
         "--column",
         help="name of the column, or its number from 0 (default: the only one, or email)",
@@ -172,6 +184,40 @@ _AUDIENCE = (
         metavar="QUOTING",
     ),
 )
+_AUDIENCE = (
+    _argument(
+        "path", help="a local path, or a URI such as s3://bucket/file.csv", type=taken("path"), metavar="PATH"
+    ),
+    _SEQUENCE,
+    *_SHAPE,
+)
+
+_LEDGER = _argument(
+    "ledger", help="name of the ledger, as in a task's ledger", type=taken("ledger"), metavar="LEDGER"
+)
+_RECORDS = "a path or URI of a file of addresses or ids; - reads one a line from standard input"
+_LEDGER_COMMANDS = (
+    Command(
+        "show",
+        "Show the entries of a ledger by state, and the runs that wrote it",
+        f"{_HERE}.ledger.show_ledger",
+        (_LEDGER, _OUTPUT, _VERBOSE),
+    ),
+    Command(
+        "clear",
+        "Let later runs send records again: those of a run, or of a file",
+        f"{_HERE}.ledger.clear",
+        (
+            _LEDGER,
+            _argument("path", help=_RECORDS, type=taken("path"), nargs="?", metavar="PATH"),
+            _argument("--run", help="a run, as `ledger show` names it"),
+            *_SHAPE,
+            _YES,
+            _OUTPUT,
+            _VERBOSE,
+        ),
+    ),
+)
 
 SANDBOX = (
     _argument("--host", help="address to listen on (default: 127.0.0.1)"),
@@ -189,7 +235,7 @@ SANDBOX = (
 )
 """The options of ``python -m airflow_provider_meisa.sandbox``; its own help explains them further."""
 
-COMMANDS = (
+COMMANDS: tuple[Command | Group, ...] = (
     Command(
         "ping",
         "Check the connection; show its API key's environment, scopes and missing scopes",
@@ -241,7 +287,7 @@ COMMANDS = (
         f"{_HERE}.enrollment.enroll_file",
         (
             *_AUDIENCE,
-            _switch("-y", "--yes", help="do not ask for confirmation"),
+            _YES,
             _argument(
                 "--max-failed",
                 help="how many failed and unreported addresses to accept: a number, a share such as 0.01, or none "
@@ -275,6 +321,7 @@ COMMANDS = (
             *_ASKING,
         ),
     ),
+    Group("ledger", "Show, export and change ledgers", _LEDGER_COMMANDS),
     Command(
         "probe",
         "Send each documented request once with a test key; report shapes of the responses, without values",

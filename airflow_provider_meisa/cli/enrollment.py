@@ -18,7 +18,7 @@ from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.preview import preview as preview_of
 from airflow_provider_meisa.cli.connection import VerboseClient, client_of, settings_of
-from airflow_provider_meisa.cli.output import ExitStatus, Row, command, print_message, show
+from airflow_provider_meisa.cli.output import ExitStatus, Row, ask, command, print_message, show
 from airflow_provider_meisa.cli.run import Run, addresses
 from airflow_provider_meisa.jobs.enroll import EnrollJob
 
@@ -85,9 +85,7 @@ def _agreed(run: Run, options: Namespace, settings: Settings) -> bool:
     except MeisaScopeError as error:
         raise MeisaInputError(f"{error} Or pass --yes to send without a preview.") from error
     print_message(_plan(report, REMAINING if run.start.next_batch else ADDRESS))
-    sys.stderr.write("Enroll them? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return ask("Enroll them?")
 
 
 def _plan(report: dict[str, Any], which: Noun) -> str:

@@ -39,6 +39,13 @@ def print_message(message: str) -> None:
     sys.stderr.flush()
 
 
+def ask(question: str) -> bool:
+    """Ask a question on the terminal; only ``y`` and ``yes`` agree."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def print_wait(seconds: float) -> None:
     """Print how long a wait lasts and when it ends, if it is long."""
     if seconds > _LONG:

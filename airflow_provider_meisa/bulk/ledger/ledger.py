@@ -222,13 +222,13 @@ class Ledger:
         """
         return self.write(((each, 0) for each in record_ids), State.FORGOTTEN, by=by)
 
-    def clear_run(self, run: str, *, by: str) -> int:
-        """Clear all entries of a run, so that they are sent again, except forgotten records.
+    def records_of_run(self, run: str) -> list[int]:
+        """Return the hashes of the records that a run has written, except those cleared or forgotten since.
 
-        Entries of a minute in which another run wrote as well are kept, because their run is not known.
+        Entries of a minute in which another run wrote as well are left out, because their run is not known.
 
-        :return: how many records were cleared.
         :raises MeisaInputError: if the ledger does not have the run.
+        :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
         """
         self._contents.refresh()
         if run not in self.runs:
@@ -237,12 +237,19 @@ class Ledger:
                 f"{max(self.runs, key=lambda each: self.runs[each].at, default='none')}."
             )
         spans = exclusive_spans(self.runs, run)
-        cleared = [
-            (record_hash, 0)
+        return [
+            record_hash
             for record_hash, entry in self.entries()
             if entry.state not in _NOT_SENT and any(begin <= entry.minute <= end for begin, end in spans)
         ]
-        return self._write_once(cleared, State.CLEARED, by)
+
+    def clear_run(self, run: str, *, by: str) -> int:
+        """Clear all entries of a run, see `records_of_run`, so that they are sent again.
+
+        :return: how many records were cleared.
+        :raises MeisaInputError: if the ledger does not have the run.
+        """
+        return self._write_once(((each, 0) for each in self.records_of_run(run)), State.CLEARED, by)
 
     def _write_once(self, hashes: Iterable[tuple[int, int]], state: State, by: str) -> int:
         self._contents.refresh()

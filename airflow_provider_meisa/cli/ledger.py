@@ -1,0 +1,108 @@
+"""The commands ``ledger …``, which show and change a ledger in ``[meisa] ledger_path``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from datetime import UTC, datetime
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.nouns import Noun, count
+from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
+from airflow_provider_meisa.cli.ledger_records import STANDARD_INPUT, Selection, select, values_of
+from airflow_provider_meisa.cli.output import ExitStatus, Row, ask, command, print_message, show
+from airflow_provider_meisa.hooks import configuration
+from airflow_provider_meisa.operators.location import locate
+
+RECORD = Noun("record", "records")
+
+_UNSENT = (None, State.CLEARED, State.FORGOTTEN)
+
+
+@command
+def show_ledger(options: Namespace) -> ExitStatus:
+    """Show the subject of a ledger, its entries by state, and the runs that wrote it."""
+    ledger = _opened(options)
+    states = {state.name.lower(): number for state, number in sorted(ledger.count_by_state().items())}
+    runs = _runs(ledger)
+    if options.output in ("json", "yaml"):
+        show([{**_facts(ledger), "states": states, "runs": runs}], options.output)
+        return ExitStatus.FINE
+    show([_facts(ledger)], options.output)
+    show([{"state": state, "entries": number} for state, number in states.items()], options.output)
+    show(runs, options.output)
+    return ExitStatus.FINE
+
+
+@command
+def clear(options: Namespace) -> ExitStatus:
+    """Let later runs send records again: those of a run, or of a file."""
+    if (options.run is None) == (options.path is None):
+        raise MeisaInputError("Give a file, or a run with --run, and not both. Nothing was written.")
+    _check_can_ask(options)
+    ledger = _opened(options)
+    if options.run is None:
+        found = select(ledger, values_of(options), lambda state: state not in _UNSENT)
+    else:
+        found = _of_run(ledger, options.run)
+    return _write(
+        options,
+        ledger,
+        found,
+        State.CLEARED,
+        f"Clear {count(len(found.hashes), RECORD)} in the ledger {ledger.name}? Later runs send them again.",
+        by="airflow meisa ledger clear",
+    )
+
+
+def _of_run(ledger: Ledger, run: str) -> Selection:
+    hashes = set(ledger.records_of_run(run))
+    if ledger.runs[run].keeps_others_away(time.time()):
+        print_message("The run has not ended: records that it sends from now on are not cleared.")
+    return Selection(hashes, rows=len(hashes))
+
+
+def _check_can_ask(options: Namespace) -> None:
+    if not options.yes and (options.path == STANDARD_INPUT or not sys.stdin.isatty()):
+        raise MeisaInputError(
+            "There is no terminal to ask for confirmation. Nothing was written. Pass --yes to write without asking."
+        )
+
+
+def _write(
+    options: Namespace, ledger: Ledger, found: Selection, state: State, question: str, *, by: str
+) -> ExitStatus:
+    """Write a state after a confirmation, and show the number of records that it is new for."""
+    changed = len(found.hashes)
+    if changed and not options.yes and not ask(question):
+        print_message("Nothing was written.")
+        return ExitStatus.FAILED
+    if changed:
+        ledger.write_hashed(((each, 0) for each in found.hashes), state, by=by)
+    row: Row = {"ledger": ledger.name, state.name.lower(): changed}
+    show([{**row, "unchanged": found.valid - changed, "invalid": found.invalid}], options.output)
+    return ExitStatus.FINE
+
+
+def _opened(options: Namespace) -> Ledger:
+    return Ledger.open_existing(
+        locate(configuration.ledger_path()), options.ledger, secret=configuration.ledger_key()
+    )
+
+
+def _facts(ledger: Ledger) -> Row:
+    subject = {name: ledger.subject[name] for name in Subject.__slots__}
+    return {"ledger": ledger.name, "entries": ledger.count, "parts": ledger.parts, **subject}
+
+
+def _runs(ledger: Ledger) -> list[Row]:
+    """Return the runs, the newest first."""
+    newest = sorted(ledger.runs.items(), key=lambda item: item[1].at, reverse=True)
+    return [
+        {"run": run, "last_write": _utc(status.at / 1000), "ended": status.ended} for run, status in newest
+    ]
+
+
+def _utc(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,103 @@
+"""The records in a file, for the commands that change a ledger."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.nouns import ROW, count
+from airflow_provider_meisa.bulk.ledger import Ledger, State
+from airflow_provider_meisa.cli.run import addresses
+from airflow_provider_meisa.jobs.addresses import check
+from airflow_provider_meisa.jobs.sync_contacts.values import BadValueError, text_of_id
+
+STANDARD_INPUT = "-"
+
+_CHUNK = 1_000
+
+
+@dataclass(slots=True)
+class Selection:
+    """The records of a file that a command changes.
+
+    :param hashes: their hashes.
+    :param rows: the number of rows in the file.
+    :param invalid: the number of rows without a record id.
+    """
+
+    hashes: set[int] = field(default_factory=set)
+    rows: int = 0
+    invalid: int = 0
+
+    @property
+    def valid(self) -> int:
+        """Return the number of rows with a record id."""
+        return self.rows - self.invalid
+
+
+def values_of(options: Namespace) -> Iterator[object]:
+    """Read the column of a file, or the lines of standard input.
+
+    :raises MeisaError: as `addresses`.
+    """
+    if options.path != STANDARD_INPUT:
+        return addresses(options)
+    read = {"path": "/dev/stdin", "format": options.format or "lines"}
+    return addresses(Namespace(**{**vars(options), **read}))
+
+
+def select(
+    ledger: Ledger,
+    values: Iterable[object],
+    wants: Callable[[State | None], bool],
+    *,
+    may_be_invalid: bool = True,
+) -> Selection:
+    """Find the records of a file.
+
+    :param values: a value for each row.
+    :param wants: whether a record is selected, by its state in the ledger.
+    :param may_be_invalid: whether rows without a record id are counted; else there must be none.
+    :raises MeisaError: if the file cannot be read, or rows have no record id.
+    """
+    ids_of = _READERS.get(ledger.subject["record_id"], _ids)
+    found = Selection()
+    rest = iter(values)
+    while chunk := [ids_of(value) for value in islice(rest, _CHUNK)]:
+        found.rows += len(chunk)
+        found.invalid += chunk.count(())
+        ids = [record_id for several in chunk for record_id in several]
+        entries = zip(ledger.hash_records(ids), ledger.known_all(ids), strict=True)
+        found.hashes.update(record_hash for record_hash, entry in entries if wants(entry and entry.state))
+    if found.invalid == found.rows or (found.invalid and not may_be_invalid):
+        raise MeisaInputError(
+            f"The file has {count(found.rows, ROW)}, and {found.invalid:,} of them have no valid record id, which is "
+            f"made of: {ledger.subject['record_id']}. Nothing was written. Correct the file, or set --column."
+        )
+    return found
+
+
+def _ids(value: object) -> tuple[str, ...]:
+    try:
+        return (text_of_id(value),)
+    except BadValueError:
+        return ()
+
+
+def _address(value: object) -> tuple[str, ...]:
+    address = check(value)
+    return (address.lower(),) if isinstance(address, str) else ()
+
+
+def _id_or_address(value: object) -> tuple[str, ...]:
+    """Return both, because an id may look like an address."""
+    return tuple({*_ids(value), *_address(value)})
+
+
+_READERS: dict[str, Callable[[object], tuple[str, ...]]] = {
+    "address": _address,
+    "external_id, else address": _id_or_address,
+}
