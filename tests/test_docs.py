@@ -777,6 +777,7 @@ def test_table_of_what_is_sent_again_is_complete():
     assert list(dict.fromkeys(cases)) == [
         "Task killed",
         "Worker lost",
+        "Worker lost with its disk",
         "Orphaned process",
         "Task retried",
         "Task cleared",

@@ -30,7 +30,8 @@ def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: R
     job.warn()
     plan = "an unknown number of addresses"
     if reporter.total is not None:
-        requests = math.ceil(reporter.total / job.batch_size)
+        planned = reporter.requests
+        requests = math.ceil(reporter.total / job.batch_size) if planned is None else planned
         plan = f"{count(reporter.total, ADDRESS)}, {count(requests, REQUEST)}{time_needed(client, requests)}"
     left = requests_left(client)
     log.info("Sending to %s: %s%s", job.title, plan, left and f"; {left}")

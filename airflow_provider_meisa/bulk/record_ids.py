@@ -88,5 +88,5 @@ class FirstOfEach:
             return None
         return Outcome(self._job.address(item), OutcomeStatus.DUPLICATE, "appears earlier in the input")
 
-    def clash(self, _item: Any) -> None:
+    def clash(self, _item: Any) -> Outcome | None:
         """Return ``None``: no record prevents another one."""

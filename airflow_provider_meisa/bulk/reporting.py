@@ -59,6 +59,7 @@ class RunReporter:
     :param metrics: counts for a monitoring system, if there is one.
     :param group: folds log lines under a title.
     :ivar total: the number of addresses, if it is known.
+    :ivar requests: the number of requests that the plan needs, if there is one.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class RunReporter:
         group: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.total: int | None = None
+        self.requests: int | None = None
         self.group = group
         self._client = client
         self._job = job

@@ -79,8 +79,7 @@ class RunLedger:
     @property
     def summary(self) -> dict[str, object]:
         """Return the name of the ledger, the number of its entries, and the time of that count (UTC)."""
-        at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        return {**self._ledger.summary().as_json(), "at": at}
+        return _summary_of(self._ledger)
 
     # Plan.
 
@@ -268,6 +267,15 @@ class RunLedger:
         if self._announced:
             self._writer.withdraw(self._announced)
             self._announced.clear()
+
+
+def summary_of_ended_run(options: LedgerOptions, job: Job, client: MeisaClient) -> dict[str, object]:
+    """Return what a run that has ended reports of its ledger, as `RunLedger.summary`."""
+    return _summary_of(_open(options, job, client))
+
+
+def _summary_of(ledger: Ledger) -> dict[str, object]:
+    return {**ledger.summary().as_json(), "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def subject_of(job: Job, client: MeisaClient) -> Subject:

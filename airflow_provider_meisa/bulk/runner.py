@@ -26,7 +26,7 @@ from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finish
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
 from airflow_provider_meisa.bulk.preflight import check_before
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
-from airflow_provider_meisa.bulk.run_ledger import RunLedger
+from airflow_provider_meisa.bulk.run_ledger import RunLedger, summary_of_ended_run
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -152,7 +152,7 @@ class BulkRunner:
             )
         if plan is None:
             plan = self._new_plan(self._plans)
-            if self._ledger is not None and self.start.next_batch:
+            if self._ledger is not None and (self.start.next_batch or self.start.resumed):
                 self._replace_lost_plan(self._ledger)
         elif self._is_same_plan:
             log.info("Plan of the earlier attempt loaded: %s rows (source not read again)", f"{plan.total:,}")
@@ -161,7 +161,7 @@ class BulkRunner:
             raise too_many(most)
         self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
-        self._reporter.total = plan.total + self.start.outside
+        self._reporter.total, self._reporter.requests = plan.total + self.start.outside, plan.requests
         return plan
 
     def _take_up(self, plan: Plan) -> None:
@@ -279,7 +279,12 @@ class BulkRunner:
                 "%s of earlier attempts are no longer in the source: counted, without a line in the outcomes file",
                 format_counts({OutcomeStatus(name): number for name, number in gone.items()}),
             )
-        self._begin_again(counts=gone, outside=sum(gone.values()))
+        self._begin_again(
+            counts=gone,
+            outside=sum(gone.values()),
+            possibly_twice=self.start.possibly_twice,
+            possibly_by_this_run=self.start.possibly_by_this_run,
+        )
 
     def _restart(self) -> None:
         """Start from the first address."""
@@ -513,6 +518,8 @@ class BulkRunner:
     @property
     def ledger_summary(self) -> dict[str, object] | None:
         """Return the ledger for the summary, if the run has one."""
+        if self._ledger is None and self.options.ledger is not None:
+            return summary_of_ended_run(self.options.ledger, self.job, self.client)
         return self._ledger.summary if self._ledger else None
 
     def _work(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
+from airflow_provider_meisa.bulk.records import read_records
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
 
@@ -48,7 +49,7 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
         self.email_column = email_column
         follow_references(self, self.op_args, self.op_kwargs)
 
-    def read(self, context: Context) -> Iterator[str | None]:
+    def read(self, context: Context) -> Iterator[object]:
         """Call the function, and return the addresses in its values.
 
         :raises MeisaInputError: if it has other values.
@@ -56,6 +57,9 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
         args = unwrap(self.op_args)
         context_merge(context, unwrap(self.op_kwargs))
         given = self.python_callable(*args, **determine_kwargs(self.python_callable, args, context))
+        if self.record_id is not None:
+            yield from read_records(given, "What the function returned")
+            return
         try:
             yield from AddressReader(self.email_column).read(addresses_from(given))
         except MeisaInputError as error:

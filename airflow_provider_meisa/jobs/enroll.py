@@ -19,6 +19,7 @@ from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, Plan
 from airflow_provider_meisa.bulk.ledger.entry import State
 from airflow_provider_meisa.bulk.record_ids import FirstOfEach
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
+from airflow_provider_meisa.jobs.enroll_records import EMAIL, ID, OneOfEachRecord, read_records
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -49,12 +50,17 @@ class EnrollJob:
     :param override_unsubscribe: enroll even suppressed contacts.
     :param skip_suppressed: ask Meisa for the suppressed addresses, and leave them out.
     :param again_after: with a ledger, when a contact may be enrolled again.
+    :param id_column: the column of the record id, if that is not the address. An item is then ``{"email", "id"}``, and
+        the source gives rows or records.
+    :param email_column: the column of the address in these.
     """
 
     sequence_slug: str
     override_unsubscribe: bool = False
     skip_suppressed: bool = False
     again_after: timedelta | Literal["never"] = "never"
+    id_column: str | None = None
+    email_column: str | int | None = None
 
     name: ClassVar[str] = "enroll"
     batch_size: ClassVar[int] = sequences.MAX_BATCH
@@ -76,11 +82,13 @@ class EnrollJob:
         """Return whether suppressed addresses are sent."""
         return self.override_unsubscribe
 
-    def items(self, source: Iterable[object]) -> Iterator[str | Outcome]:
+    def items(self, source: Iterable[object]) -> Iterator[Any]:
         """Trim and check each address; a bad one is ``invalid``.
 
         :raises MeisaInputError: if the source is not a list of addresses; while reading, if a value is not a text.
         """
+        if self.id_column is not None:
+            return read_records(source, self.email_column, self.id_column)
         return self._checked(readable(source))
 
     def _checked(self, source: Iterable[object]) -> Iterator[str | Outcome]:
@@ -97,13 +105,14 @@ class EnrollJob:
                 count(foreign, ADDRESS),
             )
 
-    def record_id(self, item: str) -> str:
-        """Return the address in lower case."""
-        return item.lower()
+    def record_id(self, item: Any) -> str:
+        """Return the record id: by default the address in lower case."""
+        record_id: str = item.lower() if isinstance(item, str) else item[ID]
+        return record_id
 
     def duplicates(self) -> Duplicates:
-        """Enroll each address once."""
-        return FirstOfEach(self)
+        """Enroll each record once, and each address once."""
+        return FirstOfEach(self) if self.id_column is None else OneOfEachRecord(self)
 
     def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
         """Keep nothing in a ledger but its entries."""
@@ -116,9 +125,10 @@ class EnrollJob:
     def take_up(self, facts: PlanFacts) -> None:
         """Take nothing from a plan but its addresses."""
 
-    def address(self, item: str) -> str:
+    def address(self, item: Any) -> str:
         """Return the address."""
-        return item
+        address: str = item if isinstance(item, str) else item[EMAIL]
+        return address
 
     @property
     def ledger_target(self) -> str:
@@ -128,28 +138,28 @@ class EnrollJob:
     @property
     def record_id_kind(self) -> str:
         """Return the type of the record id."""
-        return "address"
+        return "address" if self.id_column is None else f"column {self.id_column.strip().lower()}"
 
-    def values(self, _item: str) -> bytes:
+    def values(self, _item: Any) -> bytes:
         """Return an empty value: only the day of the enrollment counts."""
         return b""
 
-    def decide(self, item: str, known: Entry, values_hash: int, now: int) -> Outcome | None:
+    def decide(self, item: Any, known: Entry, values_hash: int, now: int) -> Outcome | None:
         """Leave out contacts that an earlier run has enrolled within ``again_after``, or may have enrolled."""
         if known.state is State.FORGOTTEN:
-            return Outcome(item, OutcomeStatus.SUPPRESSED, FORGOTTEN)
+            return Outcome(self.address(item), OutcomeStatus.SUPPRESSED, FORGOTTEN)
         if known.state not in _ENROLLED or self._may_be_enrolled_again(known, now):
             return None
         day = f"{datetime.fromtimestamp(known.written_at, UTC):%Y-%m-%d}"
         reason = f"possibly on {day}: response lost" if known.state is State.INTENT else f"on {day}"
-        return Outcome(item, OutcomeStatus.ENROLLED_BEFORE, reason)
+        return Outcome(self.address(item), OutcomeStatus.ENROLLED_BEFORE, reason)
 
     def _may_be_enrolled_again(self, known: Entry, now: int) -> bool:
         return self.again_after != "never" and now - known.minute >= self.again_after // timedelta(minutes=1)
 
-    def recorded(self, item: str) -> Outcome:
+    def recorded(self, item: Any) -> Outcome:
         """Return the outcome of a contact that is recorded as enrolled."""
-        return Outcome(item, OutcomeStatus.ENROLLED_BEFORE, "recorded by first_run")
+        return Outcome(self.address(item), OutcomeStatus.ENROLLED_BEFORE, "recorded by first_run")
 
     def status_of(self, state: State) -> OutcomeStatus:
         """Return the status of a contact that this run has sent."""
@@ -199,16 +209,17 @@ class EnrollJob:
                 return None
             raise
         log.info("Meisa's list of unsubscribed addresses has %s entries", f"{len(emails):,}")
-        return _Suppressed(key_of(normalise(email)) for email in emails)
+        suppressed = _Suppressed(key_of(normalise(email)) for email in emails)
+        return lambda item: suppressed(self.address(item))
 
-    def send(self, client: MeisaClient, items: Sequence[str], reservation: Reservation) -> Sequence[Outcome]:
+    def send(self, client: MeisaClient, items: Sequence[Any], reservation: Reservation) -> Sequence[Outcome]:
         """Enroll up to 500 addresses.
 
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.bulk_enroll`.
         """
         response = sequences.bulk_enroll(
             client,
-            items,
+            list(map(self.address, items)),
             self.sequence_slug,
             override_unsubscribe=self.override_unsubscribe,
             resend=False,  # the runner does, and records when
@@ -218,15 +229,15 @@ class EnrollJob:
             log.warning("Not understood in the response: %s", "; ".join(response.unread))
         return response.outcomes
 
-    def on_error(self, error: MeisaError, items: Sequence[str]) -> BadItems | None:
+    def on_error(self, error: MeisaError, items: Sequence[Any]) -> BadItems | None:
         """Return what an error means for single addresses; ``None`` if it concerns all of them."""
         if not isinstance(error, MeisaInvalidRequestError) or not _may_be_about_addresses(error):
             return None
         named = {
-            place: Outcome(items[place], OutcomeStatus.INVALID, reason)
+            place: Outcome(self.address(items[place]), OutcomeStatus.INVALID, reason)
             for place, reason in error.places.items()
         }
-        return BadItems(named, _alone(error, items[0]) if len(items) == 1 else None)
+        return BadItems(named, _alone(error, self.address(items[0])) if len(items) == 1 else None)
 
 
 class _Suppressed:
@@ -241,7 +252,7 @@ class _Suppressed:
         return Outcome(address, OutcomeStatus.SUPPRESSED, "on Meisa's list of unsubscribed addresses")
 
 
-def _no_one(_address: str) -> None:
+def _no_one(_item: Any) -> None:
     return None
 
 

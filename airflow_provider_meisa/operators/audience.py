@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +37,8 @@ class AudienceOperator(LineageMixin, BulkOperator):
         ``contacts:read``.
     :param again_after: with ``ledger``, and then required: when a contact may be enrolled again, as a ``timedelta`` or
         ``"never"``. Until then the contact is ``enrolled_before``.
+    :param record_id: with ``ledger``: the column that identifies a contact, such as ``user_id``. By default the address
+        does, and a contact whose address changes is a new one.
     :param kwargs: the parameters of `BulkOperator`, and those of every operator.
     """
 
@@ -56,17 +59,28 @@ class AudienceOperator(LineageMixin, BulkOperator):
         override_unsubscribe: bool = False,
         skip_suppressed: bool = False,
         again_after: timedelta | Literal["never"] | None = None,
+        record_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.again_after = again_after
+        self.record_id = record_id
         self.sequence_slug = sequence_slug
         self.override_unsubscribe = override_unsubscribe
         self.skip_suppressed = skip_suppressed
 
     def make_job(self) -> EnrollJob:
         """Return the job that enrolls into the sequence."""
-        return enroll_job(self, skip_suppressed=self.skip_suppressed)
+        if self.record_id is not None and self.ledger is None:
+            raise MeisaInputError(
+                "record_id needs a ledger. Set ledger and again_after, or remove record_id."
+            )
+        if self.record_id is not None and isinstance(self.email_column, int):
+            raise MeisaInputError(
+                "record_id needs columns with names. Set email_column to the name of a column."
+            )
+        job = enroll_job(self, skip_suppressed=self.skip_suppressed)
+        return replace(job, id_column=self.record_id, email_column=self.email_column)
 
     def execute(self, context: Context) -> dict[str, object]:
         """Do the job and return the summary; see `BulkOperator.execute`."""

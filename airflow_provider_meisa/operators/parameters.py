@@ -232,6 +232,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         # The ledger.
         "ledger": ledger_name,
         "again_after": again_after,
+        "record_id": checks.check_text,
         "first_run": one_of(get_args(FirstRun)),
         "accept_lost_ledger": checks.check_text,
         # Switches.

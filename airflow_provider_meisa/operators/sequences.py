@@ -16,6 +16,7 @@ from airflow_provider_meisa.api.redaction import mask_address
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.bulk.options import OnAmbiguous
+from airflow_provider_meisa.bulk.records import read_records
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
 from airflow_provider_meisa.bulk.run_ledger import RunLedger
 from airflow_provider_meisa.hooks.meisa import meisa_error
@@ -248,11 +249,15 @@ class MeisaBulkEnrollOperator(AudienceOperator):
         self.email_column = email_column
         follow_references(self, self.emails)
 
-    def read(self, context: Context) -> list[str | None]:
+    def read(self, context: Context) -> list[Any]:
         """Return the addresses as a list of texts, which is kept for later reads.
 
         :raises MeisaInputError: if an item of ``emails`` is neither an address nor has one that can be found.
         """
+        if self.record_id is not None:
+            records = list(read_records(unwrap(self.emails), "emails"))
+            self.emails = records
+            return records
         addresses = list(AddressReader(self.email_column).read(addresses_from(unwrap(self.emails))))
         self.emails = addresses
         return addresses

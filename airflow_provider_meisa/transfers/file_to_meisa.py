@@ -76,8 +76,17 @@ class FileToMeisaSequenceOperator(AudienceOperator):
         :raises MeisaUnreachableError: if the file does not exist, or cannot be read.
         """
         from airflow_provider_meisa.operators.location import locate
-        from airflow_provider_meisa.transfers.sources.files import read_addresses
+        from airflow_provider_meisa.transfers.sources.files import read_addresses, read_rows
 
+        if self.record_id is not None:
+            return read_rows(
+                locate(self.path, self.conn_id),
+                file_format=self.format,
+                email_column="email" if self.email_column is None else str(self.email_column),
+                encoding=self.encoding,
+                delimiter=self.delimiter,
+                quoting=self.quoting,
+            )
         return read_addresses(
             locate(self.path, self.conn_id),
             file_format=self.format,

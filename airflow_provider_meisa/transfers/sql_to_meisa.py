@@ -60,9 +60,16 @@ class SqlToMeisaSequenceOperator(AudienceOperator):
         :raises MeisaInputError: if the connection is not a database, or the query or the column cannot be used.
         :raises MeisaUnreachableError: if the database refuses the query, or cannot be reached.
         """
-        from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
+        from airflow_provider_meisa.transfers.sources.sql import (
+            database_hook,
+            one_statement,
+            read_column,
+            read_rows,
+        )
 
         hook, parameters = database_hook(self.conn_id), unwrap(self.parameters)
+        if self.record_id is not None:
+            return read_rows(hook, one_statement(self.sql), parameters)
         return read_column(hook, one_statement(self.sql), parameters, self.email_column)
 
     def lineage_inputs(self) -> list[Dataset]:

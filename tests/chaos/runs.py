@@ -73,8 +73,10 @@ class Run:
     ledger: LedgerOnDisk | None = None
     history: Snapshot = field(default_factory=Snapshot)
     """What was in the ledger before the run."""
-    earlier_people: list = field(default_factory=list)
-    """Who was in the source the night before."""
+    everybody: list = field(default_factory=list)
+    """Who was in the source before, on this night and the one before."""
+    times: dict = field(default_factory=dict)
+    """How often each contact was enrolled before the run."""
     second: Run | None = None
     """The run of the second night."""
 
@@ -132,7 +134,8 @@ def _second_night(run, rng):
     task = task_of(run.case, arguments, run.folder, run_id="night-2", earlier=run.tries[-1].summary)
     second = Run(run.case, people, run.meisa, task, arguments, run.limits, run.folder)
     second.ledger, second.history = run.ledger, history
-    second.earlier_people = [person for each in run.tries for person in each.people]
+    second.everybody = run.everybody + run.people
+    second.times = {row["email"]: row["times_enrolled"] for row in run.enrollments}
     place = rng.randint(1, 8) * rng.choice((1, -1))
     _tries(second, **rng.choice(({}, {"die_at": place}, {"die_at_part": place})))
     _recover(second)
@@ -147,8 +150,9 @@ def _people_of_second_night(rng, run, history):
     hashes = {key: each for each, key in run.ledger.hashes({person.key for person in run.people}).items()}
     known = [
         Person(person.raw, Expected.BEFORE)
-        if person.expected in (Expected.NEW, Expected.THERE)
-        and keeps_away(entries.get(hashes[person.key]), now)
+        if person.expected not in (Expected.FORGOTTEN, Expected.AGAIN)
+        and hashes[person.key] in entries
+        and keeps_away(entries[hashes[person.key]], now)
         else person
         for person in run.people
     ]
@@ -170,11 +174,13 @@ def _whole(run, **death):
 
 
 def _begin(run):
-    lost = run.case.loses_plan and (run.task.run_id, run.task.tries) == ("run", 1)
+    before = run.task.state()
+    is_over = bool(before and before["complete"] and before["max_tries"] == run.task.max_tries)
+    lost = run.case.loses_plan and not is_over and (run.task.run_id, run.task.tries) == ("run", 1)
     if lost:
         _lose_disk(run)
     ledger = run.ledger.snapshot() if run.ledger else Snapshot()
-    before, first = run.task.state(), (len(run.meisa.requests()), ledger, lost)
+    first = len(run.meisa.requests()), ledger, lost
     run.task.begin()
     return before, first
 
@@ -182,6 +188,7 @@ def _begin(run):
 def _lose_disk(run):
     """Do what the loss of a worker's disk does, some time after which the source has changed."""
     shutil.rmtree(run.folder / "staging", ignore_errors=True)
+    run.everybody += run.people
     run.people = changed(random.Random(str(run.case)), run.people, 10_000)
     run.arguments["emails"] = [person.raw for person in run.people]
 

@@ -160,6 +160,25 @@ def test_task_cleared_after_its_end_sends_what_is_not_in_the_ledger(ours, meisa_
     assert times_enrolled(meisa_sandbox) == (ONCE if ledger else TWICE)
 
 
+@pytest.mark.parametrize("ledger", ["reactivation"])
+def test_task_cleared_after_its_end_sends_the_refused_again(ours, meisa_sandbox):
+    meisa_sandbox.put_contacts({PEOPLE[0]: "unsubscribed"})
+    assert counts(ours.run()) == {"enrolled": 1099, "suppressed": 1}
+    finish(meisa_sandbox)
+    meisa_sandbox.put_contacts({PEOPLE[0]: "subscribed"})
+    assert counts(ours.clear().run()) == {"enrolled": 1, "enrolled_before": 1099}
+    assert times_enrolled(meisa_sandbox) == ONCE
+
+
+@WITHOUT_AND_WITH
+def test_lost_disk_sends_the_batch_in_doubt_again(ours, meisa_sandbox):
+    """The source gives the same addresses: with a ledger and without, the retry continues."""
+    fail_at_batch(ours, meisa_sandbox, 1, 500)
+    assert counts(ours.lose_plan().run()) == {"enrolled": 1100}
+    assert times_enrolled(meisa_sandbox) == ONCE
+    assert [len(each["addresses"]) for each in bulk_requests(meisa_sandbox)] == [500, 500, 500, 100]
+
+
 @WITHOUT_AND_WITH
 def test_cleared_task_that_is_retried_counts_once(ours, meisa_sandbox, ledger):
     """The attempts before the clear are another enrollment; those after it add up."""

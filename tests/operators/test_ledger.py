@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -11,9 +14,12 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow.sdk import DAG
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
+from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
 from tests.support.people import people
 from tests.support.requests_sent import addresses_sent, bulk_requests
 from tests.support.summary import counts
+from tests.support.task import fake_context
 
 PEOPLE = people(1100)
 DAYS_90 = timedelta(days=90)
@@ -234,6 +240,26 @@ def test_contacts_in_doubt_are_marked_after_a_lost_plan(nightly, meisa_sandbox, 
     assert ledger().count == 1100
 
 
+def test_doubts_are_counted_after_a_lost_plan(nightly, meisa_sandbox):
+    """The first batch was sent again by the first attempt, which then stopped."""
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+    ours = interrupt(nightly(), meisa_sandbox)
+    assert ours.ti.xcoms["return_value"]["possibly_by_this_run"] == 500
+    summary = ours.lose_plan().run()
+    assert counts(summary) == {"already_enrolled": 500, "enrolled": 600}
+    assert summary["possibly_by_this_run"] == 500
+
+
+def test_retry_after_the_end_reports_the_ledger(nightly, ledger):
+    """The attempt is interrupted when all is sent: Airflow removes its XCom, and the next night compares with it."""
+    ours = nightly()
+    ours.run()
+    ours.ti.xcoms.clear()
+    summary = ours.run()
+    assert counts(summary) == {"enrolled": 1100}
+    assert (summary["ledger"]["name"], summary["ledger"]["entries"]) == ("reactivation", 1100)
+
+
 def test_contacts_in_doubt_who_are_gone_are_unreported(nightly, meisa_sandbox):
     meisa_sandbox.fault("reset_after", path="bulk-enroll", skip=1, times=2)
     ours = nightly(max_in_flight=1)
@@ -262,6 +288,19 @@ def test_two_lost_plans_still_add_up(nightly, meisa_sandbox):
     summary = ours.lose_plan().run(emails=people(2100)[::-1])
     assert counts(summary) == {"enrolled": 2100}
     assert set(times_enrolled(meisa_sandbox).values()) == {1}
+
+
+def test_plan_lost_again_before_its_first_batch_still_adds_up(nightly, meisa_sandbox, short_deferrals):
+    """The second attempt finds fewer rows, and waits before it sends; the third finds all of them again."""
+    ours = interrupt(nightly(skip_suppressed=True), meisa_sandbox)
+    meisa_sandbox.fault("status", status=429, headers={"Retry-After": "1"}, path="unsubscribed", times=9)
+    ours.lose_plan().arguments |= {"emails": PEOPLE[200:], **short_deferrals}
+    with pytest.raises(TaskDeferred):
+        ours.make().execute(ours.context())
+    meisa_sandbox.clear_faults()
+    summary = ours.lose_plan().run(emails=PEOPLE)
+    assert counts(summary) == {"enrolled": 1100}
+    assert summary["total"] == 1100
 
 
 def test_deferrals_keep_the_ledger_and_other_runs_away(
@@ -445,6 +484,95 @@ def test_plan_and_recording_exclude_each_other(nightly, meisa_sandbox):
     plan = approved.run()["plan"]
     with pytest.raises(AirflowFailException, match="no plan to approve"):
         nightly(plan=plan, first_run="record").run()
+
+
+# Record ids.
+
+
+def users(*rows):
+    return [{"user_id": user_id, "email": email} for user_id, email in rows]
+
+
+def test_contact_whose_address_changed_is_not_enrolled_again(nightly, meisa_sandbox):
+    ours = nightly(users((1, "ada@example.com"), (2, "grace@example.com")), record_id="user_id")
+    assert counts(ours.run()) == {"enrolled": 2}
+    ours.next_night(
+        emails=users((1, "ada@new.example.com"), ("2", "grace@example.com"), (3, "kay@example.com"))
+    )
+    assert counts(ours.run()) == {"enrolled": 1, "enrolled_before": 2}
+    assert set(times_enrolled(meisa_sandbox)) == {"ada@example.com", "grace@example.com", "kay@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(None, "ada@example.com")], {"invalid": 1}),
+        ([(" ", "ada@example.com")], {"invalid": 1}),
+        ([(True, "ada@example.com")], {"invalid": 1}),
+        ([(2.0**53, "ada@example.com")], {"invalid": 1}),
+        ([(1, "ada@example.com"), (1.0, "ada@other.example.com")], {"enrolled": 1, "duplicate": 1}),
+        ([(1, "ada@example.com"), (2, "ADA@example.com")], {"enrolled": 1, "duplicate": 1}),
+        ([(1, "no address")], {"invalid": 1}),
+    ],
+    ids=["null", "blank", "bool", "inexact", "one id twice", "one address twice", "bad address"],
+)
+def test_bad_record_ids_are_not_sent(nightly, meisa_sandbox, rows, expected):
+    ours = nightly(users(*rows), record_id="user_id", on_nothing_valid="success")
+    assert counts(ours.run()) == expected
+    assert len(times_enrolled(meisa_sandbox)) == expected.get("enrolled", 0)
+
+
+def test_record_ids_survive_a_lost_plan_and_a_suppression(nightly, meisa_sandbox):
+    meisa_sandbox.put_contacts({PEOPLE[3]: "unsubscribed"})
+    rows = users(*enumerate(PEOPLE))
+    ours = interrupt(nightly(rows, record_id="user_id", skip_suppressed=True), meisa_sandbox)
+    summary = ours.lose_plan().run(emails=rows[::-1])
+    assert counts(summary) == {"enrolled": 1099, "suppressed": 1}
+    assert set(times_enrolled(meisa_sandbox).values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"emails": users((1, "ada@example.com")), "record_id": "id"}, "no column 'id' for record_id"),
+        ({"emails": ["ada@example.com"], "record_id": "user_id"}, "not a record"),
+        ({"record_id": "user_id", "ledger": None, "again_after": None}, "record_id needs a ledger"),
+        ({"record_id": "user_id", "email_column": 0}, "columns with names"),
+        ({"record_id": 7}, "record_id"),
+    ],
+)
+def test_wrong_record_id_stops_before_anything_is_sent(nightly, meisa_sandbox, arguments, message):
+    given = arguments.get("emails", PEOPLE)
+    ours = nightly(given, **{name: value for name, value in arguments.items() if name != "emails"})
+    with pytest.raises(AirflowFailException, match=message):
+        ours.run()
+    assert bulk_requests(meisa_sandbox) == []
+
+
+def test_ledger_keeps_to_one_record_id(nightly, meisa_sandbox):
+    ours = nightly(users((1, "ada@example.com")), record_id="user_id")
+    ours.run()
+    with pytest.raises(AirflowFailException, match="what the record id is made of"):
+        ours.next_night(record_id=None, emails=["ada@example.com"]).run()
+
+
+def test_record_ids_of_a_query_and_a_file(task, meisa_sandbox, tmp_path, monkeypatch):
+    database = tmp_path / "warehouse.sqlite"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE users (User_Id INT, email TEXT)")
+        connection.execute("INSERT INTO users VALUES (1, 'ada@example.com')")
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(database)}))
+    file = tmp_path / "users.csv"
+    file.write_text("user_id,email\n1,ada@new.example.com\n2,grace@example.com\n")
+    shared = {"task_id": "task", "sequence_slug": "onboarding", "ledger": "users", "again_after": "never"}
+    query = SqlToMeisaSequenceOperator(
+        sql="SELECT * FROM users", conn_id="warehouse", record_id="user_id", **shared
+    )
+    drop = FileToMeisaSequenceOperator(path=file, record_id="user_id", **shared)
+    assert counts(query.execute(fake_context())) == {"enrolled": 1}
+    context = fake_context()
+    context["ti"].run_id = "next"
+    assert counts(drop.execute(context)) == {"enrolled": 1, "enrolled_before": 1}
 
 
 # Words in the log.

@@ -22,6 +22,7 @@ from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.operators import bulk as bulk_operator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.triggers.rate_limit import MeisaRateLimitTrigger
+from tests.support.known_sequences import forget_sequences
 from tests.support.people import people
 from tests.support.requests_sent import bulk_requests, times_enrolled, times_sent
 from tests.support.stores import ForgetfulStore
@@ -189,6 +190,7 @@ def test_a_task_cleared_after_success_begins_again_although_it_must_wait_before_
     ours = task(PEOPLE[:600], **short_deferrals)
     ours.run()
     ours.deferrals.clear()
+    forget_sequences(meisa_sandbox.database.parent / "q")
     assert counts(ours.clear().run()) == {"already_enrolled": 600}
     assert ours.deferrals[0].cursor["next_batch"] == 0
     assert times_sent(meisa_sandbox) == dict.fromkeys(PEOPLE[:600], 2)
@@ -433,6 +435,7 @@ def test_a_restart_that_must_wait_before_its_first_batch_carries_nothing_of_the_
     with pytest.raises(AirflowException):
         ours.run()
     before = len(meisa_sandbox.requests())
+    forget_sequences()
     meisa_sandbox.fault("status", status=429, method="GET", times=1, headers={"Retry-After": "1"})
     summary = ours.lose_plan().run(emails=PEOPLE[::-1], **short_deferrals)
     cursor = ours.deferrals[0].cursor

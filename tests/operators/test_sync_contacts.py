@@ -136,6 +136,14 @@ def test_night_without_changes_sends_no_upsert(sync, meisa_sandbox):
     assert len(meisa_sandbox.requests()) - before <= 2
 
 
+def test_log_has_the_requests_of_the_plan(sync, caplog):
+    caplog.set_level("INFO")
+    ours = sync()
+    ours.run()
+    ours.night([*ROWS[1:], row(0, plan="team")])
+    assert "Sending to contacts: 40 addresses, 1 request, about 0 s" in caplog.text
+
+
 def test_automations_see_only_what_changed(sync, meisa_sandbox):
     ours = sync()
     ours.run()
@@ -440,6 +448,34 @@ def test_retry_after_a_failure_sends_only_what_is_left(sync, meisa_sandbox, ledg
     assert sum(counts(ours.run()).values()) == 40
     assert len(held(meisa_sandbox)) == 40
     assert states(ledger()) == {State.ACCEPTED: 40}
+
+
+def test_deferrals_send_each_contact_once(sync, meisa_connection, meisa_sandbox, short_deferrals, ledger):
+    ours = sync(**short_deferrals)
+    meisa_connection(extra={"rate_limits": "12/1s"})
+    assert counts(ours.run()) == {"created": 40}
+    assert ours.deferrals
+    assert len(upserts(meisa_sandbox)) == 40
+    assert states(ledger()) == {State.ACCEPTED: 40}
+
+
+def test_other_run_that_has_not_ended_stops_this_one(sync, meisa_sandbox, ledger):
+    writer = ledger().writer("another run", repeat="harmless")
+    writer.start()
+    with pytest.raises(AirflowException, match="The run another run writes the same ledger") as raised:
+        sync().run()
+    assert not isinstance(raised.value, AirflowFailException)
+    assert upserts(meisa_sandbox) == []
+
+
+def test_twenty_refusals_stop_a_night_and_the_next_ones_continue(sync, meisa_sandbox):
+    """Rows that Meisa refuses one after the other: each night gets past nineteen of them, and none stops all."""
+    ours = sync(max_failed=None)
+    meisa_sandbox.fault("status", status=400, path="upsert", times=30)
+    with pytest.raises(AirflowFailException, match="does not accept the request"):
+        ours.run()
+    assert counts(ours.night(ROWS))["refused_before"] >= 19
+    assert len(held(meisa_sandbox)) >= 10
 
 
 def test_lost_plan_is_made_again(sync, meisa_sandbox, ledger):

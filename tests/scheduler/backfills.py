@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.support.requests_sent import bulk_requests
@@ -57,6 +60,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "backfilled": {"retries": 0},
     "backfilled_and_deferred": {"retries": 0, "deferrable": True, "defer_after": 10},
     "backfilled_at_once": {"retries": 30, "max_active_tis_per_dag": 6},
+    "backfilled_and_killed": {"retries": 2, "max_in_flight": 1},
 }
 
 
@@ -89,6 +93,19 @@ class Backfill:
             within=240,
             every=0.5,
         )
+
+    def kill_worker(self):
+        """Kill the process of the first run amid its second batch."""
+        self.sandbox.fault("slow", path="bulk-enroll", seconds=3, skip=1, times=1)
+        self.start()
+        wait_until(lambda: len(bulk_requests(self.sandbox)) == 2, "the second batch has come in")
+        (running,) = [task["id"] for task in self.tasks() if task["state"] == "running"]
+        (pid,) = [
+            pid
+            for pid in self._airflow.task_processes()
+            if running.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(pid, signal.SIGKILL)
 
     def tasks(self):
         """Return what the API says of each task."""

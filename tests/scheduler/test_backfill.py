@@ -9,7 +9,6 @@ pytestmark = pytest.mark.timeout(400)
 
 def assert_each_sent_once(backfill):
     """Check that all six have succeeded, and that their summaries, Meisa and the ledger agree."""
-    backfill.wait()
     summaries = backfill.summaries()
     assert [task["state"] for task in backfill.tasks()] == ["success"] * RUNS
     assert backfill.times_accepted() == dict.fromkeys(SIGNUPS, 1)
@@ -41,3 +40,16 @@ def test_six_backfill_runs_at_once_are_retried(backfilled):
     ours = backfilled["backfilled_at_once"]
     assert_each_sent_once(ours)
     assert max(tries(ours)) > 1
+
+
+def test_killed_backfill_run_keeps_the_others_away(backfilled):
+    """Until its retry they find a run that has not ended, and are retried as well."""
+    ours = backfilled["backfilled_and_killed"]
+    ours.kill_worker()
+    ours.wait()
+    times, summaries = ours.times_accepted(), ours.summaries()
+    assert [task["state"] for task in ours.tasks()] == ["success"] * RUNS
+    assert times.keys() == SIGNUPS
+    assert times.total() - len(SIGNUPS) in {0, 100}  # the batch in flight
+    assert [sum(each["counts"].values()) for each in summaries] == [600] * RUNS
+    assert max(each["ledger"]["entries"] for each in summaries) == len(SIGNUPS)

@@ -184,3 +184,52 @@ def test_output_of_another_task_is_synced(run, meisa_sandbox):
         MeisaSyncContactsOperator(task_id="sync", contacts=users(), ledger="users", first_run="send")
     assert run(dag).counts("sync") == {"created": 2}
     assert set(held(meisa_sandbox)) == {"a@example.com", "b@example.com"}
+
+
+POSTGRES = """
+SELECT id, email, plan, mrr, rate, key, data, since, seen, day, active, wait, list, level FROM contacts ORDER BY id
+"""
+
+
+@pytest.mark.parametrize("cursor", [None, "dictcursor", "namedtuplecursor"])
+def test_types_of_postgres_have_one_form_each_night(postgres, run_task, meisa_sandbox, cursor):
+    if cursor:
+        postgres.connect(cursor=cursor)
+    postgres("DROP TYPE IF EXISTS level")
+    postgres("CREATE TYPE level AS ENUM ('low', 'high')")
+    postgres(
+        "CREATE TABLE contacts (id bigint, email text, plan varchar, mrr numeric(10, 2), rate double precision, "
+        "key uuid, data jsonb, since timestamptz, seen timestamp, day date, active boolean, wait interval, "
+        "list int[], level level)"
+    )
+    postgres(
+        "INSERT INTO contacts VALUES (1, 'a@example.com', 'team', 19.90, 1, "
+        "'12345678-1234-5678-1234-567812345678', '{\"b\": 1.0, \"a\": null}', '2026-03-01 12:30+02', "
+        "'2026-03-01 12:30', '2026-03-01', true, '1 day 2 hours', '{1,2}', 'high'), "
+        "(2, 'b@example.com', NULL, NULL, 'NaN', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+    )
+    arguments = {
+        "sql": POSTGRES,
+        "conn_id": "postgres",
+        "fields": {"email": "email", "external_id": "id"},
+        "custom_fields": "*",
+        "ledger": "users",
+        "first_run": "send",
+    }
+    assert run_task(SqlToMeisaContactsOperator, **arguments).counts() == {"created": 1, "invalid": 1}
+    assert held(meisa_sandbox)["a@example.com"][2] == {
+        "active": True,
+        "data": {"a": None, "b": 1},
+        "day": "2026-03-01",
+        "key": "12345678-1234-5678-1234-567812345678",
+        "level": "high",
+        "list": [1, 2],
+        "mrr": 19.9,
+        "plan": "team",
+        "rate": 1,
+        "seen": "2026-03-01T12:30:00",
+        "since": "2026-03-01T10:30:00Z",
+        "wait": "P1DT7200S",
+    }
+    assert run_task(SqlToMeisaContactsOperator, **arguments).counts() == {"unchanged": 1, "invalid": 1}
+    postgres("DROP TABLE contacts")
