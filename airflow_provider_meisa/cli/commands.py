@@ -195,7 +195,12 @@ _AUDIENCE = (
 _LEDGER = _argument(
     "ledger", help="name of the ledger, as in a task's ledger", type=taken("ledger"), metavar="LEDGER"
 )
-_RECORDS = "a path or URI of a file of addresses or ids; - reads one a line from standard input"
+_RECORDS = _argument(
+    "path",
+    help="a path or URI of a file of addresses or ids; - reads one a line from standard input",
+    type=taken("path"),
+    metavar="PATH",
+)
 _LEDGER_COMMANDS = (
     Command(
         "show",
@@ -204,18 +209,61 @@ _LEDGER_COMMANDS = (
         (_LEDGER, _OUTPUT, _VERBOSE),
     ),
     Command(
+        "export",
+        "Write the hash, the state and the minute of each entry to standard output",
+        f"{_HERE}.ledger.export",
+        (
+            _LEDGER,
+            _argument(
+                "-o",
+                "--output",
+                help="csv or jsonl (default: csv)",
+                metavar="(csv, jsonl)",
+                type=chosen("output", "csv", "jsonl"),
+                default="csv",
+            ),
+            _VERBOSE,
+        ),
+    ),
+    Command(
+        "record",
+        "Record the contacts of a file as enrolled, without a request for them",
+        f"{_HERE}.ledger.record",
+        (
+            _LEDGER,
+            _RECORDS,
+            _SEQUENCE,
+            _switch("--outcomes", help="PATH is an outcomes file: record its enrolled contacts only"),
+            *_SHAPE,
+            _YES,
+            *_ASKING,
+        ),
+    ),
+    Command(
         "clear",
         "Let later runs send records again: those of a run, or of a file",
         f"{_HERE}.ledger.clear",
         (
             _LEDGER,
-            _argument("path", help=_RECORDS, type=taken("path"), nargs="?", metavar="PATH"),
+            Argument(_RECORDS.flags, {**_RECORDS.options, "nargs": "?"}),
             _argument("--run", help="a run, as `ledger show` names it"),
             *_SHAPE,
             _YES,
             _OUTPUT,
             _VERBOSE,
         ),
+    ),
+    Command(
+        "forget",
+        "Never send records again: a person has the right to be forgotten",
+        f"{_HERE}.ledger.forget",
+        (_LEDGER, _RECORDS, *_SHAPE, _YES, _OUTPUT, _VERBOSE),
+    ),
+    Command(
+        "compact",
+        "Write the parts of a ledger as one",
+        f"{_HERE}.ledger.compact",
+        (_LEDGER, _OUTPUT, _VERBOSE),
     ),
 )
 

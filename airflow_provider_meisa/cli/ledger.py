@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from argparse import Namespace
@@ -9,15 +11,20 @@ from datetime import UTC, datetime
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.nouns import Noun, count
-from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
+from airflow_provider_meisa.bulk.ledger import Entry, Ledger, State, Subject
+from airflow_provider_meisa.bulk.run_ledger import subject_of
+from airflow_provider_meisa.cli.connection import client_of
 from airflow_provider_meisa.cli.ledger_records import STANDARD_INPUT, Selection, select, values_of
 from airflow_provider_meisa.cli.output import ExitStatus, Row, ask, command, print_message, show
 from airflow_provider_meisa.hooks import configuration
+from airflow_provider_meisa.jobs.enroll import EnrollJob
 from airflow_provider_meisa.operators.location import locate
+from airflow_provider_meisa.transfers.sources.outcomes import read_enrolled
 
 RECORD = Noun("record", "records")
 
 _UNSENT = (None, State.CLEARED, State.FORGOTTEN)
+_RECORDED = (State.RECORDED, State.PRESENT, State.ACCEPTED, State.FORGOTTEN)
 
 
 @command
@@ -33,6 +40,59 @@ def show_ledger(options: Namespace) -> ExitStatus:
     show([{"state": state, "entries": number} for state, number in states.items()], options.output)
     show(runs, options.output)
     return ExitStatus.FINE
+
+
+@command
+def export(options: Namespace) -> ExitStatus:
+    """Write the hash, the state and the minute of each entry to standard output."""
+    ledger = _opened(options)
+    line = _csv_line if options.output == "csv" else _json_line
+    try:
+        if options.output == "csv":
+            sys.stdout.write("hash,state,minute\n")
+        sys.stdout.writelines(line(f"{record_hash:016x}", entry) for record_hash, entry in ledger.entries())
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitStatus.FINE
+
+
+def _csv_line(record_hash: str, entry: Entry) -> str:
+    return f"{record_hash},{entry.state.name.lower()},{_minute_of(entry) or ''}\n"
+
+
+def _json_line(record_hash: str, entry: Entry) -> str:
+    row = {"hash": record_hash, "state": entry.state.name.lower(), "minute": _minute_of(entry)}
+    return f"{json.dumps(row)}\n"
+
+
+def _minute_of(entry: Entry) -> str | None:
+    """Return when an entry was written; ``None`` for a forgotten record, which does not keep it."""
+    if entry.state is State.FORGOTTEN:
+        return None
+    return f"{datetime.fromtimestamp(entry.written_at, UTC):%Y-%m-%dT%H:%MZ}"
+
+
+@command
+def record(options: Namespace) -> ExitStatus:
+    """Record the contacts of a file as enrolled; the only request is ``GET /ping/``."""
+    _check_can_ask(options)
+    with client_of(options.conn_id) as client:
+        subject = subject_of(EnrollJob(options.sequence), client)
+    ledger = Ledger.open(
+        locate(configuration.ledger_path()), options.ledger, subject, secret=configuration.ledger_key()
+    )
+    values = read_enrolled(locate(options.path)) if options.outcomes else values_of(options)
+    found = select(ledger, values, lambda state: state not in _RECORDED)
+    return _write(
+        options,
+        ledger,
+        found,
+        State.RECORDED,
+        f"Record {count(len(found.hashes), RECORD)} as enrolled in {subject.target}, with a "
+        f"{subject.environment or 'Meisa'} key, in the ledger {ledger.name}? Later runs leave them out.",
+        by="airflow meisa ledger record",
+    )
 
 
 @command
@@ -54,6 +114,36 @@ def clear(options: Namespace) -> ExitStatus:
         f"Clear {count(len(found.hashes), RECORD)} in the ledger {ledger.name}? Later runs send them again.",
         by="airflow meisa ledger clear",
     )
+
+
+@command
+def forget(options: Namespace) -> ExitStatus:
+    """Never send records again, also those that the ledger does not have yet."""
+    _check_can_ask(options)
+    ledger = _opened(options)
+    found = select(
+        ledger, values_of(options), lambda state: state is not State.FORGOTTEN, may_be_invalid=False
+    )
+    return _write(
+        options,
+        ledger,
+        found,
+        State.FORGOTTEN,
+        f"Forget {count(len(found.hashes), RECORD)} in the ledger {ledger.name}? They are never sent again, and this "
+        "cannot be undone.",
+        by="airflow meisa ledger forget",
+    )
+
+
+@command
+def compact(options: Namespace) -> ExitStatus:
+    """Write the parts of a ledger as one."""
+    ledger = _opened(options)
+    before = ledger.parts
+    ledger.compact()
+    row: Row = {"ledger": ledger.name, "entries": ledger.count}
+    show([{**row, "parts_before": before, "parts": ledger.parts}], options.output)
+    return ExitStatus.FINE
 
 
 def _of_run(ledger: Ledger, run: str) -> Selection:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.nouns import ROW, count
 from airflow_provider_meisa.bulk.ledger import Ledger, State
 from airflow_provider_meisa.cli.run import addresses
 from airflow_provider_meisa.jobs.addresses import check
@@ -72,10 +71,14 @@ def select(
         ids = [record_id for several in chunk for record_id in several]
         entries = zip(ledger.hash_records(ids), ledger.known_all(ids), strict=True)
         found.hashes.update(record_hash for record_hash, entry in entries if wants(entry and entry.state))
+    if not found.rows:
+        raise MeisaInputError(
+            "Nothing was written: the file has no rows or, if it is an outcomes file, no enrolled contacts."
+        )
     if found.invalid == found.rows or (found.invalid and not may_be_invalid):
         raise MeisaInputError(
-            f"The file has {count(found.rows, ROW)}, and {found.invalid:,} of them have no valid record id, which is "
-            f"made of: {ledger.subject['record_id']}. Nothing was written. Correct the file, or set --column."
+            f"Rows without a valid record id, which is made of {ledger.subject['record_id']}: {found.invalid:,} of "
+            f"{found.rows:,}. Nothing was written. Correct the file, or set --column."
         )
     return found
 

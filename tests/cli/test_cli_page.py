@@ -59,6 +59,8 @@ def test_a_command_says_what_the_page_shows(
         night = Task(people_of(9), ledger="reactivation", again_after="never")
         night.ti.dag_id, night.ti.task_id, night.ti.run_id = RUN.split("/")
         night.run()
+        Task(people_of(600, start=100), outcomes_path=str(tmp_path / "outcomes.csv")).run()
+        (tmp_path / "requests.txt").write_text("person1@example.com\nperson700@example.com\n")
     if command.startswith("enrollments"):
         meisa_sandbox.seed_enrollments("onboarding", ["person7@example.com"])
     typed("y\n")

@@ -1,11 +1,15 @@
 """The commands `ledger …`, on ledgers that tasks have written."""
 
+import csv
 import json
-from datetime import timedelta
+import subprocess
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from airflow_provider_meisa.bulk.ledger import Ledger
+from airflow_provider_meisa.bulk.ledger import Ledger, State
+from tests.support.ledgers import SUBJECT
 from tests.support.summary import counts
 from tests.support.task import Task
 
@@ -144,7 +148,7 @@ def test_file_without_a_record_id_is_an_error(meisa, nightly, tmp_path):
     ended = meisa("ledger", "clear", "reactivation", file, "--yes")
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(
-        "The file has 2 rows, and 2 of them have no valid record id, which is made of: address"
+        "Rows without a valid record id, which is made of address: 2 of 2. Nothing was"
     )
 
 
@@ -154,3 +158,183 @@ def test_clear_warns_of_a_run_under_way(meisa, nightly, ledgers):
     ended = meisa("ledger", "clear", "reactivation", "--run", "dag/task/other", "--yes")
     assert ended.status == 0
     assert "The run has not ended: records that it sends from now on are not cleared." in ended.err
+
+
+def test_forgotten_contact_is_never_sent_again(meisa, nightly, tmp_path):
+    task = nightly()
+    task.run()
+    file = tmp_path / "people.txt"
+    file.write_text("Ada@example.com\nnew@example.com\n")
+    done = row(meisa("ledger", "forget", "reactivation", file, "--yes", "-o", "json"))
+    assert done == {"ledger": "reactivation", "forgotten": 2, "unchanged": 0, "invalid": 0}
+    assert row(meisa("ledger", "forget", "reactivation", file, "--yes", "-o", "json"))["unchanged"] == 2
+    meisa("ledger", "clear", "reactivation", "--run", RUN, "--yes")
+    meisa("ledger", "clear", "reactivation", file, "--yes")
+    meisa("ledger", "record", "reactivation", file, "--sequence", "onboarding", "--yes")
+    summary = task.next_night(emails=[*PEOPLE, "new@example.com"]).run()
+    assert counts(summary) == {"suppressed": 2, "already_enrolled": 2}
+
+
+def test_forget_asks_first(meisa, nightly, typed, tmp_path):
+    nightly().run()
+    file = tmp_path / "people.txt"
+    file.write_text("ada@example.com\n")
+    typed("\n")
+    ended = meisa("ledger", "forget", "reactivation", file)
+    assert ended.status == 1
+    assert "Forget 1 record in the ledger reactivation?" in ended.err
+    shown = row(meisa("ledger", "show", "reactivation", "-o", "json"))
+    assert shown["states"] == {"accepted": 3}
+
+
+def test_forget_reads_standard_input_and_prints_no_address(started, nightly):
+    nightly().run()
+    process = started("ledger", "forget", "reactivation", "-", "-y", "-o", "plain", stdin=subprocess.PIPE)
+    out, err = process.communicate("ada@example.com\ngrace@example.com\n", timeout=60)
+    assert (process.returncode, out.split()[4:], err) == (0, ["reactivation", "2", "0", "0"], "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ada@example.com\nada@\n", "Rows without a valid record id, which is made of address: 1 of 2."),
+        ("", "Nothing was written: the file has no rows"),
+    ],
+)
+def test_forget_takes_no_file_with_invalid_rows(meisa, nightly, tmp_path, text, message):
+    nightly().run()
+    file = tmp_path / "people.txt"
+    file.write_text(text)
+    ended = meisa("ledger", "forget", "reactivation", file, "--yes")
+    assert (ended.status, ended.out) == (2, "")
+    assert message in ended.err
+    assert row(meisa("ledger", "show", "reactivation", "-o", "json"))["states"] == {"accepted": 3}
+
+
+@pytest.mark.parametrize(
+    ("record_id", "known", "given"),
+    [
+        ("external_id", ["42", "a7"], "42\n a7 \n"),
+        ("external_id, else address", ["U1", "ada@example.com"], "U1\nAda@Example.com\n"),
+    ],
+)
+def test_ids_of_a_contact_sync_are_forgotten(meisa, ledgers, tmp_path, record_id, known, given):
+    subject = replace(SUBJECT, job="sync_contacts", record_id=record_id)
+    Ledger.open(ledgers, "contacts", subject).write([(each, 1) for each in known], State.ACCEPTED, by="night")
+    file = tmp_path / "ids.txt"
+    file.write_text(given)
+    assert meisa("ledger", "forget", "contacts", file, "--yes").status == 0
+    after = Ledger.open(ledgers, "contacts", subject).known_all(known)
+    assert [entry.state for entry in after] == [State.FORGOTTEN] * 2
+
+
+def test_recorded_contacts_are_not_sent(meisa, nightly, meisa_sandbox, people):
+    file = people(3, "Person1@example.com", "no address")
+    words = ("ledger", "record", "reactivation", file, "--sequence", "onboarding", "--yes", "-o", "json")
+    assert row(meisa(*words)) == {"ledger": "reactivation", "recorded": 3, "unchanged": 1, "invalid": 1}
+    summary = nightly(["PERSON0@example.com", "person1@example.com", "new@example.com"]).run()
+    assert counts(summary) == {"enrolled": 1, "enrolled_before": 2}
+    assert [each["email"] for each in meisa_sandbox.enrollments("onboarding")] == ["new@example.com"]
+
+
+def test_record_keeps_the_day_of_known_contacts(meisa, nightly, people, ledgers):
+    task = nightly(["person0@example.com", "person1@example.com"])
+    task.run()
+    meisa("ledger", "clear", "reactivation", people(1), "--yes")
+    words = ("ledger", "record", "reactivation", people(3), "--sequence", "onboarding", "--yes", "-o", "json")
+    assert row(meisa(*words)) == {"ledger": "reactivation", "recorded": 2, "unchanged": 1, "invalid": 0}
+    shown = row(meisa("ledger", "show", "reactivation", "-o", "json"))
+    assert shown["states"] == {"recorded": 2, "accepted": 1}
+
+
+@pytest.mark.parametrize("name", ["outcomes.csv", "outcomes.jsonl", "outcomes.csv.gz", "outcomes.jsonl.gz"])
+def test_record_takes_the_enrolled_contacts_of_an_outcomes_file(
+    meisa, nightly, meisa_sandbox, tmp_path, name
+):
+    meisa_sandbox.seed_enrollments("onboarding", ["ada@example.com"])
+    given = [*PEOPLE, "=1+1@example.com", "unsubscribed@example.com", "bad"]
+    Task(given, outcomes_path=str(tmp_path / name)).run()
+    words = ("--sequence", "onboarding", "--outcomes", "--yes", "-o", "json")
+    done = row(meisa("ledger", "record", "reactivation", tmp_path / name, *words))
+    assert done == {"ledger": "reactivation", "recorded": 4, "unchanged": 0, "invalid": 0}
+    assert counts(nightly(given).run()) == {"enrolled_before": 4, "suppressed": 1, "invalid": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "email\nada@example.com\n", "a.csv is not an outcomes file"),
+        ("a.jsonl", '"ada@example.com"\n', "a.jsonl is not an outcomes file"),
+        ("a.jsonl", '{"address": 1, "status": "enrolled"}\n', "a.jsonl is not an outcomes file"),
+        ("a.jsonl", "{", "a.jsonl, line 1: not JSON."),
+        ("a.csv", "address,status,reason,batch\na@example.com,failed,,0\n", "no enrolled contacts"),
+    ],
+)
+def test_record_takes_no_other_file_for_outcomes(meisa, tmp_path, ledgers, name, text, message):
+    file = tmp_path / name
+    file.write_text(text)
+    ended = meisa("ledger", "record", "x", file, "--sequence", "onboarding", "--outcomes", "--yes")
+    assert (ended.status, ended.out) == (2, "")
+    assert message in ended.err
+    assert not ledgers.exists()
+
+
+def test_record_takes_no_ledger_of_another_sequence(meisa, nightly, people):
+    nightly().run()
+    ended = meisa("ledger", "record", "reactivation", people(2), "--sequence", "reactivation", "--yes")
+    assert ended.status == 2
+    assert "the sequence or sync_name" in ended.err
+
+
+def test_record_asks_with_sequence_and_environment(meisa, typed, people, ledgers):
+    typed("no\n")
+    ended = meisa("ledger", "record", "reactivation", people(2), "--sequence", "onboarding")
+    assert ended.status == 1
+    assert (
+        "Record 2 records as enrolled in onboarding, with a live key, in the ledger reactivation? "
+        "Later runs leave them out. [y/N]"
+    ) in ended.err
+    assert not ledgers.exists()
+
+
+@pytest.mark.parametrize("output", ["csv", "jsonl"])
+def test_export_has_hash_state_and_minute_of_each_entry(meisa, nightly, ledgers, people, output):
+    nightly(["person0@example.com", "ada@example.com"]).run()
+    meisa("ledger", "forget", "reactivation", people(1), "--yes")
+    ended = meisa("ledger", "export", "reactivation", "-o", output)
+    assert (ended.status, ended.err) == (0, "")
+    if output == "csv":
+        exported = list(csv.DictReader(ended.out.splitlines()))
+    else:
+        exported = [json.loads(line) for line in ended.out.splitlines()]
+    known = {f"{each:016x}": entry for each, entry in Ledger.open_existing(ledgers, "reactivation").entries()}
+    assert {each["hash"]: each["state"] for each in exported} == {
+        name: entry.state.name.lower() for name, entry in known.items()
+    }
+    for each in exported:
+        if each["state"] == "forgotten":
+            assert not each["minute"]
+        else:
+            written = datetime.strptime(each["minute"], "%Y-%m-%dT%H:%M%z")
+            assert written.timestamp() == known[each["hash"]].written_at
+
+
+def test_export_ends_when_its_reader_does(started, ledgers):
+    Ledger.open(ledgers, "large", SUBJECT).write(
+        ((str(each), 0) for each in range(20_000)), State.ACCEPTED, by="x"
+    )
+    process = started("ledger", "export", "large")
+    assert process.stdout.readline() == "hash,state,minute\n"
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+
+
+def test_compact_leaves_one_part(meisa, nightly):
+    task = nightly()
+    task.run()
+    task.next_night(emails=[*PEOPLE, "new@example.com"]).run()
+    done = row(meisa("ledger", "compact", "reactivation", "-o", "json"))
+    assert done == {"ledger": "reactivation", "entries": 4, "parts_before": 2, "parts": 1}
+    assert row(meisa("ledger", "compact", "reactivation", "-o", "json"))["parts_before"] == 1
+    assert counts(task.next_night().run()) == {"enrolled_before": 4}
