@@ -70,6 +70,8 @@ def _bulk(value: Mapping[str, Any]) -> dict[str, Any]:
         "complete": value.get("complete") is not False,
         "stopped_by": _message(value, "stopped_by"),
         "resumed": value.get("resumed") is True,
+        **{name: _number(value, name) for name in ("possibly_twice", "possibly_by_this_run", "in_doubt")},
+        "ledger": _ledger(value),
         **{name: _number(value, name) for name in ("requests", "retries", "rate_limited")},
         **{name: _number(value, name) for name in ("waited_s", "elapsed_s")},
         "outcomes_path": _path(value),
@@ -85,6 +87,7 @@ def _preview(value: Mapping[str, Any]) -> dict[str, Any]:
         "total": _number(value, "total") or 0,
         "counts": _counts(value),
         "to_send": _number(value, "to_send"),
+        "ledger": _ledger(value),
         "to_send_suppressed": _number(value, "to_send_suppressed"),
         "requests": _number(value, "requests"),
         "seconds": _number(value, "seconds"),
@@ -115,6 +118,13 @@ def _counts(value: Mapping[str, Any]) -> dict[str, int]:
         return {}
     numbers = {status.value: _number(counts, status.value) for status in OutcomeStatus}
     return {status: int(number) for status, number in numbers.items() if number}
+
+
+def _ledger(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    ledger = value.get("ledger")
+    if not isinstance(ledger, Mapping):
+        return None
+    return {"name": _text(ledger, "name"), "entries": _number(ledger, "entries") or 0}
 
 
 def _number(value: Mapping[str, Any], name: str) -> float | None:

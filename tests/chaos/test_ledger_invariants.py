@@ -38,12 +38,13 @@ def violations_of(run):
 
 
 def in_state(run, state):
-    """Return the entries of this run in a state."""
+    """Return the entries of this run in a state, of contacts that are still in the source."""
+    there = run.ledger.hashes({person.key for person in run.people})
     entries = run.tries[-1].ledger.entries
     return {
         record: entry
         for record, entry in entries.items()
-        if entry.state is state and entry != run.history.entries.get(record)
+        if record in there and entry.state is state and entry != run.history.entries.get(record)
     }
 
 

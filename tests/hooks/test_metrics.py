@@ -104,7 +104,7 @@ def test_nothing_counts_twice_after_deferrals(bulk, statsd, meisa_sandbox, meisa
     assert sums["meisa.addresses"] == 1600
     assert sums["meisa.requests"] == len(meisa_sandbox.requests()) == summary["requests"]
     assert sums["meisa.waits"] / 1000 == pytest.approx(summary["waited_s"], abs=0.3)
-    assert summary["waited_s"] > 2
+    assert summary["waited_s"] > 0.5
 
 
 def test_nothing_counts_twice_after_a_retry_and_what_a_retry_will_send_does_not_count(

@@ -74,6 +74,23 @@ def test_reason_that_stopped_a_run_is_shown(shown, run_task, meisa_sandbox):
     assert tab["summary"]["stopped_by"].endswith("(402). Meisa responded: Your plan has ended.")
 
 
+def test_ledger_and_doubts_of_a_run_are_shown(shown, run_task, meisa_sandbox, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+    people = ["a@example.com", "b@example.com"]
+    _, tab = shown(
+        run_task(
+            MeisaBulkEnrollOperator,
+            emails=people,
+            sequence_slug="onboarding",
+            ledger="welcome",
+            again_after="never",
+        )
+    )
+    assert tab["summary"]["ledger"] == {"name": "welcome", "entries": 2}
+    assert (tab["summary"]["possibly_by_this_run"], tab["summary"]["in_doubt"]) == (2, 0)
+
+
 def test_a_single_contact_is_shown_as_one_address(shown, run_task, meisa_sandbox):
     row, tab = shown(
         run_task(MeisaEnrollOperator, contact_email="jane@example.com", sequence_slug="onboarding")

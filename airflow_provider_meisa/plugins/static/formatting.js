@@ -1,5 +1,5 @@
 // Words, numbers and times as Airflow's own pages write them.
-export const STATUSES = ["enrolled", "already_enrolled", "suppressed", "invalid", "duplicate", "failed", "unreported", "untried"];
+export const STATUSES = ["enrolled", "already_enrolled", "enrolled_before", "suppressed", "invalid", "duplicate", "failed", "unreported", "untried"];
 
 // States that a task leaves only when it is cleared.
 export const ENDED = new Set(["success", "failed", "skipped", "upstream_failed", "removed"]);

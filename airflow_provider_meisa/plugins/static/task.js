@@ -73,6 +73,10 @@ const Figures = ({ summary }) =>
     summary.waited_s > 0 && h(Figure, { label: "Waited for rate limits or retries" }, duration(summary.waited_s)),
     summary.elapsed_s > 0 && h(Figure, { label: "Duration" }, duration(summary.elapsed_s)),
     summary.seconds > 0 && h(Figure, { label: "Estimated duration" }, duration(summary.seconds)),
+    summary.possibly_by_this_run > 0 && h(Figure, { label: "Enrolled, possibly by an earlier request" }, count(summary.possibly_by_this_run)),
+    summary.possibly_twice > 0 && h(Figure, { label: "Enrolled, possibly twice" }, count(summary.possibly_twice)),
+    summary.in_doubt > 0 && h(Figure, { label: "In doubt" }, count(summary.in_doubt)),
+    summary.ledger && h(Figure, { label: `Contacts in the ledger ${summary.ledger.name}` }, count(summary.ledger.entries)),
     summary.resumed && h(Figure, { label: "Resumed" }, "from an earlier attempt"),
     summary.connection && h(Figure, { label: "Connection" }, h("code", null, summary.connection)),
     summary.outcomes_path && h(Figure, { label: "Outcomes file" }, h(Path, { path: summary.outcomes_path })));
