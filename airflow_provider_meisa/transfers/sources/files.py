@@ -62,7 +62,7 @@ def read_addresses(
     :raises MeisaInputError: if the format, the column or a line cannot be used.
     :raises MeisaUnreachableError: if the file does not exist, or cannot be read.
     """
-    found = _format_of(place.name, file_format)
+    found = format_of(place.name, file_format)
     check_dialect(found, delimiter, quoting)
     reading = Reading(place, found, column, encoding)
 
@@ -93,7 +93,7 @@ def read_rows(
     :raises MeisaInputError: if the format or a line cannot be used.
     :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
     """
-    found = _format_of(place.name, file_format)
+    found = format_of(place.name, file_format)
     if found == "lines":
         raise MeisaInputError("A file of lines has addresses only. Set format to csv, tsv, jsonl or parquet.")
     check_dialect(found, delimiter, quoting)
@@ -118,7 +118,11 @@ def _cells(rows: Iterator[list[str]]) -> Iterator[Rows]:
         yield Rows(columns, chunk)
 
 
-def _format_of(name: str, chosen: str | None) -> FileFormat:
+def format_of(name: str, chosen: str | None) -> FileFormat:
+    """Return the chosen format of a file, or the one of its name.
+
+    :raises MeisaInputError: if the format is not known.
+    """
     suffix = "." + name.lower().removesuffix(".gz").rpartition(".")[2]
     found = chosen or _BY_SUFFIX.get(suffix)
     for known in _FORMATS:
