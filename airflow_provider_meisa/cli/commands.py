@@ -233,6 +233,12 @@ _LEDGER_COMMANDS = (
             _LEDGER,
             _RECORDS,
             _SEQUENCE,
+            _argument(
+                "--record-id",
+                help="the task's record_id; PATH has ids in this column (default: it has addresses)",
+                type=taken("record_id"),
+                metavar="COLUMN",
+            ),
             _switch("--outcomes", help="PATH is an outcomes file: record its enrolled contacts only"),
             *_SHAPE,
             _YES,

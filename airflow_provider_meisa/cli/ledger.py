@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from airflow_provider_meisa.api.errors import MeisaInputError
@@ -76,14 +77,21 @@ def _minute_of(entry: Entry) -> str | None:
 @command
 def record(options: Namespace) -> ExitStatus:
     """Record the contacts of a file as enrolled; the only request is ``GET /ping/``."""
+    if options.outcomes and options.record_id is not None:
+        raise MeisaInputError(
+            "An outcomes file has addresses, and no column for --record-id. Nothing was written. Leave one of both out."
+        )
     _check_can_ask(options)
     with client_of(options.conn_id) as client:
-        subject = subject_of(EnrollJob(options.sequence), client)
+        subject = subject_of(EnrollJob(options.sequence, id_column=options.record_id), client)
     ledger = Ledger.open(
         locate(configuration.ledger_path()), options.ledger, subject, secret=configuration.ledger_key()
     )
-    values = read_enrolled(locate(options.path)) if options.outcomes else values_of(options)
-    found = select(ledger, values, lambda state: state not in _RECORDED)
+    found = select(
+        ledger,
+        read_enrolled(locate(options.path)) if options.outcomes else _values(ledger, options),
+        lambda state: state not in _RECORDED,
+    )
     return _write(
         options,
         ledger,
@@ -103,7 +111,7 @@ def clear(options: Namespace) -> ExitStatus:
     _check_can_ask(options)
     ledger = _opened(options)
     if options.run is None:
-        found = select(ledger, values_of(options), lambda state: state not in _UNSENT)
+        found = select(ledger, _values(ledger, options), lambda state: state not in _UNSENT)
     else:
         found = _of_run(ledger, options.run)
     return _write(
@@ -122,7 +130,7 @@ def forget(options: Namespace) -> ExitStatus:
     _check_can_ask(options)
     ledger = _opened(options)
     found = select(
-        ledger, values_of(options), lambda state: state is not State.FORGOTTEN, may_be_invalid=False
+        ledger, _values(ledger, options), lambda state: state is not State.FORGOTTEN, may_be_invalid=False
     )
     return _write(
         options,
@@ -144,6 +152,10 @@ def compact(options: Namespace) -> ExitStatus:
     row: Row = {"ledger": ledger.name, "entries": ledger.count}
     show([{**row, "parts_before": before, "parts": ledger.parts}], options.output)
     return ExitStatus.FINE
+
+
+def _values(ledger: Ledger, options: Namespace) -> Iterator[object]:
+    return values_of(options, ledger.subject["record_id"])
 
 
 def _of_run(ledger: Ledger, run: str) -> Selection:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.columns import column_index
 from airflow_provider_meisa.bulk.ledger import Ledger, State
+from airflow_provider_meisa.bulk.rows import Rows
 from airflow_provider_meisa.cli.run import addresses
 from airflow_provider_meisa.jobs.addresses import check
 from airflow_provider_meisa.jobs.sync_contacts.values import BadValueError, text_of_id
+from airflow_provider_meisa.operators.location import locate
+from airflow_provider_meisa.transfers.sources.files import format_of, read_rows
 
+ADDRESS = "address"
 STANDARD_INPUT = "-"
 
 _CHUNK = 1_000
@@ -37,15 +42,41 @@ class Selection:
         return self.rows - self.invalid
 
 
-def values_of(options: Namespace) -> Iterator[object]:
-    """Read the column of a file, or the lines of standard input.
+def values_of(options: Namespace, kind: str) -> Iterator[object]:
+    """Read the addresses or ids in a file, or on standard input.
 
-    :raises MeisaError: as `addresses`.
+    :param kind: what the record id is made of. For ids, the column has its name unless ``--column`` names another.
+    :raises MeisaError: if the file cannot be read.
     """
-    if options.path != STANDARD_INPUT:
+    if options.path == STANDARD_INPUT:
+        lines = {"path": "/dev/stdin", "format": options.format or "lines"}
+        options = Namespace(**{**vars(options), **lines})
+    place = locate(options.path)
+    if kind == ADDRESS or format_of(place.name, options.format) == "lines":
         return addresses(options)
-    read = {"path": "/dev/stdin", "format": options.format or "lines"}
-    return addresses(Namespace(**{**vars(options), **read}))
+    wanted = options.column
+    if wanted is None:
+        wanted = kind.removeprefix("column ").partition(",")[0]
+    rows = read_rows(
+        place,
+        file_format=options.format,
+        email_column=str(wanted),
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+        quoting=options.quoting,
+    )
+    return _ids_in(rows, wanted)
+
+
+def _ids_in(found: Iterable[Rows | Mapping[str, object]], wanted: str | int) -> Iterator[object]:
+    places: dict[tuple[str, ...], int] = {}
+    for each in found:
+        names = tuple(each.columns if isinstance(each, Rows) else each)
+        if names not in places:
+            places[names] = column_index(names, wanted, source="The file", may_be_record=True)
+        rows = each.rows if isinstance(each, Rows) else [tuple(each.values())]
+        for row in rows:
+            yield row[places[names]]
 
 
 def select(
@@ -101,6 +132,6 @@ def _id_or_address(value: object) -> tuple[str, ...]:
 
 
 _READERS: dict[str, Callable[[object], tuple[str, ...]]] = {
-    "address": _address,
+    ADDRESS: _address,
     "external_id, else address": _id_or_address,
 }

@@ -28,7 +28,9 @@ def ledgers(tmp_path, monkeypatch):
 @pytest.fixture
 def nightly(meisa_connection, no_backoff):
     """Make a task with the ledger reactivation."""
-    return lambda given=PEOPLE: Task(given, ledger="reactivation", again_after=timedelta(days=90))
+    return lambda given=PEOPLE, **more: Task(
+        given, **{"ledger": "reactivation", "again_after": timedelta(days=90), **more}
+    )
 
 
 def row(ended):
@@ -338,3 +340,46 @@ def test_compact_leaves_one_part(meisa, nightly):
     assert done == {"ledger": "reactivation", "entries": 4, "parts_before": 2, "parts": 1}
     assert row(meisa("ledger", "compact", "reactivation", "-o", "json"))["parts_before"] == 1
     assert counts(task.next_night().run()) == {"enrolled_before": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "more"),
+    [
+        ("ids.csv", "email,User_ID\nada@example.com,42\nb@example.com,a7\n", []),
+        ("ids.csv", "42,x\na7,y\n42,z\n", ["--column", "0"]),
+        ("ids.jsonl", '{"user_id": 42, "email": "ada@example.com"}\n{"user_id": "a7"}\n', []),
+        ("ids.txt", "42\na7\n", []),
+    ],
+)
+def test_ids_of_a_column_are_recorded_and_forgotten(meisa, nightly, tmp_path, name, text, more):
+    file = tmp_path / name
+    file.write_text(text)
+    words = (file, *more, "--yes", "-o", "json")
+    if "--column" in more:
+        file.write_text(f"n,m\n{text}")
+    recorded = meisa(
+        "ledger", "record", "people", *words, "--sequence", "onboarding", "--record-id", "user_id"
+    )
+    assert row(recorded)["recorded"] == 2
+    given = [{"email": "new@example.com", "user_id": 42}, {"email": "c@example.com", "user_id": 43}]
+    task = nightly(given, ledger="people", record_id="user_id")
+    assert counts(task.run()) == {"enrolled": 1, "enrolled_before": 1}
+    assert row(meisa("ledger", "forget", "people", *words))["forgotten"] == 2
+    assert counts(task.next_night().run()) == {"suppressed": 1, "enrolled_before": 1}
+
+
+def test_ids_are_not_taken_from_a_column_of_another_name(meisa, tmp_path, ledgers):
+    file = tmp_path / "people.csv"
+    file.write_text("email\nada@example.com\n")
+    words = ("--sequence", "onboarding", "--record-id", "user_id", "--yes")
+    ended = meisa("ledger", "record", "people", file, *words)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("The file has no column 'user_id'")
+    assert not ledgers.exists()
+
+
+def test_outcomes_file_has_no_ids(meisa, people):
+    words = ("--sequence", "onboarding", "--record-id", "user_id", "--outcomes", "--yes")
+    ended = meisa("ledger", "record", "people", people(1), *words)
+    assert ended.status == 2
+    assert ended.err.startswith("An outcomes file has addresses, and no column for --record-id.")
