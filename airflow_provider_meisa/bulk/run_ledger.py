@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
     from airflow_provider_meisa.bulk.batching import Batch
-    from airflow_provider_meisa.bulk.job import Item, Job
+    from airflow_provider_meisa.bulk.job import Exclusion, Item, Job
     from airflow_provider_meisa.bulk.options import LedgerOptions
 
 log = logging.getLogger("airflow.task.meisa")
@@ -177,14 +177,16 @@ class RunLedger:
         """
         self._writer.start()
 
-    def announced(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def announced(self, batches: Iterable[Batch], exclusion: Exclusion | None) -> Iterator[Batch]:
         """Yield batches, and write the intents of the next 100 records before them.
 
         Only if a retry is harmless: else `intend` writes those of each request.
         """
         rest = iter(batches)
         while ahead := list(islice(rest, PUT_EVERY_RECORDS)):
-            items = [item for batch in ahead for item in batch.items]
+            # An intent for an item that is not sent would hide what the ledger knows of it.
+            left = [batch.without(exclusion) if exclusion else batch for batch in ahead]
+            items = [item for batch in left for item in batch.items]
             self._announced.update(dict.fromkeys(map(self._job.record_id, items)))
             self._put(items)
             yield from ahead

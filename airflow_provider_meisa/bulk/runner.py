@@ -235,7 +235,7 @@ class BulkRunner:
             return batches(self.job, source)
         planned = self._plans.batches(plan, first)
         if self._ledger is not None and self.job.repeat == "harmless":
-            return self._ledger.announced(planned)
+            return self._ledger.announced(planned, self._exclusion)
         return planned
 
     def _record(self, batch: Batch, everyone: Sequence[Outcome]) -> None:

@@ -80,7 +80,8 @@ class DiskStore:
     def put(self, pieces: Sequence[Piece]) -> str:  # noqa: D102 (see Store)
         name = _new_name()
         with _reachable(self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):  # the mode is not that of parents
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary = self.folder / f".{name}.tmp"
             try:
                 with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
