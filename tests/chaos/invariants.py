@@ -139,7 +139,9 @@ def _is_true(run, expected, status, reason, *, inside):
     return {
         "enrolled": inside and expected is Expected.NEW,
         "already_enrolled": inside and (expected is Expected.THERE or (expected is Expected.NEW and again)),
-        "enrolled_before": expected is Expected.BEFORE or (inside and _runs(run) > 1),
+        # A cleared task also leaves out contacts whose response its run has lost, enrolled or not.
+        "enrolled_before": expected is Expected.BEFORE
+        or (_runs(run) > 1 and (inside or reason.startswith("possibly"))),
         "suppressed": not inside and expected in (Expected.SUPPRESSED, Expected.FORGOTTEN),
         "invalid": not inside and expected in (Expected.BROKEN, Expected.REFUSED),
         "failed": 400 <= fault.get("status", 0) < 500,
@@ -184,9 +186,8 @@ def _no_contact_is_enrolled_twice(run):
         return
     message = {address.strip().lower(): reason for address, _, reason in _reported(run, last)}
     for row in run.enrollments:
-        if row["times_enrolled"] > max(1, run.times.get(row["email"], 0)) and message.get(
-            row["email"]
-        ) not in (OURS, TWICE):
+        before = run.times.get(row["email"], 0) + (row["email"] in run.finished)
+        if row["times_enrolled"] > max(1, before) and message.get(row["email"]) not in (OURS, TWICE):
             yield f"one is enrolled {row['times_enrolled']} times, and it says {message.get(row['email'])!r}"
             return
 

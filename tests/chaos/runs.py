@@ -76,6 +76,7 @@ class Run:
     everybody: list = field(default_factory=list)
     """Who was in the source before, on this night and the one before."""
     times: dict = field(default_factory=dict)
+    finished: set = field(default_factory=set)
     """How often each contact was enrolled before the run."""
     second: Run | None = None
     """The run of the second night."""
@@ -129,12 +130,13 @@ def _second_night(run, rng):
     """Play the next run of the task, after all contacts have finished the sequence: Meisa would enroll them again."""
     run.meisa.seed(SLUG, sorted(row["email"] for row in run.enrollments), "completed")
     history = run.ledger.snapshot()
-    people = _people_of_second_night(rng, run, history)
+    people, finished = _people_of_second_night(rng, run, history)
     arguments = {**run.arguments, "emails": [person.raw for person in people], "max_failed": None}
     task = task_of(run.case, arguments, run.folder, run_id="night-2", earlier=run.tries[-1].summary)
     second = Run(run.case, people, run.meisa, task, arguments, run.limits, run.folder)
     second.ledger, second.history = run.ledger, history
     second.everybody = run.everybody + run.people
+    second.finished = finished
     second.times = {row["email"]: row["times_enrolled"] for row in run.enrollments}
     place = rng.randint(1, 8) * rng.choice((1, -1))
     _tries(second, **rng.choice(({}, {"die_at": place}, {"die_at_part": place})))
@@ -145,7 +147,11 @@ def _second_night(run, rng):
 
 
 def _people_of_second_night(rng, run, history):
-    """Return who is in the source then; what is true of them is what the ledger has, and else what was true before."""
+    """Return who is in the source then; what is true of them is what the ledger has, and else what was true before.
+
+    Also return those who were in the sequence before this task, and have finished it: the ledger lacks them if the only
+    request for them was refused.
+    """
     now, entries = time.time(), history.entries
     hashes = {key: each for each, key in run.ledger.hashes({person.key for person in run.people}).items()}
     known = [
@@ -156,7 +162,11 @@ def _people_of_second_night(rng, run, history):
         else person
         for person in run.people
     ]
-    return changed(rng, known, 50_000)
+    finished = of(known, Expected.THERE)
+    known = [
+        Person(person.raw, Expected.NEW) if person.expected is Expected.THERE else person for person in known
+    ]
+    return changed(rng, known, 50_000), finished
 
 
 # What happens to a task.
