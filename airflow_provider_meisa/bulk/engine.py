@@ -225,6 +225,11 @@ class BulkEngine:
         return left
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether a failure has ended the run: nothing more is sent."""
+        return self._stopped_by is not None
+
+    @property
     def in_doubt(self) -> list[int]:
         """The numbers of the batches that may have been carried out, from 1."""
         return sorted({number + 1 for number, _ in self._doubtful})

@@ -6,7 +6,7 @@ import logging
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -177,18 +177,23 @@ class RunLedger:
         """
         self._writer.start()
 
-    def announced(self, batches: Iterable[Batch], exclusion: Exclusion | None) -> Iterator[Batch]:
+    def announced(
+        self, batches: Iterable[Batch], exclusion: Exclusion | None, *, is_over: Callable[[], bool]
+    ) -> Iterator[Batch]:
         """Yield batches, and write the intents of the next 100 records before them.
 
         Only if a retry is harmless: else `intend` writes those of each request.
+
+        :param exclusion: finds items that are not sent: an intent would hide what the ledger knows of them.
+        :param is_over: whether nothing more is sent, so that no intents are due.
         """
         rest = iter(batches)
         while ahead := list(islice(rest, PUT_EVERY_RECORDS)):
-            # An intent for an item that is not sent would hide what the ledger knows of it.
-            left = [batch.without(exclusion) if exclusion else batch for batch in ahead]
-            items = [item for batch in left for item in batch.items]
-            self._announced.update(dict.fromkeys(map(self._job.record_id, items)))
-            self._put(items)
+            if not is_over():
+                left = [batch.without(exclusion) if exclusion else batch for batch in ahead]
+                items = [item for batch in left for item in batch.items]
+                self._announced.update(dict.fromkeys(map(self._job.record_id, items)))
+                self._put(items)
             yield from ahead
 
     def intend(self, items: Sequence[Item]) -> dict[int, Outcome]:

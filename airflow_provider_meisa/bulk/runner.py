@@ -235,8 +235,11 @@ class BulkRunner:
             return batches(self.job, source)
         planned = self._plans.batches(plan, first)
         if self._ledger is not None and self.job.repeat == "harmless":
-            return self._ledger.announced(planned, self._exclusion)
+            return self._ledger.announced(planned, self._exclusion, is_over=self._is_over)
         return planned
+
+    def _is_over(self) -> bool:
+        return self._engine is not None and self._engine.is_stopped
 
     def _record(self, batch: Batch, everyone: Sequence[Outcome]) -> None:
         """Record a batch: first in the outcomes file, then in the ledger."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
+from airflow_provider_meisa.bulk.ledger import Ledger, LedgerWriter, State, Subject
 from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
 from tests.support.summary import counts
 from tests.support.task import Task
@@ -448,6 +448,16 @@ def test_retry_after_a_failure_sends_only_what_is_left(sync, meisa_sandbox, ledg
     assert sum(counts(ours.run()).values()) == 40
     assert len(held(meisa_sandbox)) == 40
     assert states(ledger()) == {State.ACCEPTED: 40}
+
+
+def test_run_that_stops_announces_no_more_rows(sync, meisa_sandbox, ledger, mocker):
+    """A revoked key ends the run: the rows that are left get no intents, which would only be withdrawn again."""
+    put = mocker.spy(LedgerWriter, "put")
+    meisa_sandbox.fault("status", status=401, path="upsert")
+    with pytest.raises(AirflowFailException):
+        sync([row(number) for number in range(1500)]).run()
+    assert len(put.mock_calls) < 5
+    assert set(states(ledger())) <= {State.CLEARED}
 
 
 def test_deferrals_send_each_contact_once(sync, meisa_connection, meisa_sandbox, short_deferrals, ledger):
