@@ -246,7 +246,7 @@ def test_a_full_longer_window_is_not_blamed_where_the_wait_asked_for_is_shorter_
     rate_limiter.back_off(2)
     clock.now += 70
     use(rate_limiter)
-    assert rate_limiter._store.read(clock)[0].interval == 6_120_000
+    assert rate_limiter.store.read(clock)[0].interval == 6_120_000
 
 
 def test_after_a_quiet_hour_requests_need_not_be_spaced_any_more(limiter_of, clock):
