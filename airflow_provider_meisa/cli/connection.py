@@ -16,7 +16,8 @@ from airflow_provider_meisa.api.models import Request, Response
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.cli.output import print_message, print_wait
-from airflow_provider_meisa.hooks.meisa import MeisaHook, warn_of_unknown_extras
+from airflow_provider_meisa.hooks.connections import warn_of_unknown_extras
+from airflow_provider_meisa.hooks.meisa import MeisaHook
 
 log = logging.getLogger(__name__)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook
 
 from airflow_provider_meisa.api import errors
 from airflow_provider_meisa.get_provider_info import get_provider_info
-from airflow_provider_meisa.hooks import configuration
+from airflow_provider_meisa.hooks.connections import read_connection, unused_extras, warn_of_unknown_extras
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.endpoints.sequences import ContactEnrollments, SequenceInfo
     from airflow_provider_meisa.api.models import Response
     from airflow_provider_meisa.api.outcomes import Outcome
-    from airflow_provider_meisa.api.settings import Settings
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -146,7 +144,7 @@ class MeisaHook(BaseHook):
         from airflow_provider_meisa.api.client import MeisaClient
 
         with raise_airflow_errors(), _named(self.meisa_conn_id):
-            client = MeisaClient(_settings(connection), max_wait=self.max_wait)
+            client = MeisaClient(read_connection(connection), max_wait=self.max_wait)
         warn_of_unknown_extras(self.meisa_conn_id, client.settings)
         return client
 
@@ -168,7 +166,7 @@ class MeisaHook(BaseHook):
                 f"{client.settings.environment_set_by} requires the environment {wanted}, but the API key is of "
                 f"{key.environment or 'an unknown one'}. Change the API key or that setting."
             )
-        return True, _introduce(key) + _unused(client.settings)
+        return True, _introduce(key) + unused_extras(client.settings)
 
     def enroll(
         self,
@@ -467,80 +465,6 @@ def _named(conn_id: str) -> Iterator[None]:
         yield
     except errors.MeisaInputError as error:
         raise errors.MeisaInputError(f"Connection {conn_id}: {error}") from error
-
-
-def _settings(connection: Connection) -> Settings:
-    """Read a connection; mask its secrets before anything is checked."""
-    from airflow_provider_meisa.api.extras import decode_extra
-    from airflow_provider_meisa.api.settings import Settings
-
-    password = (connection.password or "").strip()
-    _mask(password)
-    extra = decode_extra(connection.extra)  # not `extra_dejson`, which reads an invalid extra as an empty one
-    mask_secret(extra)
-    for value in extra.values():
-        _mask(*(_passwords_in(value) if isinstance(value, str) else ()))
-    settings = Settings.from_connection(
-        host=connection.host or "",
-        port=connection.port,
-        schema=connection.schema or "",
-        password=password,
-        extra=extra,
-    )
-    return _configured(replace(settings, conn_id=connection.conn_id or ""))
-
-
-def _configured(settings: Settings) -> Settings:
-    """Add what the configuration sets for all connections.
-
-    :raises MeisaInputError: if it requires another environment than the connection.
-    """
-    storage, required = configuration.rate_limit_storage(), configuration.required_environment()
-    _mask(*_passwords_in(storage))
-    if required and settings.environment not in ("", required):
-        raise errors.MeisaInputError(
-            f"The extra environment is {settings.environment!r}, and [meisa] required_environment is {required!r}. "
-            "Nothing was sent. Use a connection of the required environment."
-        )
-    if not settings.rate_limit_storage:
-        configuration.warn_if_not_shared("rate_limit_storage", "count of requests")
-    return replace(
-        settings,
-        environment=required or settings.environment,
-        environment_set_by="[meisa] required_environment" if required else settings.environment_set_by,
-        rate_limit_storage=settings.rate_limit_storage or storage,
-    )
-
-
-def _passwords_in(text: str) -> set[str]:
-    from airflow_provider_meisa.api.rate_limit.storage.factory import passwords_in
-
-    return passwords_in(text)
-
-
-def _mask(*secrets: str) -> None:
-    for secret in filter(None, secrets):
-        mask_secret(secret)
-
-
-_warned: set[tuple[str, tuple[str, ...]]] = set()
-
-
-def warn_of_unknown_extras(conn_id: str, settings: Settings) -> None:
-    """Warn once per process about unknown extras of a connection."""
-    found = (conn_id, settings.unknown_extras)
-    if settings.unknown_extras and found not in _warned and log.isEnabledFor(logging.WARNING):
-        _warned.add(found)
-        log.warning("Connection %s:%s", conn_id, _unused(settings))
-
-
-def _unused(settings: Settings) -> str:
-    from airflow_provider_meisa.api.extras import KNOWN
-
-    if not settings.unknown_extras:
-        return ""
-    unknown, known = ", ".join(settings.unknown_extras), ", ".join(KNOWN)
-    return f" Extras that are not known, and not used: {unknown}. Known are: {known}."
 
 
 def _introduce(key: KeyInfo) -> str:

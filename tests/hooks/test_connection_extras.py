@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_meisa.hooks import meisa as hooks
+from airflow_provider_meisa.hooks import connections as hooks
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor

@@ -58,7 +58,7 @@ def test_no_secret_is_ever_masked_on_an_event_loop(connection, meisa_sandbox, mo
         masked.update([secret] if isinstance(secret, str) else [])
 
     connection(extra={"rate_limit_storage": "redis://:of-the-store@127.0.0.1:1/0"})
-    mocker.patch("airflow_provider_meisa.hooks.meisa.mask_secret", mask_as_airflow_3_0_does)
+    mocker.patch("airflow_provider_meisa.hooks.connections.mask_secret", mask_as_airflow_3_0_does)
     assert asyncio.run(MeisaHook().get_async_conn()).settings.api_key
     assert masked == {meisa_sandbox.key, "of-the-store"}
 
