@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
-_ON_A_SCHEDULE = ("scheduled", "backfill", "asset_triggered")
+_ON_A_SCHEDULE = ("scheduled", "backfill", "asset_triggered", "dataset_triggered")  # the last one before Airflow 3
 
 
 class AudienceOperator(LineageMixin, BulkOperator):
@@ -89,7 +89,7 @@ class AudienceOperator(LineageMixin, BulkOperator):
 
     def _warn_without_ledger(self, context: Context) -> None:
         run = context.get("dag_run") if hasattr(context, "get") else None
-        if self.ledger is None and not self.preview and str(getattr(run, "run_type", "")) in _ON_A_SCHEDULE:
+        if self.ledger is None and not self.preview and getattr(run, "run_type", "") in _ON_A_SCHEDULE:
             log.warning(
                 "This task runs on a schedule without a ledger: Meisa would enroll a contact again who has finished "
                 "the sequence. Set ledger and again_after, or select each contact once."

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk import DAG
+from airflow.sdk.api.datamodels._generated import DagRunType  # what a task gets: not a text when printed
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
@@ -581,11 +582,13 @@ def test_record_ids_of_a_query_and_a_file(task, meisa_sandbox, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("run_type", "arguments", "warned"),
     [
+        (DagRunType.SCHEDULED, {"ledger": None, "again_after": None}, True),
+        (DagRunType.BACKFILL, {"ledger": None, "again_after": None}, True),
+        (DagRunType.ASSET_TRIGGERED, {"ledger": None, "again_after": None}, True),
         ("scheduled", {"ledger": None, "again_after": None}, True),
-        ("backfill", {"ledger": None, "again_after": None}, True),
-        ("manual", {"ledger": None, "again_after": None}, False),
-        ("scheduled", {}, False),
-        ("scheduled", {"ledger": None, "again_after": None, "preview": True}, False),
+        (DagRunType.MANUAL, {"ledger": None, "again_after": None}, False),
+        (DagRunType.SCHEDULED, {}, False),
+        (DagRunType.SCHEDULED, {"ledger": None, "again_after": None, "preview": True}, False),
     ],
 )
 def test_schedule_without_ledger_is_warned_of(nightly, meisa_sandbox, caplog, run_type, arguments, warned):
