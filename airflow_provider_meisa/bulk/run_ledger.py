@@ -50,6 +50,7 @@ class RunLedger:
         self._to_record = array("Q"), array("Q")
         self._in_doubt: set[str] = set()
         self._announced: dict[str, None] = {}
+        self._forgotten: set[str] = set()
         self._seen: Counter[State] = Counter()
         check_not_lost(
             ledger.summary(),
@@ -211,15 +212,19 @@ class RunLedger:
             for each, entry in zip(ids, known, strict=False)
             if entry and entry.state is State.INTENT and self._is_ours(entry)
         )
-        forgotten = self._put(items)
-        return {
-            place: Outcome(self._job.address(item), OutcomeStatus.SUPPRESSED, FORGOTTEN)
-            for place, item in enumerate(items)
-            if ids[place] in forgotten
-        }
+        self._put(items)
+        return {place: outcome for place, item in enumerate(items) if (outcome := self.forgotten(item))}
 
-    def _put(self, items: Iterable[Item]) -> frozenset[str]:
-        return self._writer.put({self._job.record_id(item): self._hash_of(item) for item in items})
+    def forgotten(self, item: Item) -> Outcome | None:
+        """Return the outcome of an item whose record was forgotten after the plan was made; else ``None``."""
+        if self._job.record_id(item) not in self._forgotten:
+            return None
+        return Outcome(self._job.address(item), OutcomeStatus.SUPPRESSED, FORGOTTEN)
+
+    def _put(self, items: Iterable[Item]) -> None:
+        self._forgotten |= self._writer.put(
+            {self._job.record_id(item): self._hash_of(item) for item in items}
+        )
 
     def marked(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Mark the outcomes of items that an earlier attempt may have sent as well."""

@@ -188,9 +188,11 @@ class BulkRunner:
     def _exclude(self, exclusion: Exclusion | None) -> Exclusion | None:
         """Return the function that finds items of a plan to leave out, including those that are in the ledger since."""
         ledger = self._ledger
-        if ledger is None or exclusion is None or self._is_new_plan:
+        if ledger is None or exclusion is None:
             return exclusion
-        return lambda item: ledger.exclude(item) or exclusion(item)
+        # A new plan was made with the ledger as it is, but a person may be forgotten at any time.
+        find = ledger.forgotten if self._is_new_plan else ledger.exclude
+        return lambda item: find(item) or exclusion(item)
 
     def _is_for_job(self, plan: Plan) -> bool:
         return (plan.job, plan.identity) == (self.job.name, self.job.identity)
@@ -263,7 +265,8 @@ class BulkRunner:
             f"The plan of this run, {self._plans.note}, is lost, and the source no longer gives the addresses that an "
             "earlier attempt began to send. This attempt sent nothing. Pass the same addresses again, or set "
             "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence. To keep "
-            "plans, set staging_path to a folder that all workers can reach."
+            "plans, set staging_path to a folder that all workers can reach. With a ledger, a run continues without "
+            "its plan."
         )
 
     def _replace_lost_plan(self, ledger: RunLedger) -> None:

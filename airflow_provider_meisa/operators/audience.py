@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
-_ON_A_SCHEDULE = ("scheduled", "backfill", "asset_triggered", "dataset_triggered")  # the last one before Airflow 3
+_ON_A_SCHEDULE = (
+    "scheduled",
+    "backfill",
+    "asset_triggered",
+    "dataset_triggered",
+)  # the last one before Airflow 3
 
 
 class AudienceOperator(LineageMixin, BulkOperator):

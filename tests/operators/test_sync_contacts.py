@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.bulk.ledger import Ledger, LedgerWriter, State, Subject
+from airflow_provider_meisa.jobs.sync_contacts import SyncContactsJob
 from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
 from tests.support.summary import counts
 from tests.support.task import Task
@@ -222,6 +223,21 @@ def test_forgotten_contact_is_never_sent(sync, meisa_sandbox, ledger):
     ledger().forget(["0"], by="a person")
     assert counts(ours.night([row(0, plan="team"), row(1, plan="team")])) == {"suppressed": 1, "updated": 1}
     assert held(meisa_sandbox)["0"][2]["plan"] == "free"
+
+
+def test_contact_forgotten_during_a_run_is_not_sent(sync, meisa_sandbox, ledger, monkeypatch):
+    """Forgotten once the first rows are sent; its own row is announced later."""
+    send = SyncContactsJob.send
+
+    def send_and_forget(job, client, items, reservation):
+        if not meisa_sandbox.contacts():
+            ledger().forget(["250"], by="a person")
+        return send(job, client, items, reservation)
+
+    monkeypatch.setattr(SyncContactsJob, "send", send_and_forget)
+    summary = sync([row(number) for number in range(300)], max_in_flight=1).run()
+    assert counts(summary) == {"created": 299, "suppressed": 1}
+    assert "250" not in held(meisa_sandbox)
 
 
 def test_invalid_rows_are_counted_and_too_many_fail(sync, meisa_sandbox):
