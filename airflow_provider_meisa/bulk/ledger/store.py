@@ -190,9 +190,7 @@ class ObjectStore:
             block: bytes = self._filesystem.cat_file(path, start=begin, end=end)
         except FileNotFoundError:
             raise
-        except (
-            Exception
-        ):  # botocore, google.auth and azure have no common class for a range after the end of an object
+        except Exception:  # of stores, which have no common class for a range after the end of an object
             if self._filesystem.size(path) > begin:
                 raise
             return b""
