@@ -219,5 +219,7 @@ def _reachable(place: object, *, may_be_gone: bool = False) -> Iterator[None]:
         if may_be_gone and isinstance(error, FileNotFoundError):
             raise
         raise MeisaUnreachableError(
-            f"The ledger at {place} cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}."
+            f"The ledger at {place} cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}. "
+            "Nothing more is sent. Check [meisa] ledger_path: workers must be able to list, read, write and delete "
+            "there."
         ) from error
