@@ -144,6 +144,14 @@ def short_deferrals(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"deferrable": True, "defer_after": 0.3}
 
 
+@pytest.fixture
+def ledgers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep all ledgers in a folder of this test, and return it."""
+    folder = tmp_path / "ledgers"
+    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(folder))
+    return folder
+
+
 _numbers = itertools.count()
 
 

@@ -166,9 +166,8 @@ def forget_earlier_runs(dag_id):
 
 
 @pytest.fixture
-def night(example, warehouse, meisa_sandbox, tmp_path, monkeypatch):
+def night(example, warehouse, meisa_sandbox, tmp_path, ledgers):
     """Run the DAG of the night with a person who responds; return its result."""
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
     forget_earlier_runs("nightly_reactivation")
     lapsed_that_day = date(2026, 3, 4) - timedelta(days=90)
     warehouse(
@@ -313,11 +312,10 @@ def test_the_query_selects_90_days_without_a_visit(end, lapsed):
 
 
 @pytest.fixture
-def users(tmp_path, monkeypatch):
+def users(tmp_path, monkeypatch, ledgers):
     """The table of users in the warehouse, whose rows a test replaces; and a folder for ledgers."""
     path = tmp_path / "users.sqlite"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
 
     def fill(rows):
         with closing(sqlite3.connect(path)) as connection, connection:

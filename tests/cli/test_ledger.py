@@ -13,16 +13,10 @@ from tests.support.ledgers import SUBJECT
 from tests.support.summary import counts
 from tests.support.task import Task
 
+pytestmark = pytest.mark.usefixtures("ledgers")
+
 RUN = "dag/task/run"
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
-
-
-@pytest.fixture(autouse=True)
-def ledgers(tmp_path, monkeypatch):
-    """The folder of all ledgers, as a platform team sets it."""
-    folder = tmp_path / "ledgers"
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(folder))
-    return folder
 
 
 @pytest.fixture

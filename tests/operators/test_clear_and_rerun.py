@@ -17,16 +17,12 @@ from tests.support.people import people
 from tests.support.requests_sent import bulk_requests
 from tests.support.summary import counts
 
+pytestmark = pytest.mark.usefixtures("ledgers")
+
 PEOPLE = people(1100)
 NEW = "new@example.com"
 ONCE, TWICE = {1}, {2}
 WITHOUT_AND_WITH = pytest.mark.parametrize("ledger", [None, "reactivation"], ids=["without", "with"])
-
-
-@pytest.fixture(autouse=True)
-def ledgers(tmp_path, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
-    return tmp_path / "ledgers"
 
 
 @pytest.fixture

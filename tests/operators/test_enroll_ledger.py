@@ -11,6 +11,8 @@ from airflow_provider_meisa.bulk.ledger import Ledger, State
 from airflow_provider_meisa.operators.sequences import MeisaEnrollOperator
 from tests.support.task import Task
 
+pytestmark = pytest.mark.usefixtures("ledgers", "meisa_connection", "no_backoff")
+
 
 class OneContact(Task):
     """The task of one contact."""
@@ -23,13 +25,6 @@ class OneContact(Task):
     def make(self):
         self.operator = MeisaEnrollOperator(task_id="task", **self.arguments)
         return self.operator
-
-
-@pytest.fixture(autouse=True)
-def ledgers(tmp_path, monkeypatch, meisa_connection, no_backoff):
-    folder = tmp_path / "ledgers"
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(folder))
-    return folder
 
 
 @pytest.fixture

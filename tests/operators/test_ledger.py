@@ -22,16 +22,10 @@ from tests.support.requests_sent import addresses_sent, bulk_requests
 from tests.support.summary import counts
 from tests.support.task import fake_context
 
+pytestmark = pytest.mark.usefixtures("ledgers")
+
 PEOPLE = people(1100)
 DAYS_90 = timedelta(days=90)
-
-
-@pytest.fixture(autouse=True)
-def ledgers(tmp_path, monkeypatch):
-    """The folder of all ledgers, as a platform team sets it."""
-    folder = tmp_path / "ledgers"
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(folder))
-    return folder
 
 
 @pytest.fixture

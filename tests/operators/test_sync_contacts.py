@@ -15,7 +15,7 @@ from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOper
 from tests.support.summary import counts
 from tests.support.task import Task
 
-pytestmark = pytest.mark.meisa_sandbox(rate_limits="none")
+pytestmark = [pytest.mark.meisa_sandbox(rate_limits="none"), pytest.mark.usefixtures("ledgers")]
 
 COLUMNS = {
     "fields": {"email": "email", "external_id": "id", "first_name": "name"},
@@ -58,13 +58,6 @@ class SyncTask(Task):
 
     def night(self, contacts, **changes):
         return self.next_night(contacts=contacts, **changes).run()
-
-
-@pytest.fixture(autouse=True)
-def ledgers(tmp_path, monkeypatch):
-    folder = tmp_path / "ledgers"
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(folder))
-    return folder
 
 
 @pytest.fixture

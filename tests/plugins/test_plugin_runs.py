@@ -74,8 +74,7 @@ def test_reason_that_stopped_a_run_is_shown(shown, run_task, meisa_sandbox):
     assert tab["summary"]["stopped_by"].endswith("(402). Meisa responded: Your plan has ended.")
 
 
-def test_ledger_and_doubts_of_a_run_are_shown(shown, run_task, meisa_sandbox, tmp_path, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
+def test_ledger_and_doubts_of_a_run_are_shown(shown, run_task, meisa_sandbox, ledgers):
     meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
     people = ["a@example.com", "b@example.com"]
     _, tab = shown(

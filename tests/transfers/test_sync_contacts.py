@@ -11,6 +11,8 @@ from airflow.sdk import DAG, task
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaContactsOperator
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaContactsOperator
 
+pytestmark = pytest.mark.usefixtures("ledgers")
+
 QUERY = "SELECT id AS user_id, email, name, plan, mrr, active FROM users ORDER BY id"
 MAPPING = {
     "fields": {"email": "email", "external_id": "user_id", "first_name": "name"},
@@ -18,11 +20,6 @@ MAPPING = {
     "ledger": "users",
     "first_run": "send",
 }
-
-
-@pytest.fixture(autouse=True)
-def _ledgers(tmp_path, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__MEISA__LEDGER_PATH", str(tmp_path / "ledgers"))
 
 
 def held(sandbox):
