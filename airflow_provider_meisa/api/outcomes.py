@@ -116,10 +116,16 @@ class OutcomeCounter:
         )
         self.attention: list[Mapping[str, str]] = list(attention)
 
-    def add(self, outcomes: Iterable[Outcome]) -> Counter[OutcomeStatus]:
-        """Count outcomes, and return the counts of just these."""
+    def add(
+        self, outcomes: Iterable[Outcome], counted: Mapping[OutcomeStatus, int] | None = None
+    ) -> Counter[OutcomeStatus]:
+        """Count outcomes, and return the counts of just these.
+
+        :param counted: the number of more rows, by status, of which there is no outcome.
+        """
         outcomes = list(outcomes)
         added = Counter(map(attrgetter("status"), outcomes))
+        added.update(counted or {})
         self.counts += added
         if not {outcome.reason for outcome in outcomes}.isdisjoint(DOUBTS):
             self._doubt([outcome for outcome in outcomes if outcome.reason in DOUBTS])

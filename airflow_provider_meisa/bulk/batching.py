@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
-from airflow_provider_meisa.api.outcomes import Outcome
+from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
+from airflow_provider_meisa.bulk.job import Alike
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Duplicates, Exclusion, Item, Job
@@ -27,6 +29,7 @@ class Batch:
     :param items: at most the size of a batch, in the order of the source; empty after many rows without an item, and
         at the end. ``repr`` omits them.
     :param set_aside: outcomes of rows that the plan does not send, such as ``invalid`` and ``duplicate``.
+    :param counted: the number of other rows that it does not send, by status; no outcome is kept of each.
     :param excluded: outcomes of items that are left out later, by their place in the whole batch.
     :param places: the place of each item in the whole batch, if it differs from its index here.
     :param bounds: for a piece of a split batch, its first place in the whole batch and the place after its last.
@@ -35,6 +38,7 @@ class Batch:
     number: int
     items: tuple[Item, ...]
     set_aside: tuple[Outcome, ...] = ()
+    counted: Mapping[OutcomeStatus, int] = field(default_factory=dict)
     excluded: Mapping[int, Outcome] = field(default_factory=dict)
     places: tuple[int, ...] | None = None
     bounds: tuple[int, int] | None = None
@@ -79,6 +83,7 @@ class Batch:
             self,
             items=tuple(self.items[index] for index in inside),
             set_aside=() if start else self.set_aside,
+            counted={} if start else self.counted,
             excluded={place: outcome for place, outcome in self.excluded.items() if start <= place < stop},
             places=tuple(places[index] for index in inside),
             bounds=(start, stop),
@@ -95,7 +100,12 @@ class Batch:
 
 
 def batches(
-    job: Job, source: Iterable[object], size: int | None = None, *, decide: Decide | None = None
+    job: Job,
+    source: Iterable[object],
+    size: int | None = None,
+    *,
+    decide: Decide | None = None,
+    lists_all: bool = True,
 ) -> Iterator[Batch]:
     """Cut a source into batches while it is read, each record once.
 
@@ -105,58 +115,88 @@ def batches(
     :param source: the rows, in the same order each time.
     :param size: items per batch; by default as many as fit into a request of the job, which is the most.
     :param decide: returns the outcome of each item that a ledger leaves out, and ``None`` for the others.
+    :param lists_all: keep an outcome of each row; else rows that are `Alike` are only counted.
     :raises MeisaInputError: if the job cannot read the source, or the size is out of range; while reading, if the job
         cannot read a row, before its batch is yielded.
     """
     size = job.batch_size if size is None else size
     if not 1 <= size <= job.batch_size:
         raise MeisaInputError(f"The batch size must be from 1 to {job.batch_size}, not {size}. Change it.")
-    return _cut(job, job.items(source), size, decide or _send_all)
+    items = job.items(source)
+    return _cut(items, size, _Sorting(job.duplicates(), decide or _send_all, lists_all=lists_all))
 
 
 def _send_all(items: Sequence[Item]) -> list[Outcome | None]:
     return [None] * len(items)
 
 
-def _cut(job: Job, rest: Iterator[Any], size: int, decide: Decide) -> Iterator[Batch]:
-    duplicates = job.duplicates()
+def _cut(rest: Iterator[Any], size: int, rows: _Sorting) -> Iterator[Batch]:
     number = 0
-    items: list[Item] = []
-    set_aside: list[Outcome] = []
     # As many as fit in any case: the source is read no further than needed.
     # Batches of one item are cut from many: to ask the ledger for each alone takes longer.
     while found := list(
-        islice(rest, min(_ONES if size == 1 else size - len(items), _MOST_SET_ASIDE - len(set_aside)))
+        islice(
+            rest, min(_ONES if size == 1 else size - len(rows.items), _MOST_SET_ASIDE - len(rows.set_aside))
+        )
     ):
-        _sort(found, duplicates, decide, items, set_aside)
-        full = len(items) - len(items) % size
-        for start in range(0, full, size):
-            yield Batch(number, tuple(items[start : start + size]), tuple(set_aside))
-            number, set_aside = number + 1, []
-        items = items[full:]
-        if len(set_aside) == _MOST_SET_ASIDE:
+        rows.sort(found)
+        while len(rows.items) >= size:
+            yield rows.take(number, size)
+            number += 1
+        if len(rows.set_aside) >= _MOST_SET_ASIDE:
             # The items stay for the next batch: a request is scarcer than memory for 499 of them.
-            yield Batch(number, (), tuple(set_aside))
-            number, set_aside = number + 1, []
-    if items or set_aside:
-        yield Batch(number, tuple(items), tuple(set_aside))
+            yield rows.take(number, 0)
+            number += 1
+    if rows:
+        yield rows.take(number, size)
 
 
-def _sort(
-    found: list[Any], duplicates: Duplicates, decide: Decide, items: list[Item], set_aside: list[Outcome]
-) -> None:
-    """Sort what a job has read into items to send and outcomes: first of each record, then what the ledger knows."""
-    new: list[Item] = []
-    clashes: list[Outcome | None] = []
-    for item in found:
-        outcome = item if isinstance(item, Outcome) else duplicates.same_record(item)
-        if outcome is None:
-            new.append(item)
-            clashes.append(duplicates.clash(item))
+class _Sorting:
+    """Sorts what a job has read into items to send and outcomes: first of each record, then what the ledger knows.
+
+    :param lists_all: see `batches`.
+    """
+
+    def __init__(self, duplicates: Duplicates, decide: Decide, *, lists_all: bool) -> None:
+        self._duplicates = duplicates
+        self._decide = decide
+        self._lists_all = lists_all
+        self.items: list[Item] = []
+        self.set_aside: list[Outcome] = []
+        self._counted: Counter[OutcomeStatus] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self.items or self.set_aside or self._counted)
+
+    def sort(self, found: list[Any]) -> None:
+        """Sort some of what a job has read."""
+        new: list[Item] = []
+        clashes: list[Outcome | None] = []
+        for item in found:
+            if isinstance(item, Alike):
+                self._add_alike(item)
+                continue
+            outcome = item if isinstance(item, Outcome) else self._duplicates.same_record(item)
+            if outcome is None:
+                new.append(item)
+                clashes.append(self._duplicates.clash(item))
+            else:
+                self.set_aside.append(outcome)
+        for item, known, clash in zip(new, self._decide(new), clashes, strict=True):
+            if outcome := known or clash:
+                self.set_aside.append(outcome)
+            else:
+                self.items.append(item)
+
+    def _add_alike(self, rows: Alike) -> None:
+        if self._lists_all:
+            self.set_aside += [Outcome(address, rows.status, "") for address in rows.addresses]
         else:
-            set_aside.append(outcome)
-    for item, known, clash in zip(new, decide(new), clashes, strict=True):
-        if outcome := known or clash:
-            set_aside.append(outcome)
-        else:
-            items.append(item)
+            self._counted[rows.status] += len(rows.addresses)
+
+    def take(self, number: int, size: int) -> Batch:
+        """Return a batch of the first items, at most this many, with all that is set aside."""
+        batch = Batch(number, tuple(self.items[:size]), tuple(self.set_aside), dict(self._counted))
+        del self.items[:size]
+        self.set_aside, self._counted = [], Counter()
+        return batch

@@ -443,7 +443,7 @@ class BulkEngine:
         everyone = [*batch.unsent, *outcomes]
         if self._record:
             self._record(batch, everyone)
-        counts = self.counter.add(everyone)
+        counts = self.counter.add(everyone, batch.counted)
         for among in (self._in_flight, self._waiting, self._resend_at):
             among.pop(batch.key, None)
         for those in (self._doubtful, self._resent):
@@ -473,7 +473,7 @@ class BulkEngine:
         everyone = [*batch.unsent, *(Outcome(address, status, reason) for address in addresses)]
         if self._record:
             self._record(batch, everyone)
-        self.unresolved.add(everyone)
+        self.unresolved.add(everyone, batch.counted)
 
 
 def _numbers(keys: Iterable[Key]) -> tuple[int, ...]:

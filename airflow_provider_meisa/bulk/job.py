@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
     from airflow_provider_meisa.bulk.ledger.entry import Entry, State
+    from airflow_provider_meisa.bulk.ledger.ledger import Ledger
 
 Item = Any
 """One record, ready to be sent: a JSON value, which the plan stores. Only its job knows its content."""
@@ -26,6 +27,19 @@ FORGOTTEN = "forgotten on request"
 
 RECORDED = "recorded without a request"
 """The reason of a record that `Job.decide` records as accepted: a new plan writes it into the ledger."""
+
+
+class Alike(NamedTuple):
+    """Many rows with the same status and no reason, so that none of them needs an object.
+
+    :param addresses: the address of each; ``repr`` omits them.
+    """
+
+    status: OutcomeStatus
+    addresses: Sequence[str]
+
+    def __repr__(self) -> str:
+        return f"Alike({self.status.value!r}, {len(self.addresses)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,20 @@ class PlanFacts:
     report: Mapping[str, Any] = field(default_factory=dict)
     keep: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan that is complete, and not used yet.
+
+    :param total: the number of rows.
+    :param to_send: the number of records to send.
+    :param items: reads the items to send once more.
+    """
+
+    total: int
+    to_send: int
+    items: Callable[[], Iterator[Item]]
 
 
 class Duplicates(Protocol):
@@ -108,8 +136,10 @@ class Job(Protocol):
     @property
     def record_id_kind(self) -> str: ...  # noqa: D102 (see above)
 
-    def items(self, source: Iterable[object]) -> Iterator[Item | Outcome]:
+    def items(self, source: Iterable[object]) -> Iterator[Item | Outcome | Alike]:
         """Read rows: each becomes an item to send, or an outcome without a request, such as ``invalid``.
+
+        Rows that the ledger has as they are may come together, as `Alike`.
 
         :raises MeisaInputError: if the rows have a wrong shape, before anything is sent.
         """
@@ -120,19 +150,16 @@ class Job(Protocol):
     def duplicates(self) -> Duplicates:
         """Return the object that finds rows of the same record while a plan is made."""
 
-    def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
-        """Read the facts in the ledger, before a plan is made.
+    def remember(self, ledger: Ledger, *, is_resumed: bool) -> None:
+        """Read the ledger, before a plan is made. Its properties are what `conclude` has returned in earlier runs.
 
-        :param kept: the facts that `conclude` has returned in earlier runs.
-        :param states: the number of records per state.
+        :param is_resumed: whether an earlier attempt of this run may have written entries.
         :raises MeisaInputError: if this run must not send.
         """
 
-    def conclude(self, *, total: int, to_send: int) -> PlanFacts:
+    def conclude(self, planned: Planned) -> PlanFacts:
         """Return the facts about a plan, after the source is read to its end.
 
-        :param total: the number of rows.
-        :param to_send: the number of records to send.
         :raises MeisaInputError: if the plan must not be applied.
         """
 

@@ -26,13 +26,13 @@ from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableE
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.checkpoint import Count
-from airflow_provider_meisa.bulk.job import PlanFacts
+from airflow_provider_meisa.bulk.job import PlanFacts, Planned
 from airflow_provider_meisa.bulk.location import Location, create, remove
 
 if TYPE_CHECKING:
-    from airflow_provider_meisa.bulk.job import Job
+    from airflow_provider_meisa.bulk.job import Item, Job
 
-VERSION = 3
+VERSION = 4
 
 _KEPT = 7 * 24 * 3600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -136,7 +136,8 @@ class PlanStore:
         try:
             with file:
                 plan = self._fill(file, _header(plan_id, job, new), batches, most)
-            plan = replace(plan, facts=job.conclude(total=plan.total, to_send=plan.to_send))
+            planned = Planned(plan.total, plan.to_send, lambda: self._items(plan))
+            plan = replace(plan, facts=job.conclude(planned))
         except BaseException:
             with suppress(OSError):
                 remove(self._folder / new)
@@ -164,6 +165,9 @@ class PlanStore:
         if number + 1 != plan.batches:
             raise self._damage()
 
+    def _items(self, plan: Plan) -> Iterator[Item]:
+        return (item for batch in self.batches(plan) for item in batch.items)
+
     def drop(self) -> None:
         """Remove the plan, and files of it that crashes have left.
 
@@ -182,15 +186,16 @@ class PlanStore:
         for batch in batches:
             aside = [(outcome.address, outcome.status.value, outcome.reason) for outcome in batch.set_aside]
             lines += 1
-            total += len(batch.items) + len(aside)
+            total += len(batch.items) + len(aside) + sum(batch.counted.values())
             to_send += len(batch.items)
             requests += bool(batch.items)
             counts.update(status for _, status, _ in aside)
+            counts.update(batch.counted)
             reasons.update(f"{status}: {reason}" for _, status, reason in aside)
             if most is not None and total > most:
                 raise too_many(most)
             with self._failures():
-                file.write(json.dumps([batch.items, aside]).encode() + b"\n")
+                file.write(json.dumps([batch.items, aside, batch.counted]).encode() + b"\n")
         return replace(
             plan,
             batches=lines,
@@ -203,13 +208,14 @@ class PlanStore:
 
     def _batch_of(self, line: bytes, number: int) -> Batch:
         try:
-            items, aside = json.loads(line)
+            items, aside, counted = json.loads(line)
             outcomes = [Outcome(address, OutcomeStatus(status), reason) for address, status, reason in aside]
-        except (ValueError, TypeError, RecursionError):
+            counted = {OutcomeStatus(status): int(number) for status, number in counted.items()}
+        except (AttributeError, ValueError, TypeError, RecursionError):
             raise self._damage() from None
         if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
             raise self._damage()
-        return Batch(number, tuple(items), tuple(outcomes))
+        return Batch(number, tuple(items), tuple(outcomes), counted)
 
     def _damage(self) -> MeisaInputError:
         return MeisaInputError(

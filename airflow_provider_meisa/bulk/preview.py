@@ -96,6 +96,6 @@ class _Count:
         less = batch.without(self.exclusion) if self.exclusion else batch
         self.excluded += len(batch.items) - len(less.items)
         sent = batch if self.sends_excluded else less
-        self.unsent.add(sent.unsent)
+        self.unsent.add(sent.unsent, sent.counted)
         self.to_send += len(sent.items)
         self.requests += bool(sent.items)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_meisa.bulk.job import Job
 
 _FIRST_SLOTS = 1 << 12
+_MOST_IN_SET = 1 << 17
 
 
 class RecordIds:
@@ -47,16 +50,30 @@ class RecordIds:
         # An empty slot is 0, so a hash of 0 is stored as 1.
         mark = key or 1
         table, mask = self._table, self._mask
-        reservation = mark & mask
-        while found := table[reservation]:
+        slot = mark & mask
+        while found := table[slot]:
             if found == mark:
                 return False
-            reservation = (reservation + 1) & mask
-        table[reservation] = mark
+            slot = (slot + 1) & mask
+        table[slot] = mark
         self._count += 1
         if self._count > self._limit:
             self._grow()
         return True
+
+    def common_hashes(self, keys: Iterable[int]) -> set[int]:
+        """Return those of these results of ``hash``, except 0, whose record ids were added."""
+        if self._count <= _MOST_IN_SET:
+            return set(filter(None, self._table)).intersection(keys)
+        return set(filter(self._has, keys))
+
+    def _has(self, mark: int) -> bool:
+        slot = mark & self._mask
+        while found := self._table[slot]:
+            if found == mark:
+                return True
+            slot = (slot + 1) & self._mask
+        return False
 
     def _lay(self, slots: int) -> None:
         self._table = array("q", (0,)) * slots
@@ -69,10 +86,10 @@ class RecordIds:
         self._lay(len(marks) * 2)
         table, mask = self._table, self._mask
         for mark in filter(None, marks):
-            reservation = mark & mask
-            while table[reservation]:
-                reservation = (reservation + 1) & mask
-            table[reservation] = mark
+            slot = mark & mask
+            while table[slot]:
+                slot = (slot + 1) & mask
+            table[slot] = mark
 
 
 class FirstOfEach:

@@ -59,7 +59,7 @@ class RunLedger:
             has_earlier_runs=options.has_earlier_runs,
             has_first_run=options.is_first_run_given,
         )
-        job.remember(ledger.properties, ledger.count_by_state())
+        job.remember(ledger, is_resumed=since is not None)
         if ledger.count == 0:
             self._begin_first()
 

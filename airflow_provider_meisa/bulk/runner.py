@@ -200,7 +200,12 @@ class BulkRunner:
     def _new_plan(self, plans: PlanStore) -> Plan:
         self._is_new_plan = True
         ledger = self._ledger
-        found = batches(self.job, self._source(), decide=ledger.decide_all if ledger else None)
+        found = batches(
+            self.job,
+            self._source(),
+            decide=ledger.decide_all if ledger else None,
+            lists_all=self.options.preview or self.options.outcomes_path is not None,
+        )
         if ledger is not None and not self.options.preview:
             found = ledger.record_accepted(found)
         plan = plans.write(self.job, found, most=self.options.max_contacts)

@@ -15,7 +15,7 @@ from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestErr
 from airflow_provider_meisa.api.nouns import ADDRESS, count
 from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
-from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, PlanFacts
+from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, PlanFacts, Planned
 from airflow_provider_meisa.bulk.ledger.entry import State
 from airflow_provider_meisa.bulk.record_ids import FirstOfEach
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
     from airflow_provider_meisa.bulk.job import Duplicates
     from airflow_provider_meisa.bulk.ledger.entry import Entry
+    from airflow_provider_meisa.bulk.ledger.ledger import Ledger
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -114,12 +115,11 @@ class EnrollJob:
         """Enroll each record once, and each address once."""
         return FirstOfEach(self) if self.id_column is None else OneOfEachRecord(self)
 
-    def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
+    def remember(self, ledger: Ledger, *, is_resumed: bool) -> None:
         """Keep nothing in a ledger but its entries."""
 
-    def conclude(self, *, total: int, to_send: int) -> PlanFacts:
+    def conclude(self, _planned: Planned) -> PlanFacts:
         """Know no more of a plan than its counts."""
-        del total, to_send
         return PlanFacts()
 
     def take_up(self, facts: PlanFacts) -> None:

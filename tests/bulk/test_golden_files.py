@@ -44,10 +44,10 @@ PLAN = Plan(
     identity={"sequence_slug": "onboarding"},
     file="night-5f0c8e1d2b3a4c5d6e7f8091a2b3c4d5.jsonl",
     batches=2,
-    total=6,
+    total=8,
     to_send=3,
     requests=2,
-    counts={"invalid": 2, "duplicate": 1},
+    counts={"invalid": 2, "duplicate": 1, "unchanged": 2},
     reasons={"invalid: no @": 2, "duplicate: appears earlier in the input": 1},
 )
 BATCHES = [
@@ -60,6 +60,7 @@ BATCHES = [
         1,
         ("grace@example.com",),
         (Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "appears earlier in the input"),),
+        {OutcomeStatus.UNCHANGED: 2},
     ),
 ]
 

@@ -46,7 +46,7 @@ def test_header_has_counts_and_reasons(store):
     assert (plan.total, plan.to_send, plan.requests, plan.batches) == (1202, 1200, 3, 3)
     assert plan.counts == {"invalid": 1, "duplicate": 1}
     assert plan.reasons["invalid: no @"] == 1
-    assert json.loads(store.note.read_text())["version"] == 3
+    assert json.loads(store.note.read_text())["version"] == 4
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_files_are_private_and_their_names_tell_nothing(store, folder):
     write(store)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
-    assert not any("ada" in file.name or "task" in file.name for file in folder.iterdir())
+    assert not any("example" in file.name or "task" in file.name for file in folder.iterdir())
     store.drop()
     store.drop()
     assert list(folder.iterdir()) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -10,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.bulk.ledger import Ledger, LedgerWriter, State, Subject
+from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.jobs.sync_contacts import SyncContactsJob
 from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
 from tests.support.summary import counts
@@ -183,6 +186,37 @@ def test_tables_of_pandas_are_synced(sync, meisa_sandbox):
     assert held(meisa_sandbox)["0"][2] == {"mrr": None, "plan": "free"}
 
 
+def test_order_of_fields_changes_no_contact(sync, meisa_sandbox):
+    ours = sync()
+    ours.run()
+    turned = dict(reversed(COLUMNS["fields"].items()))
+    assert counts(ours.night(ROWS, fields=turned)) == {"unchanged": 40}
+
+
+def test_any_name_of_a_custom_field_is_sent_and_compared(sync, meisa_sandbox):
+    named = {'"big" \\ plan': "a", "Größe.m²": "b", "tab\t": "c"}
+    ours = sync([{**row(0), **named}], custom_fields=list(named))
+    ours.run()
+    assert held(meisa_sandbox)["0"][2] == named
+    assert counts(ours.night([{**row(0), **named}])) == {"unchanged": 1}
+    assert counts(ours.night([{**row(0), **named, "tab\t": "d"}])) == {"updated": 1}
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_unchanged_rows_are_in_the_outcomes_file_if_there_is_one(sync, tmp_path, listed, mocker):
+    path = tmp_path / "outcomes.jsonl" if listed else None
+    written = mocker.spy(PlanStore, "_fill")
+    ours = sync(outcomes_path=path)
+    ours.run()
+    assert counts(ours.night([*ROWS[1:], row(0, plan="team")])) == {"updated": 1, "unchanged": 39}
+    assert written.spy_return.batches <= 2
+    assert written.spy_return.counts == {"unchanged": 39}
+    if path:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert Counter(line["status"] for line in lines) == {"updated": 1, "unchanged": 39}
+        assert {line["address"] for line in lines} == {each["email"] for each in ROWS}
+
+
 # What is not sent.
 
 
@@ -208,6 +242,42 @@ def test_known_row_stays_unchanged_next_to_a_contradicting_one(sync, meisa_sandb
     assert "updated" not in counts(summary)
     assert held(meisa_sandbox)["4"][2]["plan"] == "free"
     assert "99" not in held(meisa_sandbox)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ([row(4)], {"unchanged": 10, "duplicate": 1}),
+        ([row(4), row(4)], {"unchanged": 10, "duplicate": 2}),
+        ([row(4, plan="team"), row(4)], {"unchanged": 10, "invalid": 2}),
+        ([row(4), row(4, plan="team")], {"unchanged": 10, "duplicate": 1, "invalid": 1}),
+    ],
+)
+def test_more_rows_of_an_unchanged_contact_are_not_sent(sync, meisa_sandbox, more, expected):
+    ours = sync(ROWS[:10])
+    ours.run()
+    summary = ours.night([*ROWS[:10], *more])
+    assert (counts(summary), summary["gone"]) == (expected, 0)
+    assert len(upserts(meisa_sandbox)) == 10
+
+
+@pytest.mark.parametrize("between", [0, 2_500])
+def test_row_before_the_unchanged_one_of_its_contact_is_not_sent(sync, meisa_sandbox, between):
+    """Whether they are read together or apart."""
+    ours = sync([*ROWS[:10], *(row(number) for number in range(100, 100 + between))], first_run="record")
+    ours.run()
+    rows = [row(4, plan="team"), *(row(number) for number in range(100, 100 + between)), *ROWS[:10]]
+    assert counts(ours.night(rows))["invalid"] >= 1
+    assert upserts(meisa_sandbox) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_address_of_an_unchanged_contact_is_not_sent_for_another(sync, meisa_sandbox, order):
+    ours = sync(ROWS[:10])
+    ours.run()
+    summary = ours.night([*ROWS[:9], row(9, email="P3@Example.com"), row(10)][::order])
+    assert counts(summary) == {"unchanged": 9, "invalid": 1, "created": 1}
+    assert held(meisa_sandbox)["9"][0] == "p9@example.com"
 
 
 def test_forgotten_contact_is_never_sent(sync, meisa_sandbox, ledger):

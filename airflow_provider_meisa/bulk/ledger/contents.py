@@ -58,6 +58,10 @@ class Contents:
         """Return all entries, sorted by hash."""
         return merge([self._read.columns, self._written.columns()])
 
+    def index(self) -> Index:
+        """Return an index of all entries."""
+        return Index(self.columns()) if self._written else self._read
+
     def written(self) -> Columns:
         """Return the entries that were added here since the ledger was opened or compacted."""
         return self._written.columns()
@@ -94,6 +98,14 @@ class Contents:
         self._names.add(name)
         self.header = self.header.merged(header)
         return name
+
+    def put_apart(self, header: Header, columns: Columns) -> None:
+        """Write a part that stays: its entries are not among those of `written`.
+
+        :raises MeisaUnreachableError: if it cannot be written.
+        """
+        self.put(header, columns)
+        self._read = Index(merge([self._read.columns, columns]))
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove parts whose entries are in another part.

@@ -19,6 +19,9 @@ _STATE_MASK = (1 << _STATE_BITS) - 1
 _HASH_MASK = (1 << _HASH_BITS) - 1
 _LAST_MINUTE = (1 << 24) - 1
 
+VALUES_MASK = (1 << _MINUTE_AT) - 1
+"""All of a packed entry but its minute: the state and the hash of the values."""
+
 LATEST_MINUTE = _LAST_MINUTE - 1
 """The last minute that can be written, in November 2051; the one after it is for `State.FORGOTTEN`."""
 
@@ -74,6 +77,11 @@ FORGOTTEN = (_LAST_MINUTE << _MINUTE_AT) | (State.FORGOTTEN << _HASH_BITS)
 def pack(entry: Entry) -> int:
     """Return an entry as a number; the larger of two numbers is the later entry."""
     return (entry.minute << _MINUTE_AT) | (entry.state << _HASH_BITS) | entry.values_hash
+
+
+def low_bits(state: State) -> int:
+    """Return a state where a packed entry has it, without a minute and a hash."""
+    return state << _HASH_BITS
 
 
 def unpack(value: int) -> Entry:

@@ -17,6 +17,8 @@ _RANGE = 1 << 14
 """The approximate number of entries that are merged at once, in a dict."""
 _HASHES_A_SLOT = 3
 """Each slot of the fan-out has about 2 to this power hashes, or down to half as many."""
+_SPLICED_SHARE = 16
+"""Parts that have together fewer than this share of the entries of the largest are spliced into it."""
 _SLOTS_AT_ONCE = 64
 _FEWEST_RECENT = 1 << 16
 _RECENT_SHARE = 64
@@ -35,6 +37,9 @@ def merge(parts: Sequence[Columns]) -> Columns:
     parts = [part for part in parts if part[0]]
     if len(parts) <= 1:
         return parts[0] if parts else empty_columns()
+    *smaller, largest = sorted(parts, key=lambda part: len(part[0]))
+    if sum(len(hashes) for hashes, _ in smaller) < len(largest[0]) // _SPLICED_SHARE:
+        return _spliced(largest, merge(smaller))
     total = sum(len(hashes) for hashes, _ in parts)
     ranges = max(1, total // _RANGE)
     merged = empty_columns()
@@ -55,6 +60,24 @@ def merge(parts: Sequence[Columns]) -> Columns:
     return merged
 
 
+def _spliced(columns: Columns, few: Columns) -> Columns:
+    """Merge a few entries into many, which are copied in slices."""
+    hashes, entries = columns
+    merged = empty_columns()
+    begin = 0
+    for record_hash, entry in zip(*few, strict=True):
+        place = bisect_left(hashes, record_hash, begin)
+        merged[0].extend(hashes[begin:place])
+        merged[1].extend(entries[begin:place])
+        is_known = place < len(hashes) and hashes[place] == record_hash
+        merged[0].append(record_hash)
+        merged[1].append(max(entry, entries[place]) if is_known else entry)
+        begin = place + is_known
+    merged[0].extend(hashes[begin:])
+    merged[1].extend(entries[begin:])
+    return merged
+
+
 def _merge_range(slices: Sequence[Columns]) -> Columns:
     if len(slices) == 1:
         return slices[0]
@@ -69,35 +92,43 @@ def _merge_range(slices: Sequence[Columns]) -> Columns:
 
 
 class Index:
-    """Sorted columns in which an entry is found in less than a microsecond."""
+    """Sorted columns in which an entry is found in less than a microsecond.
+
+    :ivar columns: the hashes and the entries.
+    :ivar shift: what a hash is shifted by to get its slot.
+    :ivar begins: the place at which each slot begins, and the end.
+    """
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
         hashes = columns[0]
         bits = max(1, len(hashes).bit_length() - _HASHES_A_SLOT)
-        self._shift = 64 - bits
-        self._begins = _fan_out(hashes, bits)
+        self.shift = 64 - bits
+        self.begins = _fan_out(hashes, bits)
 
     def __len__(self) -> int:
         return len(self.columns[0])
 
     def find(self, record_hash: int) -> int:
         """Return the packed entry of a hash, 0 if there is none."""
-        hashes, entries = self.columns
-        reservation = record_hash >> self._shift
-        end = self._begins[reservation + 1]
-        place = bisect_left(hashes, record_hash, self._begins[reservation], end)
-        return entries[place] if place < end and hashes[place] == record_hash else 0
+        place = self.place_of(record_hash)
+        return self.columns[1][place] if place >= 0 else 0
+
+    def place_of(self, record_hash: int) -> int:
+        """Return the place of a hash in the columns, -1 if there is none."""
+        hashes, slot = self.columns[0], record_hash >> self.shift
+        end = self.begins[slot + 1]
+        place = bisect_left(hashes, record_hash, self.begins[slot], end)
+        return place if place < end and hashes[place] == record_hash else -1
 
     def find_all(self, record_hashes: Iterable[int]) -> list[int]:
         """Return the packed entry of each hash, as `find` does, in half the time."""
         hashes, entries = self.columns
-        count, begins, shift, bisect = len(hashes), self._begins, self._shift, bisect_left
+        count, begins, shift, bisect = len(hashes), self.begins, self.shift, bisect_left
         # After the slot comes a hash of another slot, or the end.
         return [
             entries[place]
-            if (place := bisect(hashes, each, begins[reservation := each >> shift], begins[reservation + 1]))
-            < count
+            if (place := bisect(hashes, each, begins[slot := each >> shift], begins[slot + 1])) < count
             and hashes[place] == each
             else 0
             for each in record_hashes
@@ -108,11 +139,11 @@ def _fan_out(hashes: array[int], bits: int) -> array[int]:
     """Return the start of each slot, which has the hashes with the same highest bits, and the end."""
     shift, slots, begin = 64 - bits, 1 << bits, 0
     begins = array("I")
-    for reservation in range(0, slots, _SLOTS_AT_ONCE):
+    for slot in range(0, slots, _SLOTS_AT_ONCE):
         # A bisection within few hashes is short: this takes two thirds of the time of a full one for each.
-        behind = min(reservation + _SLOTS_AT_ONCE, slots)
+        behind = min(slot + _SLOTS_AT_ONCE, slots)
         end = bisect_left(hashes, behind << shift, begin)
-        firsts = range(reservation << shift, behind << shift, 1 << shift)
+        firsts = range(slot << shift, behind << shift, 1 << shift)
         begins.extend(map(bisect_left, repeat(hashes), firsts, repeat(begin), repeat(end)))
         begin = end
     begins.append(len(hashes))

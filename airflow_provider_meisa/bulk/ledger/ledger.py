@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +28,7 @@ from airflow_provider_meisa.bulk.ledger.header import (
 )
 from airflow_provider_meisa.bulk.ledger.index import GrowingIndex, entries_of
 from airflow_provider_meisa.bulk.ledger.part import VERSION
+from airflow_provider_meisa.bulk.ledger.snapshot import Snapshot
 from airflow_provider_meisa.bulk.ledger.store import store_at
 from airflow_provider_meisa.bulk.ledger.subject import Hasher, Subject, describe
 from airflow_provider_meisa.bulk.ledger.writer import LedgerWriter, Repeat
@@ -162,6 +163,13 @@ class Ledger:
         """Return the entry of each record, faster than `known` for one after the other."""
         return self._contents.find_all(self._hasher.hash_records(record_ids))
 
+    def snapshot(self, states: Iterable[State]) -> Snapshot:
+        """Return all entries as they are now.
+
+        :param states: those that `Snapshot.find_same` looks for.
+        """
+        return Snapshot(self._contents.index(), self._hasher, states)
+
     def hash_values(self, canonical: bytes) -> int:
         """Return the hash of a record's values, which is never 0.
 
@@ -207,7 +215,7 @@ class Ledger:
             ((self._hasher.hash_record(each), values_hash) for each, values_hash in records), state, by
         )
 
-    def hash_records(self, record_ids: Iterable[str]) -> list[int]:
+    def hash_records(self, record_ids: Iterable[str]) -> Sequence[int]:
         """Return the hashes of records for `write_hashed`, eight bytes each."""
         return self._hasher.hash_records(record_ids)
 
@@ -264,9 +272,7 @@ class Ledger:
         known = self.runs.get(by)
         at = max(int(now * 1000), known.at + 1 if known else 0)
         status = WriterStatus(at, ended=True, spans=((begin, end),))
-        self._contents.put(Header(self.subject, {by: status}), columns)
-        for record_hash, entry in zip(*columns, strict=True):
-            self._contents.add(record_hash, entry)
+        self._contents.put_apart(Header(self.subject, {by: status}), columns)
         return len(columns[0])
 
 

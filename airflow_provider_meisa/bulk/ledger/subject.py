@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -17,7 +19,8 @@ _WHAT = {
     "record_id": "what the record id is made of",
     "hash_key": "[meisa] ledger_key",
 }
-_HASH_BITS = 36
+VALUES_SHIFT = 64 - 36
+"""What a hash of 64 bits is shifted by to get the bits that an entry holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ class Hasher:
         """Return 64 bits of a record id."""
         return self.hash_records((record_id,))[0]
 
-    def hash_records(self, record_ids: Iterable[str]) -> list[int]:
+    def hash_records(self, record_ids: Iterable[str]) -> array[int]:
         """Return 64 bits of each of many record ids, in their order."""
         record_ids = record_ids if isinstance(record_ids, Sequence) else list(record_ids)
         try:
@@ -76,22 +79,34 @@ class Hasher:
         except UnicodeEncodeError:  # a lone surrogate: rare, and a check beforehand takes time
             return self._hash_all([each.encode("utf-8", "surrogatepass") for each in record_ids])
 
-    def _hash_all(self, record_ids: Iterable[bytes]) -> list[int]:
-        key, salt, number = self._key, self._salt, int.from_bytes
-        if key:
-            return [
-                number(blake2b(each, digest_size=8, key=key, salt=salt).digest(), "little")
-                for each in record_ids
-            ]
-        return [number(blake2b(each, digest_size=8, salt=salt).digest(), "little") for each in record_ids]
+    def _hash_all(self, record_ids: Iterable[bytes]) -> array[int]:
+        salt = self._salt
+        if self._key:
+            key = self._key
+            return numbers(blake2b(each, digest_size=8, key=key, salt=salt).digest() for each in record_ids)
+        return numbers(blake2b(each, digest_size=8, salt=salt).digest() for each in record_ids)
 
     def hash_values(self, canonical: bytes) -> int:
         """Return 36 bits of a record's values, never 0.
 
         :param canonical: the values as they are sent, in a canonical form.
         """
-        digest = blake2b(canonical, digest_size=8, key=self._key, salt=self._salt, person=b"values").digest()
-        return int.from_bytes(digest, "little") >> (64 - _HASH_BITS) or 1
+        return self.hash_all_values((canonical,))[0] >> VALUES_SHIFT or 1
+
+    def hash_all_values(self, canonical: Iterable[bytes]) -> array[int]:
+        """Return 64 bits of the values of each of many records, in their order; `hash_values` takes the highest."""
+        key, salt = self._key, self._salt
+        return numbers(
+            blake2b(each, digest_size=8, key=key, salt=salt, person=b"values").digest() for each in canonical
+        )
+
+
+def numbers(digests: Iterable[bytes]) -> array[int]:
+    """Return digests of eight bytes as numbers."""
+    found = array("Q", b"".join(digests))
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
 
 
 def describe(subject: Subject, hasher: Hasher, version: int) -> dict[str, str | int]:

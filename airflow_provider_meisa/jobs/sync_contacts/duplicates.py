@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.record_ids import RecordIds
 from airflow_provider_meisa.jobs.addresses import key_of
 from airflow_provider_meisa.jobs.sync_contacts.values import encode
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.jobs.sync_contacts.comparison import Comparison
 
 DIFFERING = "another row of the same record id differs"
 SHARED_ADDRESS = "another record id has the same address"
@@ -30,10 +33,13 @@ class ContactDuplicates:
     Which of two such rows comes first is another one each night, so neither is sent. The one that came first may be in
     the plan already: `contradicted` names it.
 
-    Memory grows by about 40 bytes a row.
+    Memory grows by about 40 bytes for each row that was not found to be unchanged.
+
+    :param comparison: has found some rows to be unchanged; ``None`` if none was looked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, comparison: Comparison | None = None) -> None:
+        self._comparison = comparison
         self._ids = RecordIds()
         self._rows = RecordIds()
         self._addresses = RecordIds()
@@ -42,11 +48,16 @@ class ContactDuplicates:
 
     def same_record(self, item: Mapping[str, Any]) -> Outcome | None:
         """Return the outcome of an item whose record id came before: the same row again, or another one."""
-        record_id = record_id_of(item)
-        is_first, is_new = self._ids.add(record_id), self._rows.add_hash(hash(encode(item)))
+        record_id, values = record_id_of(item), encode(item)
+        is_first, is_same = self._ids.add(record_id), not self._rows.add_hash(hash(values))
+        if self._comparison:
+            unchanged = self._comparison.came_unchanged(record_id)
+            if unchanged is not None:
+                is_first, is_same = False, self._comparison.hash_values(values) == unchanged
+            self._comparison.take(record_id)
         if is_first:
             return None
-        if not is_new and not (self._differing and digest(record_id) in self._differing):
+        if is_same and not (self._differing and digest(record_id) in self._differing):
             return Outcome(item["email"], OutcomeStatus.DUPLICATE, "appears earlier in the input")
         self._add(self._differing, record_id)
         return Outcome(item["email"], OutcomeStatus.INVALID, DIFFERING)
@@ -58,9 +69,18 @@ class ContactDuplicates:
         self._add(self._shared, key_of(item["email"]))
         return Outcome(item["email"], OutcomeStatus.INVALID, SHARED_ADDRESS)
 
-    @property
-    def contradicted(self) -> dict[str, list[str]]:
-        """Digests of the record ids and of the addresses that are not sent; empty if there are none."""
+    def contradicted(self, items: Callable[[], Iterator[Mapping[str, Any]]]) -> dict[str, list[str]]:
+        """Return digests of the record ids and of the addresses that are not sent; empty if there are none.
+
+        Call it after the last row.
+
+        :param items: reads the items of the plan.
+        """
+        shared = self._comparison.shared_addresses(self._addresses) if self._comparison else ()
+        if shared:
+            for item in items():
+                if hash(key_of(item["email"])) in shared and item.get("external_id"):
+                    self._add(self._shared, key_of(item["email"]))
         found = {"ids": sorted(self._differing), "addresses": sorted(self._shared)}
         return {name: digests for name, digests in found.items() if digests}
 

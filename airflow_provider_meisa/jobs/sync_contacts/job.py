@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,8 +17,9 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreadableResponseError,
 )
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
-from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, PlanFacts
-from airflow_provider_meisa.bulk.ledger.entry import State
+from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, Alike, PlanFacts
+from airflow_provider_meisa.bulk.ledger.entry import State, minute_at
+from airflow_provider_meisa.jobs.sync_contacts.comparison import Comparison
 from airflow_provider_meisa.jobs.sync_contacts.duplicates import (
     ContactDuplicates,
     Contradicted,
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
-    from airflow_provider_meisa.bulk.job import Duplicates, Exclusion
+    from airflow_provider_meisa.bulk.job import Duplicates, Exclusion, Planned
     from airflow_provider_meisa.bulk.ledger.entry import Entry
+    from airflow_provider_meisa.bulk.ledger.ledger import Ledger
+    from airflow_provider_meisa.bulk.ledger.snapshot import Snapshot
 
 Resync = Literal["all", "record"]
 OnOlderRun = Literal["fail", "send"]
@@ -70,6 +74,13 @@ class _Planning:
     pending: int = 0
     refreshed: int = 0
 
+    def counted(self, found: Iterable[Contact | Outcome | Alike]) -> Iterator[Contact | Outcome | Alike]:
+        """Count the unchanged rows of those that are read."""
+        for item in found:
+            if isinstance(item, Alike):
+                self.known += len(item.addresses)
+            yield item
+
 
 @dataclass(slots=True, kw_only=True)
 class SyncContactsJob:
@@ -103,6 +114,7 @@ class SyncContactsJob:
 
     _kept: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False)
     _states: Mapping[State, int] = field(default_factory=dict, init=False, repr=False)
+    _snapshot: Snapshot | None = field(default=None, init=False, repr=False)
     _planning: _Planning | None = field(default=None, init=False, repr=False)
     _contradicted: Contradicted = field(default_factory=lambda: Contradicted({}), init=False, repr=False)
 
@@ -148,34 +160,46 @@ class SyncContactsJob:
 
     # Plan.
 
-    def remember(self, kept: Mapping[str, Any], states: Mapping[State, int]) -> None:
-        """Take the mapping and the date of earlier runs.
+    def remember(self, ledger: Ledger, *, is_resumed: bool) -> None:
+        """Take the mapping and the date of earlier runs, and the contacts that Meisa has.
 
         :raises MeisaInputError: if a later run has sent already.
         """
-        self._kept, self._states = kept, states
-        newest = kept.get(_LOGICAL_DATE, "")
+        self._kept, self._states = ledger.properties, ledger.count_by_state()
+        newest = self._kept.get(_LOGICAL_DATE, "")
         if self.on_older_run == "fail" and self.logical_date and self.logical_date < newest:
             raise MeisaInputError(
                 f"A run of {newest} has sent contacts already, and this one is of {self.logical_date}: it could write "
                 "old values over newer ones. Nothing was sent. Clear the newest run instead, or set "
                 "on_older_run='send' if the query does not depend on the date."
             )
+        # What an earlier attempt has sent counts as sent by this run, not as unchanged.
+        self._snapshot = None if is_resumed else ledger.snapshot(_ACCEPTED)
 
-    def items(self, source: Iterable[object]) -> Iterator[Contact | Outcome]:
+    def items(self, source: Iterable[object]) -> Iterator[Contact | Outcome | Alike]:
         """Read rows as contacts; what cannot be sent of them is ``invalid``.
 
         :raises MeisaInputError: if the rows do not fit the mapping.
         """
         known = self._kept.get(_MAPPING) if self.resync is None else None
+        comparison = self._comparison()
         reader = ContactReader(
             self.mapping,
             known=known["custom_fields"] if known else None,
             what=self.what,
             may_be_record=self.may_be_record,
+            comparison=comparison,
         )
-        self._planning = _Planning(reader)
-        return reader.read(source)
+        self._planning = _Planning(reader, ContactDuplicates(comparison))
+        return self._planning.counted(reader.read(source))
+
+    def _comparison(self) -> Comparison | None:
+        snapshot, self._snapshot = self._snapshot, None
+        if not snapshot:
+            return None
+        now = minute_at(time.time())
+        is_due = (lambda entry: self._is_due(entry, entry.values_hash, now)) if self.resync_after else None
+        return Comparison(snapshot, is_due)
 
     def duplicates(self) -> Duplicates:
         """Send neither of two rows that contradict each other."""
@@ -236,13 +260,13 @@ class SyncContactsJob:
         """Take the contact as accepted as it is now."""
         return self._outcome(item, OutcomeStatus.UNCHANGED, RECORDED)
 
-    def conclude(self, *, total: int, to_send: int) -> PlanFacts:
+    def conclude(self, planned: Planned) -> PlanFacts:
         """Check how much has changed, and keep the mapping.
 
         :raises MeisaInputError: if the mapping is another one, or too many rows have changed.
         """
         planning = self._planned()
-        new = to_send - planning.changed - planning.pending - planning.refreshed
+        new = planned.to_send - planning.changed - planning.pending - planning.refreshed
         in_ledger = sum(number for state, number in self._states.items() if state in _IN_STEP)
         binding = planning.reader.binding
         mapping = binding.describe() if binding else None
@@ -250,17 +274,17 @@ class SyncContactsJob:
         if mapping and is_new:
             check_mapping(self._kept[_MAPPING], mapping, resync=self.resync)
         if in_ledger and not is_new:
-            self._check_changes(new + planning.changed, total=total, in_ledger=in_ledger)
+            self._check_changes(new + planning.changed, total=planned.total, in_ledger=in_ledger)
         self._planning = None
         report = {
             "new": new,
             "changed": planning.changed,
-            "gone": max(0, in_ledger - planning.known) if total else 0,
+            "gone": max(0, in_ledger - planning.known) if planned.total else 0,
         }
         keep: dict[str, Any] = {_MAPPING: mapping} if mapping else {}
         if self.logical_date > self._kept.get(_LOGICAL_DATE, ""):
             keep[_LOGICAL_DATE] = self.logical_date
-        return PlanFacts(report=report, keep=keep, own=planning.duplicates.contradicted)
+        return PlanFacts(report=report, keep=keep, own=planning.duplicates.contradicted(planned.items))
 
     def _check_changes(self, changes: int, *, total: int, in_ledger: int) -> None:
         most = self.max_changes

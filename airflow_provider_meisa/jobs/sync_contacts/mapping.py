@@ -85,7 +85,9 @@ class ContactMapping:
         :raises MeisaInputError: if one is missing, or two have the same name.
         """
         find = _Finder(columns, what, may_be_record=may_be_record)
-        fields = {name: find(column, f"fields[{name!r}]") for name, column in self._fields_in(find).items()}
+        chosen = self._fields_in(find)
+        # In one order, whatever that of the mapping: the ledger compares the text of it all.
+        fields = {name: find(chosen[name], f"fields[{name!r}]") for name in FIELDS if name in chosen}
         tags_at = find(self.tags, "tags") if isinstance(self.tags, str) else None
         taken = {*fields.values(), tags_at}
         if self.custom_fields == ALL:

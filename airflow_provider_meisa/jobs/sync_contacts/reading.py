@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from itertools import compress, islice
+from operator import not_
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.column_names import shown_name
+from airflow_provider_meisa.bulk.job import Alike
 from airflow_provider_meisa.bulk.rows import Rows
-from airflow_provider_meisa.jobs.addresses import check_all
+from airflow_provider_meisa.jobs.addresses import check_column, key_of
+from airflow_provider_meisa.jobs.sync_contacts.forms import contact_form, custom_fields_form, to_dict
 from airflow_provider_meisa.jobs.sync_contacts.mapping import ALL, Binding, ContactMapping
 from airflow_provider_meisa.jobs.sync_contacts.values import (
     Faults,
     Json,
     canonical,
     converter,
+    encode,
     fix_column,
     parse_json,
     tags_of,
     text_of,
     text_of_id,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_meisa.jobs.sync_contacts.comparison import Comparison
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -41,6 +48,7 @@ class ContactReader:
     :param known: see `ContactMapping.bind`.
     :param what: what messages call the source.
     :param may_be_record: see `ContactMapping.bind`.
+    :param comparison: finds rows that the ledger has as they are.
     :ivar binding: what the mapping means for this source; there once its first rows are read.
     """
 
@@ -51,15 +59,17 @@ class ContactReader:
         known: Sequence[str] | None = None,
         what: str = "The source",
         may_be_record: bool = False,
+        comparison: Comparison | None = None,
     ) -> None:
         self._mapping = mapping
         self._known = known
         self._what = what
         self._may_be_record = may_be_record
+        self._comparison = comparison
         self.binding: Binding | None = None
 
-    def read(self, source: Iterable[object]) -> Iterator[Contact | Outcome]:
-        """Read a source: `Rows`, or records with a value by name.
+    def read(self, source: Iterable[object]) -> Iterator[Contact | Outcome | Alike]:
+        """Read a source: `Rows`, or records with a value by name. Rows that are unchanged come together.
 
         :raises MeisaInputError: if it gives something else, or lacks a column that the mapping names.
         """
@@ -70,30 +80,30 @@ class ContactReader:
         elif first is not None:
             yield from self._records(first, rest)
 
-    def _tables(self, first: Rows, rest: Iterable[object]) -> Iterator[Contact | Outcome]:
+    def _tables(self, first: Rows, rest: Iterable[object]) -> Iterator[Contact | Outcome | Alike]:
         self._checked(first.columns)
-        binding = self._bind(first.columns)
-        yield from contacts_of(binding, first.rows)
+        contacts = self._bind(first.columns)
+        yield from contacts.of(first.rows)
         for rows in rest:
             if not isinstance(rows, Rows) or rows.columns != first.columns:
                 raise MeisaInputError(
                     f"{self._what} changed its columns while it was read. Nothing was sent."
                 )
-            yield from contacts_of(binding, rows.rows)
+            yield from contacts.of(rows.rows)
 
-    def _records(self, first: object, rest: Iterator[object]) -> Iterator[Contact | Outcome]:
+    def _records(self, first: object, rest: Iterator[object]) -> Iterator[Contact | Outcome | Alike]:
         """Read records, of which each may lack some keys: that is NULL. None may lack one of the mapping's."""
         chunk = [self._record(first), *map(self._record, islice(rest, _CHUNK - 1))]
         columns = self._checked(list(dict.fromkeys(name for record in chunk for name in record)))
         names = {name.casefold() for name in columns}
         columns += [name for name in self._mapping.named if name.casefold() not in names]
         missing = {name.casefold() for name in self._mapping.named}
-        binding = self._bind(columns)
+        contacts = self._bind(columns)
         while chunk:
             found = {name.casefold() for name in self._checked(set().union(*chunk))}
             missing -= found
             self._report_unknown(found - set(map(str.casefold, columns)))
-            yield from contacts_of(binding, [list(map(record.get, columns)) for record in chunk])
+            yield from contacts.of([list(map(record.get, columns)) for record in chunk])
             chunk = list(map(self._record, islice(rest, _CHUNK)))
         if missing:
             self._mapping.bind(
@@ -115,7 +125,7 @@ class ContactReader:
             raise MeisaInputError(f"{self._what} has a column whose name is not text. Rename it.")
         return names
 
-    def _bind(self, columns: Sequence[str]) -> Binding:
+    def _bind(self, columns: Sequence[str]) -> _Contacts:
         self.binding = self._mapping.bind(
             columns, known=self._known, what=self._what, may_be_record=self._may_be_record
         )
@@ -125,7 +135,7 @@ class ContactReader:
             log.warning(
                 "New columns are not sent before resync is set: %s", self._shown(self.binding.unmapped)
             )
-        return self.binding
+        return _Contacts(self.binding, self._comparison)
 
     def _report_unknown(self, names: Iterable[str]) -> None:
         """Log which columns are not sent; of records, also those that only later ones have."""
@@ -136,58 +146,93 @@ class ContactReader:
         return ", ".join(shown_name(name, may_be_record=self._may_be_record) for name in sorted(names))
 
 
-def contacts_of(binding: Binding, rows: Sequence[Sequence[object]]) -> Iterator[Contact | Outcome]:
-    """Return what is sent of each row, or that it is ``invalid``."""
-    if not rows:
-        return
-    columns = list(zip(*rows, strict=True))
-    faults: Faults = {}
-    addresses = list(check_all(columns[binding.fields["email"]]))
-    contacts = _contacts(binding, columns, addresses, faults)
-    for place, (address, contact) in enumerate(zip(addresses, contacts, strict=True)):
-        if isinstance(address, Outcome):
-            yield address
-        elif place in faults:
-            yield Outcome(address, OutcomeStatus.INVALID, faults[place])
+class _Contacts:
+    """Makes contacts of rows with the same columns, column by column."""
+
+    def __init__(self, binding: Binding, comparison: Comparison | None) -> None:
+        self._binding = binding
+        self._comparison = comparison
+        names = [*binding.fields, *(["custom_fields"] if binding.custom_fields else [])]
+        self._form = contact_form([*names, "tag_names"])
+        self._custom_fields_form = custom_fields_form(list(binding.custom_fields), nulls=binding.nulls)
+
+    def of(self, rows: Sequence[Sequence[object]]) -> Iterator[Contact | Outcome | Alike]:
+        """Return what is sent of each row, or that it is ``invalid``; those that are unchanged together."""
+        if not rows:
+            return
+        columns = list(zip(*rows, strict=True))
+        faults: Faults = {}
+        addresses = check_column(columns[self._binding.fields["email"]])
+        fields = self._fields(columns, addresses, faults)
+        contacts = list(map(self._form, *fields.values()))
+        bad = _bad(addresses, faults)
+        places = [place for place in range(len(rows)) if place not in bad] if bad else range(len(rows))
+        if self._comparison is not None:
+            is_unchanged = self._compare(self._comparison, fields, contacts, places)
+            if any(is_unchanged):
+                yield Alike(
+                    OutcomeStatus.UNCHANGED,
+                    [contacts[place].email for place in compress(places, is_unchanged)],
+                )
+                places = list(compress(places, map(not_, is_unchanged)))
+        for place in sorted([*places, *bad]) if bad else places:
+            yield bad[place] if place in bad else to_dict(contacts[place])
+
+    @staticmethod
+    def _compare(
+        comparison: Comparison,
+        fields: Mapping[str, Sequence[Any]],
+        contacts: Sequence[Any],
+        places: Sequence[int],
+    ) -> list[bool]:
+        """Return for each of these places whether its row is left out."""
+
+        def of_these(values: Sequence[Any]) -> Sequence[Any]:
+            return values if len(places) == len(contacts) else [values[place] for place in places]
+
+        addresses = of_these(fields["email"])
+        ids = of_these(fields["external_id"]) if "external_id" in fields else list(map(key_of, addresses))
+        # Without record ids of yours, no two contacts have one address.
+        others = addresses if "external_id" in fields else ()
+        return comparison.unchanged(ids, map(encode, of_these(contacts)), others)
+
+    def _fields(
+        self, columns: Sequence[Sequence[object]], addresses: Sequence[object], faults: Faults
+    ) -> dict[str, Sequence[Any]]:
+        """Return the values of each field; ``faults`` gets the first reason of each row that is not sent."""
+        binding = self._binding
+
+        def fixed(place: int, convert: Callable[[object], Json] = canonical) -> Sequence[Json]:
+            values, found = fix_column(columns[place], _converted(binding, place, convert))
+            for row, reason in found.items():
+                faults.setdefault(row, f"{shown_name(binding.columns[place])}: {reason}")
+            return values
+
+        fields: dict[str, Sequence[Any]] = {}
+        for name, place in binding.fields.items():
+            if name == "email":
+                fields[name] = addresses
+            elif name == "external_id":
+                fields[name] = fixed(place, text_of_id)
+            else:
+                fields[name] = _texts(fixed(place, text_of), nulls=binding.nulls)
+        if binding.custom_fields:
+            values = [fixed(place) for place in binding.custom_fields.values()]
+            fields["custom_fields"] = list(map(self._custom_fields_form, *values))
+        # What is None is not sent: names with nulls="omit", and tags of a contact that has none.
+        if isinstance(binding.tags, int):
+            fields["tag_names"] = [tags or None for tags in fixed(binding.tags, tags_of)]
         else:
-            yield contact
+            fields["tag_names"] = [list(binding.tags) or None] * len(addresses)
+        return fields
 
 
-def _contacts(
-    binding: Binding, columns: Sequence[Sequence[object]], addresses: Sequence[object], faults: Faults
-) -> list[Contact]:
-    """Put contacts together; ``faults`` gets the first reason of each that is not sent."""
-
-    def fixed(place: int, convert: Callable[[object], Json] = canonical) -> Sequence[Json]:
-        values, found = fix_column(columns[place], _converted(binding, place, convert))
-        for row, reason in found.items():
-            faults.setdefault(row, f"{shown_name(binding.columns[place])}: {reason}")
-        return values
-
-    fields: dict[str, Sequence[Json]] = {}
-    for name, place in binding.fields.items():
-        if name == "email":
-            fields[name] = addresses
-        elif name == "external_id":
-            fields[name] = fixed(place, text_of_id)
-        else:
-            fields[name] = _texts(fixed(place, text_of), nulls=binding.nulls)
-    if binding.custom_fields:
-        fields["custom_fields"] = _custom_fields(
-            binding, [fixed(place) for place in binding.custom_fields.values()]
-        )
-    if isinstance(binding.tags, int):
-        fields["tag_names"] = [tags or None for tags in fixed(binding.tags, tags_of)]
-    elif binding.tags:
-        fields["tag_names"] = [list(binding.tags)] * len(addresses)
-    contacts = [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
-    # None is left: of names that are not sent, and of contacts without tags.
-    return [
-        {name: value for name, value in contact.items() if value is not None}
-        if None in contact.values()
-        else contact
-        for contact in contacts
-    ]
+def _bad(addresses: Sequence[str | Outcome], faults: Faults) -> dict[int, Outcome]:
+    """Return the outcomes of the rows that are not sent, by place."""
+    bad = {place: Outcome(str(addresses[place]), OutcomeStatus.INVALID, why) for place, why in faults.items()}
+    if set(map(type, addresses)) != {str}:
+        bad |= {place: each for place, each in enumerate(addresses) if isinstance(each, Outcome)}
+    return bad
 
 
 def _converted(binding: Binding, place: int, convert: Callable[[object], Json]) -> Callable[[object], Json]:
@@ -201,11 +246,3 @@ def _converted(binding: Binding, place: int, convert: Callable[[object], Json]) 
 def _texts(values: Sequence[Json], *, nulls: str) -> Sequence[Json]:
     """Return the values of a name: an empty one empties it, and what is ``None`` is not sent."""
     return values if nulls == "omit" else ["" if value is None else value for value in values]
-
-
-def _custom_fields(binding: Binding, columns: Sequence[Sequence[Json]]) -> list[dict[str, Json]]:
-    names = list(binding.custom_fields)
-    objects = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    if binding.nulls == "send":
-        return objects
-    return [{name: value for name, value in each.items() if value is not None} for each in objects]

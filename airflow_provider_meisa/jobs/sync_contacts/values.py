@@ -134,9 +134,11 @@ def converter(kind: ValueType) -> Callable[[object], Json]:
     return _CONVERTERS[kind]
 
 
-def encode(item: Mapping[str, Json]) -> bytes:
-    """Return the bytes that the ledger compares; whatever they are made of went through `canonical`."""
-    return msgspec.json.encode(item)
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""Return the bytes that the ledger compares, the same for a dict and for a form of it (see `forms`).
+
+Whatever they are made of went through `canonical`.
+"""
 
 
 Faults = dict[int, str]

@@ -57,6 +57,19 @@ def test_merge_in_many_ranges_is_the_same(dicts):
         index._RANGE = before
 
 
+@given(
+    st.dictionaries(record_hashes, packed, min_size=34, max_size=60),
+    st.dictionaries(record_hashes, packed, max_size=1),
+    st.integers(0, 33),
+    packed,
+)
+def test_few_entries_are_merged_into_many(many, few, place, entry):
+    few = few or {sorted(many)[place]: entry}
+    expected = united([many, few])
+    assert as_dict(merge([columns_of(many), columns_of(few)])) == expected
+    assert merge([columns_of(few), columns_of(many)]) == columns_of(expected)
+
+
 @given(st.dictionaries(record_hashes, packed, max_size=60), st.lists(record_hashes, max_size=10))
 def test_index_finds_what_is_in_it_and_nothing_else(entries, others):
     found = Index(columns_of(entries))

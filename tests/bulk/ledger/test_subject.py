@@ -36,7 +36,7 @@ def test_hashes_with_another_secret_differ():
 def test_one_and_many_are_hashed_alike(record_ids, secret):
     hasher = Hasher(SUBJECT, secret)
     hashes = hasher.hash_records(record_ids)
-    assert hashes == [hasher.hash_record(each) for each in record_ids]
+    assert list(hashes) == [hasher.hash_record(each) for each in record_ids]
     assert len(set(hashes)) == len(set(record_ids))
     assert all(0 <= each < 1 << 64 for each in hashes)
 
