@@ -11,7 +11,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    conf,
+)
 
 from airflow_provider_meisa.api.checks import check_seconds
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
@@ -24,7 +29,7 @@ from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.hooks import configuration
-from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
+from airflow_provider_meisa.hooks.meisa import is_final, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
@@ -278,6 +283,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         self.push(context, summary)
         runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:
+            if is_final(stopped_by):
+                runner.forget_plan()
             in_doubt = self.on_ambiguous == "fail" and runner.checkpoint().has_doubts
             with raise_airflow_errors(final=(MeisaError,) if in_doubt else ()):
                 raise stopped_by
@@ -324,13 +331,18 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             meisa_conn_id=self.meisa_conn_id,
             ledger=runner.ledger_summary,
             found=plan.facts.report if plan else None,
+            is_checked=True,
         )
         if plan:
             report["plan"] = f"{plans.note}#{plan.id}"
         self.log.info("Preview: nothing was sent. %s", report)
         set_asset_extra(context, self.outlets, report, self.asset())
         self.push(context, report)
-        self._check_any_valid(runner.job.title, report["counts"]["invalid"], report["total"])
+        try:
+            self._check_any_valid(runner.job.title, report["counts"]["invalid"], report["total"])
+        except AirflowException:
+            runner.drop_plan()  # it sends nothing, and no one approves it
+            raise
         return report
 
     def _check_any_valid(self, title: str, invalid: int, total: int) -> None:

@@ -50,17 +50,19 @@ def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, me
     task(PEOPLE[:1200], max_contacts=1200).run()
     found = groups(message())
     assert found["Before sending"] == [
-        "Limit of addresses checked: at most 1,200 (max_contacts)",
+        "Limit of addresses: at most 1,200 (max_contacts)",
+        "The API key is a live key of Sandbox",
         "The sequence onboarding is active",
     ]
     assert len(found["Batches"]) == 3
     planned, plan, end, effort = found[""]
     assert planned == "Plan written: 1,200 of 1,200 rows to send"
     assert re.fullmatch(
-        r"Sending to onboarding: 1,200 addresses, 3 requests, about \d+ s; requests left: .*", plan
+        r"Sending to onboarding with a live key: 1,200 addresses, 3 requests, about \d+ s; requests left: .*",
+        plan,
     )
     assert end == "onboarding: 1,200 addresses: 1,200 enrolled"
-    assert effort == "Requests: 4 (retries: 0, responses with 429: 0), 0 s waited"
+    assert effort == "Requests: 5 (retries: 0, responses with 429: 0), 0 s waited"
 
 
 def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, meisa_connection):
@@ -69,15 +71,15 @@ def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, me
     first, *_, last = groups(message())["Batches"]
     assert re.fullmatch(
         r"Batch 1: 500 enrolled \(500 of 1,500, 33%, about \d+ s left\); "
-        r"requests left: 58 of 60/minute, 998 of 1000/hour",
+        r"requests left: 57 of 60/minute, 997 of 1000/hour",
         first,
     )
     assert last.startswith("Batch 3: 499 enrolled, 1 invalid (1,500 of 1,500, 100%, about 0 s left)")
 
 
-def test_an_empty_audience_opens_no_group(task, message):
+def test_empty_audience_opens_no_group_of_batches(task, message):
     task([]).run()
-    assert list(groups(message())) == [""]
+    assert list(groups(message())) == ["", "Before sending"]
 
 
 def test_people_who_have_unsubscribed_are_warned_of_outside_of_any_group(task, message, meisa_connection):
