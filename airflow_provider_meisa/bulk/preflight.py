@@ -6,7 +6,6 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.endpoints import account
 from airflow_provider_meisa.api.nouns import ADDRESS, REQUEST, count
 from airflow_provider_meisa.api.redaction import redact
 from airflow_provider_meisa.bulk.reporting import requests_left, time_needed
@@ -30,6 +29,8 @@ def check_before(
     :param sends: whether the run may send; a run that only records needs a key, and no more.
     :raises MeisaError: if something stops it.
     """
+    from airflow_provider_meisa.api.endpoints import account  # loads requests
+
     with reporter.group("Before sending"):
         if options.max_contacts is not None:
             log.info("Limit of addresses: at most %s (max_contacts)", f"{options.max_contacts:,}")
