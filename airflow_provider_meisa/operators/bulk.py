@@ -29,6 +29,7 @@ from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.hooks import configuration
+from airflow_provider_meisa.hooks.failures import FailureLog
 from airflow_provider_meisa.hooks.meisa import is_final, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
@@ -189,7 +190,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             self._client.stop()
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
-        with raise_airflow_errors():
+        with FailureLog(), raise_airflow_errors():
             hook = self.begin(context)
             self._check_deferral()
             self._client = client = hook.get_conn()
