@@ -7,7 +7,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (
 # sleeps the rest of the wait. From the second wait on, it is the time that Airflow took after the one before.
 _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
+_DAY = 24 * 3600.0
 
 
 class BulkOperator(LedgerMixin, MeisaOperator):
@@ -309,10 +310,12 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     def _deferral(
         self, runner: BulkRunner, step: Wait, now: Checkpoint, *, stalled: bool
     ) -> MeisaRateLimitTrigger:
+        until = datetime.fromtimestamp(time.time() + step.seconds, UTC)
         self.log.info(
-            "%s: deferring for %.0f s (worker slot released)",
+            "%s: deferring for %.0f s, resuming at %s UTC (worker slot released)",
             reason_to_wait(step, runner.client),
             step.seconds,
+            f"{until:%H:%M:%S}" if step.seconds < _DAY else f"{until:%Y-%m-%d %H:%M:%S}",
         )
         # A wait just above the shortest deferral must not become shorter than that by the earlier end.
         pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)

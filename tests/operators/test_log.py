@@ -209,3 +209,31 @@ def test_what_was_waited_does_not_count_as_the_time_of_responses(meisa_connectio
     client.wait(3600)
     log.on_response(1, Counter({OutcomeStatus.ENROLLED: 500}), 500)
     assert "about 0 s left" in message()[0]
+
+
+def test_estimate_does_not_count_requests_in_flight_again(meisa_connection, message):
+    """At 12 requests a minute, 24 requests take a minute: also while four of them are in flight."""
+    meisa_connection(extra={"rate_limits": "12/minute"})
+    client = MeisaHook().get_conn()
+    log = BatchLog(client, 500, 24 * 500, Clock(), requests=24)
+    log.begin(0)
+    for sent in range(1, 13):
+        client.rate_limiter.commit(client.rate_limiter.reserve())
+        log.on_send()
+        if sent > 4:
+            log.on_response(sent - 4, Counter({OutcomeStatus.ENROLLED: 500}), (sent - 4) * 500)
+    left = [int(re.search(r"about (\d+) s left", line)[1]) for line in message()]
+    assert len(left) == 8
+    assert all(58 <= seconds <= 60 for seconds in left)
+
+
+@pytest.mark.meisa_sandbox(rate_limits="3/2s")
+def test_deferral_has_the_time_of_its_end(task, meisa_connection, short_deferrals, capfd):
+    meisa_connection(extra={"rate_limits": "3/2s"})
+    ours = task(PEOPLE[:1600], **short_deferrals)
+    ours.run()
+    assert ours.deferrals
+    assert re.search(
+        r"deferring for \d+ s, resuming at \d\d:\d\d:\d\d UTC \(worker slot released\)",
+        "".join(capfd.readouterr()),
+    )
