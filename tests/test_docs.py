@@ -326,6 +326,8 @@ def test_demo_prints_what_its_page_shows():
     lines = _without_figures(shown)
     assert {line.split()[0] for line in lines} >= {"Sending", "Batch"}
     assert lines - _without_figures(printed) == set()
+    sent = re.findall(r"^sent by the (\w+) run +(\d+) +(\d+)$", printed, re.MULTILINE)
+    assert sent == [("first", "0", "0"), ("second", "0", "0"), ("third", "20", "20")]
 
 
 def _without_figures(output: str) -> set[str]:
