@@ -39,8 +39,9 @@ def preview(
     :param found: what the job knows of the plan beyond its counts.
     :return: ``{"preview": True, "job", the job's identity, "meisa_conn_id", "environment", "total", "counts":
         {"duplicate", "invalid", "suppressed" (None if the key lacks the scope)}, "to_send", "requests", "seconds"
-        (for the requests), "ends_at" (UTC, if they are sent now)}``; if suppressed addresses are sent, also ``"to_send_suppressed"`` (or None); with a ledger,
-        also the counts of what it leaves out, such as ``"enrolled_before"``, and ``"ledger"``.
+        (for the requests), "ends_at" (UTC, if they are sent now)}``; if suppressed addresses are sent, also
+        ``"to_send_suppressed"`` (or None); with a ledger, also the counts of what it leaves out, such as
+        ``"enrolled_before"``, and ``"ledger"``.
     :raises MeisaError: see `airflow_provider_meisa.api.errors`, and the errors of the job's check.
     """
     key = account.ping(client)

@@ -3,9 +3,9 @@
 import csv
 import gzip
 import json
-from datetime import UTC, datetime, timedelta
 import shutil
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
