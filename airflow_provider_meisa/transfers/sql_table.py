@@ -138,17 +138,23 @@ def open_table(
             hook.set_autocommit(connection, autocommit=False)
         if _commits_alone(hook, connection):
             _refuse_autocommit(hook)
+        cursor = connection.cursor()
+        # A cursor of DuckDB is a connection of its own, which commits each statement until it begins a transaction.
+        owner = cursor if _is_connection(cursor) else connection
         try:
-            cursor = connection.cursor()
+            _begin(owner)
             definition = _definition(hook, name, columns, key) if create else None
-            found = _columns_of(connection, cursor, name, definition)
+            found = _columns_of(owner, cursor, name, definition)
             _lock(hook, cursor, name)
             yield SqlTable(hook, cursor, name, found)
-            _commit(connection, name)
+            _commit(owner, name)
         except BaseException:
             with suppress(Exception):  # the connection may be lost: then nothing was committed either
-                connection.rollback()
+                owner.rollback()
             raise
+        finally:
+            with suppress(Exception):  # as of a connection that is lost
+                cursor.close()
 
 
 def warn_of_left_out(table: SqlTable, columns: Iterable[str]) -> list[str]:
@@ -213,7 +219,16 @@ def _definition(hook: DbApiHook, name: str, columns: Mapping[str, str], key: Seq
     return f"CREATE TABLE {name} ({', '.join(lines)}, PRIMARY KEY ({keys}))"
 
 
-def _columns_of(connection: Any, cursor: Any, name: str, definition: str | None) -> list[str]:
+def _begin(owner: Any) -> None:
+    if _is_connection(owner):
+        owner.begin()
+
+
+def _is_connection(cursor: Any) -> bool:
+    return hasattr(cursor, "execute") and hasattr(cursor, "begin")
+
+
+def _columns_of(owner: Any, cursor: Any, name: str, definition: str | None) -> list[str]:
     """Return the columns of the table; create it if it does not exist and there is a definition."""
     sql = f"SELECT * FROM {name} WHERE 1 = 0"  # noqa: S608 (its form is checked)
     try:
@@ -222,7 +237,8 @@ def _columns_of(connection: Any, cursor: Any, name: str, definition: str | None)
     except MeisaUnreachableError:
         if definition is None:
             raise
-        connection.rollback()
+        owner.rollback()
+        _begin(owner)
         with _failures(f"The table {name} cannot be created", definition):
             cursor.execute(definition)
         log.info("The table %s is created", name)

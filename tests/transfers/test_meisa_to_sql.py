@@ -8,8 +8,13 @@ import sqlite3
 import threading
 from collections import Counter
 from contextlib import closing
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
+from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+from airflow.providers.postgres.hooks import postgres
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.transfers.meisa_to_sql import (
@@ -47,30 +52,46 @@ class Warehouse:
         return self(f"SELECT {columns} FROM outcomes ORDER BY load_id, line_number")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+class DuckDbHook(DbApiHook):
+    """A hook as `airflow-provider-duckdb` has it."""
+
+    conn_name_attr = "duckdb_conn_id"
+    conn_type = "duckdb"
+    placeholder = "?"
+    path = ":memory:"
+    connection_extra: ClassVar = {}
+
+    def get_conn(self):
+        return pytest.importorskip("duckdb").connect(self.path)
+
+    def get_uri(self):
+        return "duckdb://"
+
+
+@pytest.fixture(params=["sqlite", "psycopg", "psycopg2", "duckdb"])
 def database(request, tmp_path, monkeypatch, postgres_port):
-    """An empty database: once SQLite, once PostgreSQL."""
+    """An empty database, by each driver."""
     if request.param == "sqlite":
         path = tmp_path / "warehouse.db"
         fields = {"conn_type": "sqlite", "host": str(path)}
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(fields))
         yield Warehouse(lambda: sqlite3.connect(path, timeout=0.2))
-        return
-    psycopg2 = pytest.importorskip("psycopg2")
-    port = postgres_port
-    fields = {
-        "conn_type": "postgres",
-        "host": "127.0.0.1",
-        "port": port,
-        "login": "meisa",
-        "schema": "postgres",
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(fields))
-    warehouse = Warehouse(
-        lambda: psycopg2.connect(host="127.0.0.1", port=port, user="meisa", dbname="postgres")
-    )
-    yield warehouse
-    warehouse("DROP TABLE IF EXISTS unsubscribed, outcomes")
+    elif request.param == "duckdb":
+        path, others = str(tmp_path / "warehouse.duckdb"), BaseHook.get_connection
+        monkeypatch.setattr(DuckDbHook, "path", path)
+        lake = SimpleNamespace(conn_type="duckdb", get_hook=DuckDbHook)
+        found = staticmethod(lambda name: lake if name == "warehouse" else others(name))
+        monkeypatch.setattr(BaseHook, "get_connection", found)
+        yield Warehouse(lambda: pytest.importorskip("duckdb").connect(path))
+    else:
+        psycopg2 = pytest.importorskip("psycopg2")
+        place = {"host": "127.0.0.1", "port": postgres_port}
+        fields = {"conn_type": "postgres", "login": "meisa", "schema": "postgres", **place}
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(fields))
+        monkeypatch.setattr(postgres, "USE_PSYCOPG3", request.param == "psycopg")
+        warehouse = Warehouse(lambda: psycopg2.connect(user="meisa", dbname="postgres", **place))
+        yield warehouse
+        warehouse("DROP TABLE IF EXISTS unsubscribed, outcomes")
 
 
 @pytest.fixture
@@ -311,28 +332,44 @@ def test_text_that_a_database_refuses_is_loaded(load, outcomes, database):
     assert database.outcomes("address") == [("a\\x00\\ud800b",)]
 
 
-def test_loads_at_once_leave_one(outcomes, database):
-    """The table has no key that would refuse a second row."""
-    database("CREATE TABLE outcomes (load_id VARCHAR(300), address VARCHAR(99), status VARCHAR(99))")
-    path = outcomes(LINES * 500)
-    begin, failed = threading.Barrier(4), []
+@pytest.fixture
+def load_at_once(outcomes):
+    """Load one file in four threads at once, and return the errors."""
 
     def run():
-        operator = MeisaOutcomesToSqlOperator(
-            task_id="task", outcomes_path=str(path), table="outcomes", conn_id="warehouse"
-        )
-        begin.wait()
-        try:
-            operator.execute({})
-        except Exception as error:  # noqa: BLE001 (of a thread)
-            failed.append(error)
+        path = outcomes(LINES * 500)
+        begin, failed = threading.Barrier(4), []
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+        def load_one():
+            operator = MeisaOutcomesToSqlOperator(
+                task_id="task", outcomes_path=str(path), table="outcomes", conn_id="warehouse"
+            )
+            begin.wait()
+            try:
+                operator.execute({})
+            except Exception as error:  # noqa: BLE001 (of a thread)
+                failed.append(error)
+
+        threads = [threading.Thread(target=load_one) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return failed
+
+    return run
+
+
+def test_loads_at_once_leave_one(load, load_at_once, outcomes, database):
+    load(outcomes([], "none.jsonl"))
+    assert len(load_at_once()) < 4
+    assert database("SELECT COUNT(*) FROM outcomes") == [(1500,)]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "psycopg"], indirect=True)
+def test_load_waits_for_another_without_a_key(load_at_once, database):
+    database("CREATE TABLE outcomes (load_id VARCHAR(300), address VARCHAR(99), status VARCHAR(99))")
+    assert load_at_once() == []
     assert database("SELECT COUNT(*) FROM outcomes") == [(1500,)]
 
 
@@ -420,7 +457,8 @@ def facets(operator):
     return [(one.namespace, one.name) for one in (*found.inputs, *found.outputs)]
 
 
-def test_lineage_names_the_table_as_postgres_does(postgres, postgres_port):
+def test_lineage_names_the_table_as_postgres_does(request, postgres_port):
+    request.getfixturevalue("postgres")  # the name is that of the module here
     server = f"postgres://127.0.0.1:{postgres_port}"
     unsubscribed = MeisaUnsubscribedToSqlOperator(task_id="t", table="unsubscribed", conn_id="postgres")
     assert facets(unsubscribed) == [
