@@ -129,7 +129,7 @@ def open_table(
     :raises MeisaInputError: if the database cannot change several rows in one transaction, or a name cannot be used.
     :raises MeisaUnreachableError: if the database refuses a statement, or cannot be reached.
     """
-    if hook.conn_type in _WITHOUT_TRANSACTIONS:
+    if _kind(hook) in _WITHOUT_TRANSACTIONS:
         _refuse_autocommit(hook)
     with _failures("The database cannot be reached"):
         connection = hook.get_conn()
@@ -219,6 +219,10 @@ def _definition(hook: DbApiHook, name: str, columns: Mapping[str, str], key: Seq
     return f"CREATE TABLE {name} ({', '.join(lines)}, PRIMARY KEY ({keys}))"
 
 
+def _kind(hook: DbApiHook) -> str:
+    return getattr(hook, "conn_type", "")  # not all hooks have it
+
+
 def _begin(owner: Any) -> None:
     if _is_connection(owner):
         owner.begin()
@@ -232,24 +236,27 @@ def _columns_of(owner: Any, cursor: Any, name: str, definition: str | None) -> l
     """Return the columns of the table; create it if it does not exist and there is a definition."""
     sql = f"SELECT * FROM {name} WHERE 1 = 0"  # noqa: S608 (its form is checked)
     try:
-        with _failures(f"The table {name} cannot be read", sql):
-            cursor.execute(sql)
-    except MeisaUnreachableError:
-        if definition is None:
-            raise
-        owner.rollback()
-        _begin(owner)
-        with _failures(f"The table {name} cannot be created", definition):
+        cursor.execute(sql)
+    except Exception as error:
+        what = f"The table {name} cannot be read"
+        with _failures(what, sql):
+            if definition is None:
+                raise
+            owner.rollback()
+            _begin(owner)
+        with _failures(
+            f"The table {name} can be neither read ({error_in_short(error, sql)}) nor created", definition
+        ):
             cursor.execute(definition)
         log.info("The table %s is created", name)
-        with _failures(f"The table {name} cannot be read", sql):
+        with _failures(what, sql):
             cursor.execute(sql)
     return [str(column[0]) for column in cursor.description]
 
 
 def _lock(hook: DbApiHook, cursor: Any, name: str) -> None:
     """Let a second task that writes the table wait, where a lock does not stop readers; else its key refuses rows."""
-    if hook.conn_type != "postgres":
+    if _kind(hook) != "postgres":
         return
     try:
         cursor.execute("SAVEPOINT meisa_lock")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sqlite3
+import sys
 import threading
 from collections import Counter
 from contextlib import closing
@@ -384,6 +385,11 @@ def test_missing_table_is_named(load, outcomes, database, everything_written):
     assert "The table outcomes cannot be read" in everything_written()
 
 
+def test_table_that_can_be_neither_read_nor_created_is_named(load, outcomes, database, everything_written):
+    assert load(outcomes(), table="nowhere.outcomes").state == "failed"
+    assert "The table nowhere.outcomes can be neither read (" in everything_written()
+
+
 def test_table_without_load_id_is_refused(load, outcomes, database, everything_written):
     database("CREATE TABLE outcomes (address VARCHAR(99), status VARCHAR(99))")
     assert load(outcomes()).state == "failed"
@@ -450,6 +456,17 @@ def test_memory_does_not_grow_with_the_file(load, outcomes, warehouse):
         assert tracemalloc.get_traced_memory()[1] < 6_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_rows_may_be_dictionaries(unsubscribe, postgres, monkeypatch, version):
+    module = sys.modules["airflow.providers.postgres.hooks.postgres"]
+    monkeypatch.setattr(module, "USE_PSYCOPG3", version == 3)
+    postgres.connect(cursor="realdictcursor" if version == 2 else "dictcursor")
+    assert unsubscribe(conn_id="postgres", mode="merge").xcom()["inserted"] == len(LISTED)
+    assert unsubscribe(conn_id="postgres", mode="merge").xcom()["inserted"] == 0
+    assert unsubscribe(conn_id="postgres").xcom()["inserted"] == len(LISTED)
+    postgres("DROP TABLE unsubscribed")
 
 
 def facets(operator):
