@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
-from airflow_provider_meisa.bulk.outcome_file import FIELDS, text_of_cell
+from airflow_provider_meisa.bulk.outcome_file import text_of_cell
 from airflow_provider_meisa.bulk.rows import Rows
 from airflow_provider_meisa.transfers.sources.reading import Reading
 
@@ -22,6 +22,8 @@ _ENROLLED = frozenset({OutcomeStatus.ENROLLED, OutcomeStatus.ALREADY_ENROLLED})
 _SUFFIXES = (".jsonl", ".csv")
 _CHUNK = 1_000
 _NUMBERS = ("batch", "row")
+_NEVER_NULL = ("address", "status", "reason")
+_FEWEST = (*_NEVER_NULL, "batch")  # the fields of the first version of the lines
 
 
 def read_enrolled(place: Location) -> Iterator[str]:
@@ -102,18 +104,16 @@ def _csv_records(lines: Iterator[str], reading: Reading) -> Iterator[list[str]]:
 
 def _values(columns: tuple[str, ...], cells: list[str], reading: Reading) -> list[object]:
     """Return the values of a line; one of an earlier version has fewer, and an empty cell that was kept is NULL."""
-    if not len(FIELDS) <= len(cells) <= len(columns):
+    if not len(_FEWEST) <= len(cells) <= len(columns):
         reading.malformed(f"{len(cells)} fields, where the first line has {len(columns)}")
-    values = [_value(column, cell, reading) for column, cell in zip(columns, cells, strict=False)]
+    values = [_value(column, cell) for column, cell in zip(columns, cells, strict=False)]
     return values + [None] * (len(columns) - len(cells))
 
 
-def _value(column: str, cell: str, reading: Reading) -> object:
-    if column in _NUMBERS and cell:
-        if not cell.isdecimal():
-            reading.malformed(f"its {column} is not a number")
+def _value(column: str, cell: str) -> object:
+    if column in _NUMBERS and cell.isdecimal():
         return int(cell)
-    return text_of_cell(cell) if cell or column in FIELDS else None
+    return text_of_cell(cell) if cell or column in _NEVER_NULL else None
 
 
 def _fields(outcome: Any, reading: Reading) -> tuple[str, str]:
