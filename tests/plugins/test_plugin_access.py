@@ -69,6 +69,16 @@ def test_a_viewer_sees_runs_and_nothing_of_connections(as_user, run_task, meisa_
     assert meisa_sandbox.requests() == []
 
 
+def test_viewer_sees_an_error_without_the_connection(as_user, run_task):
+    error = {"meisa_conn_id": "meisa_default", "message": "The connection meisa_default has no key."}
+    ran = run_task(XComOperator, error=error, fails=True)
+    assert ran.state == "failed"
+    for user, text in {("viewer", "VIEWER"): "***", ("admin", "ADMIN"): "meisa_default"}.items():
+        runs = as_user(*user).get("runs").json()["runs"]
+        (run,) = [run for run in runs if run["dag_id"] == ran.dag_id]
+        assert run["error"]["message"] == f"The connection {text} has no key."
+
+
 def test_an_admin_sees_the_connection_of_a_run(as_user, run_task):
     ran = run_task(XComOperator, returns=SUMMARY)
     (run,) = [run for run in as_user().get("runs").json()["runs"] if run["dag_id"] == ran.dag_id]
