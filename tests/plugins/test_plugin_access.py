@@ -117,6 +117,18 @@ def test_the_tab_of_a_dag_that_a_user_may_not_read_is_refused_also_if_another_da
         assert response.status_code == 403 or response.json()["run"] is None
 
 
+def test_filter_by_a_dag_that_a_user_may_not_read_finds_nothing(as_user, run):
+    from airflow.sdk import DAG
+
+    with DAG(f"{HIDDEN}_filter", schedule=None) as dag:
+        XComOperator(task_id="task", returns=SUMMARY)
+    run(dag)
+    found = as_user("clerk", "USER").get("runs", params={"dag_id": f"{HIDDEN}_filter"}).json()
+    assert found["runs"] == []
+    assert f"{HIDDEN}_filter" not in found["dags"]
+    assert len(as_user().get("runs", params={"dag_id": f"{HIDDEN}_filter"}).json()["runs"]) == 1
+
+
 def test_a_user_without_a_right_to_results_gets_no_runs(as_user):
     assert as_user("nobody", "VIEWER").get("runs").status_code == 403
 

@@ -276,8 +276,11 @@ FOREIGN = [
 
 @pytest.mark.parametrize("value", FOREIGN, ids=str)
 def test_foreign_values_do_not_break_the_page(shown, run_task, value):
-    row, tab = shown(run_task(XComOperator, link=value, returns=value, states={"meisa_progress": value}))
-    assert row["summary"] is row["progress"] is None
+    states = {"meisa_progress": value}
+    ran = run_task(XComOperator, link=value, returns=value, states=states, error=value, fails=True)
+    assert ran.state == "failed"
+    row, tab = shown(ran)
+    assert row["summary"] is row["progress"] is row["error"] is None
     assert tab["link"] == ""
 
 

@@ -18,7 +18,7 @@ export function TaskTab({ dagId, runId, taskId, mapIndex }) {
   useEffect(() => setEvery(pace), [pace]);
   return h("div", { className: "meisa meisa-tab" },
     problem && h(Note, { kind: "error" }, problem),
-    data && !run && h(Note, null, "Nothing to show: this task neither enrolls or syncs contacts nor waits for sequences, or it has not started."),
+    data && !run && h(Note, null, "Nothing to show: this task does not enroll or sync contacts, or wait for sequences, or it has not started."),
     run && h(Run, { run }));
 }
 
