@@ -94,6 +94,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     )
 
     summary: Mapping[str, Any] | None = None
+    stop_after: timedelta | None = None
+    """After how long a run ends with what it has sent; only for jobs that keep the rest in a ledger."""
 
     staging_path = PathField()
     outcomes_path = PathField()
@@ -238,6 +240,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             plan=_path_and_id(self.plan)[1] if self.plan else "",
             max_in_flight=self.max_in_flight,
             longest_wait=self.longest_wait,
+            stop_after=math.inf if self.stop_after is None else check_seconds("stop_after", self.stop_after),
             ledger=self.ledger_options(context["ti"]),
             preview=self.preview,
         )

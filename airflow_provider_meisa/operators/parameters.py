@@ -110,6 +110,16 @@ def is_delimiter(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '"\r\n@'
 
 
+def resync(name: str, value: object) -> str | Sequence[str]:
+    """Read what happens after a change of the mapping: a word, or the columns that may have changed."""
+    if isinstance(value, str):
+        return checks.check_choice(name, value, ("all", "record"))
+    columns = checks.check_texts(name, value)
+    if not columns:
+        raise MeisaInputError("resync is an empty list. Name the columns that are mapped in another way.")
+    return columns
+
+
 def encoding(name: str, value: object) -> str:
     """Read the name of an encoding."""
     text = checks.check_text(name, value)
@@ -250,6 +260,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),
         "defer_after": checks.check_seconds,
         "resync_after": period,
+        "stop_after": checks.check_seconds,
         # Choices.
         "on_already_enrolled": one_of(get_args(OnNo)),
         "on_ambiguous": one_of(get_args(OnAmbiguous)),
@@ -259,7 +270,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "on_nothing_valid": one_of(get_args(OnNo)),
         "on_older_run": one_of(("fail", "send")),
         "on_suppressed": one_of(get_args(OnNo)),
-        "resync": one_of(("all", "record")),
+        "resync": resync,
         "status": word,
     }
 )
