@@ -145,7 +145,8 @@ def _target_field(value: Mapping[str, Any]) -> str | None:
 
 def _sync(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a contact sync has found out about its rows; ``None`` where it has not."""
-    return {name: _number(value, name) for name in _SYNC}
+    found = {name: _number(value, name) for name in _SYNC}
+    return {**found, "backlog_since": _text(value, "backlog_since")}
 
 
 def _reasons(value: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -173,6 +173,7 @@ def test_reasons_backlog_and_key_are_shown_when_a_summary_has_them(shown, run_ta
         "sync_name": "contacts",
         "counts": {"invalid": 3},
         "backlog": 7,
+        "backlog_since": "2026-11-20T07:00Z",
         "environment": "test",
         "reasons": {
             "invalid": {"no @": 1, "jane@example.com is bad": 2, "none": 0},
@@ -182,6 +183,7 @@ def test_reasons_backlog_and_key_are_shown_when_a_summary_has_them(shown, run_ta
     }
     row, tab = shown(run_task(XComOperator, returns=summary))
     assert (row["summary"]["backlog"], row["summary"]["environment"]) == (7, "test")
+    assert row["summary"]["backlog_since"] == "2026-11-20T07:00Z"
     assert "reasons" not in row["summary"]
     assert tab["summary"]["reasons"] == [
         {"status": "invalid", "reason": "<address> is bad", "count": 2},

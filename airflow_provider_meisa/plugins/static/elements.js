@@ -64,7 +64,7 @@ export const Path = ({ path }) => {
     return () => clearTimeout(timer);
   }, [message]);
   const copy = () => navigator.clipboard.writeText(path).then(() => setMessage("Copied"), () => setMessage("Not copied"));
-  return h("span", { className: "meisa-path" }, h("code", null, path),
+  return h("span", { className: "meisa-path" }, h("code", { title: path }, path),
     navigator.clipboard && h("button", { type: "button", className: "meisa-button", onClick: copy,
       "aria-label": `Copy the path ${path}` }, "Copy"),
     h("span", { className: "meisa-muted", role: "status" }, message));

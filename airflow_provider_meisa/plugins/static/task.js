@@ -33,7 +33,7 @@ function Run({ run }) {
       : !summary && !progress && !error && h(Note, null, ended
         ? "This task has no summary: nothing was sent, or its process was killed. See its log."
         : "This task has started and has no summary yet. On Airflow 3.3 and later, its progress appears here."),
-    !summary && progress && h(Progress, { progress, ended }),
+    !summary && progress && !(error && progress.done === 0) && h(Progress, { progress, ended }),
     summary && h(Summary, { summary, before: run.ledger_before, error }),
     run.link && h("p", null, h("a", { href: run.link, target: "_blank", rel: "noopener noreferrer" }, "Sequence in Meisa")));
 }
@@ -59,7 +59,7 @@ function Summary({ summary, before, error }) {
   const { kind, counts, attention } = summary;
   return h("div", { className: "meisa-stack" },
     h(Card, { title: kind === "preview" ? `Preview for ${summary.target}: nothing was sent` : titleOf(summary) },
-      kind === "bulk" && !summary.complete && h(Note, { kind: "error" }, "The run ended early. Rows with the status untried were not sent."),
+      kind === "bulk" && !summary.complete && h(Note, { kind: error ? "error" : "info" }, "The run ended early. Rows with the status untried were not sent."),
       summary.stopped_by && !error && h(Note, { kind: "error" }, summary.stopped_by),
       kind === "preview" && h("p", { className: "meisa-big" }, `${count(summary.to_send ?? 0)} of ${count(summary.total)} would be sent`),
       kind === "preview" && summary.to_send_suppressed > 0 && h(Note, null,
@@ -75,6 +75,7 @@ const Figures = ({ summary, before }) =>
   h("dl", { className: "meisa-figures" },
     SYNC.filter(([name]) => summary[name] !== null && summary[name] !== undefined).map(([name, label]) =>
       h(Figure, { key: name, label }, count(summary[name]))),
+    summary.backlog_since && h(Figure, { label: "Backlog since" }, time(summary.backlog_since)),
     summary.requests !== null && h(Figure, { label: "Requests" }, count(summary.requests)),
     summary.retries > 0 && h(Figure, { label: "Retries" }, count(summary.retries)),
     summary.rate_limited > 0 && h(Figure, { label: "Responses with 429" }, count(summary.rate_limited)),
