@@ -201,7 +201,9 @@ def test_the_tab_of_a_task_shows_its_statuses_and_its_masked_rejects(visit, envi
 
 def test_the_tab_of_another_task_says_that_it_is_none_of_ours(visit, environment):
     page = visit(f"/dags/unrelated/runs/{environment.runs['unrelated']}/tasks/task/plugin/meisa-run")
-    expect(page.get_by_text("this task does not enroll or sync contacts, or wait for sequences")).to_be_visible()
+    expect(
+        page.get_by_text("this task does not enroll or sync contacts, or wait for sequences")
+    ).to_be_visible()
 
 
 def test_the_tab_follows_a_task_that_runs_until_its_account(visit, environment):

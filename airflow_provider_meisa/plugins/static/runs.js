@@ -32,7 +32,7 @@ function Row({ run, hidesKnown }) {
   return h("tr", null,
     h("th", { scope: "row", className: "meisa-name" }, h(ToTask, { run }, run.task_id, run.map_index >= 0 && ` [${run.map_index}]`),
       h("small", null, h(ToDag, { dag: run.dag_id }))),
-    h("td", { className: "meisa-run" }, h(RunId, { id: run.run_id }),
+    h("td", { className: "meisa-run" }, h("span", null, run.run_id),
       run.logical_date && h("small", null, `logical date ${time(run.logical_date)}`)),
     h("td", null, h(State, { state: run.state }), h("small", null, `attempt ${run.try_number}`)),
     h("td", { className: "meisa-name" }, target ? h("code", null, target) : "–",
@@ -43,12 +43,6 @@ function Row({ run, hidesKnown }) {
     h("td", { className: "meisa-number" }, typeof total === "number" ? count(total) : "–"),
     h("td", { className: "meisa-time" }, time(run.started ?? run.begun), took(run) && h("small", null, `took ${took(run)}`)));
 }
-
-// A long id breaks after the type of the run first.
-const RunId = ({ id }) => {
-  const [type, ...rest] = id.split("__");
-  return rest.length > 0 ? h("span", null, `${type}__`, h("wbr"), rest.join("__")) : h("span", null, id);
-};
 
 function took({ summary, started, ended }) {
   if (summary?.elapsed_s) return duration(summary.elapsed_s);
