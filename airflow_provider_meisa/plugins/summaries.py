@@ -154,7 +154,7 @@ def _reasons(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     reasons = value.get("reasons")
     if not isinstance(reasons, Mapping):
         return []
-    found = [
+    found: list[dict[str, Any]] = [
         {"status": status.value, "reason": redact(reason), "count": int(_number(by_reason, reason) or 0)}
         for status in OutcomeStatus
         if isinstance(by_reason := reasons.get(status.value), Mapping)

@@ -1,4 +1,4 @@
-"""The page on the nights after the first: the response of the plugin's API is given, because past nights cannot be had."""
+"""The page on the nights after the first. The response of the API is given, because past nights cannot be had."""
 
 import json
 from datetime import UTC, datetime, timedelta

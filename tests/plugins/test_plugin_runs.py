@@ -195,7 +195,7 @@ def test_growth_of_a_ledger_is_that_since_the_last_run_of_the_task(as_user, run)
     from airflow.sdk import DAG
 
     for entries in (100, 130):
-        with DAG("growing") as dag:
+        with DAG("growing", schedule=None) as dag:
             ledger = {"name": "welcome", "entries": entries}
             XComOperator(
                 task_id="task", returns={"sequence_slug": "onboarding", "counts": {}, "ledger": ledger}
