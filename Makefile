@@ -37,6 +37,7 @@ ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a tem
 
 chaos: .venv/ready  ## Run every fault in every scenario for every operator; writes docs/proof.md
 	$(BIN)/python -m tests.chaos.campaign --write
+	$(BIN)/python -m tests.chaos.syncs
 
 fuzz: .venv/ready  ## Run the tests with input from Hypothesis, different each time
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
