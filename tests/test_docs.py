@@ -47,6 +47,10 @@ from airflow_provider_meisa.transfers.file_to_meisa import (
     FileToMeisaContactsOperator,
     FileToMeisaSequenceOperator,
 )
+from airflow_provider_meisa.transfers.meisa_to_sql import (
+    MeisaOutcomesToSqlOperator,
+    MeisaUnsubscribedToSqlOperator,
+)
 from airflow_provider_meisa.transfers.sql_to_meisa import (
     SqlToMeisaContactsOperator,
     SqlToMeisaSequenceOperator,
@@ -536,6 +540,8 @@ CLASSES = [
     MeisaSyncContactsOperator,
     SqlToMeisaContactsOperator,
     FileToMeisaContactsOperator,
+    MeisaUnsubscribedToSqlOperator,
+    MeisaOutcomesToSqlOperator,
     MeisaSequenceSensor,
 ]
 
@@ -552,7 +558,8 @@ def test_the_docstring_says_what_is_templated_and_what_is_hidden(class_):
         re.findall(r"^ *:param (\w+):(.*?)(?=^ *:param|\Z)", docstrings(class_), re.MULTILINE | re.DOTALL)
     )
     # Of meisa_conn_id the page says once that it is templated everywhere.
-    templated = {name for name, text in written.items() if "(templated" in text} | {"meisa_conn_id"}
+    everywhere = {"meisa_conn_id"} & written.keys()
+    templated = {name for name, text in written.items() if "(templated" in text} | everywhere
     assert templated == set(class_.template_fields)
     hidden = {
         name for name in written if isinstance(inspect.getattr_static(class_, name, None), RedactedField)
@@ -673,6 +680,19 @@ def test_every_field_of_an_upsert_is_on_the_page(run_task):
     (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaUpsertContactOperator"))
     ran = run_task(MeisaUpsertContactOperator, contact_email="ada@example.com")
     assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
+
+
+def test_fields_of_what_a_table_gets_are_on_the_page(run_task, tmp_path, monkeypatch):
+    fields = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(fields))
+    (file := tmp_path / "outcomes.jsonl").write_text("")
+    given = {"table": "t", "conn_id": "warehouse", "create_table": True}
+    listed = run_task(MeisaUnsubscribedToSqlOperator, **given)
+    loaded = run_task(MeisaOutcomesToSqlOperator, **given | {"table": "u", "outcomes_path": str(file)})
+    page = read("docs/reference/xcom.md")
+    for ran, name in ((listed, "MeisaUnsubscribedToSqlOperator"), (loaded, "MeisaOutcomesToSqlOperator")):
+        (rows,) = tables(section(page, f"## {name}"))
+        assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
 
 
 def test_every_field_of_a_sequence_is_on_the_page():

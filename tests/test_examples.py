@@ -369,3 +369,40 @@ def test_contacts_are_synced_and_then_enrolled(example, users, meisa_sandbox):
     again = example("sync_then_enroll")
     assert (again.counts("sync"), again.counts("enroll")) == ({"unchanged": 2}, {"enrolled_before": 1})
     assert [row["email"] for row in meisa_sandbox.enrollments("onboarding")] == ["trial@example.com"]
+
+
+def test_outcomes_and_unsubscribed_are_in_the_warehouse(example, warehouse, meisa_sandbox, tmp_path, ledgers):
+    forget_earlier_runs("outcomes_to_warehouse")
+    warehouse("ada@example.com", "UNSUBSCRIBED@example.com", "grace@example.com", "broken")
+    for _ in range(2):
+        ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})
+        assert set(ran.states.values()) == {"success"}
+    with closing(sqlite3.connect(tmp_path / "warehouse.sqlite")) as connection:
+        unsubscribed = connection.execute("SELECT email FROM meisa_unsubscribed").fetchall()
+        query = "SELECT address, status FROM meisa_outcomes ORDER BY load_id, line_number"
+        outcomes = connection.execute(query).fetchall()
+    assert ("unsubscribed@example.com",) in unsubscribed
+    assert len(outcomes) == 6
+    assert Counter(outcomes) == {
+        ("ada@example.com", "enrolled"): 1,
+        ("grace@example.com", "enrolled"): 1,
+        ("ada@example.com", "enrolled_before"): 1,
+        ("grace@example.com", "enrolled_before"): 1,
+        ("broken", "invalid"): 2,
+    }
+
+
+def test_outcomes_of_a_failed_enrollment_are_loaded(example, warehouse, meisa_sandbox, tmp_path, ledgers):
+    forget_earlier_runs("outcomes_to_warehouse")
+    meisa_sandbox.fault("status", path="bulk-enroll", status=403)
+    warehouse("ada@example.com")
+    ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})
+    assert ran.states == {
+        "unsubscribed": "success",
+        "enroll": "failed",
+        "outcomes": "success",
+        "report": "upstream_failed",
+    }
+    assert state_of_the_run(ran) == "failed"
+    with closing(sqlite3.connect(tmp_path / "warehouse.sqlite")) as connection:
+        assert connection.execute("SELECT status FROM meisa_outcomes").fetchall() != []

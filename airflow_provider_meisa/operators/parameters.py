@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -41,6 +42,8 @@ MOST_IN_FLIGHT = 16
 Check = Callable[[str, object], Any]
 
 _OURS = "airflow_provider_meisa."
+_PART = r"""(?:[^\W\d][\w$]*|"[^"\\%?:]+"|`[^`\\%?:]+`|\[[^\]\\%?:]+\])"""
+_TABLE = re.compile(rf"{_PART}(?:\.{_PART}){{0,3}}")
 _RENDERED = {"True": True, "true": True, "False": False, "false": False}
 
 
@@ -168,6 +171,17 @@ def driver_values(name: str, value: object) -> object:
     )
 
 
+def table(name: str, value: object) -> str:
+    """Read the name of a table, which becomes part of a statement, without blanks at the ends."""
+    text = checks.check_text(name, value).strip(EDGES)
+    if _TABLE.fullmatch(text):
+        return text
+    raise MeisaInputError(
+        f"{name} must be the name of a table, such as unsubscribed or marketing.unsubscribed. Put a part with other "
+        "characters into the quotes of your database."
+    )
+
+
 def ledger_name(name: str, value: object) -> str:
     """Read the name of a ledger, without blanks at the ends."""
     return checks.check_text(name, value.strip(EDGES) if isinstance(value, str) else value)
@@ -239,6 +253,11 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "staging_path": path,
         "plan": plan,
         "outcomes_path": path,
+        # A table to write.
+        "table": table,
+        "mode": one_of(("replace", "merge")),
+        "create_table": templated_switch,
+        "load_id": checks.check_text,
         # The ledger.
         "ledger": ledger_name,
         "again_after": again_after,
