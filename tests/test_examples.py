@@ -1,15 +1,19 @@
 import json
+import runpy
 import sqlite3
 import threading
 from collections import Counter
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pendulum
 import pytest
 
 from airflow_provider_meisa.operators.redacted import unwrap
 from tests.support.airflow_process import load_example
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -336,6 +340,26 @@ def test_sync_records_first_and_then_sends_changes(example, users, meisa_sandbox
     users([(number, f"p{number}@example.com", "team" if number < 3 else "free") for number in range(21)])
     assert example("sync_contacts").counts("sync") == {"created": 4, "unchanged": 17}
     assert {contact["external_id"] for contact in meisa_sandbox.contacts()} == {"0", "1", "2", "20"}
+
+
+def test_sync_after_a_full_resync_sends_only_changes(run, users, meisa_sandbox, monkeypatch):
+    def sync():
+        dag = load_example("sync_contacts")
+        dag.dag_id = "sync_after_full_resync"  # a ledger is missed by a task that has filled it before
+        return run(dag).counts("sync")
+
+    connection = {"conn_type": "http", "host": meisa_sandbox.api_url, "password": meisa_sandbox.key}
+    monkeypatch.setenv("AIRFLOW_CONN_MEISA_API", json.dumps(connection))
+    users([(number, f"p{number}@example.com", "free") for number in range(20)])
+    before = ROOT / "docs" / "_before" / "full_resync.py"
+    assert set(run(runpy.run_path(str(before))["full_resync"]()).states.values()) == {"success"}
+    created = meisa_sandbox.automation_events()
+    assert Counter(event["name"] for event in created) == {"contact_created": 20}
+    assert sync() == {"unchanged": 20}
+    users([(number, f"p{number}@example.com", "team" if number < 3 else "free") for number in range(20)])
+    assert sync() == {"updated": 3, "unchanged": 17}
+    changes = [(event["name"], event["about"]) for event in meisa_sandbox.automation_events()[20:]]
+    assert changes == [("contact_updated", ["custom_fields.plan"])] * 3
 
 
 def test_contacts_are_synced_and_then_enrolled(example, users, meisa_sandbox):

@@ -28,6 +28,7 @@ from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
+from airflow_provider_meisa.operators.failure import raise_and_push_errors
 from airflow_provider_meisa.operators.ledger import LedgerMixin
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
@@ -186,7 +187,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             self._client.stop()
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
-        with raise_airflow_errors():
+        with raise_and_push_errors(self, context):
             hook = self.begin(context)
             self._check_deferral()
             self._client = client = hook.get_conn()

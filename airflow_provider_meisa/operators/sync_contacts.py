@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
 from airflow_provider_meisa.assets.sequences import lineage_name, meisa_contacts
+from airflow_provider_meisa.links.meisa import push_no_link
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.lineage import LineageMixin
 from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
 
     from airflow_provider_meisa.bulk.options import FirstRun
+    from airflow_provider_meisa.hooks.meisa import MeisaHook
     from airflow_provider_meisa.jobs.sync_contacts import SyncContactsJob
 
 
@@ -100,6 +102,11 @@ class ContactSyncOperator(LineageMixin, BulkOperator):
         self.retry_refused = retry_refused
         self.on_older_run = on_older_run
         self._date = ""
+
+    def begin(self, context: Context) -> MeisaHook:
+        """Let the page *Meisa* list the task, and check every parameter; see `MeisaOperator.begin`."""
+        push_no_link(context)
+        return super().begin(context)
 
     def make_job(self) -> SyncContactsJob:
         """Return the job of sending what is new or has changed.
