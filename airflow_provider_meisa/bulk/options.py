@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from airflow_provider_meisa.bulk.size_limits import SizeLimits
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.ledger.guard import EarlierSummary
@@ -49,15 +51,17 @@ class LedgerOptions:
 class RunOptions:
     """The options of one bulk run of any job; those that `BulkOperator` has as well are explained there.
 
+    :param size: the limits of the source.
     :param plan: the id of an approved plan; empty if the run makes its own.
     :param check_first: check before the first batch that nothing stops the run.
     :param longest_wait: the longest wait in this process, in seconds; a longer one ends the stretch.
+    :param stop_after: the seconds after which the run sends no more; the rest is left to the next one.
     :param ledger: the ledger of the run; ``None`` for a run without one.
     :param preview: plan only: nothing is sent, and the ledger is not written.
     """
 
     meisa_conn_id: str = ""
-    max_contacts: int | None = None
+    size: SizeLimits = field(default_factory=SizeLimits)
     outcomes_path: str | None = None
     on_ambiguous: OnAmbiguous = "resend"
     on_changed_audience: OnChangedAudience = "fail"
@@ -65,5 +69,6 @@ class RunOptions:
     max_in_flight: int = 4
     check_first: bool = True
     longest_wait: float = math.inf
+    stop_after: float = math.inf
     ledger: LedgerOptions | None = None
     preview: bool = False

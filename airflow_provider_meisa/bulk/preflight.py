@@ -32,8 +32,8 @@ def check_before(
     from airflow_provider_meisa.api.endpoints import account  # loads requests
 
     with reporter.group("Before sending"):
-        if options.max_contacts is not None:
-            log.info("Limit of addresses: at most %s (max_contacts)", f"{options.max_contacts:,}")
+        if options.size.max_contacts is not None:
+            log.info("Limit of addresses: at most %s (max_contacts)", f"{options.size.max_contacts:,}")
         if not options.preview:
             account.confirm_environment(client)
         key = account.check_scopes(client, job.scopes if sends and not options.preview else ())

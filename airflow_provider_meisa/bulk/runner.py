@@ -23,7 +23,7 @@ from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
 from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
-from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
+from airflow_provider_meisa.bulk.plan import Plan, PlanStore
 from airflow_provider_meisa.bulk.preflight import check_before, report_plan
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
 from airflow_provider_meisa.bulk.run_ledger import RunLedger, summary_of_ended_run
@@ -168,9 +168,12 @@ class BulkRunner:
                 self._replace_lost_plan(self._ledger)
         elif self._is_same_plan:
             log.info("Plan of the earlier attempt loaded: %s rows (source not read again)", f"{plan.total:,}")
-        most = self.options.max_contacts
-        if most is not None and plan.total > most:
-            raise too_many(most)
+        try:
+            self.options.size.check(plan.total, plan.counts)
+        except MeisaInputError:
+            if self._is_new_plan:
+                self.drop_plan()
+            raise
         self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
         self._reporter.total, self._reporter.requests = plan.total + self.start.outside, plan.requests
@@ -228,7 +231,7 @@ class BulkRunner:
         )
         if ledger is not None and not self.options.preview:
             found = ledger.record_accepted(found)
-        plan = plans.write(self.job, found, most=self.options.max_contacts)
+        plan = plans.write(self.job, found, most=self.options.size.max_contacts)
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
 
@@ -246,6 +249,8 @@ class BulkRunner:
             resend=self.options.on_ambiguous == "resend",
             resend_after=self.client.settings.resend_after,
             exclusion=self._exclusion,
+            stop_at=start.started_at + self.options.stop_after,
+            is_expected=self._ledger.was_held_back if self._ledger else None,
         )
         engine.catch_up(self._pending(plan) if is_same else None)
         if engine.in_doubt:
@@ -273,7 +278,18 @@ class BulkRunner:
         if self._outcomes.write:
             self._outcomes.write(batch, everyone)
         if self._ledger is not None:
-            self._ledger.keep(batch.items, everyone[len(batch.unsent) :])
+            outcomes = everyone[len(batch.unsent) :]
+            self._ledger.keep(batch.items, outcomes)
+            if self._is_out_of_time:
+                self._ledger.postpone(
+                    item
+                    for item, outcome in zip(batch.items, outcomes, strict=True)
+                    if outcome.status is OutcomeStatus.UNTRIED
+                )
+
+    @property
+    def _is_out_of_time(self) -> bool:
+        return self._engine is not None and self._engine.is_out_of_time
 
     def _pending(self, plan: Plan | None) -> Iterator[Batch]:
         """Read the batches that an earlier attempt has taken but not completed."""
@@ -466,6 +482,8 @@ class BulkRunner:
             log.warning("Batch %d: the request failed: %s", number, error)
             is_decided = self.engine.refused(send, error)
             self.has_responses |= is_decided
+            if is_decided and self.engine.is_stopped and self._ledger is not None:
+                self._ledger.hold_back(send.batch.items)
             if self._ledger is not None and not (is_decided and self.job.repeat == "harmless"):
                 self._ledger.refused(send.batch.items, error)
             return
@@ -509,11 +527,12 @@ class BulkRunner:
         :param stopped_by: the error that stopped the run early.
         """
         reason = None if stopped_by is None else str(stopped_by)
+        complete &= not self._is_out_of_time
         if self._engine is None:
             ended = self.start
             return self._summary(
                 ended,
-                OutcomeCounter(ended.counts, ended.attention, ended.doubts),
+                OutcomeCounter(ended.counts, ended.attention, ended.doubts, ended.reasons),
                 complete=complete,
                 stopped_by=reason,
             )
@@ -543,8 +562,13 @@ class BulkRunner:
             resumed=now.resumed,
             outcomes_path=self.options.outcomes_path,
             ledger=self.ledger_summary,
-            report=self._report,
+            report=self._report_of_end(),
         )
+
+    def _report_of_end(self) -> Mapping[str, Any]:
+        if self._ledger is None or "backlog" not in self._report:
+            return self._report
+        return {**self._report, **self._ledger.backlog}
 
     @property
     def ledger_summary(self) -> dict[str, object] | None:
@@ -594,7 +618,7 @@ class BulkRunner:
         self._outcomes.finish(summary, outside=self.start.outside)
         if self._ledger is not None:
             self._ledger.end()
-        if summary["complete"]:
+        if summary["complete"] or self._is_out_of_time:
             self._save(replace(self.checkpoint(complete=True), max_tries=max_tries).as_json())
         self._reporter.end(self.checkpoint(), summary)
 

@@ -12,9 +12,10 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_meisa.assets.extras import set_asset_extra
 from airflow_provider_meisa.hooks.failures import FailureLog
-from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
+from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.hooks.metrics import Meter, metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
+from airflow_provider_meisa.operators.failure import raise_and_push_errors
 from airflow_provider_meisa.operators.parameters import check_parameters
 
 if TYPE_CHECKING:
@@ -108,17 +109,19 @@ class RecordOperator(MeisaOperator):
         :raises AirflowFailException: if the result fails the task, and for what a retry cannot fix.
         :raises AirflowException: if Meisa cannot be reached.
         """
-        with FailureLog():
-            with raise_airflow_errors(ambiguous_is_final=self.on_ambiguous == "fail"):
-                client = self.begin(context).get_conn()
-                with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
-                    result = self.send(context, meter)
+        with (
+            FailureLog(),
+            raise_and_push_errors(self, context, ambiguous_is_final=self.on_ambiguous == "fail"),
+        ):
+            client = self.begin(context).get_conn()
+            with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
+                result = self.send(context, meter)
             self.push(context, result.value)
             if result.failure is not None:
                 raise result.failure
-            if result.asset is not None and result.event is not None:
-                set_asset_extra(context, self.outlets, result.event, result.asset)
-            return result.value
+        if result.asset is not None and result.event is not None:
+            set_asset_extra(context, self.outlets, result.event, result.asset)
+        return result.value
 
     @abstractmethod
     def send(self, context: Context, meter: Meter) -> TaskResult:
