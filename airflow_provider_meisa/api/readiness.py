@@ -27,8 +27,10 @@ class Readiness:
         return not self.pending and not self.missing
 
     def __str__(self) -> str:
+        ready = [f"{info.slug} is {info.status}" for info in self.ready]
         waiting = [f"{slug} is {status}" for slug, status in self.pending.items()]
-        return ", ".join([*waiting, *(f"{slug} does not exist" for slug in self.missing)]) or "all are ready"
+        missing = [f"{slug} does not exist" for slug in self.missing]
+        return ", ".join([*waiting, *missing] or ready)
 
 
 def readiness(

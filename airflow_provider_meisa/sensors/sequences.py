@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -16,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError
+from airflow_provider_meisa.hooks.failures import FailureLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
@@ -65,6 +67,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         self.on_missing = on_missing
         self.deferrable = deferrable
         self.meisa_conn_id = meisa_conn_id
+        self._last_state = ""
 
     def execute(self, context: Context) -> Any:
         """Wait, and return the sequence or sequences.
@@ -73,14 +76,21 @@ class MeisaSequenceSensor(BaseSensorOperator):
             retry cannot fix.
         :raises AirflowException: if the request fails.
         """
-        with raise_airflow_errors():
-            check_parameters(self, "meisa_conn_id")
-            push_dashboard_link(context, self._hook, self._only_slug)
-            check_parameters(self)
-        if not self.deferrable:
+        with FailureLog():
+            with raise_airflow_errors():
+                check_parameters(self, "meisa_conn_id")
+                push_dashboard_link(context, self._hook, self._only_slug)
+                check_parameters(self)
+            if not self.deferrable:
+                return self._poke_until_timeout(context)
+            found = self._check_once(context)
+            return found.xcom_value if found else self._defer()
+
+    def _poke_until_timeout(self, context: Context) -> Any:
+        try:
             return super().execute(context)
-        found = self._check_once(context)
-        return found.xcom_value if found else self._defer()
+        except AirflowSensorTimeout as error:
+            raise self._timeout(error) from None
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check once."""
@@ -96,8 +106,8 @@ class MeisaSequenceSensor(BaseSensorOperator):
                 self.log.info("%s Checking again later.", error)
                 return PokeReturnValue(is_done=False)
             state = readiness(listed, self._slugs, status=self._wanted, on_missing=self.on_missing)
-        if not state.done:
-            self.log.info("Still waiting: %s", state)
+        self._last_state = str(state)
+        self.log.info("Found: %s" if state.done else "Still waiting: %s", state)
         return PokeReturnValue(state.done, self._result([info.as_json() for info in state.ready]))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -109,6 +119,9 @@ class MeisaSequenceSensor(BaseSensorOperator):
         """
         match event:
             case {"status": "ready", "sequences": list(sequences)}:
+                self.log.info(
+                    "Found: %s", ", ".join(f"{one['slug']} is {one['status']}" for one in sequences)
+                )
                 return self._result(sequences)
             case {"status": "error", "message": str(message), "final": bool(final)}:
                 raise AirflowFailException(message) if final else MeisaError(message)
@@ -127,6 +140,10 @@ class MeisaSequenceSensor(BaseSensorOperator):
         :raises AirflowSkipException: if ``soft_fail`` or ``never_fail`` is set.
         :raises AirflowSensorTimeout: after ``timeout``, without a retry.
         """
+        with FailureLog():
+            return self._resume(next_method, next_kwargs, context)
+
+    def _resume(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException:
@@ -136,8 +153,22 @@ class MeisaSequenceSensor(BaseSensorOperator):
             if self.never_fail or (self.soft_fail and timed_out):
                 raise AirflowSkipException(str(error)) from error
             if timed_out:
-                raise AirflowSensorTimeout(str(error)) from error
+                self._look_once_more(context)
+                raise self._timeout(error) from error
             raise
+
+    def _look_once_more(self, context: Context) -> None:
+        """Check for the message only: the trigger, which has waited, ran in another process."""
+        with suppress(Exception):
+            self.poke(context)
+
+    def _timeout(self, error: BaseException) -> AirflowSensorTimeout:
+        """Make the error of a timeout, with the state of the sequences at the last check."""
+        found = f"At the last check: {self._last_state}." if self._last_state else "No check has succeeded."
+        return AirflowSensorTimeout(
+            f"{' '.join(str(error).split()).rstrip('.')}. {found} Activate the sequence in the Meisa dashboard, or "
+            "raise timeout, and clear the task."
+        )
 
     @property
     def _hook(self) -> MeisaHook:
@@ -178,6 +209,11 @@ class MeisaSequenceSensor(BaseSensorOperator):
             raise
 
     def _defer(self) -> None:
+        self.log.info(
+            "Deferring: checking every %.0f s until %s UTC (worker slot released)",
+            self.poke_interval,
+            f"{datetime.now(UTC) + timedelta(seconds=self.timeout):%Y-%m-%d %H:%M:%S}",
+        )
         from airflow_provider_meisa.triggers.sequences import MeisaSequenceTrigger
 
         self.defer(

@@ -24,7 +24,7 @@ def test_sequences_with_the_wanted_status_are_ready_in_the_order_asked_for():
     )
     assert found.done
     assert [info.slug for info in found.ready] == ["onboarding", "a"]
-    assert str(found) == "all are ready"
+    assert str(found) == "onboarding is active, a is active"
 
 
 def test_another_status_can_be_waited_for():

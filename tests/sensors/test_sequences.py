@@ -259,6 +259,19 @@ def test_a_final_failure_seen_later_ends_the_wait_alike_in_each_mode(
     assert len(meisa_sandbox.requests()) == 2
 
 
+def test_timeout_names_the_sequence_and_its_status(run_task, everything_written):
+    arguments = {"poke_interval": 0.1, "timeout": 0.3}
+    assert run_task(MeisaSequenceSensor, sequence_slug="winback", **arguments).state == "failed"
+    written = everything_written()
+    assert "At the last check: winback is draft. Activate the sequence" in written
+    assert "Still waiting: winback is draft" in written
+
+
+def test_sensor_logs_what_it_found(run_task, everything_written):
+    assert run_task(MeisaSequenceSensor, sequence_slug="onboarding").state == "success"
+    assert "Found: onboarding is active" in everything_written()
+
+
 TIMEOUTS = ["Trigger timeout", "Trigger/execution timeout"]  # of Airflow 3, of 2.11
 
 
