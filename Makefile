@@ -12,7 +12,7 @@ SOURCES := airflow_provider_meisa example_dags dev tests docs benchmarks
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: .venv/ready  ## Enroll sample contacts from a warehouse into the sandbox, and compare the counts
+demo: .venv/ready  ## Enroll and sync sample contacts from a warehouse into the sandbox, and compare the counts
 	$(BIN)/python dev/scripts/demo.py
 
 unit: .venv/ready  ## Run the tests that import no Airflow
@@ -37,6 +37,7 @@ ui: .venv/ready  ## Start Airflow with the sandbox and the example DAGs in a tem
 
 chaos: .venv/ready  ## Run every fault in every scenario for every operator; writes docs/proof.md
 	$(BIN)/python -m tests.chaos.campaign --write
+	$(BIN)/python -m tests.chaos.syncs
 
 fuzz: .venv/ready  ## Run the tests with input from Hypothesis, different each time
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz

@@ -27,7 +27,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators.sequences", "operators.contacts", "operators.sync_contacts")],
         "sensors": [_modules("sensors.sequences")],
         "triggers": [_modules("triggers.sequences", "triggers.rate_limit")],
-        "transfers": [_transfer("SQL", "sql_to_meisa"), _transfer("File", "file_to_meisa")],
+        "transfers": [
+            _transfer("SQL", "sql_to_meisa"),
+            _transfer("File", "file_to_meisa"),
+            _transfer(_NAME, "meisa_to_sql", target="SQL"),
+        ],
         "task-decorators": [
             {"name": "meisa_enroll", "class-name": f"{_PACKAGE}.decorators.meisa_enroll.meisa_enroll_task"},
             {
@@ -52,10 +56,10 @@ def _modules(*names: str) -> dict[str, Any]:
     return {"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.{name}" for name in names]}
 
 
-def _transfer(source: str, module: str) -> dict[str, Any]:
+def _transfer(source: str, module: str, target: str = _NAME) -> dict[str, Any]:
     return {
         "source-integration-name": source,
-        "target-integration-name": _NAME,
+        "target-integration-name": target,
         "python-module": f"{_PACKAGE}.transfers.{module}",
     }
 

@@ -15,6 +15,7 @@ import load
 import pace
 import slots
 import speed
+import sync
 from figures import machine
 
 REPORT = Path(__file__).resolve().parent / "RESULTS.md"
@@ -34,6 +35,7 @@ def main(*, full: bool) -> None:
         lambda **_: speed.tables(),
         growth.tables,
         ledger.tables,
+        sync.tables,
         load.tables,
         pace.tables,
         slots.tables,

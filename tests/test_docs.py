@@ -47,6 +47,10 @@ from airflow_provider_meisa.transfers.file_to_meisa import (
     FileToMeisaContactsOperator,
     FileToMeisaSequenceOperator,
 )
+from airflow_provider_meisa.transfers.meisa_to_sql import (
+    MeisaOutcomesToSqlOperator,
+    MeisaUnsubscribedToSqlOperator,
+)
 from airflow_provider_meisa.transfers.sql_to_meisa import (
     SqlToMeisaContactsOperator,
     SqlToMeisaSequenceOperator,
@@ -333,6 +337,8 @@ def test_demo_prints_what_its_page_shows():
     lines = _without_figures(shown)
     assert {line.split()[0] for line in lines} >= {"Sending", "Batch"}
     assert lines - _without_figures(printed) == set()
+    sent = re.findall(r"^sent by the (\w+) run +(\d+) +(\d+)$", printed, re.MULTILINE)
+    assert sent == [("first", "0", "0"), ("second", "0", "0"), ("third", "20", "20")]
 
 
 def _without_figures(output: str) -> set[str]:
@@ -523,6 +529,7 @@ def parameters_of(classes: Iterable[type]) -> dict[str, inspect.Parameter]:
     return {
         name: parameter
         for one in classes
+        if "__init__" in vars(one) or not one.__module__.startswith("airflow_provider_meisa.decorators")
         for name, parameter in inspect.signature(one).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
@@ -540,6 +547,8 @@ CLASSES = [
     MeisaSyncContactsOperator,
     SqlToMeisaContactsOperator,
     FileToMeisaContactsOperator,
+    MeisaUnsubscribedToSqlOperator,
+    MeisaOutcomesToSqlOperator,
     MeisaSequenceSensor,
 ]
 
@@ -556,7 +565,8 @@ def test_the_docstring_says_what_is_templated_and_what_is_hidden(class_):
         re.findall(r"^ *:param (\w+):(.*?)(?=^ *:param|\Z)", docstrings(class_), re.MULTILINE | re.DOTALL)
     )
     # Of meisa_conn_id the page says once that it is templated everywhere.
-    templated = {name for name, text in written.items() if "(templated" in text} | {"meisa_conn_id"}
+    everywhere = {"meisa_conn_id"} & written.keys()
+    templated = {name for name, text in written.items() if "(templated" in text} | everywhere
     assert templated == set(class_.template_fields)
     hidden = {
         name for name in written if isinstance(inspect.getattr_static(class_, name, None), RedactedField)
@@ -679,6 +689,19 @@ def test_every_field_of_an_upsert_is_on_the_page(run_task):
     assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
 
 
+def test_fields_of_what_a_table_gets_are_on_the_page(run_task, tmp_path, monkeypatch):
+    fields = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(fields))
+    (file := tmp_path / "outcomes.jsonl").write_text("")
+    given = {"table": "t", "conn_id": "warehouse", "create_table": True}
+    listed = run_task(MeisaUnsubscribedToSqlOperator, **given)
+    loaded = run_task(MeisaOutcomesToSqlOperator, **given | {"table": "u", "outcomes_path": str(file)})
+    page = read("docs/reference/xcom.md")
+    for ran, name in ((listed, "MeisaUnsubscribedToSqlOperator"), (loaded, "MeisaOutcomesToSqlOperator")):
+        (rows,) = tables(section(page, f"## {name}"))
+        assert [plain(row["Field"]) for row in rows] == list(ran.xcom("task"))
+
+
 def test_every_field_of_a_sequence_is_on_the_page():
     (rows,) = tables(section(read("docs/reference/xcom.md"), "## MeisaSequenceSensor"))
     assert [plain(row["Field"]) for row in rows] == [field.name for field in dataclasses.fields(SequenceInfo)]
@@ -752,7 +775,7 @@ def test_the_page_says_of_every_error_whether_airflow_retries_it():
 @pytest.mark.parametrize("path", sorted((DOCS / "_before").glob("*.py")), ids=lambda path: path.name)
 def test_what_the_page_on_moving_begins_with_is_python(path):
     compile(path.read_text(encoding="utf-8"), path, "exec")
-    assert f"_before/{path.name}" in read("docs/migrating.md")
+    assert f"_before/{path.name}" in read("docs/migrating.md") + read("docs/how-to/full-resync.md")
 
 
 def test_the_loop_that_the_page_on_moving_begins_with_enrolls(run, meisa_sandbox, monkeypatch, tmp_path):

@@ -1,14 +1,19 @@
 import json
+import runpy
 import sqlite3
 import threading
+from collections import Counter
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pendulum
 import pytest
 
 from airflow_provider_meisa.operators.redacted import unwrap
 from tests.support.airflow_process import forget_runs, load_example
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -337,6 +342,26 @@ def test_sync_records_first_and_then_sends_changes(example, users, meisa_sandbox
     assert {contact["external_id"] for contact in meisa_sandbox.contacts()} == {"0", "1", "2", "20"}
 
 
+def test_sync_after_a_full_resync_sends_only_changes(run, users, meisa_sandbox, monkeypatch):
+    def sync():
+        dag = load_example("sync_contacts")
+        dag.dag_id = "sync_after_full_resync"  # a ledger is missed by a task that has filled it before
+        return run(dag).counts("sync")
+
+    connection = {"conn_type": "http", "host": meisa_sandbox.api_url, "password": meisa_sandbox.key}
+    monkeypatch.setenv("AIRFLOW_CONN_MEISA_API", json.dumps(connection))
+    users([(number, f"p{number}@example.com", "free") for number in range(20)])
+    before = ROOT / "docs" / "_before" / "full_resync.py"
+    assert set(run(runpy.run_path(str(before))["full_resync"]()).states.values()) == {"success"}
+    created = meisa_sandbox.automation_events()
+    assert Counter(event["name"] for event in created) == {"contact_created": 20}
+    assert sync() == {"unchanged": 20}
+    users([(number, f"p{number}@example.com", "team" if number < 3 else "free") for number in range(20)])
+    assert sync() == {"updated": 3, "unchanged": 17}
+    changes = [(event["name"], event["about"]) for event in meisa_sandbox.automation_events()[20:]]
+    assert changes == [("contact_updated", ["custom_fields.plan"])] * 3
+
+
 def test_contacts_are_synced_and_then_enrolled(example, users, meisa_sandbox):
     users([(1, "trial@example.com", "trial"), (2, "team@example.com", "team")])
     ran = example("sync_then_enroll")
@@ -344,3 +369,40 @@ def test_contacts_are_synced_and_then_enrolled(example, users, meisa_sandbox):
     again = example("sync_then_enroll")
     assert (again.counts("sync"), again.counts("enroll")) == ({"unchanged": 2}, {"enrolled_before": 1})
     assert [row["email"] for row in meisa_sandbox.enrollments("onboarding")] == ["trial@example.com"]
+
+
+def test_outcomes_and_unsubscribed_are_in_the_warehouse(example, warehouse, meisa_sandbox, tmp_path, ledgers):
+    forget_earlier_runs("outcomes_to_warehouse")
+    warehouse("ada@example.com", "UNSUBSCRIBED@example.com", "grace@example.com", "broken")
+    for _ in range(2):
+        ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})
+        assert set(ran.states.values()) == {"success"}
+    with closing(sqlite3.connect(tmp_path / "warehouse.sqlite")) as connection:
+        unsubscribed = connection.execute("SELECT email FROM meisa_unsubscribed").fetchall()
+        query = "SELECT address, status FROM meisa_outcomes ORDER BY load_id, line_number"
+        outcomes = connection.execute(query).fetchall()
+    assert ("unsubscribed@example.com",) in unsubscribed
+    assert len(outcomes) == 6
+    assert Counter(outcomes) == {
+        ("ada@example.com", "enrolled"): 1,
+        ("grace@example.com", "enrolled"): 1,
+        ("ada@example.com", "enrolled_before"): 1,
+        ("grace@example.com", "enrolled_before"): 1,
+        ("broken", "invalid"): 2,
+    }
+
+
+def test_outcomes_of_a_failed_enrollment_are_loaded(example, warehouse, meisa_sandbox, tmp_path, ledgers):
+    forget_earlier_runs("outcomes_to_warehouse")
+    meisa_sandbox.fault("status", path="bulk-enroll", status=403)
+    warehouse("ada@example.com")
+    ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})
+    assert ran.states == {
+        "unsubscribed": "success",
+        "enroll": "failed",
+        "outcomes": "success",
+        "report": "upstream_failed",
+    }
+    assert state_of_the_run(ran) == "failed"
+    with closing(sqlite3.connect(tmp_path / "warehouse.sqlite")) as connection:
+        assert connection.execute("SELECT status FROM meisa_outcomes").fetchall() != []

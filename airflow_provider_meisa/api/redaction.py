@@ -47,20 +47,26 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def redact(text: str) -> str:
-    """Remove addresses and keys from a text from outside, and cut it to one short, printable line."""
+def redact(text: str, *, longest: int = _LONGEST_REASON) -> str:
+    """Remove addresses and keys from a text from outside, and cut it to one short, printable line.
+
+    :param longest: the most characters of the line.
+    """
     line = " ".join(text.replace(_ESCAPE, " ").split())
     if not line.isprintable():
         # Terminal escapes, direction marks and lone surrogates break logs and files, and hide addresses and keys.
         line = " ".join("".join(c for c in line if c.isprintable()).split())
     line = _KEY.sub("<key>", _without_addresses(line))
-    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def redact_message(text: str) -> str:
-    """Redact a message of an error as `redact` does, our words and Meisa's each, so that both keep their beginning."""
+def redact_message(text: str, *, longest: int = _LONGEST_REASON) -> str:
+    """Redact a message of an error as `redact` does, our words and Meisa's each, so that both keep their beginning.
+
+    :param longest: the most characters of our words.
+    """
     ours, quoted, theirs = text.partition(QUOTED)
-    return f"{redact(ours)}{quoted}{redact(theirs)}"
+    return f"{redact(ours, longest=longest)}{quoted}{redact(theirs)}"
 
 
 def _without_addresses(line: str) -> str:

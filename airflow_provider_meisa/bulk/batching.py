@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
-from airflow_provider_meisa.bulk.job import Alike
+from airflow_provider_meisa.bulk.job import Alike, Turn
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Duplicates, Exclusion, Item, Job
 
-Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | None]"]
+Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | Turn | None]"]
 
 _MOST_SET_ASIDE = 10_000
 _ONES = 500
@@ -32,6 +32,7 @@ class Batch:
     :param counted: the number of other rows that it does not send, by status; no outcome is kept of each.
     :param excluded: outcomes of items that are left out later, by their place in the whole batch.
     :param places: the place of each item in the whole batch, if it differs from its index here.
+    :param turn: when a plan sends it, see `Turn`; a batch that was read from a plan has none.
     :param bounds: for a piece of a split batch, its first place in the whole batch and the place after its last.
     """
 
@@ -42,6 +43,7 @@ class Batch:
     excluded: Mapping[int, Outcome] = field(default_factory=dict)
     places: tuple[int, ...] | None = None
     bounds: tuple[int, int] | None = None
+    turn: int = 0
 
     def __repr__(self) -> str:
         return f"Batch({self.number}, {len(self.items)} items, {len(self.unsent)} not to send)"
@@ -114,7 +116,7 @@ def batches(
 
     :param source: the rows, in the same order each time.
     :param size: items per batch; by default as many as fit into a request of the job, which is the most.
-    :param decide: returns the outcome of each item that a ledger leaves out, and ``None`` for the others.
+    :param decide: returns the outcome of each item that a ledger leaves out, and ``None`` or a turn for the others.
     :param lists_all: keep an outcome of each row; else rows that are `Alike` are only counted.
     :raises MeisaInputError: if the job cannot read the source, or the size is out of range; while reading, if the job
         cannot read a row, before its batch is yielded.
@@ -126,7 +128,7 @@ def batches(
     return _cut(items, size, _Sorting(job.duplicates(), decide or _send_all, lists_all=lists_all))
 
 
-def _send_all(items: Sequence[Item]) -> list[Outcome | None]:
+def _send_all(items: Sequence[Item]) -> list[Outcome | Turn | None]:
     return [None] * len(items)
 
 
@@ -162,6 +164,7 @@ class _Sorting:
         self._decide = decide
         self._lists_all = lists_all
         self.items: list[Item] = []
+        self._turns: list[int] = []
         self.set_aside: list[Outcome] = []
         self._counted: Counter[OutcomeStatus] = Counter()
 
@@ -183,10 +186,12 @@ class _Sorting:
             else:
                 self.set_aside.append(outcome)
         for item, known, clash in zip(new, self._decide(new), clashes, strict=True):
-            if outcome := known or clash:
+            outcome = clash if isinstance(known, Turn) else known or clash
+            if outcome:
                 self.set_aside.append(outcome)
             else:
                 self.items.append(item)
+                self._turns.append(known.number if isinstance(known, Turn) else 0)
 
     def _add_alike(self, rows: Alike) -> None:
         if self._lists_all:
@@ -196,7 +201,13 @@ class _Sorting:
 
     def take(self, number: int, size: int) -> Batch:
         """Return a batch of the first items, at most this many, with all that is set aside."""
-        batch = Batch(number, tuple(self.items[:size]), tuple(self.set_aside), dict(self._counted))
-        del self.items[:size]
+        batch = Batch(
+            number,
+            tuple(self.items[:size]),
+            tuple(self.set_aside),
+            dict(self._counted),
+            turn=self._turns[0] if size == 1 and self._turns else 0,
+        )
+        del self.items[:size], self._turns[:size]
         self.set_aside, self._counted = [], Counter()
         return batch

@@ -34,11 +34,19 @@ def address_column(
     return column_index(names, chosen, source=source, may_be_record=may_be_record)
 
 
-def column_index(names: Sequence[str], wanted: str | int, *, source: str, may_be_record: bool = False) -> int:
+def column_index(
+    names: Sequence[str],
+    wanted: str | int,
+    *,
+    source: str,
+    may_be_record: bool = False,
+    parameter: str = "email_column",
+) -> int:
     """Find a column by its name, also in another case, or by its number from 0.
 
     :param source: the source, for the message.
     :param may_be_record: whether the names may be a person's data.
+    :param parameter: what names the column, for the message.
     :raises MeisaInputError: if no column matches, or several do; the message lists the columns.
     """
     if isinstance(wanted, int):
@@ -46,14 +54,14 @@ def column_index(names: Sequence[str], wanted: str | int, *, source: str, may_be
             return wanted
         # Not the names: if columns have numbers, the first line may be a record.
         raise MeisaInputError(
-            f"{source} has no column {wanted} for email_column; it has {len(names)}, from 0."
+            f"{source} has no column {wanted} for {parameter}; it has {len(names)}, from 0."
         )
     found = columns_named(names, wanted)
     if len(found) == 1:
         return found[0]
     fault = f"{len(found)} columns" if found else "no column"
     raise MeisaInputError(
-        f"{source} has {fault} {wanted!r} for email_column; {found_names(names, may_be_record=may_be_record)}."
+        f"{source} has {fault} {wanted!r} for {parameter}; {found_names(names, may_be_record=may_be_record)}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,11 +32,11 @@ from airflow_provider_meisa.bulk.checkpoint import (
     chained,
     seconds_until_resend,
 )
-from airflow_provider_meisa.bulk.job import BadItems
+from airflow_provider_meisa.bulk.job import BadItems, Later
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.batching import Batch
-    from airflow_provider_meisa.bulk.job import Exclusion, Job
+    from airflow_provider_meisa.bulk.job import Exclusion, Item, Job
 
 MOST_REFUSALS = 20
 """The number of refusals in a row, with nothing accepted in between, that stops a run."""
@@ -45,6 +46,7 @@ _MOST_RATE_LIMITED = 20
 # searched for in halves. After that, refused items fail.
 _MOST_NAMED = 3
 _MOST_FOUND = 3
+_MOST_LATER = 100  # they are in memory and in the checkpoint
 
 Key = tuple[int, int]
 Record = Callable[["Batch", Sequence[Outcome]], None]
@@ -112,6 +114,8 @@ class BulkEngine:
         sent again once; ``None`` leaves that to a later attempt, which does not wait.
     :param exclusion: returns the outcome of items that are left out. They may differ between attempts: the fingerprint
         includes them.
+    :param stop_at: when nothing more is sent, in seconds since the epoch.
+    :param is_expected: whether Meisa is expected to refuse an item. If it has accepted others, that stops no run.
     :param clock: returns the time in seconds since the epoch.
     """
 
@@ -127,6 +131,8 @@ class BulkEngine:
         resend: bool = True,
         resend_after: float | None = None,
         exclusion: Exclusion | None = None,
+        stop_at: float = math.inf,
+        is_expected: Callable[[Item], bool] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._from = checkpoint or Checkpoint()
@@ -140,6 +146,8 @@ class BulkEngine:
         self._resend = resend
         self._resend_after = resend_after
         self._exclusion = exclusion
+        self._stop_at = stop_at
+        self._is_expected = is_expected
         self._clock = clock
         self._next = 0
         self._fingerprint = ""
@@ -153,6 +161,11 @@ class BulkEngine:
         self._resent: set[Key] = {(number, 0) for number in self._from.resent}
         self._has_started = bool(self._from.next_batch)
         self._goes_alone = True
+        self._has_accepted = False
+        self._is_out_of_time = False
+        # Those to be sent once more at the end, and the keys of all that were.
+        self._later: dict[Key, Batch] = {}
+        self._was_later: set[Key] = set()
         self._rate_limited = 0
         self._refusals = 0
         self._stopped_by: MeisaError | None = None
@@ -226,8 +239,13 @@ class BulkEngine:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a failure has ended the run: nothing more is sent."""
-        return self._stopped_by is not None
+        """Whether a failure, or its time, has ended the run: nothing more is sent."""
+        return self._stopped_by is not None or self._is_out_of_time
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether items are left because the time of the run is over."""
+        return self._is_out_of_time and self._stopped_by is None
 
     @property
     def in_doubt(self) -> list[int]:
@@ -236,16 +254,26 @@ class BulkEngine:
 
     def step(self) -> SendBatch | Wait | AwaitResponse | Finished:
         """Return the next step."""
-        if self._stopped_by is None:
+        self._is_out_of_time |= self._clock() >= self._stop_at
+        if not self.is_stopped:
             held = self._held()
             if len(self._waiting) == len(held):
                 self._take_one_to_send()
-        if self._stopped_by is None and self._waiting:
+            if not self._waiting and not self._in_flight:
+                self._send_later_ones()
+        if not self.is_stopped and self._waiting:
             return self._send_unless(held)
         if self._in_flight:
             return AwaitResponse()
         self._set_rest_aside()
+        self._is_out_of_time &= self.counter.counts[OutcomeStatus.UNTRIED] > 0
         return Finished(self._stopped_by)
+
+    def _send_later_ones(self) -> None:
+        """Queue what may be accepted now, the last one first: that frees the addresses that others wait for."""
+        self._waiting = dict(reversed(self._later.items()))
+        self._later.clear()
+        self._goes_alone |= bool(self._waiting)
 
     def put_back(self, send: SendBatch) -> None:
         """Queue a batch again that was not sent."""
@@ -270,7 +298,8 @@ class BulkEngine:
 
         If the outcomes cannot be recorded, the error is raised, and the batch stays in flight.
         """
-        self._goes_alone = False
+        self._goes_alone = bool(self._was_later) and not self._later
+        self._has_accepted = True
         self._rate_limited = self._refusals = 0
         ours = send.batch.key in self._doubtful
         return self._record_outcomes(send.batch, [*map(possibly_ours, outcomes)] if ours else outcomes)
@@ -298,7 +327,17 @@ class BulkEngine:
             self._stopped_by = error
         return False
 
-    def _take_refusal(self, batch: Batch, error: MeisaError, found: Sequence[Outcome] | BadItems) -> None:
+    def _take_refusal(
+        self, batch: Batch, error: MeisaError, found: Sequence[Outcome] | Later | BadItems
+    ) -> None:
+        if isinstance(found, Later):
+            if batch.key not in self._was_later and len(self._was_later) < _MOST_LATER:
+                self._was_later.add(batch.key)
+                self._later[batch.key] = self._waiting.pop(batch.key)
+                return
+            found = found.outcomes
+        if self._has_accepted and self._is_expected and all(map(self._is_expected, batch.items)):
+            self._refusals -= 1
         self._refusals += 1
         if self._refusals >= MOST_REFUSALS:
             self._stopped_by = self._stopped_by or error
@@ -339,7 +378,7 @@ class BulkEngine:
     def checkpoint(self, *, complete: bool = False) -> Checkpoint:
         """Return the progress of the run."""
         in_flight = {*self._in_flight, *(self._waiting.keys() & self._doubtful)}
-        left = {**self._waiting, **self._in_flight}
+        left = {**self._waiting, **self._in_flight, **self._later}
         whole = {key for key, batch in left.items() if batch.bounds is None}
         return Checkpoint(
             next_batch=self._next,
@@ -412,7 +451,10 @@ class BulkEngine:
             self._stopped_by = error
             return self.step()
         if isinstance(decision, Wait):
-            return decision
+            if self._clock() + decision.seconds < self._stop_at:
+                return decision
+            self._is_out_of_time = True
+            return self.step()
         self._has_started = True
         is_resend = batch.key in self._doubtful
         if is_resend:
@@ -454,7 +496,7 @@ class BulkEngine:
 
     def _set_rest_aside(self) -> None:
         """Record a status of this attempt for items without one; they are left for a later attempt."""
-        for batch in self._waiting.values():
+        for batch in (*self._waiting.values(), *self._later.values()):
             doubtful = batch.key in self._doubtful
             status, reason = (
                 (OutcomeStatus.UNREPORTED, "response lost") if doubtful else (OutcomeStatus.UNTRIED, "")
@@ -473,7 +515,9 @@ class BulkEngine:
         everyone = [*batch.unsent, *(Outcome(address, status, reason) for address in addresses)]
         if self._record:
             self._record(batch, everyone)
-        self.unresolved.add(everyone, batch.counted)
+        # If only the time is over, this is their status in this run: the next one sends them.
+        counter = self.unresolved if self._stopped_by else self.counter
+        counter.add(everyone, batch.counted)
 
 
 def _numbers(keys: Iterable[Key]) -> tuple[int, ...]:

@@ -42,6 +42,22 @@ class Alike(NamedTuple):
         return f"Alike({self.status.value!r}, {len(self.addresses)})"
 
 
+class Turn(NamedTuple):
+    """When an item is sent: below 0 before those of the source that have no turn, lowest first; above 0 after them."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Items that Meisa may accept once the others are sent: they are sent once more at the end of the run.
+
+    :param outcomes: their outcomes, if it refuses them again.
+    """
+
+    outcomes: Sequence[Outcome]
+
+
 @dataclass(frozen=True, slots=True)
 class BadItems:
     """A request was refused as a whole because of some items; nothing was carried out.
@@ -172,8 +188,10 @@ class Job(Protocol):
     def values(self, item: Item) -> bytes:
         """Return the values that the ledger compares, in a canonical form; empty if only the day counts."""
 
-    def decide(self, item: Item, known: Entry, values_hash: int, now: int) -> Outcome | None:
-        """Return the outcome of an item in the ledger that is not sent; ``None`` if it is sent.
+    def decide(self, item: Item, known: Entry, values_hash: int, now: int) -> Outcome | Turn | None:
+        """Return the outcome of an item in the ledger that is not sent; ``None`` or its turn if it is sent.
+
+        Only a job with one item in a request may give turns.
 
         :param known: the entry of an earlier run.
         :param values_hash: the hash of `values`; 0 if only the day counts.
@@ -212,9 +230,11 @@ class Job(Protocol):
         :raises MeisaError: if the request was not accepted, or its response cannot be read.
         """
 
-    def on_error(self, error: MeisaError, items: Sequence[Item]) -> Sequence[Outcome] | BadItems | None:
+    def on_error(
+        self, error: MeisaError, items: Sequence[Item]
+    ) -> Sequence[Outcome] | Later | BadItems | None:
         """Return what an error means for the items of the request.
 
-        :return: their outcomes; or `BadItems`; or ``None`` if the error concerns every record, so that the run waits or
-            stops.
+        :return: their outcomes; `Later`; `BadItems`; or ``None`` if the error concerns every record, so that the run
+            waits or stops.
         """

@@ -52,6 +52,7 @@ class RunOptions:
     :param plan: the id of an approved plan; empty if the run makes its own.
     :param check_first: check before the first batch that nothing stops the run.
     :param longest_wait: the longest wait in this process, in seconds; a longer one ends the stretch.
+    :param stop_after: the seconds after which the run sends no more; the rest is left to the next one.
     :param ledger: the ledger of the run; ``None`` for a run without one.
     :param preview: plan only: nothing is sent, and the ledger is not written.
     """
@@ -65,5 +66,6 @@ class RunOptions:
     max_in_flight: int = 4
     check_first: bool = True
     longest_wait: float = math.inf
+    stop_after: float = math.inf
     ledger: LedgerOptions | None = None
     preview: bool = False

@@ -28,6 +28,7 @@ from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.checkpoint import Count
 from airflow_provider_meisa.bulk.job import PlanFacts, Planned
 from airflow_provider_meisa.bulk.location import Location, create, remove
+from airflow_provider_meisa.bulk.plan_lines import PlanLines
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Item, Job
@@ -134,8 +135,10 @@ class PlanStore:
             self._make_folder()
             file = create(self._folder / new)
         try:
-            with file:
-                plan = self._fill(file, _header(plan_id, job, new), batches, most)
+            with file, PlanLines() as lines:
+                plan = self._fill(lines, _header(plan_id, job, new), batches, most)
+                with self._failures():
+                    lines.copy_to(file)
             planned = Planned(plan.total, plan.to_send, lambda: self._items(plan))
             plan = replace(plan, facts=job.conclude(planned))
         except BaseException:
@@ -179,13 +182,13 @@ class PlanStore:
                 if file.name.startswith(self._name):
                     remove(file)
 
-    def _fill(self, file: Any, plan: Plan, batches: Iterable[Batch], most: int | None) -> Plan:
-        lines = total = to_send = requests = 0
+    def _fill(self, lines: PlanLines, plan: Plan, batches: Iterable[Batch], most: int | None) -> Plan:
+        count = total = to_send = requests = 0
         counts: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         for batch in batches:
             aside = [(outcome.address, outcome.status.value, outcome.reason) for outcome in batch.set_aside]
-            lines += 1
+            count += 1
             total += len(batch.items) + len(aside) + sum(batch.counted.values())
             to_send += len(batch.items)
             requests += bool(batch.items)
@@ -195,10 +198,10 @@ class PlanStore:
             if most is not None and total > most:
                 raise too_many(most)
             with self._failures():
-                file.write(json.dumps([batch.items, aside, batch.counted]).encode() + b"\n")
+                lines.add(json.dumps([batch.items, aside, batch.counted]).encode() + b"\n", batch.turn)
         return replace(
             plan,
-            batches=lines,
+            batches=count,
             total=total,
             to_send=to_send,
             requests=requests,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.endpoints import account
@@ -38,8 +39,9 @@ def preview(
     :param found: what the job knows of the plan beyond its counts.
     :return: ``{"preview": True, "job", the job's identity, "meisa_conn_id", "environment", "total", "counts":
         {"duplicate", "invalid", "suppressed" (None if the key lacks the scope)}, "to_send", "requests", "seconds"
-        (for the requests)}``; if suppressed addresses are sent, also ``"to_send_suppressed"`` (or None); with a ledger,
-        also the counts of what it leaves out, such as ``"enrolled_before"``, and ``"ledger"``.
+        (for the requests), "ends_at" (UTC, if they are sent now)}``; if suppressed addresses are sent, also
+        ``"to_send_suppressed"`` (or None); with a ledger, also the counts of what it leaves out, such as
+        ``"enrolled_before"``, and ``"ledger"``.
     :raises MeisaError: see `airflow_provider_meisa.api.errors`, and the errors of the job's check.
     """
     key = account.ping(client)
@@ -58,6 +60,7 @@ def preview(
         status.value: count.unsent.counts[status]
         for status in (OutcomeStatus.DUPLICATE, OutcomeStatus.INVALID, *by_ledger)
     }
+    seconds = round(client.rate_limiter.estimate(count.requests), 1) if count.requests else 0.0
     suppressed = None if excluded is None else count.unsent.counts[OutcomeStatus.SUPPRESSED]
     return {
         "preview": True,
@@ -71,7 +74,8 @@ def preview(
         **(found or {}),
         **({"to_send_suppressed": excluded} if job.sends_excluded else {}),
         "requests": count.requests,
-        "seconds": round(client.rate_limiter.estimate(count.requests), 1) if count.requests else 0.0,
+        "seconds": seconds,
+        "ends_at": f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}",
         **({"ledger": dict(ledger)} if ledger else {}),
     }
 

@@ -7,13 +7,13 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus, possibly_ours
-from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED
+from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, Turn
 from airflow_provider_meisa.bulk.ledger.entry import Entry, State, minute_at
 from airflow_provider_meisa.bulk.ledger.guard import check_not_lost
 from airflow_provider_meisa.bulk.ledger.ledger import Ledger
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task.meisa")
 
+_HELD_BACK, _CONFLICTS = "held_back", "conflicts"
+_MOST_KEPT = 1_000
+_LAST = Turn(1)
+_CONFLICT_FOR = timedelta(days=3) // timedelta(minutes=1)
 _SENT = frozenset({State.INTENT, State.PRESENT, State.ACCEPTED})
 
 
@@ -51,6 +55,12 @@ class RunLedger:
         self._in_doubt: set[str] = set()
         self._announced: dict[str, None] = {}
         self._forgotten: set[str] = set()
+        self._held_back: set[int] = set(ledger.properties.get(_HELD_BACK, ()))
+        self._left_back = set(self._held_back)
+        self._refused: dict[str, None] = {}
+        self._conflicts: dict[str, int] = dict(ledger.properties.get(_CONFLICTS, {}))
+        self._postponed = 0
+        self._oldest: float | None = None
         self._seen: Counter[State] = Counter()
         check_not_lost(
             ledger.summary(),
@@ -84,8 +94,8 @@ class RunLedger:
 
     # Plan.
 
-    def decide_all(self, items: Sequence[Item]) -> list[Outcome | None]:
-        """Return the outcome of each item that is not sent, and ``None`` for the others."""
+    def decide_all(self, items: Sequence[Item]) -> list[Outcome | Turn | None]:
+        """Return the outcome of each item that is not sent, and ``None`` or a turn for the others."""
         ids = [self._job.record_id(item) for item in items]
         if self._records_all:
             for item, record_id in zip(items, ids, strict=True):
@@ -106,7 +116,8 @@ class RunLedger:
 
     def exclude(self, item: Item) -> Outcome | None:
         """Return the outcome of an item of a plan that is left out; else ``None``."""
-        return self.decide_all((item,))[0]
+        found = self.decide_all((item,))[0]
+        return found if isinstance(found, Outcome) else None
 
     def decide(self, item: Item) -> Outcome | None:
         """Return the outcome of the only item of a run if it is left out; write the record of a first run."""
@@ -143,13 +154,13 @@ class RunLedger:
         left = sent - self._seen
         return {self._job.status_of(state).value: count for state, count in left.items()}
 
-    def _decide(self, item: Item, record_id: str, entry: Entry, now: int) -> Outcome | None:
+    def _decide(self, item: Item, record_id: str, entry: Entry, now: int) -> Outcome | Turn | None:
         if not self._is_ours(entry):
             values_hash = self._hash_of(item)
-            outcome = self._job.decide(item, entry, values_hash, now)
-            if outcome and outcome.reason == RECORDED:
+            found = self._job.decide(item, entry, values_hash, now)
+            if isinstance(found, Outcome) and found.reason == RECORDED:
                 self._record(record_id, values_hash)
-            return outcome
+            return _LAST if isinstance(found, Turn) and self.was_held_back(item) else found
         self._seen[entry.state] += 1
         if entry.state is State.INTENT:
             return None
@@ -241,7 +252,67 @@ class RunLedger:
             if outcome.status is not OutcomeStatus.UNTRIED:
                 record_id = self._job.record_id(item)
                 self._announced.pop(record_id, None)
-                self._writer.add(record_id, self._job.state_of(outcome), self._hash_of(item))
+                state = self._state_of(record_id, outcome)
+                self._writer.add(record_id, state, self._hash_of(item))
+                if self._held_back:
+                    self._left_back.discard(self._hash(record_id))
+                if state is State.REFUSED:
+                    self._refused[record_id] = None
+                elif state is State.ACCEPTED:
+                    self._refused.clear()
+
+    def _state_of(self, record_id: str, outcome: Outcome) -> State:
+        """Return the state of a record; one that conflicts with another for three days counts as refused."""
+        state = self._job.state_of(outcome)
+        if self._job.repeat == "ambiguous":
+            return state
+        key = f"{self._hash(record_id):x}"
+        if state is not State.PRESENT:
+            self._conflicts.pop(key, None)
+            return state
+        now = minute_at(time.time())
+        if now - self._conflicts.setdefault(key, now) < _CONFLICT_FOR:
+            return state
+        del self._conflicts[key]
+        return State.REFUSED
+
+    def hold_back(self, items: Sequence[Item]) -> None:
+        """Send these items, and those that were refused just before them, after all others in the next run.
+
+        Their refusals have stopped this run, and perhaps it is not their fault.
+        """
+        for record_id in [*self._refused, *map(self._job.record_id, items)]:
+            self._announced.pop(record_id, None)
+            self._writer.add(record_id, State.PENDING)
+            self._left_back.add(self._hash(record_id))
+        self._refused.clear()
+
+    def was_held_back(self, item: Item) -> bool:
+        """Return whether the refusal of an item has stopped the run before."""
+        return bool(self._held_back) and self._hash(self._job.record_id(item)) in self._held_back
+
+    def postpone(self, items: Iterable[Item]) -> None:
+        """Leave items to the next run, which sends them first: the longer they wait, the earlier."""
+        now = time.time()
+        for item in items:
+            record_id = self._job.record_id(item)
+            known = self._ledger.known(record_id)
+            # An entry that is written again would be a younger one.
+            if known is None or known.state not in (State.PENDING, State.INTENT):
+                self._writer.add(record_id, State.PENDING)
+            before = self._writer.replaced(record_id) or known
+            since = before.written_at if before and before.state is State.PENDING else now
+            self._oldest = min(since, self._oldest or since)
+            self._postponed += 1
+
+    @property
+    def backlog(self) -> dict[str, object]:
+        """Return the number of items that this run has left to the next one, and since when the first one waits."""
+        since = None if self._oldest is None else datetime.fromtimestamp(self._oldest, UTC)
+        return {"backlog": self._postponed, "backlog_since": since and f"{since:%Y-%m-%dT%H:%MZ}"}
+
+    def _hash(self, record_id: str) -> int:
+        return self._ledger.hash_records((record_id,))[0]
 
     def refused(self, items: Sequence[Item], error: MeisaError) -> None:
         """Record that a request did nothing, if that is certain; items with a result keep it.
@@ -268,12 +339,25 @@ class RunLedger:
         :param until: when the run resumes, in seconds since 1970.
         """
         self._withdraw_announced()
+        self._keep_lists()
         self._writer.defer(until)
 
     def end(self) -> None:
         """Replace the parts of this stretch by one, which marks the run as ended."""
-        self._withdraw_announced()
+        if not self._postponed:
+            self._withdraw_announced()
+        self._keep_lists()
         self._writer.end()
+
+    def _keep_lists(self) -> None:
+        """Keep the hashes of records that are treated in their own way, the latest ones if there are many."""
+        lists = {
+            _HELD_BACK: sorted(self._left_back)[-_MOST_KEPT:],
+            _CONFLICTS: dict(list(self._conflicts.items())[-_MOST_KEPT:]),
+        }
+        self.keep_facts(
+            {name: kept for name, kept in lists.items() if kept or name in self._ledger.properties}
+        )
 
     def _withdraw_announced(self) -> None:
         if self._announced:

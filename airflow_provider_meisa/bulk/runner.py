@@ -226,6 +226,8 @@ class BulkRunner:
             resend=self.options.on_ambiguous == "resend",
             resend_after=self.client.settings.resend_after,
             exclusion=self._exclusion,
+            stop_at=start.started_at + self.options.stop_after,
+            is_expected=self._ledger.was_held_back if self._ledger else None,
         )
         engine.catch_up(self._pending(plan) if is_same else None)
         if engine.in_doubt:
@@ -253,7 +255,18 @@ class BulkRunner:
         if self._outcomes.write:
             self._outcomes.write(batch, everyone)
         if self._ledger is not None:
-            self._ledger.keep(batch.items, everyone[len(batch.unsent) :])
+            outcomes = everyone[len(batch.unsent) :]
+            self._ledger.keep(batch.items, outcomes)
+            if self._is_out_of_time:
+                self._ledger.postpone(
+                    item
+                    for item, outcome in zip(batch.items, outcomes, strict=True)
+                    if outcome.status is OutcomeStatus.UNTRIED
+                )
+
+    @property
+    def _is_out_of_time(self) -> bool:
+        return self._engine is not None and self._engine.is_out_of_time
 
     def _pending(self, plan: Plan | None) -> Iterator[Batch]:
         """Read the batches that an earlier attempt has taken but not completed."""
@@ -446,6 +459,8 @@ class BulkRunner:
             log.warning("Batch %d: the request failed: %s", number, error)
             is_decided = self.engine.refused(send, error)
             self.has_responses |= is_decided
+            if is_decided and self.engine.is_stopped and self._ledger is not None:
+                self._ledger.hold_back(send.batch.items)
             if self._ledger is not None and not (is_decided and self.job.repeat == "harmless"):
                 self._ledger.refused(send.batch.items, error)
             return
@@ -489,6 +504,7 @@ class BulkRunner:
         :param stopped_by: the error that stopped the run early.
         """
         reason = None if stopped_by is None else str(stopped_by)
+        complete &= not self._is_out_of_time
         if self._engine is None:
             ended = self.start
             return self._summary(
@@ -523,8 +539,13 @@ class BulkRunner:
             resumed=now.resumed,
             outcomes_path=self.options.outcomes_path,
             ledger=self.ledger_summary,
-            report=self._report,
+            report=self._report_of_end(),
         )
+
+    def _report_of_end(self) -> Mapping[str, Any]:
+        if self._ledger is None or "backlog" not in self._report:
+            return self._report
+        return {**self._report, **self._ledger.backlog}
 
     @property
     def ledger_summary(self) -> dict[str, object] | None:
@@ -574,7 +595,7 @@ class BulkRunner:
         self._outcomes.finish(summary, outside=self.start.outside)
         if self._ledger is not None:
             self._ledger.end()
-        if summary["complete"]:
+        if summary["complete"] or self._is_out_of_time:
             self._save(replace(self.checkpoint(complete=True), max_tries=max_tries).as_json())
         self._reporter.end(self.checkpoint(), summary)
 

@@ -159,9 +159,15 @@ def _values(ledger: Ledger, options: Namespace) -> Iterator[object]:
 
 
 def _of_run(ledger: Ledger, run: str) -> Selection:
-    hashes = set(ledger.records_of_run(run))
+    found = ledger.records_of_run(run)
+    if found.left_out:
+        print_message(
+            f"{count(found.left_out, RECORD)} of minutes in which another run wrote too: not cleared, because their "
+            "run is not known. To send them again, clear them with a file."
+        )
     if ledger.runs[run].keeps_others_away(time.time()):
         print_message("The run has not ended: records that it sends from now on are not cleared.")
+    hashes = set(found.hashes)
     return Selection(hashes, rows=len(hashes))
 
 

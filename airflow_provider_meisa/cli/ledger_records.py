@@ -73,7 +73,9 @@ def _ids_in(found: Iterable[Rows | Mapping[str, object]], wanted: str | int) -> 
     for each in found:
         names = tuple(each.columns if isinstance(each, Rows) else each)
         if names not in places:
-            places[names] = column_index(names, wanted, source="The file", may_be_record=True)
+            places[names] = column_index(
+                names, wanted, source="The file", may_be_record=True, parameter="--column"
+            )
         rows = each.rows if isinstance(each, Rows) else [tuple(each.values())]
         for row in rows:
             yield row[places[names]]

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    DecoratedOperator,
-    context_merge,
-    determine_kwargs,
-    task_decorator_factory,
-)
+from airflow.providers.common.compat.sdk import task_decorator_factory
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.bulk.input_shapes import AddressReader, addresses_from
 from airflow_provider_meisa.bulk.records import read_records
+from airflow_provider_meisa.decorators.function import FunctionMixin
 from airflow_provider_meisa.operators.audience import AudienceOperator
-from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
 
 
 # AudienceOperator is first because its `execute` must be used.
-class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
+class MeisaEnrollDecoratedOperator(AudienceOperator, FunctionMixin):
     """Enroll any number of contacts that a function returns or yields, and report the status of each.
 
     The function is called once per run, before the first request; its values are planned as they come.
@@ -38,25 +33,18 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, DecoratedOperator):
     """
 
     template_fields: Sequence[str] = ("op_args", "op_kwargs", *AudienceOperator.template_fields)
-    template_fields_renderers: ClassVar[dict[str, str]] = {}
     custom_operator_name = "@task.meisa_enroll"
-
-    op_args = RedactedField()
-    op_kwargs = RedactedField()
 
     def __init__(self, *, email_column: str | int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.email_column = email_column
-        follow_references(self, self.op_args, self.op_kwargs)
 
     def read(self, context: Context) -> Iterator[object]:
         """Call the function, and return the addresses in its values.
 
         :raises MeisaInputError: if it has other values.
         """
-        args = unwrap(self.op_args)
-        context_merge(context, unwrap(self.op_kwargs))
-        given = self.python_callable(*args, **determine_kwargs(self.python_callable, args, context))
+        given = self.call(context)
         if self.record_id is not None:
             yield from read_records(given, "What the function returned")
             return

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    DecoratedOperator,
-    context_merge,
-    determine_kwargs,
-    task_decorator_factory,
-)
+from airflow.providers.common.compat.sdk import task_decorator_factory
 
-from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
+from airflow_provider_meisa.decorators.function import FunctionMixin
 from airflow_provider_meisa.operators.sync_contacts import ContactSyncOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
 
 
-# The sync stands first: its `execute` is the one that counts.
-class MeisaSyncContactsDecoratedOperator(ContactSyncOperator, DecoratedOperator):
+# ContactSyncOperator is first because its `execute` must be used.
+class MeisaSyncContactsDecoratedOperator(ContactSyncOperator, FunctionMixin):
     """Create and update the contacts that a function returns or yields, if they have changed.
 
     The function is called once a run, before the first request.
@@ -33,16 +28,8 @@ class MeisaSyncContactsDecoratedOperator(ContactSyncOperator, DecoratedOperator)
     """
 
     template_fields: Sequence[str] = ("op_args", "op_kwargs", *ContactSyncOperator.template_fields)
-    template_fields_renderers: ClassVar[dict[str, str]] = {}
     custom_operator_name = "@task.meisa_sync_contacts"
     source_name = "What the function returned"
-
-    op_args = RedactedField()
-    op_kwargs = RedactedField()
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        follow_references(self, self.op_args, self.op_kwargs)
 
     def read(self, context: Context) -> Iterator[object]:
         """Call the function, and return the records in what it gives.
@@ -51,10 +38,7 @@ class MeisaSyncContactsDecoratedOperator(ContactSyncOperator, DecoratedOperator)
         """
         from airflow_provider_meisa.bulk.records import read_records
 
-        args = unwrap(self.op_args)
-        context_merge(context, unwrap(self.op_kwargs))
-        given = self.python_callable(*args, **determine_kwargs(self.python_callable, args, context))
-        yield from read_records(given, self.source_name)
+        yield from read_records(self.call(context), self.source_name)
 
 
 def meisa_sync_contacts_task(
@@ -62,7 +46,7 @@ def meisa_sync_contacts_task(
 ) -> TaskDecorator:
     """Turn a function into a task that syncs what it returns; DAGs write it ``@task.meisa_sync_contacts(…)``.
 
-    :param python_callable: the function, where the decorator stands without arguments.
+    :param python_callable: the function, if the decorator has no arguments.
     :param kwargs: see `MeisaSyncContactsDecoratedOperator`.
     """
     return task_decorator_factory(

@@ -24,6 +24,11 @@ class MeisaSequenceLink(BaseOperatorLink):
         return XCom.get_value(key=XCOM_KEY, ti_key=ti_key) or ""
 
 
+def push_no_link(context: Any) -> None:
+    """Push an empty URL, by which the page *Meisa* finds a task that has no link."""
+    context["ti"].xcom_push(key=XCOM_KEY, value="")
+
+
 def push_dashboard_link(context: Any, hook: MeisaHook, slug: object = "") -> None:
     """Push the URL of the dashboard for the link, before the task does anything that can fail.
 

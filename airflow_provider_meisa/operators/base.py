@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_meisa.assets.extras import set_asset_extra
-from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
+from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.hooks.metrics import Meter, metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
+from airflow_provider_meisa.operators.failure import raise_and_push_errors
 from airflow_provider_meisa.operators.parameters import check_parameters
 
 if TYPE_CHECKING:
@@ -107,13 +108,13 @@ class RecordOperator(MeisaOperator):
         :raises AirflowFailException: if the result fails the task, and for what a retry cannot fix.
         :raises AirflowException: if Meisa cannot be reached.
         """
-        with raise_airflow_errors(ambiguous_is_final=self.on_ambiguous == "fail"):
+        with raise_and_push_errors(self, context, ambiguous_is_final=self.on_ambiguous == "fail"):
             client = self.begin(context).get_conn()
             with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
                 result = self.send(context, meter)
-        self.push(context, result.value)
-        if result.failure is not None:
-            raise result.failure
+            self.push(context, result.value)
+            if result.failure is not None:
+                raise result.failure
         if result.asset is not None and result.event is not None:
             set_asset_extra(context, self.outlets, result.event, result.asset)
         return result.value

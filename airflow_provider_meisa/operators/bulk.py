@@ -28,6 +28,7 @@ from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
+from airflow_provider_meisa.operators.failure import raise_and_push_errors
 from airflow_provider_meisa.operators.ledger import LedgerMixin
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
@@ -93,6 +94,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     )
 
     summary: Mapping[str, Any] | None = None
+    stop_after: timedelta | None = None
+    """After how long a run ends with what it has sent; only for jobs that keep the rest in a ledger."""
 
     staging_path = PathField()
     outcomes_path = PathField()
@@ -184,7 +187,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             self._client.stop()
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
-        with raise_airflow_errors():
+        with raise_and_push_errors(self, context):
             hook = self.begin(context)
             self._check_deferral()
             self._client = client = hook.get_conn()
@@ -237,6 +240,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             plan=_path_and_id(self.plan)[1] if self.plan else "",
             max_in_flight=self.max_in_flight,
             longest_wait=self.longest_wait,
+            stop_after=math.inf if self.stop_after is None else check_seconds("stop_after", self.stop_after),
             ledger=self.ledger_options(context["ti"]),
             preview=self.preview,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,9 @@ class LineageMixin:
     preview: bool
     summary: Mapping[str, Any] | None
 
+    @abstractmethod
     def lineage_output(self) -> tuple[str, Sequence[OutcomeStatus]]:
         """Return the name of what the task updates, and which outcomes count as its rows."""
-        raise NotImplementedError
 
     def lineage_inputs(self) -> list[Dataset]:
         """Return the datasets of the addresses, if OpenLineage has names for them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -41,6 +42,8 @@ MOST_IN_FLIGHT = 16
 Check = Callable[[str, object], Any]
 
 _OURS = "airflow_provider_meisa."
+_PART = r"""(?:[^\W\d][\w$]*|"[^"\\%?:]+"|`[^`\\%?:]+`|\[[^\]\\%?:]+\])"""
+_TABLE = re.compile(rf"{_PART}(?:\.{_PART}){{0,3}}")
 _RENDERED = {"True": True, "true": True, "False": False, "false": False}
 
 
@@ -110,6 +113,16 @@ def is_delimiter(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '"\r\n@'
 
 
+def resync(name: str, value: object) -> str | Sequence[str]:
+    """Read what happens after a change of the mapping: a word, or the columns that may have changed."""
+    if isinstance(value, str):
+        return checks.check_choice(name, value, ("all", "record"))
+    columns = checks.check_texts(name, value)
+    if not columns:
+        raise MeisaInputError("resync is an empty list. Name the columns that are mapped in another way.")
+    return columns
+
+
 def encoding(name: str, value: object) -> str:
     """Read the name of an encoding."""
     text = checks.check_text(name, value)
@@ -155,6 +168,17 @@ def driver_values(name: str, value: object) -> object:
     raise MeisaInputError(
         f"{name} must be a list or a dict, not {checks.kind_of(value)}. Put templates into the list, not around it, "
         "or set render_template_as_native_obj."
+    )
+
+
+def table(name: str, value: object) -> str:
+    """Read the name of a table, which becomes part of a statement, without blanks at the ends."""
+    text = checks.check_text(name, value).strip(EDGES)
+    if _TABLE.fullmatch(text):
+        return text
+    raise MeisaInputError(
+        f"{name} must be the name of a table, such as unsubscribed or marketing.unsubscribed. Put a part with other "
+        "characters into the quotes of your database."
     )
 
 
@@ -229,6 +253,11 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "staging_path": path,
         "plan": plan,
         "outcomes_path": path,
+        # A table to write.
+        "table": table,
+        "mode": one_of(("replace", "merge")),
+        "create_table": templated_switch,
+        "load_id": checks.check_text,
         # The ledger.
         "ledger": ledger_name,
         "again_after": again_after,
@@ -250,6 +279,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),
         "defer_after": checks.check_seconds,
         "resync_after": period,
+        "stop_after": checks.check_seconds,
         # Choices.
         "on_already_enrolled": one_of(get_args(OnNo)),
         "on_ambiguous": one_of(get_args(OnAmbiguous)),
@@ -259,7 +289,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "on_nothing_valid": one_of(get_args(OnNo)),
         "on_older_run": one_of(("fail", "send")),
         "on_suppressed": one_of(get_args(OnNo)),
-        "resync": one_of(("all", "record")),
+        "resync": resync,
         "status": word,
     }
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
 from airflow_provider_meisa.assets.sequences import lineage_name, meisa_contacts
+from airflow_provider_meisa.links.meisa import push_no_link
 from airflow_provider_meisa.operators.bulk import BulkOperator
 from airflow_provider_meisa.operators.lineage import LineageMixin
 from airflow_provider_meisa.operators.redacted import RedactedField, follow_references, unwrap
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
 
     from airflow_provider_meisa.bulk.options import FirstRun
+    from airflow_provider_meisa.hooks.meisa import MeisaHook
     from airflow_provider_meisa.jobs.sync_contacts import SyncContactsJob
 
 
@@ -41,8 +43,12 @@ class ContactSyncOperator(LineageMixin, BulkOperator):
     :param max_changes: most new and changed rows: ``int`` a number, ``float`` a share of the rows or of the ledger, of
         the larger, but never fewer than 1,000; ``None`` no limit. If there are more, nothing is sent.
     :param resync: after a change of the mapping, send ``all`` rows, or ``record`` those that the ledger has as
-        accepted. By default such a change fails the task.
+        accepted. A list of columns sends all rows as well, but fails if other columns are mapped in another way. By
+        default such a change fails the task.
     :param resync_after: after how long a contact is sent again although it has not changed.
+    :param stop_after: after how long the task ends with what it has sent, counted from its first attempt, such as
+        ``timedelta(hours=5)``. It succeeds; the rest goes first in the next run, and ``backlog`` in the summary counts
+        it.
     :param retry_refused: send contacts again that Meisa has refused within the last seven days (templated).
     :param on_older_run: whether a run for an older data interval than an earlier one may ``send``, or must ``fail``.
     :param max_invalid: most invalid rows, see `BulkOperator`.
@@ -72,8 +78,9 @@ class ContactSyncOperator(LineageMixin, BulkOperator):
         sync_name: str = "contacts",
         first_run: FirstRun | None = None,
         max_changes: float | None = 0.2,
-        resync: Literal["all", "record"] | None = None,
+        resync: Literal["all", "record"] | Sequence[str] | None = None,
         resync_after: timedelta | None = None,
+        stop_after: timedelta | None = None,
         retry_refused: bool = False,
         on_older_run: Literal["fail", "send"] = "fail",
         max_invalid: float | None = 0.5,
@@ -91,9 +98,15 @@ class ContactSyncOperator(LineageMixin, BulkOperator):
         self.max_changes = max_changes
         self.resync = resync
         self.resync_after = resync_after
+        self.stop_after = stop_after
         self.retry_refused = retry_refused
         self.on_older_run = on_older_run
         self._date = ""
+
+    def begin(self, context: Context) -> MeisaHook:
+        """Let the page *Meisa* list the task, and check every parameter; see `MeisaOperator.begin`."""
+        push_no_link(context)
+        return super().begin(context)
 
     def make_job(self) -> SyncContactsJob:
         """Return the job of sending what is new or has changed.

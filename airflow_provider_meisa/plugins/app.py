@@ -81,12 +81,18 @@ def latest_runs(
     user: GetUserDep,
     session: SessionDep,
     days: Annotated[int, Query(ge=1, le=366)] = 7,
+    dag_id: str | None = None,
 ) -> dict[str, object]:
-    """List the newest runs of the last days."""
-    found = RUNS.of(session, dags, days=days)
+    """List the newest runs of the last days, of one DAG if it is given and the user may read it."""
+    found = RUNS.of(session, dags if dag_id is None else dags & {dag_id}, days=days)
     may_read = access.connection_check(user)
     shown = [run.in_short(may_read=may_read) for run in found]
-    return {"runs": shown, "truncated": len(found) == runs.MOST_RUNS}
+    named = found if dag_id is None else RUNS.of(session, dags, days=days)
+    return {
+        "runs": shown,
+        "dags": sorted({run.dag_id for run in named}),
+        "truncated": len(found) == runs.MOST_RUNS,
+    }
 
 
 @router.get("/task")
@@ -99,4 +105,7 @@ def task(
             403, "You may not read this DAG's task instances and XComs. Ask your administrator."
         )
     run = runs.one(session, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
-    return {"run": run and run.as_json(may_read=access.connection_check(user))}
+    if run is None:
+        return {"run": None}
+    before = runs.ledger_before(session, run)
+    return {"run": {**run.as_json(may_read=access.connection_check(user)), "ledger_before": before}}

@@ -11,6 +11,10 @@ from airflow_provider_meisa.api.redaction import mask_address, redact, redact_me
 
 _STATES = ("sending", "waiting", "stopped", "complete")
 _MOST_ATTENTION = 50
+_MOST_REASONS = 20
+_LONGEST_ERROR = 500
+_ENVIRONMENTS = ("live", "test")
+_SYNC = ("new", "changed", "gone", "backlog")
 _LONGEST_PATH = 1000
 
 
@@ -30,11 +34,11 @@ def read_json(stored: object) -> object:
 def read_summary(value: object) -> dict[str, Any] | None:
     """Read the return value of a Meisa task: a summary, a preview, or the status of one contact.
 
-    :return: ``kind`` (``bulk``, ``preview`` or ``one``), ``sequence_slug``, ``connection``, ``total``, ``counts``
-        of the statuses that occur, ``attention``, and for ``bulk`` and ``preview`` the other fields of the table and
-        the tab; ``None`` if it is none of these.
+    :return: ``kind`` (``bulk``, ``preview`` or ``one``), ``job``, ``target`` (the sequence or the sync),
+        ``connection``, ``environment``, ``total``, ``counts`` of the statuses that occur, ``attention``, and for
+        ``bulk`` and ``preview`` the other fields of the table and the tab; ``None`` if it is none of these.
     """
-    if not isinstance(value, Mapping) or not isinstance(value.get("sequence_slug"), str):
+    if not isinstance(value, Mapping) or _target_field(value) is None:
         return None
     if isinstance(value.get("status"), str):
         return _one(value)
@@ -60,6 +64,18 @@ def read_progress(value: object) -> dict[str, Any] | None:
     }
 
 
+def read_error(value: object) -> dict[str, Any] | None:
+    """Read the error that a failed attempt of a task has pushed."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("message"), str):
+        return None
+    return {**_common(value), "message": _message(value, "message")}
+
+
+def read_ledger(value: object) -> dict[str, Any] | None:
+    """Read the ledger in a summary or in the report of a preview: its ``name`` and ``entries``."""
+    return _ledger(value) if isinstance(value, Mapping) else None
+
+
 def _bulk(value: Mapping[str, Any]) -> dict[str, Any]:
     counts = _counts(value)
     return {
@@ -68,6 +84,8 @@ def _bulk(value: Mapping[str, Any]) -> dict[str, Any]:
         "total": sum(counts.values()),
         "counts": counts,
         "complete": value.get("complete") is not False,
+        **_sync(value),
+        "reasons": _reasons(value),
         "stopped_by": _message(value, "stopped_by"),
         "resumed": value.get("resumed") is True,
         **{name: _number(value, name) for name in ("possibly_twice", "possibly_by_this_run", "in_doubt")},
@@ -87,6 +105,8 @@ def _preview(value: Mapping[str, Any]) -> dict[str, Any]:
         "total": _number(value, "total") or 0,
         "counts": _counts(value),
         "to_send": _number(value, "to_send"),
+        **_sync(value),
+        "reasons": _reasons(value),
         "ledger": _ledger(value),
         "to_send_suppressed": _number(value, "to_send_suppressed"),
         "requests": _number(value, "requests"),
@@ -109,7 +129,40 @@ def _one(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"sequence_slug": _text(value, "sequence_slug"), "connection": _text(value, "meisa_conn_id")}
+    field = _target_field(value) or "sequence_slug"
+    environment = value.get("environment")
+    return {
+        "job": _text(value, "job") or ("sync_contacts" if field == "sync_name" else "enroll"),
+        "target": _text(value, field),
+        "connection": _text(value, "meisa_conn_id"),
+        "environment": environment if environment in _ENVIRONMENTS else "",
+    }
+
+
+def _target_field(value: Mapping[str, Any]) -> str | None:
+    return next((name for name in ("sequence_slug", "sync_name") if isinstance(value.get(name), str)), None)
+
+
+def _sync(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a contact sync has found out about its rows; ``None`` where it has not."""
+    found = {name: _number(value, name) for name in _SYNC}
+    return {**found, "backlog_since": _text(value, "backlog_since")}
+
+
+def _reasons(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return ``{status, reason, count}`` of the most frequent reasons, most frequent first."""
+    reasons = value.get("reasons")
+    if not isinstance(reasons, Mapping):
+        return []
+    found: list[dict[str, Any]] = [
+        {"status": status.value, "reason": redact(reason), "count": int(_number(by_reason, reason) or 0)}
+        for status in OutcomeStatus
+        if isinstance(by_reason := reasons.get(status.value), Mapping)
+        for reason in by_reason
+        if isinstance(reason, str)
+    ]
+    found.sort(key=lambda entry: -entry["count"])
+    return [entry for entry in found if entry["count"]][:_MOST_REASONS]
 
 
 def _counts(value: Mapping[str, Any]) -> dict[str, int]:
@@ -140,7 +193,7 @@ def _text(value: Mapping[str, Any], name: str) -> str:
 
 def _message(value: Mapping[str, Any], name: str) -> str:
     text = value.get(name)
-    return redact_message(text) if isinstance(text, str) else ""
+    return redact_message(text, longest=_LONGEST_ERROR) if isinstance(text, str) else ""
 
 
 def _path(value: Mapping[str, Any]) -> str:

@@ -130,11 +130,11 @@ def _tag_id(name: str) -> str:
 
 def profiles(connection: sqlite3.Connection, environment: str, email: str = "") -> list[dict[str, Any]]:
     """Return the upserted contacts, or the one with this address, in the order of their creation."""
-    rows = connection.execute(
-        f"{_SELECT} AND profiles.id IS NOT NULL AND profiles.email = coalesce(?, profiles.email) "
-        "ORDER BY created_at, profiles.email",
-        (environment, email or None),
-    )
+    query = f"{_SELECT} AND profiles.id IS NOT NULL"
+    if email:  # a condition of its own, so that SQLite uses the index
+        rows = connection.execute(f"{query} AND contacts.email = ?", (environment, email))
+    else:
+        rows = connection.execute(f"{query} ORDER BY created_at, profiles.email", (environment,))
     return [_read(dict(row)) for row in rows]
 
 

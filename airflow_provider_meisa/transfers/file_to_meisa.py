@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import BaseOperator
+
 from airflow_provider_meisa.operators.audience import AudienceOperator
 from airflow_provider_meisa.operators.location import PathField
 from airflow_provider_meisa.operators.sync_contacts import ContactSyncOperator
@@ -18,7 +20,55 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.transfers.sources.reading import FileFormat
 
 
-class FileToMeisaSequenceOperator(AudienceOperator):
+class FileMixin(BaseOperator):
+    """Gives an operator the parameters of a file, which its own docstring describes."""
+
+    path = PathField()
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike[str],
+        format: FileFormat | None = None,  # noqa: A002 (the usual word for it)
+        encoding: str = "utf-8-sig",
+        delimiter: str | None = None,
+        quoting: Quoting | None = None,
+        conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.format = format
+        self.encoding = encoding
+        self.delimiter = delimiter
+        self.quoting = quoting
+        self.conn_id = conn_id
+
+    def read_rows(self, email_column: str) -> Iterator[object]:
+        """Return the file's rows in their order, with all their columns.
+
+        :param email_column: the column of the addresses.
+        """
+        from airflow_provider_meisa.operators.location import locate
+        from airflow_provider_meisa.transfers.sources.files import read_rows
+
+        return read_rows(
+            locate(self.path, self.conn_id),
+            file_format=self.format,
+            email_column=email_column,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            quoting=self.quoting,
+        )
+
+    def lineage_inputs(self) -> list[Dataset]:
+        """Return the dataset of the file."""
+        from airflow_provider_meisa.transfers.sources.lineage import file_dataset
+
+        return [file_dataset(self.path)]
+
+
+class FileToMeisaSequenceOperator(FileMixin, AudienceOperator):
     """Enroll any number of contacts of a file, and report the status of each.
 
     The file is streamed, never held in memory, and read once per run, before the first request. After a missing file
@@ -46,28 +96,9 @@ class FileToMeisaSequenceOperator(AudienceOperator):
 
     template_fields: Sequence[str] = ("path", "conn_id", *AudienceOperator.template_fields)
 
-    path = PathField()
-
-    def __init__(
-        self,
-        *,
-        path: str | os.PathLike[str],
-        format: FileFormat | None = None,  # noqa: A002 (the usual word for it)
-        email_column: str | int | None = None,
-        encoding: str = "utf-8-sig",
-        delimiter: str | None = None,
-        quoting: Quoting | None = None,
-        conn_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, email_column: str | int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.path = path
-        self.format = format
         self.email_column = email_column
-        self.encoding = encoding
-        self.delimiter = delimiter
-        self.quoting = quoting
-        self.conn_id = conn_id
 
     def read(self, context: Context) -> Iterator[object]:
         """Return the file's addresses in their order.
@@ -76,17 +107,10 @@ class FileToMeisaSequenceOperator(AudienceOperator):
         :raises MeisaUnreachableError: if the file does not exist, or cannot be read.
         """
         from airflow_provider_meisa.operators.location import locate
-        from airflow_provider_meisa.transfers.sources.files import read_addresses, read_rows
+        from airflow_provider_meisa.transfers.sources.files import read_addresses
 
         if self.record_id is not None:
-            return read_rows(
-                locate(self.path, self.conn_id),
-                file_format=self.format,
-                email_column="email" if self.email_column is None else str(self.email_column),
-                encoding=self.encoding,
-                delimiter=self.delimiter,
-                quoting=self.quoting,
-            )
+            return self.read_rows("email" if self.email_column is None else str(self.email_column))
         return read_addresses(
             locate(self.path, self.conn_id),
             file_format=self.format,
@@ -96,14 +120,8 @@ class FileToMeisaSequenceOperator(AudienceOperator):
             quoting=self.quoting,
         )
 
-    def lineage_inputs(self) -> list[Dataset]:
-        """Return the dataset of the file."""
-        from airflow_provider_meisa.transfers.sources.lineage import file_dataset
 
-        return [file_dataset(self.path)]
-
-
-class FileToMeisaContactsOperator(ContactSyncOperator):
+class FileToMeisaContactsOperator(FileMixin, ContactSyncOperator):
     """Keep contacts in step with a file: send the rows that are new or have changed.
 
     The file is streamed and read once a run. CSV and TSV need a header; an empty cell is NULL, and nothing is guessed:
@@ -123,47 +141,10 @@ class FileToMeisaContactsOperator(ContactSyncOperator):
     template_fields: Sequence[str] = ("path", "conn_id", *ContactSyncOperator.template_fields)
     source_name = "The file"
 
-    path = PathField()
-
-    def __init__(
-        self,
-        *,
-        path: str | os.PathLike[str],
-        format: FileFormat | None = None,  # noqa: A002 (the word a DAG author looks for)
-        encoding: str = "utf-8-sig",
-        delimiter: str | None = None,
-        quoting: Quoting | None = None,
-        conn_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.path = path
-        self.format = format
-        self.encoding = encoding
-        self.delimiter = delimiter
-        self.quoting = quoting
-        self.conn_id = conn_id
-
     def read(self, context: Context) -> Iterator[object]:
         """Return the file's rows in their order.
 
         :raises MeisaInputError: if the path, the format or a line cannot be used.
         :raises MeisaUnreachableError: if there is no such file, or it cannot be read.
         """
-        from airflow_provider_meisa.operators.location import locate
-        from airflow_provider_meisa.transfers.sources.files import read_rows
-
-        return read_rows(
-            locate(self.path, self.conn_id),
-            file_format=self.format,
-            email_column=(self.fields or {}).get("email", "email"),
-            encoding=self.encoding,
-            delimiter=self.delimiter,
-            quoting=self.quoting,
-        )
-
-    def lineage_inputs(self) -> list[Dataset]:
-        """Return the file."""
-        from airflow_provider_meisa.transfers.sources.lineage import file_dataset
-
-        return [file_dataset(self.path)]
+        return self.read_rows((self.fields or {}).get("email", "email"))

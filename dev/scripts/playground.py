@@ -42,8 +42,9 @@ def sandbox(home: Path) -> Iterator[str]:
 
 def environment(home: Path, sandbox_url: str) -> dict[str, str]:
     """Return the variables of an Airflow in a folder, with connections to the sandbox and the warehouse."""
-    storage = home / "rate_limits"
-    storage.mkdir(mode=0o700, exist_ok=True)
+    storage, ledgers = home / "rate_limits", home / "ledgers"
+    for folder in (storage, ledgers):
+        folder.mkdir(mode=0o700, exist_ok=True)
     meisa = {
         "conn_type": "meisa",
         "host": sandbox_url,
@@ -59,6 +60,7 @@ def environment(home: Path, sandbox_url: str) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "AIRFLOW__MEISA__LEDGER_PATH": str(ledgers),
         "AIRFLOW_CONN_MEISA_DEFAULT": json.dumps(meisa),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
     }
@@ -98,6 +100,31 @@ def fill_warehouse(home: Path, *, contacts: int) -> list[str]:
 
 def _seen(email: str, days: int) -> tuple[str, int, str]:
     return email, days, (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
+
+
+def fill_users(home: Path, url: str, *, users: int) -> None:
+    """Create the table of users that `sync_contacts` selects, and give the sandbox a contact for each of them."""
+    emails = [f"user{number:04}@example.com" for number in range(users)]
+    with sqlite3.connect(home / "warehouse.sqlite") as warehouse:
+        warehouse.execute(
+            "CREATE TABLE users (user_id INTEGER PRIMARY KEY, email TEXT, first_name TEXT, plan TEXT, mrr REAL)"
+        )
+        warehouse.executemany(
+            "INSERT INTO users (email, first_name, plan, mrr) VALUES (?, ?, ?, ?)",
+            [(email, f"First{number}", "free", 0.0) for number, email in enumerate(emails)],
+        )
+    warehouse.close()
+    _post(url, "contacts", [{"email": email, "status": "subscribed"} for email in emails])
+
+
+def upgrade_users(home: Path, *, users: int) -> list[str]:
+    """Give some users another plan, and return their addresses."""
+    with sqlite3.connect(home / "warehouse.sqlite") as warehouse:
+        changed = warehouse.execute(
+            "UPDATE users SET plan = 'team', mrr = 49.0 WHERE user_id <= ? RETURNING email", (users,)
+        ).fetchall()
+    warehouse.close()
+    return [email for (email,) in changed]
 
 
 def fill_sandbox(url: str, people: list[str]) -> None:

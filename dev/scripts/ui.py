@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from playground import AIRFLOW, environment, fill_sandbox, fill_warehouse, sandbox
+from playground import AIRFLOW, environment, fill_sandbox, fill_users, fill_warehouse, sandbox
 
 
 def main() -> int:
@@ -21,6 +21,7 @@ def main() -> int:
         home = Path(folder)
         with sandbox(home) as url:
             fill_sandbox(url, fill_warehouse(home, contacts=3000))
+            fill_users(home, url, users=2000)
             port = free_port()
             print(f"Airflow:  http://127.0.0.1:{port}  (ready in about a minute; no login)")
             print(f"Sandbox:  {url}")

@@ -87,7 +87,7 @@ SHOTS = [
     Shot("log", TASK, "Batches", LOG, unfold_log, size=(1300, 860)),
     Shot("details", f"{TASK}/details", "Extra Links", PANEL, size=(1300, 520)),
     Shot("rendered", f"{TASK}/rendered_templates", "sequence_slug", PANEL, size=(1300, 670)),
-    Shot("page", "/plugin/meisa", "Show as a table", size=(1300, 1000)),
+    Shot("page", "/plugin/meisa", "Show as a table", size=(1300, 945)),
     Shot("tab", f"{TASK}/plugin/meisa-run", "Needs attention", PANEL, size=(1300, 660)),
 ]
 

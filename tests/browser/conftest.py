@@ -20,6 +20,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
+from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
 
 OF = {of!r}
 
@@ -31,6 +32,14 @@ for name, (people, arguments) in OF.items():
         else:
             MeisaBulkEnrollOperator(task_id="task", emails=[*emails, emails[0].upper(), "broken"], **arguments)
     globals()[name] = dag
+
+with DAG("contacts", schedule=None, is_paused_upon_creation=False) as contacts:
+    MeisaSyncContactsOperator(
+        task_id="task",
+        contacts=[{{"email": f"member{{number}}@example.com"}} for number in range(12)],
+        ledger="contacts",
+        first_run="send",
+    )
 '''
 
 
@@ -84,12 +93,14 @@ def environment(browser):
         limits = {"meisa_default": "60/minute, 1000/hour", "meisa_slow": "10000/minute"}
         connections = {name: _connection(sandboxes[name], limits[name], home) for name in sandboxes}
         users = {"admin": "admin", "viewer": "viewer"}
-        airflow = AirflowAtWork(home, connections, users, path="/airflow")
+        settings = {"AIRFLOW__MEISA__LEDGER_PATH": str(home / "ledgers")}
+        airflow = AirflowAtWork(home, connections, users, path="/airflow", settings=settings)
         (airflow.dags / "looked_at.py").write_text(DAGS.format(of=of))
         stack.callback(airflow.stop)
         airflow.start()
         environment = Environment(airflow, sandboxes, outcomes)
-        for dag_id, state in {"nightly": "success", "misspelled": "failed", "unrelated": "success"}.items():
+        ended = {"nightly": "success", "misspelled": "failed", "unrelated": "success", "contacts": "success"}
+        for dag_id, state in ended.items():
             environment.run(dag_id)
             assert airflow.ended(dag_id, environment.runs[dag_id]) == state
         yield environment

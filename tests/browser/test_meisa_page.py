@@ -45,16 +45,75 @@ def test_the_latest_runs_have_their_statuses_their_file_and_links(visit, environ
     expect(page).to_have_url(re.compile(r"/dags/nightly/runs/[^/]+/tasks/task"))
 
 
-def test_a_run_that_sent_nothing_is_among_them_and_says_so(visit):
+def test_latest_runs_have_their_id_date_and_attempt(visit, environment):
+    page = visit("/plugin/meisa")
+    row = card(page, "Latest runs").get_by_role("row", name="nightly")
+    for message in (environment.runs["nightly"], "attempt 1"):
+        expect(row).to_contain_text(message)
+
+
+def test_failed_run_shows_its_error_in_list_and_tab(visit, environment):
     page = visit("/plugin/meisa")
     row = card(page, "Latest runs").get_by_role("row", name="misspelled")
     expect(row).to_contain_text("failed")
-    expect(row).to_contain_text("nothing was sent")
+    expect(row).to_contain_text("No sequence has the slug 'onbording'")
+    page = visit(f"/dags/misspelled/runs/{environment.runs['misspelled']}/tasks/task/plugin/meisa-run")
+    expect(page.get_by_role("alert")).to_contain_text("No sequence has the slug 'onbording'")
+
+
+def test_contact_sync_is_shown_with_its_ledger(visit, environment):
+    page = visit("/plugin/meisa")
+    row = card(page, "Latest runs").get_by_role("row", name="contacts")
+    for message in ("Contact sync", "12 created", "12 new, 0 changed, 0 gone", "success"):
+        expect(row).to_contain_text(message)
+    expect(card(page, "Ledgers").get_by_role("row", name="contacts")).to_contain_text("under 0.1 MiB")
+    page = visit(f"/dags/contacts/runs/{environment.runs['contacts']}/tasks/task/plugin/meisa-run")
+    expect(page.get_by_text("12 rows", exact=True)).to_be_visible()
+    expect(card(page, "Contact sync contacts")).to_contain_text("Gone from the source")
+
+
+def test_filters_are_read_from_the_url(visit):
+    page = visit("/plugin/meisa?dag=nightly&days=30")
+    runs = card(page, "Latest runs")
+    expect(runs.get_by_role("row", name="nightly")).to_be_visible()
+    expect(runs.locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("combobox", name="Period")).to_have_value("30")
+    page.get_by_role("combobox", name="DAG").select_option("misspelled")
+    expect(runs.get_by_role("row", name="misspelled")).to_be_visible()
+    expect(runs.get_by_role("row", name="nightly")).to_have_count(0)
+    page.get_by_role("button", name="Show all").click()
+    expect(runs.get_by_role("row", name="nightly")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "query"),
+    [
+        ("Job", "sync_contacts", "job=sync_contacts"),
+        ("Sequence or sync", "onboarding", "sequence=onboarding"),
+        ("Connection", "meisa_slow", "connection=meisa_slow"),
+    ],
+)
+def test_filter_is_kept_in_the_url(visit, label, value, query):
+    page = visit("/plugin/meisa")
+    runs = card(page, "Latest runs")
+    expect(runs.get_by_role("row", name="misspelled")).to_be_visible()
+    page.get_by_role("combobox", name=label, exact=True).select_option(value)
+    expect(page).to_have_url(re.compile(query))
+    expect(runs.get_by_role("row", name="misspelled")).to_have_count(0)
+
+
+def test_markup_in_a_filter_stays_text(visit):
+    page = visit("/plugin/meisa?sequence=%3Cimg%20src%3Dx%20onerror%3Ddocument.title%3D1%3E")
+    expect(page.get_by_text("No run of this period matches the filters")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Sequence or sync")).to_have_value(
+        "<img src=x onerror=document.title=1>"
+    )
+    assert page.locator(".meisa img").count() == 0
 
 
 def test_the_chart_says_the_same_as_its_table_and_the_sandbox(visit, environment):
     page = visit("/plugin/meisa")
-    chart = card(page, "Enrollments over time")
+    chart = card(page, "Outcomes over time")
     picture = chart.get_by_role("img", name=re.compile("^onboarding, from .* 1,199 enrolled, 1 suppressed"))
     expect(picture).to_be_visible()
     assert Counter(
@@ -65,6 +124,7 @@ def test_the_chart_says_the_same_as_its_table_and_the_sandbox(visit, environment
     heads = chart.locator("thead th").all_inner_texts()
     cells = line.locator("td").all_inner_texts()[1:]
     message = {head: int(cell.replace(",", "")) for head, cell in zip(heads[2:], cells, strict=True)}
+    message = {head: number for head, number in message.items() if number}
     assert message == {"enrolled": 1199, "suppressed": 1, "invalid": 1, "duplicate": 1}
 
 
@@ -83,7 +143,7 @@ def test_the_keyboard_suffices_and_the_focus_is_seen(visit):
     expect(card(page, "Sequences").get_by_role("row", name="Onboarding")).to_be_visible()
     page.get_by_role("combobox", name="Connection").focus()
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("combobox", name="Connection")).to_have_value("meisa_slow")
+    expect(page.get_by_role("combobox", name="Connection")).to_have_value("meisa_default")
     reached = []
     for _ in range(30):
         page.keyboard.press("Tab")
@@ -97,7 +157,7 @@ def test_the_keyboard_suffices_and_the_focus_is_seen(visit):
         reached.append(name)
         if name == "Show as a table":
             page.keyboard.press("Enter")
-            expect(card(page, "Enrollments over time").get_by_role("table")).to_be_visible()
+            expect(card(page, "Outcomes over time").get_by_role("table")).to_be_visible()
     assert {"Refresh", "Show as a table", "task", "nightly", "Copy"} <= set(reached)
 
 
@@ -141,7 +201,9 @@ def test_the_tab_of_a_task_shows_its_statuses_and_its_masked_rejects(visit, envi
 
 def test_the_tab_of_another_task_says_that_it_is_none_of_ours(visit, environment):
     page = visit(f"/dags/unrelated/runs/{environment.runs['unrelated']}/tasks/task/plugin/meisa-run")
-    expect(page.get_by_text("this task neither enrolls contacts nor waits for sequences")).to_be_visible()
+    expect(
+        page.get_by_text("this task does not enroll or sync contacts, or wait for sequences")
+    ).to_be_visible()
 
 
 def test_the_tab_follows_a_task_that_runs_until_its_account(visit, environment):

@@ -78,6 +78,10 @@ class SandboxProcess:
         """Return each contact of a sequence."""
         return self._ask("GET", f"/_sandbox/enrollments?sequence_slug={quote(slug)}")
 
+    def contacts(self):
+        """Return each contact."""
+        return self._ask("GET", "/_sandbox/contacts")
+
     def requests(self):
         """Return what came in, oldest first."""
         return self._ask("GET", "/_sandbox/requests")

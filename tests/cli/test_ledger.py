@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from airflow_provider_meisa.bulk.ledger import Ledger, State
-from tests.support.ledgers import SUBJECT
+from tests.support.clock import Clock
+from tests.support.ledgers import MINUTE, NOON, SUBJECT
 from tests.support.summary import counts
 from tests.support.task import Task
 
@@ -154,6 +155,24 @@ def test_clear_warns_of_a_run_under_way(meisa, nightly, ledgers):
     ended = meisa("ledger", "clear", "reactivation", "--run", "dag/task/other", "--yes")
     assert ended.status == 0
     assert "The run has not ended: records that it sends from now on are not cleared." in ended.err
+
+
+def test_clear_counts_records_of_minutes_shared_with_another_run(meisa, ledgers):
+    """A run adds a record a minute; in its second minute, a command records another one."""
+    clock = Clock(NOON)
+    with Ledger.open(ledgers, "shared", SUBJECT, clock=clock).writer(RUN, repeat="ambiguous") as writer:
+        for address in PEOPLE:
+            writer.add(address, State.ACCEPTED)
+            if address == PEOPLE[1]:
+                again = Ledger.open(ledgers, "shared", SUBJECT, clock=clock)
+                again.write([("new@example.com", 0)], State.RECORDED, by="airflow meisa ledger record")
+            clock.now += MINUTE
+    ended = meisa("ledger", "clear", "shared", "--run", RUN, "--yes", "-o", "json")
+    assert ended.err == (
+        "2 records of minutes in which another run wrote too: not cleared, because their run is not known. To send "
+        "them again, clear them with a file.\n"
+    )
+    assert json.loads(ended.out) == [{"ledger": "shared", "cleared": 2, "unchanged": 0, "invalid": 0}]
 
 
 def test_forgotten_contact_is_never_sent_again(meisa, nightly, tmp_path):
@@ -368,7 +387,9 @@ def test_ids_are_not_taken_from_a_column_of_another_name(meisa, tmp_path, ledger
     words = ("--sequence", "onboarding", "--record-id", "user_id", "--yes")
     ended = meisa("ledger", "record", "people", file, *words)
     assert (ended.status, ended.out) == (2, "")
-    assert ended.err.startswith("The file has no column 'user_id'")
+    assert ended.err.startswith("The file has no column 'user_id' for --column; ")
+    ended = meisa("ledger", "record", "people", file, *words, "--column", "3")
+    assert ended.err == "The file has no column 3 for --column; it has 1, from 0.\n"
     assert not ledgers.exists()
 
 

@@ -23,6 +23,10 @@ from airflow_provider_meisa.transfers.file_to_meisa import (
     FileToMeisaContactsOperator,
     FileToMeisaSequenceOperator,
 )
+from airflow_provider_meisa.transfers.meisa_to_sql import (
+    MeisaOutcomesToSqlOperator,
+    MeisaUnsubscribedToSqlOperator,
+)
 from airflow_provider_meisa.transfers.sources.delimited import Quoting
 from airflow_provider_meisa.transfers.sources.reading import FileFormat
 from airflow_provider_meisa.transfers.sql_to_meisa import (
@@ -47,6 +51,8 @@ OPERATORS = (
     SqlToMeisaContactsOperator,
     FileToMeisaContactsOperator,
     MeisaSyncContactsDecoratedOperator,
+    MeisaUnsubscribedToSqlOperator,
+    MeisaOutcomesToSqlOperator,
 )
 SWITCHES = ("override_unsubscribe", "preview", "rejects_only", "skip_suppressed", "deferrable")
 NO_SWITCHES = ["no", "0", "", 1, 0, None, "TRUE", "yes", "None", [], ["False"], "off"]

@@ -5,7 +5,7 @@ import gzip
 import json
 import shutil
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,8 @@ def lines(path):
 def test_a_preview_counts_and_sends_nothing(task, meisa_sandbox, meisa_connection):
     meisa_connection(extra={"rate_limits": "4/minute"})
     report = task(MIXED, preview=True).run()
-    seconds = report.pop("seconds")
+    seconds, ends_at = report.pop("seconds"), datetime.fromisoformat(report.pop("ends_at"))
+    assert abs((ends_at - datetime.now(UTC)).total_seconds() - seconds) < 10
     path, _, plan_id = report.pop("plan").rpartition("#")
     assert (Path(path).stat().st_mode & 0o777, len(plan_id)) == (0o600, 32)
     assert report == {

@@ -69,6 +69,16 @@ def test_a_viewer_sees_runs_and_nothing_of_connections(as_user, run_task, meisa_
     assert meisa_sandbox.requests() == []
 
 
+def test_viewer_sees_an_error_without_the_connection(as_user, run_task):
+    error = {"meisa_conn_id": "meisa_default", "message": "The connection meisa_default has no key."}
+    ran = run_task(XComOperator, error=error, fails=True)
+    assert ran.state == "failed"
+    for user, text in {("viewer", "VIEWER"): "***", ("admin", "ADMIN"): "meisa_default"}.items():
+        runs = as_user(*user).get("runs").json()["runs"]
+        (run,) = [run for run in runs if run["dag_id"] == ran.dag_id]
+        assert run["error"]["message"] == f"The connection {text} has no key."
+
+
 def test_an_admin_sees_the_connection_of_a_run(as_user, run_task):
     ran = run_task(XComOperator, returns=SUMMARY)
     (run,) = [run for run in as_user().get("runs").json()["runs"] if run["dag_id"] == ran.dag_id]
@@ -105,6 +115,18 @@ def test_the_tab_of_a_dag_that_a_user_may_not_read_is_refused_also_if_another_da
     for names in (["other", found["dag_id"]], [found["dag_id"], "other"]):
         response = viewer.get("task", params={**asked, "dag_id": names})
         assert response.status_code == 403 or response.json()["run"] is None
+
+
+def test_filter_by_a_dag_that_a_user_may_not_read_finds_nothing(as_user, run):
+    from airflow.sdk import DAG
+
+    with DAG(f"{HIDDEN}_filter", schedule=None) as dag:
+        XComOperator(task_id="task", returns=SUMMARY)
+    run(dag)
+    found = as_user("clerk", "USER").get("runs", params={"dag_id": f"{HIDDEN}_filter"}).json()
+    assert found["runs"] == []
+    assert f"{HIDDEN}_filter" not in found["dags"]
+    assert len(as_user().get("runs", params={"dag_id": f"{HIDDEN}_filter"}).json()["runs"]) == 1
 
 
 def test_a_user_without_a_right_to_results_gets_no_runs(as_user):

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_provider_meisa.links.meisa import XCOM_KEY
+from airflow_provider_meisa.operators.failure import XCOM_KEY as XCOM_KEY_OF_ERROR
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
-from airflow_provider_meisa.plugins.runs import KEEP, LINK_KEY, RunCache
+from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
+from airflow_provider_meisa.plugins.runs import ERROR_KEY, KEEP, LINK_KEY, RunCache
 from airflow_provider_meisa.sensors.sequences import MeisaSequenceSensor
 from tests.plugins.xcom_operator import XComOperator
 
@@ -45,6 +47,7 @@ def shown(as_user):
 
 def test_runs_are_found_by_the_link_that_tasks_leave():
     assert LINK_KEY == XCOM_KEY
+    assert ERROR_KEY == XCOM_KEY_OF_ERROR
 
 
 def test_a_bulk_run_is_shown_with_its_counts_its_file_and_on_its_tab_the_rejects(
@@ -120,6 +123,102 @@ def test_a_run_that_could_not_begin_is_shown_without_an_account(shown, run_task,
     row, tab = shown(ran)
     assert row["state"] == tab["state"] == ran.state == "failed"
     assert row["summary"] is None
+    assert row["error"] == tab["error"]
+    assert row["error"]["target"] == "no-such-slug"
+    assert row["error"]["message"].startswith("No sequence has the slug 'no-such-slug'")
+
+
+def test_run_has_its_id_date_and_attempt(shown, run_task):
+    row, tab = shown(run_task(XComOperator, returns={"sequence_slug": "onboarding", "counts": {}}))
+    assert row["run_id"] == tab["run_id"]
+    assert row["run_id"].startswith("manual__")
+    assert row["try_number"] == tab["try_number"] == 1
+    assert datetime.fromisoformat(row["logical_date"]) <= datetime.now(UTC)
+
+
+def test_error_of_a_task_that_succeeded_is_not_shown(shown, run_task):
+    row, _ = shown(run_task(XComOperator, error={"message": "from an earlier attempt"}))
+    assert row["error"] is None
+
+
+def test_contact_sync_shows_what_it_found(shown, run_task, meisa_sandbox, ledgers):
+    people = [{"email": f"person{number}@example.com"} for number in range(3)]
+    row, tab = shown(
+        run_task(MeisaSyncContactsOperator, contacts=people, ledger="contacts", first_run="send")
+    )
+    for summary in (row["summary"], tab["summary"]):
+        assert (summary["job"], summary["target"]) == ("sync_contacts", "contacts")
+        assert summary["counts"] == {"created": 3}
+        assert (summary["new"], summary["changed"], summary["gone"]) == (3, 0, 0)
+    assert tab["link"] == ""
+
+
+def test_preview_of_a_contact_sync_shows_what_it_found(shown, run_task, meisa_sandbox, ledgers):
+    people = [{"email": f"person{number}@example.com"} for number in range(3)]
+    arguments = {"contacts": people, "ledger": "contacts", "first_run": "send", "preview": True}
+    row, _ = shown(run_task(MeisaSyncContactsOperator, **arguments))
+    assert (row["summary"]["kind"], row["summary"]["new"], row["summary"]["to_send"]) == ("preview", 3, 3)
+
+
+def test_error_of_a_contact_sync_is_shown(shown, run_task, meisa_sandbox, ledgers):
+    ran = run_task(MeisaSyncContactsOperator, contacts=[{"email": "a@example.com"}], ledger="contacts")
+    assert ran.state == "failed"
+    row, _ = shown(ran)
+    assert (row["error"]["job"], row["error"]["target"]) == ("sync_contacts", "contacts")
+    assert "first_run" in row["error"]["message"]
+
+
+def test_reasons_backlog_and_key_are_shown_when_a_summary_has_them(shown, run_task):
+    summary = {
+        "sync_name": "contacts",
+        "counts": {"invalid": 3},
+        "backlog": 7,
+        "backlog_since": "2026-11-20T07:00Z",
+        "environment": "test",
+        "reasons": {
+            "invalid": {"no @": 1, "jane@example.com is bad": 2, "none": 0},
+            "failed": "text",
+            "nonsense": {"x": 9},
+        },
+    }
+    row, tab = shown(run_task(XComOperator, returns=summary))
+    assert (row["summary"]["backlog"], row["summary"]["environment"]) == (7, "test")
+    assert row["summary"]["backlog_since"] == "2026-11-20T07:00Z"
+    assert "reasons" not in row["summary"]
+    assert tab["summary"]["reasons"] == [
+        {"status": "invalid", "reason": "<address> is bad", "count": 2},
+        {"status": "invalid", "reason": "no @", "count": 1},
+    ]
+
+
+def test_growth_of_a_ledger_is_that_since_the_last_run_of_the_task(as_user, run):
+    from airflow.sdk import DAG
+
+    for entries in (100, 130):
+        with DAG("growing", schedule=None) as dag:
+            ledger = {"name": "welcome", "entries": entries}
+            XComOperator(
+                task_id="task", returns={"sequence_slug": "onboarding", "counts": {}, "ledger": ledger}
+            )
+        ran = run(dag)
+    admin = as_user()
+    (newest, oldest) = admin.get("runs", params={"dag_id": ran.dag_id}).json()["runs"]
+    seen = []
+    for found in (newest, oldest):
+        asked = {name: found[name] for name in ("dag_id", "run_id", "task_id")}
+        shown_run = admin.get("task", params=asked).json()["run"]
+        before = shown_run["ledger_before"]
+        seen.append((shown_run["summary"]["ledger"]["entries"], before and before["entries"]))
+    assert seen == [(130, 100), (100, None)]
+
+
+def test_one_dag_is_listed_alone_with_the_names_of_all(as_user, run_task):
+    ours, other = (
+        run_task(XComOperator, returns={"sequence_slug": "onboarding", "counts": {}}) for _ in range(2)
+    )
+    response = as_user().get("runs", params={"dag_id": ours.dag_id}).json()
+    assert [run["dag_id"] for run in response["runs"]] == [ours.dag_id]
+    assert {ours.dag_id, other.dag_id} <= set(response["dags"])
 
 
 def test_a_sensor_is_on_its_tab_and_not_among_the_runs(shown, run_task, meisa_sandbox):
@@ -142,8 +241,15 @@ def test_progress_is_shown_until_there_is_an_account(shown, run_task):
         row["progress"]
         == tab["progress"]
         == {
-            **{name: value for name, value in PROGRESS.items() if name != "meisa_conn_id"},
+            **{
+                name: value
+                for name, value in PROGRESS.items()
+                if name not in ("sequence_slug", "meisa_conn_id")
+            },
+            "job": "enroll",
+            "target": "onboarding",
             "connection": "meisa_default",
+            "environment": "",
         }
     )
     summary = {"sequence_slug": "onboarding", "counts": {"enrolled": 2000}}
@@ -172,8 +278,11 @@ FOREIGN = [
 
 @pytest.mark.parametrize("value", FOREIGN, ids=str)
 def test_foreign_values_do_not_break_the_page(shown, run_task, value):
-    row, tab = shown(run_task(XComOperator, link=value, returns=value, states={"meisa_progress": value}))
-    assert row["summary"] is row["progress"] is None
+    states = {"meisa_progress": value}
+    ran = run_task(XComOperator, link=value, returns=value, states=states, error=value, fails=True)
+    assert ran.state == "failed"
+    row, tab = shown(ran)
+    assert row["summary"] is row["progress"] is row["error"] is None
     assert tab["link"] == ""
 
 
@@ -206,7 +315,7 @@ def test_what_a_foreign_summary_says_is_checked_field_by_field(shown, run_task):
     assert row["summary"]["total"] == 2
     assert row["summary"]["requests"] is None
     assert row["summary"]["outcomes_path"] == "https://example.com/outcomes.csv"
-    assert len(row["summary"]["sequence_slug"]) <= 200
+    assert len(row["summary"]["target"]) <= 200
     assert tab["link"] == ""
     assert tab["summary"]["attention"] == [
         {"address": "j***@***.com", "status": "invalid", "reason": "<address> is not good"},

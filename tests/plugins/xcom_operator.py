@@ -13,6 +13,7 @@ class XComOperator(BaseOperator):
     :param link: what it leaves under the link's key.
     :param returns: what it returns; ``None`` leaves nothing.
     :param states: what it puts into its state store (Airflow 3.3).
+    :param error: what it leaves under the key of an error; ``None`` leaves nothing.
     :param fails: whether it then fails.
     """
 
@@ -22,6 +23,7 @@ class XComOperator(BaseOperator):
         link: Any = "https://app.meisa.io",
         returns: Any = None,
         states: dict[str, Any] | None = None,
+        error: Any = None,
         fails: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -29,12 +31,15 @@ class XComOperator(BaseOperator):
         self.link = link
         self.returns = returns
         self.states = states or {}
+        self.error = error
         self.fails = fails
 
     def execute(self, context: Any) -> Any:
         context["ti"].xcom_push(key="meisa_dashboard", value=self.link)
         for key, value in self.states.items():
             context["task_state_store"].set(key, value)
+        if self.error is not None:
+            context["ti"].xcom_push(key="meisa_error", value=self.error)
         if self.fails:
             raise ValueError("it was asked to")
         return self.returns

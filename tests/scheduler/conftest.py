@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scheduler import backfills, nights
+from tests.scheduler import backfills, contact_sync, nights
 from tests.support.airflow_processes import AirflowAtWork
 from tests.support.postgres import postgres_on_loopback
 
@@ -76,6 +76,9 @@ def environment():
         }
         sandboxes["meisa_default"] = stack.enter_context(Sandbox(rate_limits="none"))
         sandboxes["nightly"] = stack.enter_context(Sandbox(rate_limits="none", latency_ms=500))
+        sandboxes[contact_sync.NAME] = stack.enter_context(
+            Sandbox(rate_limits=contact_sync.LIMITS, latency_ms=contact_sync.LATENCY_MS)
+        )
         for name in backfills.ARGUMENTS:
             sandboxes[name] = stack.enter_context(Sandbox(rate_limits="none", latency_ms=100))
         port = stack.enter_context(postgres_on_loopback())
@@ -92,6 +95,7 @@ def environment():
         shutil.copy(EXAMPLE, airflow.dags)
         nights.deploy(airflow)
         backfills.deploy(airflow)
+        contact_sync.deploy(airflow)
         stack.callback(airflow.stop)
         airflow.start()
         yield Environment(airflow, sandboxes, outcomes, port)
@@ -101,6 +105,14 @@ def environment():
 def nightly(environment):
     """The warehouse, the Meisa and the disk of a nightly DAG."""
     return nights.Nights(environment.airflow, environment.sandboxes["nightly"], environment.port)
+
+
+@pytest.fixture(name="contact_sync")
+def synced(environment):
+    """The warehouse and the Meisa of a DAG that syncs contacts."""
+    return contact_sync.ContactSync(
+        environment.airflow, environment.sandboxes[contact_sync.NAME], environment.port
+    )
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +155,8 @@ def _warehouse(port):
 
 
 def _connection(name, sandboxes, home):
-    limits = SCENARIOS[name]["limits"] if name in SCENARIOS else "none"
+    own = {contact_sync.NAME: contact_sync.LIMITS}
+    limits = SCENARIOS[name]["limits"] if name in SCENARIOS else own.get(name, "none")
     extra = {
         "rate_limit_storage": (home / "rate_limits").as_uri(),
         "timeout": 10,

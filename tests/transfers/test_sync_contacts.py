@@ -156,6 +156,53 @@ def test_file_that_does_not_fit_sends_nothing(
     assert meisa_sandbox.contacts() == []
 
 
+def test_json_values_that_cannot_be_sent_leave_out_their_rows(file, run_task, meisa_sandbox):
+    nested = "[" * 200 + "]" * 200
+    plans = ["NaN", "[1, NaN]", '{"a": -Infinity}', nested, '"a\\u0000b"', "[1, 2.0]"]
+    lines = [
+        f'{{"user_id": {number}, "email": "p{number}@example.com", "name": "Ada", "plan": {plan}, "mrr": 1}}'
+        for number, plan in enumerate(plans)
+    ]
+    path = file("users.jsonl", "\n".join(lines))
+    ran = run_task(FileToMeisaContactsOperator, path=path, max_invalid=None, **MAPPING)
+    assert ran.counts() == {"created": 1, "invalid": 5}
+    assert held(meisa_sandbox) == {"p5@example.com": ("5", "Ada", {"mrr": 1, "plan": [1, 2]})}
+
+
+def test_booleans_of_csv_are_words_or_letters(file, run_task, meisa_sandbox):
+    words = ["t", "f", "TRUE", "no", "1", "", "maybe"]
+    rows = [f"{number},p{number}@example.com,Ada,{word},1" for number, word in enumerate(words)]
+    path = file("users.csv", "user_id,email,name,plan,mrr\n" + "\n".join(rows) + "\n")
+    ran = run_task(FileToMeisaContactsOperator, path=path, types={"plan": "boolean"}, **MAPPING)
+    assert ran.counts() == {"created": 6, "invalid": 1}
+    found = {contact["external_id"]: contact["custom_fields"]["plan"] for contact in meisa_sandbox.contacts()}
+    assert found == {"0": True, "1": False, "2": True, "3": False, "4": True, "5": None}
+
+
+def test_ids_of_a_query_are_one_text_whatever_their_type(users, run_task, meisa_sandbox):
+    arguments = {"conn_id": "warehouse", **MAPPING}
+    run_task(SqlToMeisaContactsOperator, sql=QUERY, **arguments)
+    for form in ("CAST(id AS REAL)", "CAST(id AS TEXT)"):
+        sql = QUERY.replace("id AS user_id", f"{form} AS user_id")
+        assert run_task(SqlToMeisaContactsOperator, sql=sql, **arguments).counts() == {"unchanged": 5}
+    sql = QUERY.replace("id AS user_id", "NULLIF(id, 3) AS user_id")
+    assert run_task(SqlToMeisaContactsOperator, sql=sql, **arguments).counts() == {
+        "unchanged": 4,
+        "invalid": 1,
+    }
+    assert {each[0] for each in held(meisa_sandbox).values()} == {"0", "1", "2", "3", "4"}
+
+
+@pytest.mark.parametrize(("on_empty", "state"), [("fail", "failed"), ("skip", "skipped")])
+def test_empty_result_is_never_all_gone(users, run_task, meisa_sandbox, on_empty, state):
+    arguments = {"conn_id": "warehouse", **MAPPING}
+    run_task(SqlToMeisaContactsOperator, sql=QUERY, **arguments)
+    empty = QUERY.replace("ORDER", "WHERE id > 99 ORDER")
+    ran = run_task(SqlToMeisaContactsOperator, sql=empty, on_empty=on_empty, **arguments)
+    assert (ran.state, ran.xcom()["gone"]) == (state, 0)
+    assert run_task(SqlToMeisaContactsOperator, sql=QUERY, **arguments).counts() == {"unchanged": 5}
+
+
 def test_function_gives_contacts(run, meisa_sandbox):
     with DAG("sync_function", schedule=None) as dag:
 

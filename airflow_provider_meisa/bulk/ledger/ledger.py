@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaLedgerError
 from airflow_provider_meisa.bulk.ledger.contents import Contents
@@ -53,6 +53,17 @@ class LedgerSummary:
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return asdict(self)
+
+
+class RunRecords(NamedTuple):
+    """The records that a run has written, except those cleared or forgotten since.
+
+    :param hashes: their hashes.
+    :param left_out: the number of records whose run is not known: another run has written in the same minutes.
+    """
+
+    hashes: list[int]
+    left_out: int
 
 
 class Ledger:
@@ -230,10 +241,8 @@ class Ledger:
         """
         return self.write(((each, 0) for each in record_ids), State.FORGOTTEN, by=by)
 
-    def records_of_run(self, run: str) -> list[int]:
-        """Return the hashes of the records that a run has written, except those cleared or forgotten since.
-
-        Entries of a minute in which another run wrote as well are left out, because their run is not known.
+    def records_of_run(self, run: str) -> RunRecords:
+        """Return the records of a run. Those of a minute in which another run wrote as well are only counted.
 
         :raises MeisaInputError: if the ledger does not have the run.
         :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
@@ -244,12 +253,16 @@ class Ledger:
                 f"The ledger {self.name} does not know the run {run}. It knows the last hundred; the newest is "
                 f"{max(self.runs, key=lambda each: self.runs[each].at, default='none')}."
             )
-        spans = exclusive_spans(self.runs, run)
-        return [
-            record_hash
-            for record_hash, entry in self.entries()
-            if entry.state not in _NOT_SENT and any(begin <= entry.minute <= end for begin, end in spans)
-        ]
+        status, spans = self.runs[run], exclusive_spans(self.runs, run)
+        hashes, left_out = [], 0
+        for record_hash, entry in self.entries():
+            if entry.state in _NOT_SENT or not status.has_written(entry.minute):
+                continue
+            if any(begin <= entry.minute <= end for begin, end in spans):
+                hashes.append(record_hash)
+            else:
+                left_out += 1
+        return RunRecords(hashes, left_out)
 
     def clear_run(self, run: str, *, by: str) -> int:
         """Clear all entries of a run, see `records_of_run`, so that they are sent again.
@@ -257,7 +270,7 @@ class Ledger:
         :return: how many records were cleared.
         :raises MeisaInputError: if the ledger does not have the run.
         """
-        return self._write_once(((each, 0) for each in self.records_of_run(run)), State.CLEARED, by)
+        return self._write_once(((each, 0) for each in self.records_of_run(run).hashes), State.CLEARED, by)
 
     def _write_once(self, hashes: Iterable[tuple[int, int]], state: State, by: str) -> int:
         self._contents.refresh()

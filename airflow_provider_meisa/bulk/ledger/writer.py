@@ -175,6 +175,12 @@ class LedgerWriter:
                 self._take_back(map(self._hasher.hash_record, record_ids))
                 self._write_unsaved()
 
+    def replaced(self, record_id: str) -> Entry | None:
+        """Return the entry that an intent without a result has replaced."""
+        with self._lock:
+            known = self._replaced.get(self._hasher.hash_record(record_id))
+            return unpack(known) if known else None
+
     def set_property(self, name: str, value: Any) -> None:
         """Store a value in the header of the ledger, with the next `put`.
 

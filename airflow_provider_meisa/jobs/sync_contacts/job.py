@@ -17,8 +17,8 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreadableResponseError,
 )
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
-from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, Alike, PlanFacts
-from airflow_provider_meisa.bulk.ledger.entry import State, minute_at
+from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, Alike, Later, PlanFacts, Turn
+from airflow_provider_meisa.bulk.ledger.entry import LATEST_MINUTE, State, minute_at
 from airflow_provider_meisa.jobs.sync_contacts.comparison import Comparison
 from airflow_provider_meisa.jobs.sync_contacts.duplicates import (
     ContactDuplicates,
@@ -46,13 +46,12 @@ FEWEST_CHANGES = 1_000
 """So many changes are never too many, whatever share of a small table they are."""
 
 _ACCEPTED = frozenset({State.RECORDED, State.ACCEPTED})
-# Meisa had the address already, at another contact: tried again once a day, because it may become free.
+# Meisa had the address already, at another contact. It may become free: the ledger of the run keeps for how long.
 _CONFLICT = State.PRESENT
 _IN_STEP = frozenset(
     {State.PENDING, State.INTENT, State.REFUSED, State.RECORDED, State.PRESENT, State.ACCEPTED}
 )
 _REFUSED_FOR = timedelta(days=7) // timedelta(minutes=1)
-_CONFLICT_FOR = timedelta(hours=20) // timedelta(minutes=1)
 _ABOUT_ANOTHER_CONTACT = re.compile(
     r"\b(?:unique|already (?:exists?|in use|taken|used|has)|another contact|duplicate|conflict)\b",
     re.IGNORECASE,
@@ -90,7 +89,8 @@ class SyncContactsJob:
     :param sync_name: what one ledger is for.
     :param source: where the contacts come from, see `contacts.upsert`; Meisa keeps the first one.
     :param retry_refused: send rows again that Meisa refused within the last seven days.
-    :param resync: what to do once the mapping has changed: send ``all`` rows, or ``record`` the known ones as accepted.
+    :param resync: what to do once the mapping has changed: send ``all`` rows; ``record`` the known ones as accepted; or
+        send all rows if only these columns are mapped in another way.
     :param max_changes: most new and changed rows: a number, a share of the rows or of the ledger (of the larger), or
         ``None`` for no limit.
     :param resync_after: after how long a row is sent again although it has not changed; ``None`` for never.
@@ -104,7 +104,7 @@ class SyncContactsJob:
     sync_name: str = "contacts"
     source: str | None = None
     retry_refused: bool = False
-    resync: Resync | None = None
+    resync: Resync | Sequence[str] | None = None
     max_changes: float | None = None
     resync_after: timedelta | None = None
     logical_date: str = ""
@@ -181,11 +181,11 @@ class SyncContactsJob:
 
         :raises MeisaInputError: if the rows do not fit the mapping.
         """
-        known = self._kept.get(_MAPPING) if self.resync is None else None
+        known = self._kept.get(_MAPPING) if not isinstance(self.resync, str) else None
         comparison = self._comparison()
         reader = ContactReader(
             self.mapping,
-            known=known["custom_fields"] if known else None,
+            known=[*known["custom_fields"], *(self.resync or ())] if known else None,
             what=self.what,
             may_be_record=self.may_be_record,
             comparison=comparison,
@@ -205,26 +205,33 @@ class SyncContactsJob:
         """Send neither of two rows that contradict each other."""
         return self._planned().duplicates
 
-    def decide(self, item: Contact, known: Entry, values_hash: int, now: int) -> Outcome | None:
-        """Leave out a contact that Meisa has as it is now, has refused as it is now, or is never to be sent."""
+    def decide(self, item: Contact, known: Entry, values_hash: int, now: int) -> Outcome | Turn | None:
+        """Leave out a contact that Meisa has as it is now, has refused as it is now, or is never to be sent.
+
+        What earlier runs have left comes first: the longer it waits, the earlier.
+        """
         if self._planning:
             self._planning.known += known.state in _IN_STEP
         outcome = self._outcome_of(item, known, values_hash, now)
-        if outcome is None and self._planning:
+        if outcome is not None:
+            return outcome
+        if self._planning:
             self._count_known(self._planning, known, values_hash)
-        return outcome
+        if known.state is State.INTENT:
+            return Turn(-2 * LATEST_MINUTE)
+        return Turn(known.minute - LATEST_MINUTE) if known.state is State.PENDING else None
 
     def _outcome_of(self, item: Contact, known: Entry, values_hash: int, now: int) -> Outcome | None:
         if known.state is State.FORGOTTEN:
             return self._outcome(item, OutcomeStatus.SUPPRESSED, FORGOTTEN)
-        if known.state in (State.REFUSED, _CONFLICT) and not self.retry_refused:
-            longest = _CONFLICT_FOR if known.state is _CONFLICT else _REFUSED_FOR
-            if known.values_hash == values_hash and now - known.minute < longest:
-                return self._outcome(item, OutcomeStatus.REFUSED_BEFORE)
+        is_same = known.values_hash == values_hash
+        if known.state is State.REFUSED:
+            is_refused = is_same and not self.retry_refused and now - known.minute < _REFUSED_FOR
+            return self._outcome(item, OutcomeStatus.REFUSED_BEFORE) if is_refused else None
         if known.state in _ACCEPTED:
-            if known.values_hash == values_hash and not self._is_due(known, values_hash, now):
+            if is_same and not self._is_due(known, values_hash, now):
                 return self._outcome(item, OutcomeStatus.UNCHANGED)
-            if known.values_hash != values_hash and self._records_changes:
+            if not is_same and self._records_changes:
                 return self._outcome(item, OutcomeStatus.UNCHANGED, RECORDED)
         return None
 
@@ -249,7 +256,7 @@ class SyncContactsJob:
 
     @staticmethod
     def _count_known(planning: _Planning, known: Entry, values_hash: int) -> None:
-        if known.state is State.PENDING:
+        if known.state in (State.PENDING, State.INTENT):
             planning.pending += 1
         elif known.state in _ACCEPTED and known.values_hash == values_hash:
             planning.refreshed += 1
@@ -279,6 +286,7 @@ class SyncContactsJob:
         report = {
             "new": new,
             "changed": planning.changed,
+            "backlog": planning.pending,
             "gone": max(0, in_ledger - planning.known) if planned.total else 0,
         }
         keep: dict[str, Any] = {_MAPPING: mapping} if mapping else {}
@@ -357,8 +365,11 @@ class SyncContactsJob:
         contact = contacts.upsert(client, **item, source=self.source, reservation=reservation)
         return [self._outcome(item, OutcomeStatus.CREATED if contact.created else OutcomeStatus.UPDATED)]
 
-    def on_error(self, error: MeisaError, items: Sequence[Contact]) -> Sequence[Outcome] | None:
-        """Fail the one contact that Meisa refuses; everything else concerns all of them."""
+    def on_error(self, error: MeisaError, items: Sequence[Contact]) -> Sequence[Outcome] | Later | None:
+        """Fail the one contact that Meisa refuses; everything else concerns all of them.
+
+        An address that another contact has may become free by one of the other updates.
+        """
         if isinstance(error, MeisaUnreadableResponseError) and error.possibly_done:
             return [self._outcome(item, OutcomeStatus.FAILED, _NO_ID) for item in items]
         if not isinstance(error, MeisaInvalidRequestError):
@@ -366,7 +377,8 @@ class SyncContactsJob:
         reason = error.reason or f"the contact was refused ({error.status})"
         is_conflict = error.status == HTTPStatus.CONFLICT or _ABOUT_ANOTHER_CONTACT.search(error.reason)
         reason = f"{_CONFLICT_REASON}{reason}" if is_conflict else reason
-        return [self._outcome(item, OutcomeStatus.FAILED, reason) for item in items]
+        outcomes = [self._outcome(item, OutcomeStatus.FAILED, reason) for item in items]
+        return Later(outcomes) if is_conflict else outcomes
 
     @staticmethod
     def _outcome(item: Contact, status: OutcomeStatus, reason: str = "") -> Outcome:

@@ -37,7 +37,7 @@ log = logging.getLogger("airflow.task.meisa")
 Contact = dict[str, Any]
 """What is sent of one contact: parameters of `contacts.upsert`, in one form only."""
 
-_CHUNK = 1_000
+_CHUNK = 500
 _Names = TypeVar("_Names", bound=Iterable[str])
 
 
@@ -158,8 +158,10 @@ class _Contacts:
 
     def of(self, rows: Sequence[Sequence[object]]) -> Iterator[Contact | Outcome | Alike]:
         """Return what is sent of each row, or that it is ``invalid``; those that are unchanged together."""
-        if not rows:
-            return
+        for begin in range(0, len(rows), _CHUNK):
+            yield from self._of_some(rows[begin : begin + _CHUNK])
+
+    def _of_some(self, rows: Sequence[Sequence[object]]) -> Iterator[Contact | Outcome | Alike]:
         columns = list(zip(*rows, strict=True))
         faults: Faults = {}
         addresses = check_column(columns[self._binding.fields["email"]])

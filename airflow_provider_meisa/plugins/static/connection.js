@@ -18,7 +18,7 @@ export function Sequences({ connection }) {
     return () => clearTimeout(timer);
   }, [data, refresh]);
   const wrong = problem ?? data?.problem;
-  return h(Card, { title: "Sequences", className: "meisa-wide", aside: h(Age, { data, at, refresh }) },
+  return h(Card, { title: "Sequences", about: connection, className: "meisa-wide", aside: h(Age, { data, at, refresh }) },
     wrong && h(Note, { kind: "error" }, `The sequences cannot be loaded. ${wrong}`),
     !wrong && !data?.sequences && h(Note, null, "Loading from Meisa …"),
     data?.sequences && h(Table, { caption: "Sequences of this connection", head: HEAD,
@@ -56,7 +56,7 @@ const Row = ({ sequence }) =>
 export function RateLimits({ connection, often }) {
   const { data, problem } = useResponse("rate_limits", { connection }, often);
   const wrong = problem ?? data?.problem;
-  return h(Card, { title: "Rate limits" },
+  return h(Card, { title: "Rate limits", about: connection },
     wrong && h(Note, { kind: "error" }, wrong),
     (data?.windows ?? []).map((window) => h(Window, { key: window.limit, window })),
     data?.next_s > 0 && h("p", null, nextRequest(data)),

@@ -4,13 +4,23 @@ const { Link } = globalThis.ReactRouterDOM;
 
 export const h = createElement;
 
-export const Card = ({ title, aside, children, className = "" }) =>
+export const Card = ({ title, about = "", aside, children, className = "" }) =>
   h("section", { className: `meisa-card ${className}`, "aria-label": title },
-    h("header", null, h("h2", null, title), aside),
+    h("header", null, h("h2", null, title, about && h("small", null, about)), aside),
     children);
 
 export const Note = ({ kind = "info", children }) =>
   h("p", { className: `meisa-note meisa-note-${kind}`, role: kind === "error" ? "alert" : undefined }, children);
+
+// The message of an error; a long one is cut until it is pressed.
+const LONG = 160; // characters
+export const ErrorText = ({ text }) => text.length <= LONG
+  ? h("p", { className: "meisa-error" }, text)
+  : h("details", { className: "meisa-error" }, h("summary", null, `${text.slice(0, LONG - 20)} …`), h("p", null, text));
+
+// Whether the key was live or test, if the run knows it.
+export const KeyMark = ({ environment }) =>
+  environment ? h("span", { className: `meisa-key meisa-key-${environment}` }, `${environment} key`) : null;
 
 export const State = ({ state }) =>
   h("span", { className: "meisa-state", style: { "--state": `var(--chakra-colors-${state ?? "none"}-solid)` } },
@@ -54,7 +64,7 @@ export const Path = ({ path }) => {
     return () => clearTimeout(timer);
   }, [message]);
   const copy = () => navigator.clipboard.writeText(path).then(() => setMessage("Copied"), () => setMessage("Not copied"));
-  return h("span", { className: "meisa-path" }, h("code", null, path),
+  return h("span", { className: "meisa-path" }, h("code", { title: path }, path),
     navigator.clipboard && h("button", { type: "button", className: "meisa-button", onClick: copy,
       "aria-label": `Copy the path ${path}` }, "Copy"),
     h("span", { className: "meisa-muted", role: "status" }, message));

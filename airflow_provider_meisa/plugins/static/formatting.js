@@ -1,5 +1,9 @@
 // Words, numbers and times as Airflow's own pages write them.
-export const STATUSES = ["enrolled", "already_enrolled", "enrolled_before", "suppressed", "invalid", "duplicate", "failed", "unreported", "untried"];
+export const STATUSES = ["enrolled", "created", "updated", "suppressed", "invalid", "duplicate", "refused_before", "failed", "unreported",
+  "untried", "already_enrolled", "enrolled_before", "unchanged"];
+
+// Statuses of contacts that an earlier run, or someone else, has dealt with: most of them, night after night.
+export const KNOWN = new Set(["already_enrolled", "enrolled_before", "unchanged"]);
 
 // States that a task leaves only when it is cleared.
 export const ENDED = new Set(["success", "failed", "skipped", "upstream_failed", "removed"]);
@@ -7,8 +11,26 @@ export const ENDED = new Set(["success", "failed", "skipped", "upstream_failed",
 export const statusLabel = (status) => status.replaceAll("_", " ");
 export const count = (number) => number.toLocaleString("en-US");
 export const countAddresses = (number) => `${count(number)} ${number === 1 ? "address" : "addresses"}`;
-export const formatCounts = (counts) =>
-  STATUSES.filter((status) => counts[status]).map((status) => `${count(counts[status])} ${statusLabel(status)}`).join(", ");
+export const countRows = ({ job, total }) =>
+  job === "sync_contacts" ? `${count(total)} ${total === 1 ? "row" : "rows"}` : countAddresses(total);
+export const formatCounts = (counts, { hidesKnown = false } = {}) =>
+  STATUSES.filter((status) => counts[status] && !(hidesKnown && KNOWN.has(status)))
+    .map((status) => `${count(counts[status])} ${statusLabel(status)}`).join(", ");
+
+// What a contact sync found out about its rows.
+export const SYNC = [["new", "New"], ["changed", "Changed"], ["gone", "Gone from the source"], ["backlog", "Backlog"]];
+export const formatSync = (summary) =>
+  SYNC.filter(([name]) => summary[name] !== null && summary[name] !== undefined).map(([name]) => `${count(summary[name])} ${name}`).join(", ");
+
+const JOBS = { enroll: "Enrollment", sync_contacts: "Contact sync" };
+export const jobLabel = (job) => JOBS[job] ?? job;
+export const signed = (number) => (number > 0 ? `+${count(number)}` : number < 0 ? `−${count(-number)}` : "0");
+
+const ENTRY = 16; // bytes of an entry of a ledger
+export const mebibytes = (entries) => {
+  const size = (entries * ENTRY) / 2 ** 20;
+  return size < 0.1 ? "under 0.1 MiB" : `${size.toFixed(1)} MiB`;
+};
 
 export const duration = (seconds) => {
   if (seconds < 60) return `${seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds)} s`;

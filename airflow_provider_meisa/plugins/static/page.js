@@ -1,33 +1,35 @@
 // The page Meisa.
 import { useResponse } from "./fetching.js";
 import { Enrollments } from "./enrollments.js";
-import { Note, Select, h } from "./elements.js";
+import { Filters, select, useFilters } from "./filters.js";
+import { Ledgers } from "./ledgers.js";
+import { Note, h } from "./elements.js";
 import { RateLimits, Sequences } from "./connection.js";
 import { Runs } from "./runs.js";
 
-const { useState } = globalThis.React;
-
 const OFTEN = 10_000; // milliseconds; costs a query of Airflow's database, and no request to Meisa
-const PERIODS = [["1", "24 hours"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
 
 export function Page() {
   const connections = useResponse("connections", {});
-  const [chosen, choose] = useState(null);
-  const [days, setDays] = useState("7");
-  const runs = useResponse("runs", { days }, OFTEN);
+  const filters = useFilters();
+  const { days, dag, hidesKnown } = filters;
+  const response = useResponse("runs", dag ? { days, dag_id: dag } : { days }, OFTEN);
   const known = connections.data ?? [];
-  const connection = chosen ?? (known.includes("meisa_default") ? "meisa_default" : known[0]);
+  const connection = known.find((id) => id === filters.connection) ?? known.find((id) => id === "meisa_default") ?? known[0];
+  const runs = response.data?.runs ?? [];
+  const selected = { ...response, data: response.data && { ...response.data, runs: select(runs, filters) } };
   return h("main", { className: "meisa" },
     h("header", { className: "meisa-title" },
       h("h1", null, "Meisa"),
-      known.length > 0 && h(Select, { label: "Connection", value: connection, onChange: choose, options: known.map((id) => [id, id]) })),
+      h(Filters, { filters, runs, dags: response.data?.dags, connections: known })),
     connections.problem && h(Note, { kind: "error" }, connections.problem),
     connections.data && known.length === 0 && h(NoConnection),
     connection && h("div", { className: "meisa-columns", key: connection },
       h(Sequences, { connection }), h(RateLimits, { connection, often: OFTEN })),
-    h(Enrollments, { response: runs, days: Number(days),
-      aside: h(Select, { label: "Period", value: days, onChange: setDays, options: PERIODS }) }),
-    h(Runs, { response: runs }));
+    h(Enrollments, { response: selected, days: Number(days), hidesKnown,
+      onHide: (hides) => filters.choose("known", hides ? "hide" : "") }),
+    h(Runs, { response: selected, hidesKnown, isFiltered: filters.isFiltered }),
+    h(Ledgers, { runs: selected.data?.runs ?? [] }));
 }
 
 const NoConnection = () =>
