@@ -372,7 +372,7 @@ def test_contacts_are_synced_and_then_enrolled(example, users, meisa_sandbox):
 
 
 def test_outcomes_and_unsubscribed_are_in_the_warehouse(example, warehouse, meisa_sandbox, tmp_path, ledgers):
-    forget_earlier_runs("outcomes_to_warehouse")
+    forget_runs("outcomes_to_warehouse")
     warehouse("ada@example.com", "UNSUBSCRIBED@example.com", "grace@example.com", "broken")
     for _ in range(2):
         ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})
@@ -393,7 +393,7 @@ def test_outcomes_and_unsubscribed_are_in_the_warehouse(example, warehouse, meis
 
 
 def test_outcomes_of_a_failed_enrollment_are_loaded(example, warehouse, meisa_sandbox, tmp_path, ledgers):
-    forget_earlier_runs("outcomes_to_warehouse")
+    forget_runs("outcomes_to_warehouse")
     meisa_sandbox.fault("status", path="bulk-enroll", status=403)
     warehouse("ada@example.com")
     ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})
