@@ -1,4 +1,8 @@
-"""Sync the contacts first, and then enroll those who qualify: their mails find the names and fields in Meisa."""
+"""Sync the contacts first, and then enroll those who qualify: their mails find the names and fields in Meisa.
+
+When you unpause this DAG, its first run starts at once: it sends all contacts of the table, and enrolls all
+trial users.
+"""
 
 from __future__ import annotations
 
