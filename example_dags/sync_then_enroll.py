@@ -33,7 +33,7 @@ def sync_then_enroll() -> None:
         sql="SELECT user_id, email, first_name, plan FROM users",
         fields={"email": "email", "external_id": "user_id", "first_name": "first_name"},
         custom_fields=["plan"],
-        ledger="users",
+        ledger="trial_users",
         first_run="send",
     )
 
