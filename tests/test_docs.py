@@ -609,7 +609,7 @@ def test_every_format_of_a_file_is_on_its_page():
 
 def flattened(value: object, name: str = "") -> list[str]:
     """Name every field, those of objects in a list as ``list[].field``; statuses have a page of their own."""
-    if isinstance(value, dict) and name != "counts":
+    if isinstance(value, dict) and name not in ("counts", "reasons"):
         inner = [f for key, part in value.items() for f in flattened(part, f"{name}.{key}" if name else key)]
         return [name, *inner] if name.endswith("[]") else inner
     if isinstance(value, list):
