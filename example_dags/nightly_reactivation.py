@@ -100,6 +100,8 @@ def nightly_reactivation() -> None:
         plan="{{ ti.xcom_pull('preview')['plan'] }}",
         skip_suppressed=True,
         max_contacts=1_000_000,
+        min_contacts=1,
+        max_share_of_last=2.0,
         max_failed=0.01,
         outcomes_path=REJECTS,
         rejects_only=True,

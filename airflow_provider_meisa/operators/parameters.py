@@ -331,7 +331,7 @@ def check_names(operator: object, given: Mapping[str, object]) -> None:
 
     :raises TypeError: for an unknown name, as Airflow does.
     """
-    kind: type = type(operator)
+    kind: Any = type(operator)
     for name in given:
         if name not in (known := _names(kind)) and not name.startswith("_airflow"):
             nearest = get_close_matches(name, known, n=1)
