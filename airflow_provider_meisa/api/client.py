@@ -27,7 +27,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaUnreadableResponseError,
     may_be_resent,
 )
-from airflow_provider_meisa.api.models import Request, Response
+from airflow_provider_meisa.api.models import KeyInfo, Request, Response
 from airflow_provider_meisa.api.paging import entries_of, next_query
 from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter, Reservation, Wait
 from airflow_provider_meisa.api.rate_limit.storage.factory import storage_for
@@ -88,6 +88,7 @@ class MeisaClient:
             reservation_ttl=_longest_request(settings),
         )
         self.environment_confirmed = not settings.environment
+        self.key: KeyInfo | None = None
         self._transport = transport or Transport(settings)
         self._stop = CancellationEvent()
         self._sleep = sleep or self._stop.wait

@@ -49,3 +49,17 @@ class Response:
     status: int
     body: object = field(repr=False)
     possibly_twice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """The environment, product and scopes of a key.
+
+    :param environment: ``live`` or ``test``; empty if the response lacks it.
+    :param product: name of the product the key belongs to; empty if the response lacks it.
+    :param scopes: the key's scopes, such as ``sequences:enroll``.
+    """
+
+    environment: str
+    product: str
+    scopes: frozenset[str]

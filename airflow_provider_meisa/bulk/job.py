@@ -119,6 +119,7 @@ class Job(Protocol):
     :ivar batch_size: the most items that one request takes.
     :ivar repeat: whether a request whose response was lost may be sent again at any time (``harmless``), or may then be
         carried out twice (``ambiguous``).
+    :ivar scopes: the scopes that the key needs to send.
     :ivar statuses: the statuses of a row, in the order of the summary.
     :ivar sends_excluded: whether the items that `exclusion` finds are sent nevertheless.
     :ivar ledger_target: the target of a ledger within the job: the sequence, or the name of a sync.
@@ -139,6 +140,9 @@ class Job(Protocol):
 
     @property
     def repeat(self) -> Literal["harmless", "ambiguous"]: ...  # noqa: D102 (see above)
+
+    @property
+    def scopes(self) -> Sequence[str]: ...  # noqa: D102 (see above)
 
     @property
     def statuses(self) -> Sequence[OutcomeStatus]: ...  # noqa: D102 (see above)

@@ -1,4 +1,4 @@
-"""The checks and log lines before the first batch."""
+"""The checks before the source is read, and the log line before the first batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.nouns import ADDRESS, REQUEST, count
+from airflow_provider_meisa.api.redaction import redact
 from airflow_provider_meisa.bulk.reporting import requests_left, time_needed
 
 if TYPE_CHECKING:
@@ -18,17 +19,33 @@ if TYPE_CHECKING:
 log = logging.getLogger("airflow.task.meisa")
 
 
-def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: RunReporter) -> None:
-    """Check that nothing stops a run, and log what it will send.
+def check_before(
+    client: MeisaClient, job: Job, options: RunOptions, reporter: RunReporter, *, sends: bool = True
+) -> None:
+    """Check that nothing stops a run, before its source is read: the key, its scopes, and the target of the job.
 
+    That takes two requests at most. A later change shows in the first batch.
+
+    :param sends: whether the run may send; a run that only records needs a key, and no more.
     :raises MeisaError: if something stops it.
     """
+    from airflow_provider_meisa.api.endpoints import account  # loads requests
+
     with reporter.group("Before sending"):
         if options.size.max_contacts is not None:
-            log.info(
-                "Limit of addresses checked: at most %s (max_contacts)", f"{options.size.max_contacts:,}"
-            )
-        job.check(client)
+            log.info("Limit of addresses: at most %s (max_contacts)", f"{options.size.max_contacts:,}")
+        if not options.preview:
+            account.confirm_environment(client)
+        key = account.check_scopes(client, job.scopes if sends and not options.preview else ())
+        if key:
+            of_product = f" of {key.product}" if key.product else ""
+            log.info("The API key is a %s%s", name_of_key(client), of_product)
+        if sends:
+            job.check(client, for_preview=options.preview)
+
+
+def report_plan(client: MeisaClient, job: Job, reporter: RunReporter) -> None:
+    """Log warnings, and what the run will send, before its first batch."""
     job.warn()
     plan = "an unknown number of addresses"
     if reporter.total is not None:
@@ -36,4 +53,10 @@ def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: R
         requests = math.ceil(reporter.total / job.batch_size) if planned is None else planned
         plan = f"{count(reporter.total, ADDRESS)}, {count(requests, REQUEST)}{time_needed(client, requests)}"
     left = requests_left(client)
-    log.info("Sending to %s: %s%s", job.title, plan, left and f"; {left}")
+    log.info("Sending to %s with a %s: %s%s", job.title, name_of_key(client), plan, left and f"; {left}")
+
+
+def name_of_key(client: MeisaClient) -> str:
+    """Return ``live key`` or ``test key``, as Meisa calls it."""
+    environment = client.key.environment if client.key else ""
+    return f"{redact(environment)} key" if environment else "key of an unknown environment"

@@ -28,6 +28,7 @@ def preview(
     start: Checkpoint | None = None,
     ledger: Mapping[str, object] | None = None,
     found: Mapping[str, object] | None = None,
+    is_checked: bool = False,
 ) -> dict[str, Any]:
     """Return what a run would send, and how long it would take.
 
@@ -37,6 +38,7 @@ def preview(
     :param start: the progress of an earlier attempt: only the rest is counted.
     :param ledger: the ledger in the summary of the run, if it has one.
     :param found: what the job knows of the plan beyond its counts.
+    :param is_checked: whether the checks of the job have run already.
     :return: ``{"preview": True, "job", the job's identity, "meisa_conn_id", "environment", "total", "counts":
         {"duplicate", "invalid", "suppressed" (None if the key lacks the scope)}, "to_send", "requests", "seconds"
         (for the requests), "ends_at" (UTC, if they are sent now)}``; if suppressed addresses are sent, also
@@ -44,8 +46,9 @@ def preview(
         ``"enrolled_before"``, and ``"ledger"``.
     :raises MeisaError: see `airflow_provider_meisa.api.errors`, and the errors of the job's check.
     """
-    key = account.ping(client)
-    job.check(client, for_preview=True)
+    key = account.known_key(client)
+    if not is_checked:
+        job.check(client, for_preview=True)
     exclusion = job.exclusion(client, for_preview=True)
     count = _Count(exclusion, sends_excluded=job.sends_excluded)
     for batch in batches:

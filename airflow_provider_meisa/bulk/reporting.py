@@ -94,15 +94,16 @@ class RunReporter:
             self._metrics.skip(start, start.counts)
 
     def open_batches(self, first: int, done: int) -> None:
-        """Begin the group of lines on batches, unless it is open.
+        """Begin the group of lines on batches, unless it is open, and count the batch that is sent.
 
         :param first: the number of the first batch to send, from 1.
         :param done: the number of addresses with a status.
         """
         if self._batches is None:
             self._open.enter_context(self.group("Batches" if first == 1 else f"Batches from {first:,} on"))
-            self._batches = BatchLog(self._client, self._job.batch_size, self.total)
+            self._batches = BatchLog(self._client, self._job.batch_size, self.total, requests=self.requests)
             self._batches.begin(done)
+        self._batches.on_send()
 
     def report_batch(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
         """Report the outcomes of one batch; the parameters are those of `BatchLog.on_response`."""
@@ -203,6 +204,7 @@ class BatchLog:
     :param batch_size: the records per request.
     :param total: the number of all addresses, if it is known.
     :param clock: returns the time in seconds.
+    :param requests: the number of requests for all addresses, if it is known.
     """
 
     def __init__(
@@ -211,11 +213,15 @@ class BatchLog:
         batch_size: int,
         total: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        requests: int | None = None,
     ) -> None:
         self._client = client
         self._batch_size = batch_size
         self._total = total
+        self._requests = requests
         self._clock = clock
+        self._sent = 0
         self._responses = 0
         self._unlogged = 0
         self._counts: Counter[OutcomeStatus] = Counter()
@@ -229,6 +235,11 @@ class BatchLog:
         self._began = self._logged_at = self._clock()
         self._waited_before = self._client.stats.waited
         self._logged_done = done
+        self._requests_at_first = min(self._requests_for(done), self._requests or math.inf)
+
+    def on_send(self) -> None:
+        """Count a request. The rate limits know it from now on, so the estimate must not add it to those to come."""
+        self._sent += 1
 
     def on_response(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
         """Add the outcomes of one batch, and log them if a line is due.
@@ -269,9 +280,13 @@ class BatchLog:
     def _progress(self, done: int) -> str:
         if not self._total:
             return f"{done:,} so far"
-        requests = math.ceil((self._total - done) / self._batch_size)
-        to_go = time_needed(self._client, requests, pace=self._pace())
+        requests = max(0, min(self._requests_at_first - self._sent, self._requests_for(done)))
+        to_go = time_needed(self._client, int(requests), pace=self._pace())
         return f"{done:,} of {self._total:,}, {done / self._total:.0%}{to_go} left"
+
+    def _requests_for(self, done: int) -> float:
+        """Return the number of requests for the remaining addresses; infinity if it is not known."""
+        return math.ceil((self._total - done) / self._batch_size) if self._total else math.inf
 
     def _pace(self) -> float:
         """Return the seconds per batch, without waits for the rate limits."""

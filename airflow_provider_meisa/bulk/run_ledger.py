@@ -381,7 +381,7 @@ def subject_of(job: Job, client: MeisaClient) -> Subject:
     """
     from airflow_provider_meisa.api.endpoints import account
 
-    key = account.ping(client)
+    key = account.known_key(client)
     return Subject(
         base_url=client.settings.base_url,
         environment=key.environment,

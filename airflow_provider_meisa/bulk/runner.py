@@ -24,7 +24,7 @@ from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
 from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore
-from airflow_provider_meisa.bulk.preflight import check_before
+from airflow_provider_meisa.bulk.preflight import check_before, report_plan
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
 from airflow_provider_meisa.bulk.run_ledger import RunLedger, summary_of_ended_run
 
@@ -90,7 +90,7 @@ class BulkRunner:
         self._ledger: RunLedger | None = None
         self._report: Mapping[str, Any] = {}
         self._saved_at = 0.0
-        self._is_checked = not options.check_first
+        self._is_reported = not options.check_first
         self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
         # Responses to batches, except 429 and 503, which do not advance the run.
         self.has_responses = False
@@ -105,10 +105,19 @@ class BulkRunner:
     ) -> None:
         if kind is not None:
             self._reporter.stop(self._work())
+        if isinstance(error, MeisaError) and self._is_plan_unused:
+            with suppress(MeisaError):
+                self.drop_plan()
         if self._ledger is not None and not self.options.preview:
             # Sent records must be in the ledger, however the run ends.
             with suppress(MeisaError) if kind is not None else nullcontext():
                 self._ledger.end()
+
+    @property
+    def _is_plan_unused(self) -> bool:
+        """Whether no batch was taken from the run's own plan, so that the next attempt makes a new one."""
+        taken = self._engine.checkpoint().next_batch if self._engine else self.start.next_batch
+        return not taken and not self.options.plan
 
     # Prepare.
 
@@ -119,7 +128,7 @@ class BulkRunner:
             ``on_changed_audience`` is ``fail``.
         :raises MeisaError: if the suppressed addresses or the source cannot be read.
         """
-        # This comes first: an unreadable source stops the task before its first request, and leaves no part of a file.
+        # This comes first: an unreadable source leaves no part of a file.
         plan = self.plan()
         self._outcomes.begin(self.start)
         self._exclusion = self._exclude(self.job.exclusion(self.client))
@@ -132,6 +141,7 @@ class BulkRunner:
                 "The addresses differ from those of the earlier attempt: sending all of them from the start."
             )
             self._restart()
+            self._check_first()
             self._engine = self._caught_up(plan)
 
     def plan(self) -> Plan | None:
@@ -150,6 +160,8 @@ class BulkRunner:
                 f"The approved plan {self._plans.note} is missing, or it is for another sequence. Nothing was sent. "
                 "Clear the preview, and set staging_path to a folder that all workers can reach."
             )
+        self._check_first()
+        self._begin_ledger()
         if plan is None:
             plan = self._new_plan(self._plans)
             if self._ledger is not None and (self.start.next_batch or self.start.resumed):
@@ -174,7 +186,7 @@ class BulkRunner:
             self._ledger.keep_facts(plan.facts.keep)
 
     def _open_ledger(self) -> None:
-        """Read the ledger, and block other runs, before it decides what is sent."""
+        """Read the ledger, before it decides what is sent."""
         if self.options.ledger is None or self._ledger is not None:
             return
         is_resumed = bool(self.start.next_batch) or self.start.resumed
@@ -185,7 +197,15 @@ class BulkRunner:
                 "first_run='record' sends nothing, so there is no plan to approve. Nothing was sent. Remove plan, or "
                 "set first_run='send'."
             )
-        if not self.options.preview:
+
+    def _check_first(self) -> None:
+        """Check that nothing stops the run, before the source is read, unless an earlier attempt has sent something."""
+        if self.options.check_first and not self.start.next_batch:
+            sends = self._ledger is None or not self._ledger.records_first_run
+            check_before(self.client, self.job, self.options, self._reporter, sends=sends)
+
+    def _begin_ledger(self) -> None:
+        if self._ledger is not None and not self.options.preview:
             self._ledger.begin()
 
     def _exclude(self, exclusion: Exclusion | None) -> Exclusion | None:
@@ -217,7 +237,7 @@ class BulkRunner:
 
     def _caught_up(self, plan: Plan | None) -> BulkEngine:
         start = self.start
-        self._is_checked = not self.options.check_first or bool(start.next_batch)
+        self._is_reported = not self.options.check_first or bool(start.next_batch)
         is_same = plan is not None and self._is_same_plan and bool(start.next_batch)
         engine = BulkEngine(
             self.job,
@@ -381,10 +401,10 @@ class BulkRunner:
         return self.engine.step()
 
     def _reserve(self) -> Reservation | Wait:
-        """Reserve a request, after the checks that may stop the run, because these need requests as well."""
-        if not self._is_checked:
-            check_before(self.client, self.job, self.options, self._reporter)
-            self._is_checked = True
+        """Reserve a request; before the first one, log what the run will send."""
+        if not self._is_reported:
+            report_plan(self.client, self.job, self._reporter)
+            self._is_reported = True
         return self.client.rate_limiter.reserve()
 
     def _begin(self, step: SendBatch, pool: ThreadPoolExecutor) -> None:
@@ -606,6 +626,13 @@ class BulkRunner:
         """Remove the files that only a later attempt would need, because there is none."""
         self._outcomes.discard_parts()
         self.drop_plan()
+
+    def forget_plan(self) -> None:
+        """Remove the plan of a run whose first request was refused for good: a cleared task starts from the source."""
+        nothing_done = not (self.start.next_batch or self.has_responses or self.engine.in_doubt)
+        if nothing_done and self._plans and not self.options.plan:
+            self._save(replace(self.begun(), plan="").as_json())
+            self.drop_plan()
 
     def drop_plan(self) -> None:
         """Remove the plan: if an earlier attempt has sent nothing of it, it may be old."""

@@ -69,6 +69,11 @@ class EnrollJob:
     statuses: ClassVar[Sequence[OutcomeStatus]] = ENROLL_STATUSES
 
     @property
+    def scopes(self) -> Sequence[str]:
+        """Return the scope to enroll, and that of the list of suppressed addresses if it is read."""
+        return ("sequences:enroll", "contacts:read") if self.skip_suppressed else ("sequences:enroll",)
+
+    @property
     def title(self) -> str:
         """The sequence."""
         return self.sequence_slug
@@ -178,8 +183,10 @@ class EnrollJob:
     def check(self, client: MeisaClient, *, for_preview: bool = False) -> None:
         """Check that the sequence takes contacts, if the key has the scope; a preview needs such a key.
 
+        :raises MeisaInputError: if the connection does not allow ``override_unsubscribe``.
         :raises MeisaError: see `airflow_provider_meisa.api.endpoints.sequences.check_active`.
         """
+        sequences.check_override(client, override_unsubscribe=self.override_unsubscribe)
         try:
             found = sequences.check_active(client, self.sequence_slug, max_age=_ACTIVE_FOR)
             log.info("The sequence %s is %s", found.slug, found.status)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_meisa.assets.extras import set_asset_extra
+from airflow_provider_meisa.hooks.failures import FailureLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.hooks.metrics import Meter, metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
@@ -109,7 +110,10 @@ class RecordOperator(MeisaOperator):
         :raises AirflowFailException: if the result fails the task, and for what a retry cannot fix.
         :raises AirflowException: if Meisa cannot be reached.
         """
-        with raise_and_push_errors(self, context, ambiguous_is_final=self.on_ambiguous == "fail"):
+        with (
+            FailureLog(),
+            raise_and_push_errors(self, context, ambiguous_is_final=self.on_ambiguous == "fail"),
+        ):
             client = self.begin(context).get_conn()
             with metered(client, self.meisa_conn_id, self.sequence_slug) as meter:
                 result = self.send(context, meter)

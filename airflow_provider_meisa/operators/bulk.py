@@ -7,11 +7,16 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    conf,
+)
 
 from airflow_provider_meisa.api.checks import check_seconds
 from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, MeisaInputError
@@ -25,7 +30,8 @@ from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, 
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.bulk.size_limits import SizeLimits
 from airflow_provider_meisa.hooks import configuration
-from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
+from airflow_provider_meisa.hooks.failures import FailureLog
+from airflow_provider_meisa.hooks.meisa import is_final, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
@@ -49,6 +55,7 @@ SHORTEST_DEFERRAL = 10.0  # below it Airflow's LocalExecutor can lose the task (
 # sleeps the rest of the wait. From the second wait on, it is the time that Airflow took after the one before.
 _WAKE_EARLY = 3.0
 _MOST_EARLY = 5.0
+_DAY = 24 * 3600.0
 
 
 class BulkOperator(LedgerMixin, MeisaOperator):
@@ -195,7 +202,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             self._client.stop()
 
     def _run(self, context: Context, cursor: dict[str, Any] | None) -> dict[str, object]:
-        with raise_and_push_errors(self, context):
+        with FailureLog(), raise_and_push_errors(self, context):
             hook = self.begin(context)
             self._check_deferral()
             self._client = client = hook.get_conn()
@@ -298,6 +305,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         self.push(context, summary)
         runner.finish(summary, max_tries=ti.max_tries)
         if stopped_by is not None:
+            if is_final(stopped_by):
+                runner.forget_plan()
             in_doubt = self.on_ambiguous == "fail" and runner.checkpoint().has_doubts
             with raise_airflow_errors(final=(MeisaError,) if in_doubt else ()):
                 raise stopped_by
@@ -321,10 +330,12 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     def _deferral(
         self, runner: BulkRunner, step: Wait, now: Checkpoint, *, stalled: bool
     ) -> MeisaRateLimitTrigger:
+        until = datetime.fromtimestamp(time.time() + step.seconds, UTC)
         self.log.info(
-            "%s: deferring for %.0f s (worker slot released)",
+            "%s: deferring for %.0f s, resuming at %s UTC (worker slot released)",
             reason_to_wait(step, runner.client),
             step.seconds,
+            f"{until:%H:%M:%S}" if step.seconds < _DAY else f"{until:%Y-%m-%d %H:%M:%S}",
         )
         # A wait just above the shortest deferral must not become shorter than that by the earlier end.
         pause = max(SHORTEST_DEFERRAL, step.seconds - self._wake_early)
@@ -344,13 +355,18 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             meisa_conn_id=self.meisa_conn_id,
             ledger=runner.ledger_summary,
             found=plan.facts.report if plan else None,
+            is_checked=True,
         )
         if plan:
             report["plan"] = f"{plans.note}#{plan.id}"
         self.log.info("Preview: nothing was sent. %s", report)
         set_asset_extra(context, self.outlets, report, self.asset())
         self.push(context, report)
-        self._check_any_valid(runner.job.title, report["counts"]["invalid"], report["total"])
+        try:
+            self._check_any_valid(runner.job.title, report["counts"]["invalid"], report["total"])
+        except AirflowException:
+            runner.drop_plan()  # it sends nothing, and no one approves it
+            raise
         return report
 
     def _check_any_valid(self, title: str, invalid: int, total: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from tests.support.people import people
-from tests.support.requests_sent import times_enrolled
+from tests.support.requests_sent import times_enrolled, writes
 
 PEOPLE = people(1200, domain="private.example")
 numbers = itertools.count()
@@ -117,7 +117,7 @@ def test_a_wrong_shape_fails_before_the_first_request(
     enroll, meisa_sandbox, everything_written, staging, function, message, preview
 ):
     assert enroll(function, preview=preview, skip_suppressed=True).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert staging() == []
     written = everything_written()
     assert "What the function returned cannot be enrolled" in written

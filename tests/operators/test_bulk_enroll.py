@@ -5,7 +5,7 @@ import pytest
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from tests.support.people import people
-from tests.support.requests_sent import batches_sent
+from tests.support.requests_sent import batches_sent, writes
 
 PEOPLE = people(1200)
 
@@ -106,7 +106,7 @@ def test_an_empty_list_ends_as_on_empty_says_and_sends_nothing(bulk, meisa_sandb
     ran = bulk([], on_empty=on_empty)
     assert ran.state == state
     assert ran.xcom("task")["total"] == 0
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_an_empty_list_ends_as_on_empty_says_and_sends_nothing(bulk, meisa_sandb
 )
 def test_what_is_no_list_fails_before_anything_is_sent(bulk, meisa_sandbox, everything_written, emails):
     assert bulk(emails).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert "list" in everything_written()
 
 
@@ -245,7 +245,7 @@ def test_a_choice_that_does_not_exist_fails_before_anything_is_sent(
     bulk, meisa_sandbox, everything_written, wrong
 ):
     assert bulk(PEOPLE[:2], **wrong).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert f"{next(iter(wrong))} must be" in everything_written()
 
 
@@ -310,4 +310,4 @@ def test_source_that_fails_midway_sends_no_one(run_task, meisa_sandbox, tmp_path
     source.write_text("email\n" + "\n".join(PEOPLE) + "\none,too,many\n")
     ran = run_task(FileToMeisaSequenceOperator, path=str(source), sequence_slug="onboarding", max_in_flight=1)
     assert ran.state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []

@@ -6,7 +6,7 @@ from airflow.exceptions import AirflowException
 from airflow_provider_meisa.assets.sequences import meisa_sequence
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from tests.support.people import people
-from tests.support.requests_sent import bulk_requests
+from tests.support.requests_sent import bulk_requests, writes
 from tests.support.summary import counts
 from tests.support.task import Task
 
@@ -68,5 +68,5 @@ def test_what_cannot_be_a_slug_is_refused_before_anybody_is_sent(
     many = {"emails": PEOPLE[:3], "outlets": [meisa_sequence("onboarding")]}
     assert run_task(MeisaEnrollOperator, sequence_slug=slug, **one).state == "failed"
     assert run_task(MeisaBulkEnrollOperator, sequence_slug=slug, **many).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert f"sequence_slug {message}" in everything_written()

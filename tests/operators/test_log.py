@@ -50,17 +50,19 @@ def test_checks_and_batches_are_folded_and_the_plan_and_the_end_are_not(task, me
     task(PEOPLE[:1200], max_contacts=1200).run()
     found = groups(message())
     assert found["Before sending"] == [
-        "Limit of addresses checked: at most 1,200 (max_contacts)",
+        "Limit of addresses: at most 1,200 (max_contacts)",
+        "The API key is a live key of Sandbox",
         "The sequence onboarding is active",
     ]
     assert len(found["Batches"]) == 3
     planned, plan, end, effort = found[""]
     assert planned == "Plan written: 1,200 of 1,200 rows to send"
     assert re.fullmatch(
-        r"Sending to onboarding: 1,200 addresses, 3 requests, about \d+ s; requests left: .*", plan
+        r"Sending to onboarding with a live key: 1,200 addresses, 3 requests, about \d+ s; requests left: .*",
+        plan,
     )
     assert end == "onboarding: 1,200 addresses: 1,200 enrolled"
-    assert effort == "Requests: 4 (retries: 0, responses with 429: 0), 0 s waited"
+    assert effort == "Requests: 5 (retries: 0, responses with 429: 0), 0 s waited"
 
 
 def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, meisa_connection):
@@ -69,15 +71,15 @@ def test_the_line_on_a_batch_has_counts_progress_time_and_room(task, message, me
     first, *_, last = groups(message())["Batches"]
     assert re.fullmatch(
         r"Batch 1: 500 enrolled \(500 of 1,500, 33%, about \d+ s left\); "
-        r"requests left: 58 of 60/minute, 998 of 1000/hour",
+        r"requests left: 57 of 60/minute, 997 of 1000/hour",
         first,
     )
     assert last.startswith("Batch 3: 499 enrolled, 1 invalid (1,500 of 1,500, 100%, about 0 s left)")
 
 
-def test_an_empty_audience_opens_no_group(task, message):
+def test_empty_audience_opens_no_group_of_batches(task, message):
     task([]).run()
-    assert list(groups(message())) == [""]
+    assert list(groups(message())) == ["", "Before sending"]
 
 
 def test_people_who_have_unsubscribed_are_warned_of_outside_of_any_group(task, message, meisa_connection):
@@ -103,7 +105,7 @@ def test_a_deferral_closes_the_group_and_the_next_leg_opens_another(
 def test_a_check_that_fails_closes_its_group_before_the_error_is_shown(task, message):
     with pytest.raises(AirflowFailException, match="draft"):
         task(PEOPLE, sequence_slug="winback").run()
-    assert message()[-1] == "::endgroup::"
+    assert message()[-2] == "::endgroup::"
 
 
 def test_what_stops_a_run_leaves_its_account_outside_of_the_group(task, message, meisa_sandbox):
@@ -207,3 +209,31 @@ def test_what_was_waited_does_not_count_as_the_time_of_responses(meisa_connectio
     client.wait(3600)
     log.on_response(1, Counter({OutcomeStatus.ENROLLED: 500}), 500)
     assert "about 0 s left" in message()[0]
+
+
+def test_estimate_does_not_count_requests_in_flight_again(meisa_connection, message):
+    """At 12 requests a minute, 24 requests take a minute: also while four of them are in flight."""
+    meisa_connection(extra={"rate_limits": "12/minute"})
+    client = MeisaHook().get_conn()
+    log = BatchLog(client, 500, 24 * 500, Clock(), requests=24)
+    log.begin(0)
+    for sent in range(1, 13):
+        client.rate_limiter.commit(client.rate_limiter.reserve())
+        log.on_send()
+        if sent > 4:
+            log.on_response(sent - 4, Counter({OutcomeStatus.ENROLLED: 500}), (sent - 4) * 500)
+    left = [int(re.search(r"about (\d+) s left", line)[1]) for line in message()]
+    assert len(left) == 8
+    assert all(58 <= seconds <= 60 for seconds in left)
+
+
+@pytest.mark.meisa_sandbox(rate_limits="3/2s")
+def test_deferral_has_the_time_of_its_end(task, meisa_connection, short_deferrals, capfd):
+    meisa_connection(extra={"rate_limits": "3/2s"})
+    ours = task(PEOPLE[:1600], **short_deferrals)
+    ours.run()
+    assert ours.deferrals
+    assert re.search(
+        r"deferring for \d+ s, resuming at \d\d:\d\d:\d\d UTC \(worker slot released\)",
+        "".join(capfd.readouterr()),
+    )

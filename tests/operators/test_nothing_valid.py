@@ -4,6 +4,7 @@ import pytest
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
+from tests.support.requests_sent import writes
 
 NOTHING_VALID = {
     "NULLs": [None, None, None],
@@ -55,7 +56,7 @@ def test_a_limit_on_invalid_addresses_fails_first(bulk, everything_written):
 
 def test_an_unknown_choice_fails_before_the_first_request(bulk, meisa_sandbox, everything_written):
     assert bulk(["ada@example.com"], on_nothing_valid="succeed").state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert "on_nothing_valid must be one of: success, skip, fail" in everything_written()
 
 

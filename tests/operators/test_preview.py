@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
-from tests.support.requests_sent import bulk_requests
+from tests.support.requests_sent import bulk_requests, writes
 from tests.support.summary import counts
 
 PEOPLE = [f"person{number:04}@example.com" for number in range(2600)]
@@ -146,7 +146,7 @@ def test_who_unsubscribes_between_two_tries_is_not_sent_by_the_second(task, meis
 def test_a_source_with_more_addresses_than_allowed_sends_none(task, meisa_sandbox):
     with pytest.raises(AirflowFailException, match="max_contacts=2,599 "):
         task(PEOPLE, max_contacts=2599).run()
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
 
 
 def test_a_source_with_as_many_addresses_as_allowed_is_sent(task):
@@ -189,7 +189,7 @@ def test_only_rejects_are_written_where_that_is_wanted(task, tmp_path):
 def test_a_path_that_is_not_of_a_known_kind_fails_before_anything_is_sent(task, tmp_path, meisa_sandbox):
     with pytest.raises(AirflowFailException, match=r"\.jsonl"):
         task(MIXED, outcomes_path=str(tmp_path / "outcomes.txt")).run()
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 4])

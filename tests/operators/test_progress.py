@@ -53,7 +53,7 @@ def test_it_has_the_fields_of_the_contract_and_no_address(task):
         "updated_at",
     ]
     assert (last["sequence_slug"], last["meisa_conn_id"]) == ("onboarding", "meisa_default")
-    assert (last["state"], last["done"], last["total"], last["requests"]) == ("complete", 601, 601, 3)
+    assert (last["state"], last["done"], last["total"], last["requests"]) == ("complete", 601, 601, 4)
     assert len(last["counts"]) == 9
     assert found(last["counts"]) == {"enrolled": 600, "invalid": 1}
     assert datetime.fromisoformat(last["updated_at"]).tzinfo == UTC

@@ -180,12 +180,12 @@ def test_a_task_cleared_after_success_begins_again(task, meisa_sandbox, emails):
     assert sum(len(request["addresses"]) for request in bulk_requests(meisa_sandbox)) == 1200
 
 
-@pytest.mark.meisa_sandbox(rate_limits="3/1s")
+@pytest.mark.meisa_sandbox(rate_limits="4/1s")
 def test_a_task_cleared_after_success_begins_again_although_it_must_wait_before_its_first_batch(
     task, meisa_sandbox, meisa_connection, short_deferrals
 ):
     meisa_connection(
-        extra={"rate_limits": "3/1s", "rate_limit_storage": f"file://{meisa_sandbox.database.parent}/q"}
+        extra={"rate_limits": "4/1s", "rate_limit_storage": f"file://{meisa_sandbox.database.parent}/q"}
     )
     ours = task(PEOPLE[:600], **short_deferrals)
     ours.run()
@@ -320,12 +320,12 @@ def test_a_task_that_only_meets_429s_ends_with_a_summary_and_is_not_deferred_for
 # What is asked before the first batch.
 
 
-@pytest.mark.meisa_sandbox(rate_limits="3/1s")
+@pytest.mark.meisa_sandbox(rate_limits="4/1s")
 def test_what_is_checked_before_the_first_batch_is_checked_after_a_wait_too(
     task, meisa_sandbox, meisa_connection, short_deferrals
 ):
     meisa_connection(
-        extra={"rate_limits": "3/1s", "rate_limit_storage": f"file://{meisa_sandbox.database.parent}/q"}
+        extra={"rate_limits": "4/1s", "rate_limit_storage": f"file://{meisa_sandbox.database.parent}/q"}
     )
     task(PEOPLE[:600]).run()
     ours = task(PEOPLE[600:1200], sequence_slug="winback", **short_deferrals)
@@ -535,7 +535,7 @@ def test_a_task_that_is_killed_sends_nothing_more_and_notes_what_was_on_its_way(
 
 
 def test_a_task_that_is_killed_in_a_wait_ends_at_once(task, meisa_sandbox, meisa_connection):
-    meisa_connection(extra={"rate_limits": "2/minute"})
+    meisa_connection(extra={"rate_limits": "3/minute"})
     ours = task(PEOPLE)
     thread, became = in_a_thread(ours)
     wait_until(lambda: ours.state.writes and not ours.state.writes[-1]["in_flight"])

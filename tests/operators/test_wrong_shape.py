@@ -14,7 +14,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from tests.support.people import people
-from tests.support.requests_sent import times_enrolled
+from tests.support.requests_sent import times_enrolled, writes
 
 PEOPLE = people(1200, domain="private.example")
 AGAIN = {"retries": 1, "retry_delay": timedelta(0)}
@@ -150,7 +150,7 @@ def test_a_wrong_shape_fails_before_the_first_request(
 ):
     ran = bulk(emails, preview=preview, skip_suppressed=True, max_contacts=5000, **AGAIN)
     assert ran.state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert times_enrolled(meisa_sandbox) == {}
     written = everything_written()
     assert message in written
@@ -159,7 +159,7 @@ def test_a_wrong_shape_fails_before_the_first_request(
 
 def test_a_wrong_value_late_in_a_stream_stops_before_the_first_request(bulk, meisa_sandbox):
     assert bulk(iter([*PEOPLE, 17]), **AGAIN).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
 
 
 @pytest.mark.parametrize("value", [17, ["one"], {"at": "one"}, True])
@@ -170,7 +170,7 @@ def test_a_wrong_value_late_in_a_file_stops_before_the_first_request(
     file.write_text("".join(json.dumps({"email": one}) + "\n" for one in [*PEOPLE[:600], value]))
     ran = run_task(FileToMeisaSequenceOperator, path=str(file), sequence_slug="onboarding")
     assert ran.state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
 
 
 @pytest.mark.parametrize("column", [True, "", " ", 1.0, ["email"], b"email"])
@@ -178,7 +178,7 @@ def test_an_unusable_email_column_fails_before_the_first_request(
     bulk, meisa_sandbox, everything_written, column
 ):
     assert bulk(FRAME, email_column=column).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert "email_column must be a column's name or its number from 0" in everything_written()
 
 

@@ -16,6 +16,11 @@ class HasRequests(Protocol):
         """Return the enrollments in a sequence."""
 
 
+def writes(sandbox: HasRequests) -> list[dict[str, Any]]:
+    """Return the requests that may change something, which is all but reads."""
+    return [request for request in sandbox.requests() if request["method"] != "GET"]
+
+
 def bulk_requests(sandbox: HasRequests) -> list[dict[str, Any]]:
     """Return the bulk enrollments that came in, oldest first."""
     return [request for request in sandbox.requests() if request["path"].endswith("bulk-enroll/")]

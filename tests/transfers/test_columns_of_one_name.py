@@ -13,7 +13,7 @@ from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
-from tests.support.requests_sent import times_enrolled
+from tests.support.requests_sent import times_enrolled, writes
 
 pyarrow = pytest.importorskip("pyarrow")
 WORK, HOME = "work@example.com", "home@example.com"
@@ -99,7 +99,7 @@ def test_dictionaries_with_equal_names_are_refused(run_task, meisa_sandbox, ever
     query = "SELECT 'work@example.com' AS email, 7 AS id, 'home@example.com' AS email"
     task = {"conn_id": "postgres", "sequence_slug": "onboarding", "email_column": 0}
     assert run_task(SqlToMeisaSequenceOperator, sql=query, **task).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert "rows as dictionaries, which keep one of them" in everything_written()
 
 

@@ -14,7 +14,7 @@ from airflow_provider_meisa.api.errors import MeisaUnreachableError
 from airflow_provider_meisa.transfers.sources.sql import read_column
 from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
 from tests.support.people import people
-from tests.support.requests_sent import addresses_sent
+from tests.support.requests_sent import addresses_sent, writes
 
 duckdb = pytest.importorskip("duckdb")
 PEOPLE = people(5_000)
@@ -81,7 +81,7 @@ def test_query_that_duckdb_refuses_is_explained(
 ):
     lake("INSERT INTO contacts VALUES (7, 'lovelace@private.example')")
     assert enroll(sql).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     written = everything_written()
     assert message in written
     assert "lovelace" not in written

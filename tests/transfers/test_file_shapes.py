@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from tests.support.files import read_file
+from tests.support.requests_sent import writes
 
 PEOPLE = ["ada@example.com", "grace@example.com", "mary@example.com"]
 
@@ -37,7 +38,7 @@ def refused(enroll_file, meisa_sandbox, everything_written):
     def run(path, **arguments):
         ran = enroll_file(path, skip_suppressed=True, **arguments)
         assert ran.state == "failed"
-        assert meisa_sandbox.requests() == []
+        assert writes(meisa_sandbox) == []
         assert meisa_sandbox.enrollments("onboarding") == []
         written = everything_written()
         assert "ada@" not in written

@@ -13,6 +13,7 @@ from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.bulk.input_shapes import AddressReader
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.files import read_addresses
+from tests.support.requests_sent import writes
 
 # What identifies the person in each record: none of these may be shown.
 RECORDS = {
@@ -78,7 +79,7 @@ def test_log_of_a_task_holds_no_first_record(run_task, tmp_path, meisa_sandbox, 
     path.write_text("annika,tel4915112345678,gotham\nbob,tel4915112345679,paris\n")
     ran = run_task(FileToMeisaSequenceOperator, path=str(path), sequence_slug="onboarding")
     assert ran.state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     written = everything_written()
     assert "it has 3, and the values in their place do not look like names" in written
     assert not [one for one in ("annika", "15112345678", "gotham") if one in written]

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.transfers.sources.sql import one_statement
 from tests.support.people import people
-from tests.support.requests_sent import addresses_sent
+from tests.support.requests_sent import addresses_sent, writes
 
 PEOPLE = people(20)
 QUERY = "SELECT email FROM contacts"
@@ -87,6 +87,6 @@ def test_other_than_one_statement_is_refused(sql, count):
 def test_several_long_statements_are_not_retried(enroll_query, warehouse, meisa_sandbox, everything_written):
     warehouse.fill(PEOPLE)
     assert enroll_query(f"{listed(range(4_000))}; DELETE FROM contacts", retries=1).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert "sql holds 2 statements" in everything_written()
     assert enroll_query(QUERY).counts() == {"enrolled": 20}

@@ -16,6 +16,7 @@ from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from airflow_provider_meisa.transfers.sources.lineage import file_dataset
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
+from tests.support.requests_sent import writes
 
 ADA = "ada@example.com"
 
@@ -145,7 +146,7 @@ def test_blanks_that_a_template_leaves_do_not_count(run_task, tmp_path, people, 
 def test_blank_path_is_empty(run_task, meisa_sandbox, everything_written, blank):
     ran = run_task(FileToMeisaSequenceOperator, path=blank, format="csv", sequence_slug="onboarding")
     assert ran.state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert "A path is empty; give a local path or a URI." in everything_written()
 
 
@@ -153,7 +154,7 @@ def test_blank_path_is_empty(run_task, meisa_sandbox, everything_written, blank)
 def test_other_than_a_path_is_refused(run_task, meisa_sandbox, everything_written, value):
     ran = run_task(FileToMeisaSequenceOperator, path=value, format="csv", sequence_slug="onboarding")
     assert ran.state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert "path must be a" in everything_written()
 
 
@@ -222,4 +223,4 @@ def test_blanks_around_a_plan_do_not_count(run_task, tmp_path, people, meisa_san
 def test_blank_plan_is_refused(run_task, people, meisa_sandbox):
     ran = run_task(FileToMeisaSequenceOperator, path=people, plan=" \n", sequence_slug="onboarding")
     assert ran.state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []

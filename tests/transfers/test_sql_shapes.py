@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.people import people
-from tests.support.requests_sent import times_enrolled
+from tests.support.requests_sent import times_enrolled, writes
 
 PEOPLE = people(2500, domain="private.example")
 
@@ -51,7 +51,7 @@ def test_a_wrong_column_fails_before_the_first_request(
 ):
     warehouse.fill(PEOPLE)
     assert enroll_query(sql, preview=preview, skip_suppressed=True).state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     assert staging() == []
     written = everything_written()
     assert message in written
@@ -104,7 +104,7 @@ def test_a_column_of_another_type_fails(
 ):
     postgres("CREATE TABLE contacts AS SELECT 1 AS id, %s AS email", [PEOPLE[0]])
     assert enroll_query(f"SELECT id, {column} AS email FROM contacts", "postgres").state == "failed"
-    assert meisa_sandbox.requests() == []
+    assert writes(meisa_sandbox) == []
     written = everything_written()
     assert "The query's column email, row 1: " in written
     assert message in written

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.transfers.file_to_meisa import FileToMeisaSequenceOperator
 from tests.support.files import read_file
+from tests.support.requests_sent import writes
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def refused(enroll_file, meisa_sandbox, everything_written):
     def run(path, **arguments):
         ran = enroll_file(path, **arguments)
         assert ran.state == "failed"
-        assert meisa_sandbox.requests() == []
+        assert writes(meisa_sandbox) == []
         written = everything_written()
         assert "@example.com" not in written
         assert "Secret" not in written

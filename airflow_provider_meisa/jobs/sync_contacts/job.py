@@ -120,6 +120,7 @@ class SyncContactsJob:
 
     name: ClassVar[str] = "sync_contacts"
     batch_size: ClassVar[int] = 1
+    scopes: ClassVar[Sequence[str]] = ("contacts:write",)
     repeat: ClassVar[Literal["harmless"]] = "harmless"
     statuses: ClassVar[Sequence[OutcomeStatus]] = (
         OutcomeStatus.CREATED,
