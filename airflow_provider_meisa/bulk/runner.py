@@ -159,6 +159,8 @@ class BulkRunner:
         most = self.options.max_contacts
         if most is not None and plan.total > most:
             raise too_many(most)
+        if self.options.plan and not self.start.next_batch:
+            self.options.size.check(plan.total, plan.counts)
         self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
         self._reporter.total, self._reporter.requests = plan.total + self.start.outside, plan.requests
@@ -206,6 +208,8 @@ class BulkRunner:
             decide=ledger.decide_all if ledger else None,
             lists_all=self.options.preview or self.options.outcomes_path is not None,
         )
+        if not (self.start.next_batch or self.start.resumed):
+            found = self.options.size.watched(found)
         if ledger is not None and not self.options.preview:
             found = ledger.record_accepted(found)
         plan = plans.write(self.job, found, most=self.options.max_contacts)

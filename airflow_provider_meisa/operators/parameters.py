@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -205,6 +206,13 @@ def period(name: str, value: object) -> object:
     )
 
 
+def share_of_last(name: str, value: object) -> float:
+    """Read how many times as many rows as in the last run there may be."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < math.inf:
+        return value
+    raise MeisaInputError(f"{name} must be a number from 1, such as 1.5, not {checks.found(value)}.")
+
+
 def one_of(choices: Sequence[str]) -> Check:
     """Make the check of a parameter with a list of choices."""
     return partial(checks.check_choice, choices=choices)
@@ -274,6 +282,8 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         # Numbers and times.
         "max_changes": checks.check_limit,
         "max_contacts": checks.check_count,
+        "min_contacts": checks.check_count,
+        "max_share_of_last": share_of_last,
         "max_failed": checks.check_limit,
         "max_invalid": checks.check_limit,
         "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),
