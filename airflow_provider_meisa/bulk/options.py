@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_meisa.bulk.size_guard import SizeGuard
+from airflow_provider_meisa.bulk.size_limits import SizeLimits
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.ledger.guard import EarlierSummary
@@ -51,7 +51,7 @@ class LedgerOptions:
 class RunOptions:
     """The options of one bulk run of any job; those that `BulkOperator` has as well are explained there.
 
-    :param size: the bounds of the source.
+    :param size: the limits of the source.
     :param plan: the id of an approved plan; empty if the run makes its own.
     :param check_first: check before the first batch that nothing stops the run.
     :param longest_wait: the longest wait in this process, in seconds; a longer one ends the stretch.
@@ -61,8 +61,7 @@ class RunOptions:
     """
 
     meisa_conn_id: str = ""
-    max_contacts: int | None = None
-    size: SizeGuard = field(default_factory=SizeGuard)
+    size: SizeLimits = field(default_factory=SizeLimits)
     outcomes_path: str | None = None
     on_ambiguous: OnAmbiguous = "resend"
     on_changed_audience: OnChangedAudience = "fail"

@@ -272,14 +272,14 @@ class OutcomeWriter:
         return self._file.write if self._file else None
 
     def finish(self, summary: Mapping[str, Any], *, outside: int = 0) -> None:
-        """Join the file, log where it is, and warn if it has other than one line per address in the summary.
+        """Join the file, and warn if the numbers of its lines and of the addresses in the summary differ.
 
         :param outside: the number of addresses that cannot have a line (`Checkpoint.outside`).
         """
         if self._file is None:
             return
         lines = self._file.finish()
-        log.info("Outcomes file %s: %s", self._file.path, f"{lines:,} lines" if lines != 1 else "1 line")
+        log.info("Outcomes file: %s lines in %s", f"{lines:,}", self._file.path)
         if lines != summary["total"] - outside and not self._file.rejects_only:
             log.warning(
                 "The outcomes file has %s lines for %s addresses: %s",

@@ -23,14 +23,14 @@ from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, 
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
-from airflow_provider_meisa.bulk.size_guard import SizeGuard
+from airflow_provider_meisa.bulk.size_limits import SizeLimits
 from airflow_provider_meisa.hooks import configuration
 from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
 from airflow_provider_meisa.operators.failure import raise_and_push_errors
-from airflow_provider_meisa.operators.ledger import LedgerMixin, last_report
+from airflow_provider_meisa.operators.ledger import LedgerMixin, last_total
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
 from airflow_provider_meisa.operators.parameters import OnNo
@@ -60,10 +60,9 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     :param max_failed: the most failed and unreported records: ``int`` a number, ``float`` a share, ``None`` no limit.
     :param max_invalid: the most invalid records, in the same form.
     :param max_contacts: the most rows; if there are more, nothing is sent.
-    :param min_contacts: the fewest valid contacts in the source, to send or in step; if there are fewer, nothing is
-        sent.
-    :param max_share_of_last: the most rows, as a share of those in the last summary of this task: 1.5 is one and a half
-        times as many. If there are more, nothing is sent. Without such a summary there is no limit.
+    :param min_contacts: the fewest valid contacts; if there are fewer, nothing is sent.
+    :param max_share_of_last: the most rows, as a share of those of the last run, such as ``2.0``; if there are more,
+        nothing is sent.
     :param preview: send nothing; plan, and return the numbers of records, requests and seconds (templated).
     :param plan: the ``plan`` of a preview's report (templated): send that plan, except records that must
         be left out since. The source is not read.
@@ -242,8 +241,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     def _options(self, context: Context) -> RunOptions:
         return RunOptions(
             meisa_conn_id=self.meisa_conn_id,
-            max_contacts=None if self.preview else self.max_contacts,
-            size=SizeGuard() if self.preview else self._size_guard(context),
+            size=SizeLimits() if self.preview else self._size_limits(context["ti"]),
             outcomes_path=outcomes_path_of(self, context),
             on_ambiguous=self.on_ambiguous,
             on_changed_audience=self.on_changed_audience,
@@ -255,12 +253,12 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             preview=self.preview,
         )
 
-    def _size_guard(self, context: Context) -> SizeGuard:
-        share = self.max_share_of_last
-        return SizeGuard(
+    def _size_limits(self, ti: Any) -> SizeLimits:
+        return SizeLimits(
+            max_contacts=self.max_contacts,
             min_contacts=self.min_contacts,
-            max_share_of_last=share,
-            last_total=0 if share is None else _total_in(last_report(context["ti"])),
+            max_share_of_last=self.max_share_of_last,
+            last_total=None if self.max_share_of_last is None else last_total(ti),
         )
 
     def _run_until_wait(
@@ -380,15 +378,6 @@ class BulkOperator(LedgerMixin, MeisaOperator):
                 "'attention'. Fix the addresses, or raise the limit."
             )
         self._check_any_valid(title, counts.get(OutcomeStatus.INVALID, 0), summary["total"])
-
-
-def _total_in(reported: Any) -> int:
-    """Return the rows of the last run that no error has stopped; 0 if it has left no summary."""
-    match reported:
-        case {"total": int(total), "stopped_by": None}:
-            return total
-        case _:
-            return 0
 
 
 def _path_and_id(reference: str) -> tuple[str, str]:

@@ -19,9 +19,9 @@ _SUFFIX = re.compile(r"\.(?:jsonl|csv)(?:\.gz)?\Z")
 def outcomes_path_of(operator: Any, context: Any) -> str | None:
     """Return the path of a task's outcomes file; ``None`` if it has none.
 
-    If all mapped tasks of an operator have the same path, the map index becomes part of the file's name. A relative
-    path is made absolute, so that the log and the summary show where the file is: the working folder of a worker is
-    not written anywhere else.
+    A relative one is that of the process that runs the task: it is made absolute, so that the log and the summary say
+    where the file is.
+    If all mapped tasks of an operator have the same path, the map index becomes part of the file's name.
     """
     if not operator.outcomes_path:
         return None
@@ -45,7 +45,7 @@ def outcome_writer(operator: Any, context: Any) -> OutcomeWriter:
 
 
 def _absolute(path: str) -> str:
-    return path if not path or "://" in path or path.startswith("/") else str(Path(path).absolute())
+    return path if "://" in path else str(Path(path).absolute())
 
 
 def _differs(operator: Any, context: Any) -> bool:

@@ -124,6 +124,13 @@ def resync(name: str, value: object) -> str | Sequence[str]:
     return columns
 
 
+def share(name: str, value: object) -> float:
+    """Read a share, which may be above 1."""
+    if not checks.is_number(value) or not 0 < value < math.inf:
+        raise MeisaInputError(f"{name} must be a number above 0, such as 2.0, not {checks.found(value)}.")
+    return value
+
+
 def encoding(name: str, value: object) -> str:
     """Read the name of an encoding."""
     text = checks.check_text(name, value)
@@ -206,13 +213,6 @@ def period(name: str, value: object) -> object:
     )
 
 
-def share_of_last(name: str, value: object) -> float:
-    """Read how many times as many rows as in the last run there may be."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < math.inf:
-        return value
-    raise MeisaInputError(f"{name} must be a number from 1, such as 1.5, not {checks.found(value)}.")
-
-
 def one_of(choices: Sequence[str]) -> Check:
     """Make the check of a parameter with a list of choices."""
     return partial(checks.check_choice, choices=choices)
@@ -283,7 +283,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "max_changes": checks.check_limit,
         "max_contacts": checks.check_count,
         "min_contacts": checks.check_count,
-        "max_share_of_last": share_of_last,
+        "max_share_of_last": share,
         "max_failed": checks.check_limit,
         "max_invalid": checks.check_limit,
         "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),

@@ -90,10 +90,13 @@ class MeisaUnsubscribedToSqlOperator(RecordOperator):
 
     def send(self, context: Context, meter: Meter) -> TaskResult:
         """Ask Meisa for the list, and write it."""
+        from airflow_provider_meisa.api.endpoints.account import confirm_environment
         from airflow_provider_meisa.transfers.sources.sql import database_hook
         from airflow_provider_meisa.transfers.sql_table import open_table
 
         database = database_hook(self.conn_id)
+        # The list of another environment would let people be mailed who must not be.
+        confirm_environment(self.hook.get_conn())
         found = self.hook.unsubscribed_emails()
         with open_table(
             database, self.table, _UNSUBSCRIBED, key=("email",), create=self.create_table

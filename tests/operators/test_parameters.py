@@ -251,8 +251,6 @@ def test_a_source_is_not_read_for_a_wrong_switch(refused, operator, given, value
     ("name", "value"),
     [
         *(("max_contacts", value) for value in ("2", -1, True, 2.0, float("nan"), [2], "{{ 2 }}")),
-        *(("min_contacts", value) for value in ("2", -1, True, 2.0)),
-        *(("max_share_of_last", value) for value in ("1.5", 0.5, 0, -1, True, float("nan"), float("inf"))),
         *(("max_in_flight", value) for value in ("4", 0, 17, True, 4.0, None, 10**400)),
         *(
             ("defer_after", value)

@@ -221,6 +221,15 @@ def test_missing_scope_fails_and_changes_nothing(unsubscribe, database, meisa_co
     assert database.emails() == ["before@example.com"]
 
 
+def test_list_of_another_environment_is_not_written(
+    unsubscribe, warehouse, meisa_connection, everything_written
+):
+    meisa_connection(extra={"environment": "test"})
+    assert unsubscribe().state == "failed"
+    assert "but the API key is of" in everything_written()
+    assert unsubscribe(create_table=False).state == "failed"  # there is no table
+
+
 # Outcomes
 
 
