@@ -57,8 +57,9 @@ class SqlToMeisaSequenceOperator(AudienceOperator):
     def read(self, context: Context) -> Iterable[object]:
         """Return the values in the column of the addresses.
 
-        :raises MeisaInputError: if the connection is not a database, or the query or the column cannot be used.
-        :raises MeisaUnreachableError: if the database refuses the query, or cannot be reached.
+        :raises MeisaInputError: if the connection is not a database, the database refuses the query, or the column
+            cannot be used.
+        :raises MeisaUnreachableError: if the database cannot be reached, or the query fails otherwise.
         """
         from airflow_provider_meisa.transfers.sources.sql import (
             database_hook,
@@ -119,8 +120,8 @@ class SqlToMeisaContactsOperator(ContactSyncOperator):
     def read(self, context: Context) -> Iterable[object]:
         """Return the rows, as the database gives them.
 
-        :raises MeisaInputError: if the connection is not a database, or the query cannot be used.
-        :raises MeisaUnreachableError: if the database refuses.
+        :raises MeisaInputError: if the connection is not a database, or the database refuses the query.
+        :raises MeisaUnreachableError: if the database cannot be reached, or the query fails otherwise.
         """
         from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_rows
 

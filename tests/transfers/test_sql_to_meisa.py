@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_meisa.api.errors import MeisaUnreachableError
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.transfers.sources.sql import database_hook, one_statement, read_column
 from airflow_provider_meisa.transfers.sql_to_meisa import SqlToMeisaSequenceOperator
@@ -380,8 +380,19 @@ def test_a_query_of_postgresql_that_finds_no_contact_gives_nothing(driver, postg
 
 
 def test_a_mistake_in_the_statement_is_explained(driver, postgres):
-    with pytest.raises(MeisaUnreachableError, match=r'relation "contacts" does not exist'):
+    with pytest.raises(MeisaInputError, match=r'\(42P01\): relation "contacts" does not exist'):
         list(read_column(database_hook("postgres"), "SELECT email FROM contacts", None, 0))
+
+
+@pytest.mark.parametrize("parameters", [[1], {"id": 1}])
+def test_bare_percent_with_parameters_is_explained(driver, postgres, parameters):
+    postgres(FILL.format(most=3))
+    placeholder = "%s" if isinstance(parameters, list) else "%(id)s"
+    sql = f"SELECT email FROM contacts WHERE email LIKE 'person%' AND id = {placeholder}"
+    with pytest.raises(MeisaInputError, match="percent sign in sql was read as a placeholder"):
+        list(read_column(database_hook("postgres"), sql, parameters, 0))
+    doubled = sql.replace("person%", "person%%")
+    assert len(list(read_column(database_hook("postgres"), doubled, parameters, 0))) == 1
 
 
 @pytest.mark.parametrize("at", [1, 5_000], ids=["first", "later"])

@@ -63,7 +63,7 @@ def test_changed_rows_of_a_query_are_sent(users, run_task, meisa_sandbox):
         ("SELECT id AS user_id, name, plan, mrr FROM users", "The query's result has no column 'email'"),
         (QUERY.replace("name,", "name, email,"), "The query's result has 2 columns of the name 'email'"),
         ("DELETE FROM users", "The statement returns no rows"),
-        ("SELECT * FROM nowhere", "The query failed"),
+        ("SELECT * FROM nowhere", "The database refuses the query"),
     ],
 )
 def test_query_that_does_not_fit_sends_nothing(

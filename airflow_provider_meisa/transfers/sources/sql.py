@@ -15,6 +15,7 @@ from airflow_provider_meisa.bulk.columns import address_column
 from airflow_provider_meisa.bulk.input_shapes import text_of
 from airflow_provider_meisa.bulk.rows import Rows
 from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
+from airflow_provider_meisa.transfers.sources.sql_refusals import has_bare_percent, is_refused
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -85,8 +86,8 @@ def read_column(
     :param parameters: values for its placeholders, in the driver's style.
     :param column: a name, or a number from 0; ``None`` for the only column, else the one named ``email``.
     :raises MeisaInputError: if the column does not exist or does not hold text, or the statement does not return
-        rows.
-    :raises MeisaUnreachableError: if the query fails; the message has no content of a row.
+        rows, or the database refuses it.
+    :raises MeisaUnreachableError: if the query fails otherwise; the message has no content of a row.
     """
     with _failures("The database cannot be reached"):
         connection = hook.get_conn()
@@ -111,8 +112,9 @@ def read_rows(
     :param hook: the database.
     :param sql: one statement that returns rows.
     :param parameters: values for its placeholders, in the driver's own style.
-    :raises MeisaInputError: if the statement returns no rows, or two of its columns have one name.
-    :raises MeisaUnreachableError: if the database cannot be asked or refuses; without the content of a row.
+    :raises MeisaInputError: if the statement returns no rows, two of its columns have one name, or the database
+        refuses it.
+    :raises MeisaUnreachableError: if the query fails otherwise; the message has no content of a row.
     """
     with _failures("The database cannot be reached"):
         connection = hook.get_conn()
@@ -134,7 +136,7 @@ def read_rows(
 
 
 def _opened(connection: Any, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None) -> Any:
-    with _failures("The query failed", sql):
+    with _failures("The query failed", sql), _refusals(sql, has_parameters=bool(parameters)):
         cursor = _streaming_cursor(connection)
         with suppress(Exception):  # a wish: some cursors lack it, or do not let it be set
             cursor.arraysize = _CHUNK
@@ -208,6 +210,28 @@ def _extra() -> Iterator[None]:
 def _failures(what: str, sql: str = "", *, about_rows: bool = False) -> Iterator[None]:
     try:
         yield
+    except MeisaInputError:
+        raise
     except Exception as error:  # noqa: BLE001 (each driver has its own errors)
         # Not "from error": the driver's text may hold content of a row, and the log would print it.
         raise MeisaUnreachableError(f"{what}: {error_in_short(error, sql, about_rows=about_rows)}") from None
+
+
+@contextmanager
+def _refusals(sql: str, *, has_parameters: bool) -> Iterator[None]:
+    """Raise an error that is not retried for a statement that cannot succeed."""
+    try:
+        yield
+    except Exception as error:
+        if has_parameters and has_bare_percent(error, sql):
+            raise MeisaInputError(
+                f"A percent sign in sql was read as a placeholder ({type(error).__name__}), because parameters are "
+                "given. Nothing was sent. Write %% for each percent sign, such as LIKE 'a%%'; a retry cannot help."
+            ) from None
+        if is_refused(error):
+            found = error_in_short(error, sql).rstrip(".")
+            raise MeisaInputError(
+                f"The database refuses the query: {found}. Nothing was sent. Correct sql, or what the query needs in "
+                "the database, and clear the task: a retry cannot help."
+            ) from None
+        raise
