@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -63,6 +64,9 @@ DOUBTS = (TWICE, BY_US)
 
 _ATTENTION = (OutcomeStatus.FAILED, OutcomeStatus.UNREPORTED, OutcomeStatus.INVALID)
 _MOST_ATTENTION = 20
+_MOST_REASONS = 200  # one for each record would fill the memory
+_REASONS_IN_SUMMARY, _LONGEST_REASON = 10, 80
+_ROW = re.compile(r", row [\d,]+$")
 _MOST_DOUBTS = 5
 _SUMMARY_BYTES = 4000
 _ATTENTION_FRAME = 60
@@ -102,6 +106,7 @@ class OutcomeCounter:
     :param counts: earlier counts.
     :param attention: ``{"address" (masked), "status", "reason"}`` of those kept earlier.
     :param doubts: earlier counts of addresses with each of the reasons `DOUBTS`.
+    :param reasons: earlier counts by status and reason, as `frequent_reasons` returns them.
     """
 
     def __init__(
@@ -109,7 +114,11 @@ class OutcomeCounter:
         counts: Mapping[str, int] | None = None,
         attention: Iterable[Mapping[str, str]] = (),
         doubts: Mapping[str, int] | None = None,
+        reasons: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
+        self._reasons: Counter[tuple[str, str]] = Counter(
+            {(status, reason): n for status, found in (reasons or {}).items() for reason, n in found.items()}
+        )
         self.doubts: Counter[str] = Counter(doubts or {})
         self.counts: Counter[OutcomeStatus] = Counter(
             {OutcomeStatus(name): n for name, n in (counts or {}).items()}
@@ -127,11 +136,33 @@ class OutcomeCounter:
         added = Counter(map(attrgetter("status"), outcomes))
         added.update(counted or {})
         self.counts += added
-        if not {outcome.reason for outcome in outcomes}.isdisjoint(DOUBTS):
+        found = {outcome.reason for outcome in outcomes}
+        if found - {""}:
+            self._count_reasons(outcomes)
+        if not found.isdisjoint(DOUBTS):
             self._doubt([outcome for outcome in outcomes if outcome.reason in DOUBTS])
         if any(status in added for status in _ATTENTION):
             self._note(outcome for outcome in outcomes if outcome.status in _ATTENTION)
         return added
+
+    def _count_reasons(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.reason:
+                key = (outcome.status.value, _ROW.sub("", outcome.reason))
+                if key in self._reasons or len(self._reasons) < _MOST_REASONS:
+                    self._reasons[key] += 1
+
+    def frequent_reasons(self, most: int, longest: int = 200) -> dict[str, dict[str, int]]:
+        """Return the most frequent reasons: ``{status: {reason: count}}``.
+
+        :param most: how many.
+        :param longest: the most characters of each.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for (status, reason), number in self._reasons.most_common(most):
+            of_status = found.setdefault(status, {})
+            of_status[reason[:longest]] = of_status.get(reason[:longest], 0) + number
+        return found
 
     def _doubt(self, outcomes: Sequence[Outcome]) -> None:
         """Count what a resend may have done twice; keep a few per batch, so that failures still fit."""
@@ -154,6 +185,7 @@ class OutcomeCounter:
         both = OutcomeCounter(attention=[*self.attention, *other.attention])
         both.counts = self.counts + other.counts
         both.doubts = self.doubts + other.doubts
+        both._reasons = self._reasons + other._reasons
         return both
 
     @property
@@ -236,7 +268,8 @@ def build_summary(
     :param stopped_by: the message of the error that stopped the run early.
     :param report: what the job knows of the rows beyond their statuses.
     :param ledger: the name of the ledger and the number of its ``entries``, if the run has one.
-    :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n}, possibly_twice, possibly_by_this_run,
+    :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n},
+        reasons{status: {reason: n}} (the most frequent), possibly_twice, possibly_by_this_run,
         in_doubt, complete, stopped_by, requests, retries, rate_limited, waited_s, elapsed_s, resumed,
         ledger{name, entries},
         outcomes_path, attention[{address (masked), status, reason}], attention_truncated``.
@@ -247,6 +280,7 @@ def build_summary(
         "meisa_conn_id": meisa_conn_id,
         "total": counter.total,
         "counts": {status.value: counter.counts[status] for status in statuses},
+        "reasons": counter.frequent_reasons(_REASONS_IN_SUMMARY, _LONGEST_REASON),
         **(report or {}),
         "possibly_twice": counter.doubts[TWICE],
         "possibly_by_this_run": counter.doubts[BY_US],

@@ -17,10 +17,11 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 
-VERSION = 4
+VERSION = 5
 
-_REASON_IN_CHECKPOINT = 40
+REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
+REASONS_IN_CHECKPOINT = 6
 _MOST_BYTES = 1000
 _ATTENTION = {"address", "status", "reason"}
 
@@ -64,6 +65,7 @@ class Checkpoint:
     :param counts: the statuses of all other batches before ``next_batch``.
     :param possibly_twice: and ``possibly_by_this_run``: the addresses with that reason (`outcomes.DOUBTS`).
     :param attention: a few outcomes that need attention, with masked addresses.
+    :param reasons: the most frequent reasons, ``{status: {reason: count}}``, cut to 40 characters.
     :param requests: and ``retries``, ``rate_limited``, ``waited``: the counts so far (`RequestStats`).
     :param started_at: when the first attempt began, in seconds since the epoch.
     :param stalled: how many stretches in a row could send nothing, because the rate limits were reached.
@@ -83,6 +85,7 @@ class Checkpoint:
     pieces: tuple[Piece, ...] = ()
     counts: Mapping[str, Count] = field(default_factory=dict)
     attention: tuple[Mapping[str, str], ...] = ()
+    reasons: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
     requests: Count = 0
     retries: Count = 0
     rate_limited: Count = 0
@@ -124,7 +127,7 @@ class Checkpoint:
         """Return it as plain JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         attention = [
-            {**entry, "reason": entry["reason"][:_REASON_IN_CHECKPOINT]}
+            {**entry, "reason": entry["reason"][:REASON_IN_CHECKPOINT]}
             for entry in self.attention[:_ATTENTION_IN_CHECKPOINT]
         ]
         written = {
@@ -142,6 +145,8 @@ class Checkpoint:
         most = _MOST_BYTES + len(json.dumps(written["pieces"]))
         while attention and len(json.dumps(written)) > most:
             attention.pop()
+        if len(json.dumps(written)) > most:
+            written["reasons"] = {}
         return written
 
     @classmethod

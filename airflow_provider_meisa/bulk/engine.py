@@ -26,6 +26,8 @@ from airflow_provider_meisa.api.outcomes import (
 )
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.checkpoint import (
+    REASON_IN_CHECKPOINT,
+    REASONS_IN_CHECKPOINT,
     Checkpoint,
     Piece,
     PieceState,
@@ -136,7 +138,9 @@ class BulkEngine:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._from = checkpoint or Checkpoint()
-        self.counter = OutcomeCounter(self._from.counts, self._from.attention, self._from.doubts)
+        self.counter = OutcomeCounter(
+            self._from.counts, self._from.attention, self._from.doubts, self._from.reasons
+        )
         self.unresolved = OutcomeCounter()
         self._job = job
         self._batches = iter(batches)
@@ -394,6 +398,7 @@ class BulkEngine:
             resent=_numbers(self._resent & in_flight & whole),
             counts={status.value: count for status, count in self.counter.counts.items()},
             attention=tuple(self.counter.attention),
+            reasons=self.counter.frequent_reasons(REASONS_IN_CHECKPOINT, REASON_IN_CHECKPOINT),
             complete=complete,
             possibly_twice=self.counter.doubts[TWICE],
             possibly_by_this_run=self.counter.doubts[BY_US],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from airflow_provider_meisa.bulk.size_limits import SizeLimits
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.ledger.guard import EarlierSummary
@@ -49,6 +51,7 @@ class LedgerOptions:
 class RunOptions:
     """The options of one bulk run of any job; those that `BulkOperator` has as well are explained there.
 
+    :param size: the limits of the source.
     :param plan: the id of an approved plan; empty if the run makes its own.
     :param check_first: check before the first batch that nothing stops the run.
     :param longest_wait: the longest wait in this process, in seconds; a longer one ends the stretch.
@@ -58,7 +61,7 @@ class RunOptions:
     """
 
     meisa_conn_id: str = ""
-    max_contacts: int | None = None
+    size: SizeLimits = field(default_factory=SizeLimits)
     outcomes_path: str | None = None
     on_ambiguous: OnAmbiguous = "resend"
     on_changed_audience: OnChangedAudience = "fail"

@@ -279,6 +279,7 @@ class OutcomeWriter:
         if self._file is None:
             return
         lines = self._file.finish()
+        log.info("Outcomes file: %s lines in %s", f"{lines:,}", self._file.path)
         if lines != summary["total"] - outside and not self._file.rejects_only:
             log.warning(
                 "The outcomes file has %s lines for %s addresses: %s",

@@ -29,6 +29,7 @@ from airflow_provider_meisa.bulk.checkpoint import Count
 from airflow_provider_meisa.bulk.job import PlanFacts, Planned
 from airflow_provider_meisa.bulk.location import Location, create, remove
 from airflow_provider_meisa.bulk.plan_lines import PlanLines
+from airflow_provider_meisa.bulk.size_limits import too_many
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Item, Job
@@ -261,14 +262,6 @@ class PlanStore:
                 f"The plan in {self._folder} cannot be used: {error.strerror or type(error).__name__}. Fix the folder, "
                 "or set staging_path."
             ) from error
-
-
-def too_many(most: int) -> MeisaInputError:
-    """Make the error of a plan with more rows than ``max_contacts``."""
-    return MeisaInputError(
-        f"The source has more than max_contacts={most:,} addresses. Nothing was sent. Check the source, or raise "
-        "max_contacts."
-    )
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

@@ -24,8 +24,10 @@ def check_before(client: MeisaClient, job: Job, options: RunOptions, reporter: R
     :raises MeisaError: if something stops it.
     """
     with reporter.group("Before sending"):
-        if options.max_contacts is not None:
-            log.info("Limit of addresses checked: at most %s (max_contacts)", f"{options.max_contacts:,}")
+        if options.size.max_contacts is not None:
+            log.info(
+                "Limit of addresses checked: at most %s (max_contacts)", f"{options.size.max_contacts:,}"
+            )
         job.check(client)
     job.warn()
     plan = "an unknown number of addresses"

@@ -23,7 +23,7 @@ from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
 from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
-from airflow_provider_meisa.bulk.plan import Plan, PlanStore, too_many
+from airflow_provider_meisa.bulk.plan import Plan, PlanStore
 from airflow_provider_meisa.bulk.preflight import check_before
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
 from airflow_provider_meisa.bulk.run_ledger import RunLedger, summary_of_ended_run
@@ -156,9 +156,12 @@ class BulkRunner:
                 self._replace_lost_plan(self._ledger)
         elif self._is_same_plan:
             log.info("Plan of the earlier attempt loaded: %s rows (source not read again)", f"{plan.total:,}")
-        most = self.options.max_contacts
-        if most is not None and plan.total > most:
-            raise too_many(most)
+        try:
+            self.options.size.check(plan.total, plan.counts)
+        except MeisaInputError:
+            if self._is_new_plan:
+                self.drop_plan()
+            raise
         self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
         self._reporter.total, self._reporter.requests = plan.total + self.start.outside, plan.requests
@@ -208,7 +211,7 @@ class BulkRunner:
         )
         if ledger is not None and not self.options.preview:
             found = ledger.record_accepted(found)
-        plan = plans.write(self.job, found, most=self.options.max_contacts)
+        plan = plans.write(self.job, found, most=self.options.size.max_contacts)
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
 
@@ -509,7 +512,7 @@ class BulkRunner:
             ended = self.start
             return self._summary(
                 ended,
-                OutcomeCounter(ended.counts, ended.attention, ended.doubts),
+                OutcomeCounter(ended.counts, ended.attention, ended.doubts, ended.reasons),
                 complete=complete,
                 stopped_by=reason,
             )

@@ -23,13 +23,14 @@ from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, 
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
+from airflow_provider_meisa.bulk.size_limits import SizeLimits
 from airflow_provider_meisa.hooks import configuration
 from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
 from airflow_provider_meisa.operators.failure import raise_and_push_errors
-from airflow_provider_meisa.operators.ledger import LedgerMixin
+from airflow_provider_meisa.operators.ledger import LedgerMixin, last_total
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
 from airflow_provider_meisa.operators.parameters import OnNo
@@ -59,6 +60,9 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     :param max_failed: the most failed and unreported records: ``int`` a number, ``float`` a share, ``None`` no limit.
     :param max_invalid: the most invalid records, in the same form.
     :param max_contacts: the most rows; if there are more, nothing is sent.
+    :param min_contacts: the fewest valid contacts; if there are fewer, nothing is sent.
+    :param max_share_of_last: the most rows, as a share of those of the last run, such as ``2.0``; if there are more,
+        nothing is sent.
     :param preview: send nothing; plan, and return the numbers of records, requests and seconds (templated).
     :param plan: the ``plan`` of a preview's report (templated): send that plan, except records that must
         be left out since. The source is not read.
@@ -106,6 +110,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         max_failed: float | None = 0,
         max_invalid: float | None = None,
         max_contacts: int | None = None,
+        min_contacts: int | None = None,
+        max_share_of_last: float | None = None,
         preview: bool = False,
         plan: str | None = None,
         staging_path: str | os.PathLike[str] | None = None,
@@ -124,6 +130,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         self.max_failed = max_failed
         self.max_invalid = max_invalid
         self.max_contacts = max_contacts
+        self.min_contacts = min_contacts
+        self.max_share_of_last = max_share_of_last
         self.preview = preview
         self.plan = plan
         self.staging_path = staging_path
@@ -233,7 +241,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
     def _options(self, context: Context) -> RunOptions:
         return RunOptions(
             meisa_conn_id=self.meisa_conn_id,
-            max_contacts=None if self.preview else self.max_contacts,
+            size=SizeLimits() if self.preview else self._size_limits(context["ti"]),
             outcomes_path=outcomes_path_of(self, context),
             on_ambiguous=self.on_ambiguous,
             on_changed_audience=self.on_changed_audience,
@@ -243,6 +251,14 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             stop_after=math.inf if self.stop_after is None else check_seconds("stop_after", self.stop_after),
             ledger=self.ledger_options(context["ti"]),
             preview=self.preview,
+        )
+
+    def _size_limits(self, ti: Any) -> SizeLimits:
+        return SizeLimits(
+            max_contacts=self.max_contacts,
+            min_contacts=self.min_contacts,
+            max_share_of_last=self.max_share_of_last,
+            last_total=None if self.max_share_of_last is None else last_total(ti),
         )
 
     def _run_until_wait(

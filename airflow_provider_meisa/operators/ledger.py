@@ -56,7 +56,7 @@ class LedgerMixin(BaseOperator):
         if self.ledger is None:
             return None
         configuration.warn_if_not_shared("ledger_path", "ledger")
-        reported = _reported(ti)
+        reported = last_report(ti)
         last = _ledger_in(reported)
         return LedgerOptions(
             root=locate(configuration.ledger_path()),
@@ -77,7 +77,16 @@ def run_name(ti: Any) -> str:
     return name if ti.map_index < 0 else f"{name}/{ti.map_index}"
 
 
-def _reported(ti: Any) -> Any:
+def last_total(ti: Any) -> int | None:
+    """Return the number of rows in the last summary of the task; ``None`` if there is none."""
+    match last_report(ti):
+        case {"total": int(total), "counts": dict(), "complete": bool()}:
+            return total
+        case _:
+            return None
+
+
+def last_report(ti: Any) -> Any:
     """Return what the task has reported last, also in this run; ``None`` without a report."""
     return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -121,6 +122,13 @@ def resync(name: str, value: object) -> str | Sequence[str]:
     if not columns:
         raise MeisaInputError("resync is an empty list. Name the columns that are mapped in another way.")
     return columns
+
+
+def share(name: str, value: object) -> float:
+    """Read a share, which may be above 1."""
+    if not checks.is_number(value) or not 0 < value < math.inf:
+        raise MeisaInputError(f"{name} must be a number above 0, such as 2.0, not {checks.found(value)}.")
+    return value
 
 
 def encoding(name: str, value: object) -> str:
@@ -274,6 +282,8 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         # Numbers and times.
         "max_changes": checks.check_limit,
         "max_contacts": checks.check_count,
+        "min_contacts": checks.check_count,
+        "max_share_of_last": share,
         "max_failed": checks.check_limit,
         "max_invalid": checks.check_limit,
         "max_in_flight": partial(checks.check_count, least=1, most=MOST_IN_FLIGHT),

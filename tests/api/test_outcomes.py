@@ -168,6 +168,7 @@ def test_the_summary_has_the_fields_of_the_contract():
         "counts": {
             status.value: {"enrolled": 3, "failed": 1}.get(status.value, 0) for status in ENROLL_STATUSES
         },
+        "reasons": {"failed": {"why": 1}},
         "possibly_twice": 0,
         "possibly_by_this_run": 0,
         "in_doubt": 0,

@@ -73,6 +73,7 @@ CHECKPOINT = Checkpoint(
     pieces=(Piece(5, 0, 250, "resent"), Piece(5, 250, 500, "unsent")),
     counts={"enrolled": 2990, "invalid": 10},
     attention=({"address": "b***@***.com", "status": "invalid", "reason": "no @"},),
+    reasons={"invalid": {"no @": 10}},
     requests=11,
     retries=1,
     rate_limited=1,

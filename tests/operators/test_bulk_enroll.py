@@ -36,6 +36,7 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
         "meisa_conn_id",
         "total",
         "counts",
+        "reasons",
         "possibly_twice",
         "possibly_by_this_run",
         "in_doubt",
