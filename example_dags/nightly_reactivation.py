@@ -5,6 +5,8 @@ The approved plan is sent, even if the table has changed since; only contacts wh
 Each night selects all contacts without a visit for 90 days. The ledger leaves out those that an earlier night has
 enrolled: Meisa would enroll a contact again who has finished the sequence. The first night enrolls all lapsed
 contacts; set ``first_run="record"`` if they were mailed before.
+
+When you unpause this DAG, its first run starts at once. With ``catchup=False`` it does not run for earlier days.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import requests
 from airflow.providers.common.compat.sdk import (
     AirflowOptionalProviderFeatureException,
+    BaseHook,
     BaseOperator,
     ObjectStoragePath,
     Param,
@@ -50,11 +54,27 @@ def approval(task_id: str, subject: str) -> BaseOperator:
     return ApprovalOperator(task_id=task_id, subject=subject, response_timeout=timedelta(hours=12))
 
 
+# [START alert]
+def alert(context: Any) -> None:
+    """Post to Slack what has failed; the password of the connection ``slack`` is the URL of an incoming webhook."""
+    ti = context["ti"]
+    summary = ti.xcom_pull(task_ids=ti.task_id) or {}
+    counts = {status: count for status, count in summary.get("counts", {}).items() if count}
+    text = f"{ti.dag_id}.{ti.task_id} failed: {counts or 'no summary, see the log'}"
+    requests.post(
+        BaseHook.get_connection("slack").password, json={"text": text}, timeout=10
+    ).raise_for_status()
+
+
+# [END alert]
+
+
 @dag(
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    default_args={"on_failure_callback": alert},
     tags=["meisa", "example"],
     params={"folder": Param("rejects", type="string", description="Folder for the files of rejects")},
     doc_md=__doc__,
@@ -80,6 +100,8 @@ def nightly_reactivation() -> None:
         plan="{{ ti.xcom_pull('preview')['plan'] }}",
         skip_suppressed=True,
         max_contacts=1_000_000,
+        min_contacts=1,
+        max_share_of_last=2.0,
         max_failed=0.01,
         outcomes_path=REJECTS,
         rejects_only=True,

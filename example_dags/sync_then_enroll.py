@@ -1,4 +1,8 @@
-"""Sync the contacts first, and then enroll those who qualify: their mails find the names and fields in Meisa."""
+"""Sync the contacts first, and then enroll those who qualify: their mails find the names and fields in Meisa.
+
+When you unpause this DAG, its first run starts at once: it sends all contacts of the table, and enrolls all
+trial users.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ def sync_then_enroll() -> None:
         sql="SELECT user_id, email, first_name, plan FROM users",
         fields={"email": "email", "external_id": "user_id", "first_name": "first_name"},
         custom_fields=["plan"],
-        ledger="users",
+        ledger="trial_users",
         first_run="send",
     )
 

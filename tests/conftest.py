@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.support.airflow_process import Ran, load_example, make_database, make_home, run_dag
+from tests.support.webhook import Webhook, webhook
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -201,6 +202,15 @@ def file(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
 def example(run: Callable[..., Ran]) -> Callable[..., Ran]:
     """Run one of the example DAGs."""
     return lambda name, **arguments: run(load_example(name), **arguments)
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    """Return the webhook of the connection ``slack``."""
+    with webhook() as server:
+        fields = {"conn_type": "slackwebhook", "password": server.url}
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK", json.dumps(fields))
+        yield server
 
 
 @pytest.fixture

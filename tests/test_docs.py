@@ -169,6 +169,13 @@ def test_how_to_ends_with_a_whole_dag(page):
     assert "dag(" in last.lower()
 
 
+def test_each_recipe_has_a_whole_dag():
+    quote = runpy.run_path(str(DOCS / "_scripts" / "quote.py"))
+    whole = [quote["code"](file, []) for file in DAGS.glob("*.py")]
+    pages = sorted((DOCS / "recipes").glob("*.md"))
+    assert [page.stem for page in pages if fences(page.read_text(), "python")[-1] not in whole] == []
+
+
 @every_how_to
 def test_code_of_a_how_to_stands_on_its_own(page):
     """Every name is imported or set on the page: by its block, or by another that the reader sees."""
@@ -602,7 +609,7 @@ def test_every_format_of_a_file_is_on_its_page():
 
 def flattened(value: object, name: str = "") -> list[str]:
     """Name every field, those of objects in a list as ``list[].field``; statuses have a page of their own."""
-    if isinstance(value, dict) and name != "counts":
+    if isinstance(value, dict) and name not in ("counts", "reasons"):
         inner = [f for key, part in value.items() for f in flattened(part, f"{name}.{key}" if name else key)]
         return [name, *inner] if name.endswith("[]") else inner
     if isinstance(value, list):

@@ -105,6 +105,7 @@ def search(index):
         ("unsubscribed", "how-to/preview"),
         ("resume retry", "resume"),
         ("lacks scope", "troubleshooting"),
+        ("Bad Request test connection", "known-problems"),
         ("HttpOperator", "migrating"),
         ("OpenLineage", "how-to/assets"),
         ("pytest fixture", "how-to/sandbox"),

@@ -11,7 +11,7 @@ import pendulum
 import pytest
 
 from airflow_provider_meisa.operators.redacted import unwrap
-from tests.support.airflow_process import load_example
+from tests.support.airflow_process import forget_runs, load_example
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -160,20 +160,10 @@ def state_of_the_run(ran):
         return str(session.scalars(query).first())
 
 
-def forget_earlier_runs(dag_id):
-    """Remove the runs of other tests: what they have reported of their ledger is not to be missed in this one."""
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from sqlalchemy import delete
-
-    with create_session() as session:
-        session.execute(delete(DagRun).where(DagRun.dag_id == dag_id))
-
-
 @pytest.fixture
 def night(example, warehouse, meisa_sandbox, tmp_path, ledgers):
     """Run the DAG of the night with a person who responds; return its result."""
-    forget_earlier_runs("nightly_reactivation")
+    forget_runs("nightly_reactivation")
     lapsed_that_day = date(2026, 3, 4) - timedelta(days=90)
     warehouse(
         "ada@example.com", "grace@example.com", "unsubscribed@example.com", "broken", seen_on=lapsed_that_day
@@ -228,6 +218,11 @@ def test_the_rejects_are_read_from_a_store_as_from_a_disk(night):
     assert night("Approve", folder="memory://bucket/rejects").xcom("rejects") == REJECTS
 
 
+def test_an_approved_night_sends_no_alert(night, slack):
+    night("Approve")
+    assert slack.texts == []
+
+
 def test_a_person_who_says_no_ends_the_night_without_a_mail_and_without_an_alarm(night, meisa_sandbox):
     ran = night("Reject")
     assert (ran.states["enroll"], ran.xcom("rejects")) == ("skipped", {})
@@ -250,9 +245,14 @@ def test_a_preview_that_failed_makes_the_run_red_and_leaves_no_rejects(night, me
     assert state_of_the_run(ran) == "failed"
 
 
-def test_a_failed_enrollment_makes_the_run_red_and_its_rejects_are_counted_all_the_same(night, meisa_sandbox):
+def test_a_failed_enrollment_makes_the_run_red_and_its_rejects_are_counted_all_the_same(
+    night, meisa_sandbox, slack
+):
     meisa_sandbox.fault("status", path="bulk-enroll", status=403)
     ran = night("Approve")
+    (text,) = slack.texts
+    assert text.startswith("nightly_reactivation.enroll failed: {")
+    assert "'untried': 2" in text
     assert (ran.states["enroll"], ran.states["rejects"]) == ("failed", "success")
     assert ran.xcom("rejects").items() > REJECTS.items()
     assert sum(ran.xcom("rejects").values()) == 4
@@ -372,7 +372,7 @@ def test_contacts_are_synced_and_then_enrolled(example, users, meisa_sandbox):
 
 
 def test_outcomes_and_unsubscribed_are_in_the_warehouse(example, warehouse, meisa_sandbox, tmp_path, ledgers):
-    forget_earlier_runs("outcomes_to_warehouse")
+    forget_runs("outcomes_to_warehouse")
     warehouse("ada@example.com", "UNSUBSCRIBED@example.com", "grace@example.com", "broken")
     for _ in range(2):
         ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})
@@ -393,7 +393,7 @@ def test_outcomes_and_unsubscribed_are_in_the_warehouse(example, warehouse, meis
 
 
 def test_outcomes_of_a_failed_enrollment_are_loaded(example, warehouse, meisa_sandbox, tmp_path, ledgers):
-    forget_earlier_runs("outcomes_to_warehouse")
+    forget_runs("outcomes_to_warehouse")
     meisa_sandbox.fault("status", path="bulk-enroll", status=403)
     warehouse("ada@example.com")
     ran = example("outcomes_to_warehouse", run_conf={"folder": str(tmp_path)})

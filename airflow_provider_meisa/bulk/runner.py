@@ -230,7 +230,8 @@ class BulkRunner:
             lists_all=self.options.preview or self.options.outcomes_path is not None,
         )
         if ledger is not None and not self.options.preview:
-            found = ledger.record_accepted(found)
+            # Before the ledger is written: a source that is refused must not count as accepted.
+            found = ledger.record_accepted(self.options.size.watched(found))
         plan = plans.write(self.job, found, most=self.options.size.max_contacts)
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan

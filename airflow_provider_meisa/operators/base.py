@@ -16,7 +16,7 @@ from airflow_provider_meisa.hooks.meisa import MeisaHook
 from airflow_provider_meisa.hooks.metrics import Meter, metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
 from airflow_provider_meisa.operators.failure import raise_and_push_errors
-from airflow_provider_meisa.operators.parameters import check_parameters
+from airflow_provider_meisa.operators.parameters import check_names, check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -59,6 +59,7 @@ class MeisaOperator(BaseOperator):
     """The sequence of the task; empty if it has none."""
 
     def __init__(self, *, meisa_conn_id: str = MeisaHook.default_conn_name, **kwargs: Any) -> None:
+        check_names(self, kwargs)
         super().__init__(**kwargs)
         self.meisa_conn_id = meisa_conn_id
         with suppress(ImportError):  # Airflow before 3.3 has no retry policies

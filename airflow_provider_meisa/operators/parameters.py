@@ -14,7 +14,8 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
+from difflib import get_close_matches
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeGuard, get_args
 
@@ -323,6 +324,28 @@ def check_parameters(task: Any, *names: str) -> None:
         checked = check(name, value)
         if checked is not value:
             setattr(task, name, checked)
+
+
+def check_names(operator: object, given: Mapping[str, object]) -> None:
+    """Refuse parameters that a class does not have, by their names: Airflow's own message shows their values.
+
+    :raises TypeError: for an unknown name, as Airflow does.
+    """
+    kind: Any = type(operator)
+    for name in given:
+        if name not in (known := _names(kind)) and not name.startswith("_airflow"):
+            nearest = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            raise TypeError(f"{kind.__name__} has no parameter {name!r}.{hint}")
+
+
+@cache
+def _names(kind: type) -> frozenset[str]:
+    """Return the names of all parameters of a class, with those of Airflow."""
+    owners = (owner for owner in kind.__mro__ if "__init__" in vars(owner))
+    return frozenset(
+        name for owner in owners for name in inspect.signature(vars(owner)["__init__"]).parameters
+    )
 
 
 def declared(kind: type) -> Iterator[tuple[str, Check | None, object]]:

@@ -21,7 +21,7 @@ from airflow_provider_meisa.hooks.failures import FailureLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import metered
 from airflow_provider_meisa.links.meisa import MeisaSequenceLink, push_dashboard_link
-from airflow_provider_meisa.operators.parameters import OnMissing, check_parameters
+from airflow_provider_meisa.operators.parameters import OnMissing, check_names, check_parameters
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -61,6 +61,7 @@ class MeisaSequenceSensor(BaseSensorOperator):
         meisa_conn_id: str = MeisaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
+        check_names(self, kwargs)
         super().__init__(**kwargs)
         self.sequence_slug = sequence_slug
         self.status = status

@@ -16,7 +16,7 @@ from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.hooks.meisa import raise_airflow_errors
 from airflow_provider_meisa.operators.base import RecordOperator, TaskResult
 from airflow_provider_meisa.operators.location import PathField
-from airflow_provider_meisa.operators.parameters import check_parameters
+from airflow_provider_meisa.operators.parameters import check_names, check_parameters
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
@@ -194,6 +194,7 @@ class MeisaOutcomesToSqlOperator(BaseOperator):
         create_table: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_names(self, kwargs)
         super().__init__(**kwargs)
         self.outcomes_path = outcomes_path
         self.table = table

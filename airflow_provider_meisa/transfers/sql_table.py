@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
 from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.transfers.sources.sql_errors import error_in_short
+from airflow_provider_meisa.transfers.sources.sql_refusals import is_refused
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -126,8 +127,9 @@ def open_table(
     :param columns: for `create`: the columns and their types.
     :param key: for `create`: the columns of the primary key.
     :param create: whether to create the table if it does not exist.
-    :raises MeisaInputError: if the database cannot change several rows in one transaction, or a name cannot be used.
-    :raises MeisaUnreachableError: if the database refuses a statement, or cannot be reached.
+    :raises MeisaInputError: if the database cannot change several rows in one transaction or refuses a statement, or a
+        name cannot be used.
+    :raises MeisaUnreachableError: if the database cannot be reached, or a row does not fit.
     """
     if _kind(hook) in _WITHOUT_TRANSACTIONS:
         _refuse_autocommit(hook)
@@ -299,4 +301,9 @@ def _failures(what: str, sql: str = "", *, about_rows: bool = False) -> Iterator
     except Exception as error:  # noqa: BLE001 (each driver has its own errors)
         # Not "from error": the driver's text may hold content of a row, and the log would print it.
         shown = error_in_short(error, sql, about_rows=about_rows)
+        if is_refused(error):
+            raise MeisaInputError(
+                f"{what}: {shown}. Nothing was changed. Correct the table or the rights of the user, and clear the "
+                "task: a retry cannot help."
+            ) from None
         raise MeisaUnreachableError(f"{what}: {shown}. Nothing was changed.") from None

@@ -64,7 +64,7 @@ def table():
 
 
 def sample():
-    """Return a part in which each kind of fault, each scenario and some of the writes occur."""
+    """Return a part in which each fault, each scenario and some of the writes occur."""
     from tests.chaos.cases import FAULTS
 
     cases, seen, found = table(), set(), []
@@ -237,7 +237,7 @@ class Play:
         ended = self.night_in_trouble(task)
         self.meisa.clear_faults()
         self.until_complete(task, ended)
-        # What was refused because of the fault is not sent again before a week has passed, unless somebody says so.
+        # What was refused because of the fault is sent again after a week, or with `retry_refused`.
         self.until_complete(self.task(self.second, "night 3", retry_refused=True))
         self.meisa.wait_until_idle()
         self.check_contacts()

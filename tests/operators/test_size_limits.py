@@ -55,6 +55,14 @@ def test_fewer_contacts_than_the_least_send_nothing(meisa_sandbox, tmp_path, ema
     assert counts(task.run(emails=PEOPLE[:10])) == {"enrolled": 10}
 
 
+def test_contacts_of_a_refused_source_are_not_recorded(ledgers, meisa_sandbox):
+    ours = {"ledger": "reactivation", "again_after": "never", "first_run": "record", "min_contacts": 10}
+    task = Enrollment(PEOPLE[:9], **ours)
+    with pytest.raises(AirflowFailException, match="min_contacts=10"):
+        task.run()
+    assert counts(task.run(min_contacts=None, first_run="send")) == {"enrolled": 9}
+
+
 def test_unchanged_contacts_count_as_contacts(ledgers, meisa_sandbox):
     rows = [{"email": each} for each in PEOPLE]
     task = Sync(rows, min_contacts=40)

@@ -69,6 +69,14 @@ def test_a_bulk_run_is_shown_with_its_counts_its_file_and_on_its_tab_the_rejects
     assert datetime.fromisoformat(tab["begun"]) <= datetime.now(UTC)
 
 
+def test_reasons_of_a_run_are_on_its_tab(shown, run_task, meisa_sandbox):
+    people = ["a@example.com", "broken", "b@", "also broken"]
+    _, tab = shown(run_task(MeisaBulkEnrollOperator, emails=people, sequence_slug="onboarding"))
+    reasons = {(entry["status"], entry["reason"]): entry["count"] for entry in tab["summary"]["reasons"]}
+    assert reasons[("invalid", "no @")] == 2
+    assert sum(reasons.values()) == 3
+
+
 def test_reason_that_stopped_a_run_is_shown(shown, run_task, meisa_sandbox):
     meisa_sandbox.fault("status", status=402, path="enroll", body={"detail": "Your plan has ended."})
     ran = run_task(MeisaBulkEnrollOperator, emails=["a@example.com"], sequence_slug="onboarding")

@@ -136,6 +136,16 @@ def _store(dag: DAG) -> None:
         )
 
 
+def forget_runs(*dag_ids: str) -> None:
+    """Remove the runs of other tests: what they have reported of their ledger is not to be missed in this one."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        session.execute(delete(DagRun).where(DagRun.dag_id.in_(dag_ids)))
+
+
 def load_example(name: str) -> DAG:
     """Make the DAG of an example's file."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "example_dags" / f"{name}.py")

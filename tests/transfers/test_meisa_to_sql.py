@@ -391,7 +391,9 @@ def test_file_in_a_store_is_loaded(load, database, memory_store):
 
 def test_missing_table_is_named(load, outcomes, database, everything_written):
     assert load(outcomes(), create_table=False).state == "failed"
-    assert "The table outcomes cannot be read" in everything_written()
+    written = everything_written()
+    assert "The table outcomes cannot be read" in written
+    assert "a retry cannot help" in written
 
 
 def test_table_that_can_be_neither_read_nor_created_is_named(load, outcomes, database, everything_written):
