@@ -248,6 +248,7 @@ def build_summary(
     identity: Mapping[str, str],
     statuses: Sequence[OutcomeStatus],
     meisa_conn_id: str = "",
+    environment: str = "",
     complete: bool,
     stopped_by: str | None = None,
     requests: int,
@@ -264,11 +265,12 @@ def build_summary(
 
     :param job: the name of the job.
     :param identity: the target of the job, such as ``{"sequence_slug": …}``.
+    :param environment: that of the API key; empty if it is not known.
     :param statuses: the statuses that a record of this job can have.
     :param stopped_by: the message of the error that stopped the run early.
     :param report: what the job knows of the rows beyond their statuses.
     :param ledger: the name of the ledger and the number of its ``entries``, if the run has one.
-    :return: ``job``, the identity, ``meisa_conn_id, total, counts{status: n},
+    :return: ``job``, the identity, ``meisa_conn_id, environment, total, counts{status: n},
         reasons{status: {reason: n}} (the most frequent), possibly_twice, possibly_by_this_run,
         in_doubt, complete, stopped_by, requests, retries, rate_limited, waited_s, elapsed_s, resumed,
         ledger{name, entries},
@@ -278,6 +280,7 @@ def build_summary(
         "job": job,
         **identity,
         "meisa_conn_id": meisa_conn_id,
+        "environment": environment or None,
         "total": counter.total,
         "counts": {status.value: counter.counts[status] for status in statuses},
         "reasons": counter.frequent_reasons(_REASONS_IN_SUMMARY, _LONGEST_REASON),

@@ -58,6 +58,7 @@ class Plan:
     :param counts: the number of other rows per status.
     :param reasons: their most frequent ``status: reason``, with counts.
     :param facts: the facts of the job about it.
+    :param environment: that of the API key, ``live`` or ``test``; empty if it is not known.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Plan:
     counts: Mapping[str, Count] = field(default_factory=dict)
     reasons: Mapping[str, Count] = field(default_factory=dict)
     facts: PlanFacts = field(default_factory=PlanFacts)
+    environment: str = ""
 
 
 class _Note(msgspec.Struct):
@@ -120,11 +122,14 @@ class PlanStore:
         plan = _decoded(content, Plan)
         return plan if plan and _as_json(plan) == msgspec.json.decode(content) else None
 
-    def write(self, job: Job, batches: Iterable[Batch], *, most: int | None = None) -> Plan:
+    def write(
+        self, job: Job, batches: Iterable[Batch], *, most: int | None = None, environment: str = ""
+    ) -> Plan:
         """Read the source to its end, and store the batches to send.
 
         :param batches: the items of the job.
         :param most: the most rows (``max_contacts``).
+        :param environment: that of the API key.
         :raises MeisaInputError: if there are more, if the job refuses the plan, or if other users can read the default
             folder.
         :raises MeisaUnreachableError: if the folder cannot be written.
@@ -141,7 +146,7 @@ class PlanStore:
                 with self._failures():
                     lines.copy_to(file)
             planned = Planned(plan.total, plan.to_send, lambda: self._items(plan))
-            plan = replace(plan, facts=job.conclude(planned))
+            plan = replace(plan, facts=job.conclude(planned), environment=environment)
         except BaseException:
             with suppress(OSError):
                 remove(self._folder / new)

@@ -89,6 +89,7 @@ class BulkRunner:
         self._exclusion: Exclusion | None = None
         self._ledger: RunLedger | None = None
         self._report: Mapping[str, Any] = {}
+        self._environment = ""
         self._saved_at = 0.0
         self._is_reported = not options.check_first
         self._in_flight: dict[Future[Sequence[Outcome]], SendBatch] = {}
@@ -180,7 +181,7 @@ class BulkRunner:
         return plan
 
     def _take_up(self, plan: Plan) -> None:
-        self._report = plan.facts.report
+        self._report, self._environment = plan.facts.report, plan.environment
         self.job.take_up(plan.facts)
         if self._ledger is not None and not self.options.preview:
             self._ledger.keep_facts(plan.facts.keep)
@@ -232,7 +233,13 @@ class BulkRunner:
         if ledger is not None and not self.options.preview:
             # Before the ledger is written: a source that is refused must not count as accepted.
             found = ledger.record_accepted(self.options.size.watched(found))
-        plan = plans.write(self.job, found, most=self.options.size.max_contacts)
+        key = self.client.key
+        plan = plans.write(
+            self.job,
+            found,
+            most=self.options.size.max_contacts,
+            environment=key.environment if key else "",
+        )
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
 
@@ -553,6 +560,7 @@ class BulkRunner:
             identity=self.job.identity,
             statuses=self.job.statuses,
             meisa_conn_id=self.options.meisa_conn_id,
+            environment=self._environment,
             complete=complete,
             stopped_by=stopped_by,
             requests=now.requests,

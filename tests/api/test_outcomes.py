@@ -164,6 +164,7 @@ def test_the_summary_has_the_fields_of_the_contract():
         "job": "enroll",
         "sequence_slug": "onboarding",
         "meisa_conn_id": "meisa_eu",
+        "environment": None,
         "total": 4,
         "counts": {
             status.value: {"enrolled": 3, "failed": 1}.get(status.value, 0) for status in ENROLL_STATUSES

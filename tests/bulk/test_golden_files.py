@@ -49,6 +49,7 @@ PLAN = Plan(
     requests=2,
     counts={"invalid": 2, "duplicate": 1, "unchanged": 2},
     reasons={"invalid: no @": 2, "duplicate: appears earlier in the input": 1},
+    environment="live",
 )
 BATCHES = [
     Batch(
@@ -103,7 +104,7 @@ def test_kept_plan_is_read(tmp_path):
 
 def test_plan_is_written_as_kept(tmp_path):
     store = PlanStore(tmp_path, "night")
-    made = store.write(ENROLL, BATCHES)
+    made = store.write(ENROLL, BATCHES, environment="live")
     kept = (DATA / f"plan_v{plan.VERSION}.json").read_bytes()
     assert store.note.read_bytes().replace(made.id.encode(), PLAN.id.encode()) == kept
     assert (tmp_path / made.file).read_bytes() == (DATA / f"plan_v{plan.VERSION}.jsonl").read_bytes()

@@ -34,6 +34,7 @@ def test_the_summary_has_the_fields_of_the_contract(bulk):
         "job",
         "sequence_slug",
         "meisa_conn_id",
+        "environment",
         "total",
         "counts",
         "reasons",
