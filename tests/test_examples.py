@@ -49,7 +49,7 @@ def test_lapsed_contacts_of_the_warehouse_are_enrolled_and_no_contact_else(examp
     assert set(ran.states.values()) == {"success"}
     assert {row["email"] for row in meisa_sandbox.enrollments("reactivation")} == set(lapsed)
     assert (
-        ran.xcom("report") == "700 of 703 enrolled with 2 requests; 1 suppressed, 0 in the sequence already"
+        ran.xcom("report") == "700 of 703 enrolled with 3 requests; 1 suppressed, 0 in the sequence already"
     )
 
 

@@ -32,7 +32,7 @@ def test_a_wrong_shape_meets_no_objection(run):
 
 
 def test_a_request_is_noticed(run, monkeypatch):
-    monkeypatch.setattr(run, "requests", [{"path": "/ping/"}])
+    monkeypatch.setattr(run, "requests", [{"method": "POST", "path": "/sequences/enroll/"}])
     assert "1 requests were made" in violations_of(run)
 
 

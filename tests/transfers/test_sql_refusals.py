@@ -103,7 +103,7 @@ def run(warehouse, meisa_sandbox, meisa_connection):
         context: Context = fake_context()
         with pytest.raises(AirflowException) as raised:
             task.execute(context)
-        assert not [one for one in meisa_sandbox.requests() if one.method == "POST"]
+        assert not [one for one in meisa_sandbox.requests() if one["method"] == "POST"]
         return raised.value
 
     return attempt
