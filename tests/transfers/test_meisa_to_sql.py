@@ -444,7 +444,7 @@ def test_file_must_be_of_outcomes(failing, file):
 
 
 def test_connection_must_be_a_database(failing, outcomes, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_WEB", json.dumps({"conn_type": "http", "host": "x"}))
+    monkeypatch.setenv("AIRFLOW_CONN_WEB", json.dumps({"conn_type": "meisa", "password": "x"}))
     assert "which is not a database that takes SQL" in failing(outcomes(), conn_id="web")
 
 
