@@ -247,6 +247,11 @@ class BulkEngine:
         return self._stopped_by is not None or self._is_out_of_time
 
     @property
+    def is_stopped_by_refusals(self) -> bool:
+        """Whether so many refusals in a row have ended the run."""
+        return self._refusals >= MOST_REFUSALS
+
+    @property
     def is_out_of_time(self) -> bool:
         """Whether items are left because the time of the run is over."""
         return self._is_out_of_time and self._stopped_by is None
@@ -340,9 +345,8 @@ class BulkEngine:
                 self._later[batch.key] = self._waiting.pop(batch.key)
                 return
             found = found.outcomes
-        if self._has_accepted and self._is_expected and all(map(self._is_expected, batch.items)):
-            self._refusals -= 1
-        self._refusals += 1
+        is_expected = self._has_accepted and self._is_expected and all(map(self._is_expected, batch.items))
+        self._refusals += not is_expected
         if self._refusals >= MOST_REFUSALS:
             self._stopped_by = self._stopped_by or error
         elif isinstance(found, BadItems):

@@ -490,10 +490,12 @@ class BulkRunner:
             log.warning("Batch %d: the request failed: %s", number, error)
             is_decided = self.engine.refused(send, error)
             self.has_responses |= is_decided
-            if is_decided and self.engine.is_stopped and self._ledger is not None:
-                self._ledger.hold_back(send.batch.items)
-            if self._ledger is not None and not (is_decided and self.job.repeat == "harmless"):
+            if self._ledger is None:
+                return
+            if not is_decided or self.job.repeat == "ambiguous":
                 self._ledger.refused(send.batch.items, error)
+            elif self.engine.is_stopped_by_refusals:
+                self._ledger.hold_back(send.batch.items)
             return
         if self._ledger is not None:
             outcomes = self._ledger.marked(send.batch.items, outcomes)

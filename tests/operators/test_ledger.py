@@ -178,6 +178,21 @@ def test_refused_resend_leaves_contacts_in_doubt(nightly, meisa_sandbox, ledger,
     assert summary["possibly_by_this_run"] == 500
 
 
+def test_refusals_that_stop_a_run_leave_contacts_in_doubt(nightly, meisa_sandbox, ledger, mocker):
+    """Meisa has enrolled them, the response was lost, and it refuses the request that is sent again."""
+    mocker.patch("airflow_provider_meisa.bulk.engine.MOST_REFUSALS", 1)
+    refusal = {"emails": ["Not valid."]}
+    meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
+    meisa_sandbox.fault("status", status=400, body=refusal, path="bulk-enroll", times=1)
+    ours = nightly(PEOPLE[:500], max_in_flight=1)
+    with pytest.raises(AirflowFailException):
+        ours.run()
+    assert states(ledger()) == {State.INTENT: 500}
+    assert "held_back" not in ledger().properties
+    assert counts(ours.next_night().run()) == {"enrolled_before": 500}
+    assert set(times_enrolled(meisa_sandbox).values()) == {1}
+
+
 def test_lost_response_keeps_contacts_in_doubt_from_later_runs(nightly, meisa_sandbox, ledger):
     meisa_sandbox.fault("reset_after", path="bulk-enroll", times=2)
     ours = nightly(on_ambiguous="fail")
