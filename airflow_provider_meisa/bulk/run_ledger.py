@@ -122,13 +122,11 @@ class RunLedger:
     def decide(self, item: Item) -> Outcome | None:
         """Return the outcome of the only item of a run if it is left out; write the record of a first run."""
         outcome = self.exclude(item)
-        for _ in self.record_accepted(()):
-            pass
+        self.write_recorded()
         return outcome
 
-    def record_accepted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield the batches of a new plan; after the last one, write the accepted records, in one part."""
-        yield from batches
+    def write_recorded(self) -> None:
+        """Write the records of a new plan that count as accepted without a request, in one part."""
         if self._records_all or self._to_record[0]:
             records = zip(*self._to_record, strict=True)
             self._ledger.write_hashed(records, State.RECORDED, by=self._options.run)

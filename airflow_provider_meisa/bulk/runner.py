@@ -175,6 +175,8 @@ class BulkRunner:
             if self._is_new_plan:
                 self.drop_plan()
             raise
+        if self._ledger is not None and self._is_new_plan and not self.options.preview:
+            self._ledger.write_recorded()  # after all checks: a source that is refused must not count as accepted
         self._take_up(plan)
         self.start = replace(self.start, plan=plan.id)
         self._reporter.total, self._reporter.requests = plan.total + self.start.outside, plan.requests
@@ -230,9 +232,6 @@ class BulkRunner:
             decide=ledger.decide_all if ledger else None,
             lists_all=self.options.preview or self.options.outcomes_path is not None,
         )
-        if ledger is not None and not self.options.preview:
-            # Before the ledger is written: a source that is refused must not count as accepted.
-            found = ledger.record_accepted(self.options.size.watched(found))
         key = self.client.key
         plan = plans.write(
             self.job,

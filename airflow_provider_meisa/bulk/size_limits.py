@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
-from airflow_provider_meisa.bulk.batching import Batch
 
 _NO_CONTACT = (OutcomeStatus.INVALID, OutcomeStatus.DUPLICATE)
 
@@ -27,20 +25,6 @@ class SizeLimits:
     min_contacts: int | None = None
     max_share_of_last: float | None = None
     last_total: int | None = None
-
-    def watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield the batches of a new plan, and check its size after the last one.
-
-        :raises MeisaInputError: as in `check`.
-        """
-        total = 0
-        counts: Counter[str] = Counter()
-        for batch in batches:
-            total += len(batch.items)
-            counts.update(outcome.status for outcome in batch.set_aside)
-            counts.update(batch.counted)
-            yield batch
-        self.check(total + counts.total(), counts)
 
     def check(self, total: int, counts: Mapping[str, int]) -> None:
         """Check the size of a source.
