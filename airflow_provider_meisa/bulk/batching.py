@@ -29,7 +29,7 @@ class Batch:
     :param items: at most the size of a batch, in the order of the source; empty after many rows without an item, and
         at the end. ``repr`` omits them.
     :param set_aside: outcomes of rows that the plan does not send, such as ``invalid`` and ``duplicate``.
-    :param counted: the number of other rows that it does not send, by status; no outcome is kept of each.
+    :param counted: the number of other rows that it does not send, by status, without an outcome of each.
     :param excluded: outcomes of items that are left out later, by their place in the whole batch.
     :param places: the place of each item in the whole batch, if it differs from its index here.
     :param turn: when a plan sends it, see `Turn`; a batch that was read from a plan has none.

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_meisa.bulk.ledger import Ledger, State, Subject
-from tests.operators.test_sync_contacts import SyncTask, row
+from airflow_provider_meisa.bulk.ledger import State
 from tests.support.summary import counts
+from tests.support.sync_task import SyncTask, contact_ledger, row
 
 ROWS = [row(number) for number in range(100)]
 NOT_VALID = {"detail": "Not valid."}
@@ -49,18 +49,7 @@ def nights(meisa_connection, meisa_sandbox):
 def states(ledgers, meisa_sandbox):
     """Return the number of records per state."""
 
-    def counted():
-        subject = Subject(
-            base_url=meisa_sandbox.api_url,
-            environment="live",
-            product="Sandbox",
-            job="sync_contacts",
-            target="contacts",
-            record_id="external_id",
-        )
-        return dict(Ledger.open(ledgers, "users", subject).count_by_state())
-
-    return counted
+    return lambda: dict(contact_ledger(ledgers, meisa_sandbox).count_by_state())
 
 
 def sent(sandbox):

@@ -5,62 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_meisa.bulk.ledger import Ledger, LedgerWriter, State, Subject
+from airflow_provider_meisa.bulk.ledger import LedgerWriter, State
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.jobs.sync_contacts import SyncContactsJob
-from airflow_provider_meisa.operators.sync_contacts import MeisaSyncContactsOperator
 from tests.support.summary import counts
-from tests.support.task import Task
+from tests.support.sync_task import COLUMNS, SyncTask, contact_ledger, held, row, upserts
 
 pytestmark = [pytest.mark.meisa_sandbox(rate_limits="none"), pytest.mark.usefixtures("ledgers")]
 
-COLUMNS = {
-    "fields": {"email": "email", "external_id": "id", "first_name": "name"},
-    "custom_fields": ["plan", "mrr"],
-}
-
-
-def row(number, **changes):
-    plain = {"id": number, "email": f"p{number}@example.com", "name": "Ada", "plan": "free", "mrr": 1.5}
-    return {**plain, **changes}
-
-
 ROWS = [row(number) for number in range(40)]
-
-
-class SyncTask(Task):
-    """A task that syncs contacts, and the date of its run."""
-
-    def __init__(self, contacts, **arguments):
-        super().__init__()
-        self.arguments = {
-            "contacts": contacts,
-            "ledger": "users",
-            "first_run": "send",
-            **COLUMNS,
-            **arguments,
-        }
-        self.date = datetime(2026, 11, 1, tzinfo=UTC)
-
-    def make(self):
-        self.operator = MeisaSyncContactsOperator(task_id="task", **self.arguments)
-        return self.operator
-
-    def context(self):
-        return {**super().context(), "data_interval_end": self.date}
-
-    def next_night(self, **changes):
-        self.date += timedelta(days=1)
-        return super().next_night(**changes)
-
-    def night(self, contacts, **changes):
-        return self.next_night(contacts=contacts, **changes).run()
 
 
 @pytest.fixture
@@ -72,36 +32,12 @@ def sync(meisa_connection, no_backoff):
 @pytest.fixture
 def ledger(ledgers, meisa_sandbox):
     """Open the ledger, as of a number of days ago."""
-
-    def opened(days_ago=0.0):
-        subject = Subject(
-            base_url=meisa_sandbox.api_url,
-            environment="live",
-            product="Sandbox",
-            job="sync_contacts",
-            target="contacts",
-            record_id="external_id",
-        )
-        return Ledger.open(ledgers, "users", subject, clock=lambda: time.time() - days_ago * 86400)
-
-    return opened
+    return partial(contact_ledger, ledgers, meisa_sandbox)
 
 
 def states(ledger):
     found = [entry.state for _, entry in ledger.entries()]
     return {state: found.count(state) for state in set(found)}
-
-
-def upserts(sandbox):
-    return [request for request in sandbox.requests() if request["path"].endswith("/contacts/upsert/")]
-
-
-def held(sandbox):
-    """Return what the sandbox has of each contact, by external id."""
-    return {
-        contact["external_id"]: (contact["email"], contact["first_name"], contact["custom_fields"])
-        for contact in sandbox.contacts()
-    }
 
 
 # What is sent.

@@ -10,8 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_meisa.bulk.ledger import Ledger
-from tests.operators.test_sync_contacts import SyncTask, held, row, upserts
 from tests.support.summary import counts
+from tests.support.sync_task import SyncTask, held, row, upserts
 
 pytestmark = [pytest.mark.meisa_sandbox(rate_limits="none"), pytest.mark.usefixtures("ledgers")]
 

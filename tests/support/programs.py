@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-
-import pytest
 
 
 def find_program(*names: str) -> str | None:
@@ -14,9 +11,7 @@ def find_program(*names: str) -> str | None:
 
 
 def require_program(*names: str, package: str) -> str:
-    """Return where a program is; without it skip the test, but fail it in CI, where `.ci/run` installs the package."""
+    """Return where a program is; a test that needs it fails without it."""
     program = find_program(*names)
-    if program is None and not os.environ.get("CI"):
-        pytest.skip(f"{names[0]} is not installed: install the package {package}")
     assert program, f"{names[0]} is not installed: apt-get install {package}"
     return program

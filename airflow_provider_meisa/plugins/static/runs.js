@@ -17,7 +17,7 @@ export function Runs({ response: { data, problem }, hidesKnown, isFiltered }) {
     problem && h(Note, { kind: "error" }, problem),
     data && runs.length === 0 && h(Note, null, isFiltered
       ? "No run of this period matches the filters. Choose a longer period, or show all."
-      : "There is no run of a Meisa task in this period that you may see. Choose a longer " +
+      : "You may see no run of a Meisa task in this period. Choose a longer " +
         "period, or trigger a DAG with a MeisaBulkEnrollOperator."),
     runs.length > 0 && h(Table, { caption: "Latest runs of tasks that enroll or sync, newest first", head: HEAD,
       rows: shown.map((run) => h(Row, { key: [run.dag_id, run.run_id, run.task_id, run.map_index].join(" "), run, hidesKnown })) }),
