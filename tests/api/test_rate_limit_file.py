@@ -25,6 +25,8 @@ from tests.support.clock import Clock
 from tests.support.threads import run_in_threads
 
 PROGRAM = Path(__file__).parents[1] / "support" / "rate_limit_process.py"
+DATA = Path(__file__).parents[1] / "data"
+NEWEST = DATA / "rate_limits_v1.json"
 
 
 @pytest.fixture
@@ -135,6 +137,24 @@ def test_a_damaged_file_is_begun_again_as_if_the_shortest_window_were_used_up(fo
     assert "2/minute" in caplog.text
     clock.now += 60
     assert isinstance(rate_limiter.reserve(), Reservation)
+
+
+@pytest.mark.parametrize("name", ["rate_limits_0_1_0.json", "rate_limits_v1.json"])
+def test_back_off_that_an_earlier_release_kept_is_obeyed(name, folder, caplog):
+    content = (DATA / name).read_text()
+    kept = json.loads(content)
+    clock = Clock()
+    clock.now = kept["refused_at"] / 1_000_000
+    rate_limiter = limiter_in(folder, "60/minute, 1000/hour", clock)
+    folder.mkdir(mode=0o700)
+    (folder / "shared.json").write_text(content)
+    used = len(kept["log"])
+    assert rate_limiter.remaining() == {"60/minute": 60 - used, "1000/hour": 1000 - used}
+    assert rate_limiter.reserve() == Wait(pytest.approx(60))
+    assert not caplog.records
+    clock.now += 60
+    rate_limiter.commit(rate_limiter.reserve())
+    assert json.loads((folder / "shared.json").read_text()).keys() == json.loads(NEWEST.read_text()).keys()
 
 
 def test_the_folder_and_its_files_are_for_this_user_alone(folder):

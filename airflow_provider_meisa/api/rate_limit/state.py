@@ -41,6 +41,8 @@ LONGEST = FLOOR * 31 * 86_400 * MICRO
 FULL = (9, 10)
 """A window that is used to this share may have caused the 429."""
 
+_BACK_OFF_FOR_IN_0_1 = "hold_for"
+
 Micros = Annotated[int, Meta(ge=0)]
 Pause = Annotated[int, Meta(ge=0, le=LONGEST)]
 
@@ -142,10 +144,13 @@ def to_json(state: State) -> dict[str, object]:
 
 
 def from_json(value: Any) -> State:
-    """Read what `to_json` wrote.
+    """Read what `to_json` wrote, here or in release 0.1.0.
 
     :raises ValueError: if it is anything else.
     """
+    if isinstance(value, dict) and _BACK_OFF_FOR_IN_0_1 in value:
+        value = {**value, "back_off_for": value[_BACK_OFF_FOR_IN_0_1]}
+        del value[_BACK_OFF_FOR_IN_0_1]
     try:
         state = msgspec.convert(value, State)
     except msgspec.ValidationError:
