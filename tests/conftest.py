@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,10 @@ SPEED_OF_FOLDER = {
 
 # Airflow reads its home when it is first imported, so this comes before any test module.
 HOME = make_home()
+
+# Programs that a test starts keep their files here, and not next to those of earlier runs.
+os.environ["TMPDIR"] = str(HOME / "tmp")
+(HOME / "tmp").mkdir()
 
 # Seldom: a collection that falls into a parser at its deepest, and finds a socket left open, fails that test.
 gc.set_threshold(100_000)
