@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
     from airflow_provider_meisa.bulk.ledger.entry import Entry, State
     from airflow_provider_meisa.bulk.ledger.ledger import Ledger
+    from airflow_provider_meisa.bulk.ledger.value_sample import Differences
 
 Item = Any
 """One record, ready to be sent: a JSON value, which the plan stores. Only its job knows its content."""
@@ -92,11 +93,13 @@ class Planned:
     :param total: the number of rows.
     :param to_send: the number of records to send.
     :param items: reads the items to send once more.
+    :param differences: in which of their `Job.named_values` changed records differ; ``None`` without a ledger.
     """
 
     total: int
     to_send: int
     items: Callable[[], Iterator[Item]]
+    differences: Differences | None = None
 
 
 class Duplicates(Protocol):
@@ -191,6 +194,9 @@ class Job(Protocol):
 
     def values(self, item: Item) -> bytes:
         """Return the values that the ledger compares, in a canonical form; empty if only the day counts."""
+
+    def named_values(self, item: Item) -> Mapping[str, bytes]:
+        """Return the single values of `values` by name, in a canonical form; empty if changes are not explained."""
 
     def decide(self, item: Item, known: Entry, values_hash: int, now: int) -> Outcome | Turn | None:
         """Return the outcome of an item in the ledger that is not sent; ``None`` or its turn if it is sent.

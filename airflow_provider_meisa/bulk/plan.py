@@ -33,6 +33,7 @@ from airflow_provider_meisa.bulk.size_limits import too_many
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Item, Job
+    from airflow_provider_meisa.bulk.ledger.value_sample import Differences
 
 VERSION = 4
 
@@ -123,13 +124,20 @@ class PlanStore:
         return plan if plan and _as_json(plan) == msgspec.json.decode(content) else None
 
     def write(
-        self, job: Job, batches: Iterable[Batch], *, most: int | None = None, environment: str = ""
+        self,
+        job: Job,
+        batches: Iterable[Batch],
+        *,
+        most: int | None = None,
+        environment: str = "",
+        differences: Differences | None = None,
     ) -> Plan:
         """Read the source to its end, and store the batches to send.
 
         :param batches: the items of the job.
         :param most: the most rows (``max_contacts``).
         :param environment: that of the API key.
+        :param differences: what is found of them while the batches are read, for the job.
         :raises MeisaInputError: if there are more, if the job refuses the plan, or if other users can read the default
             folder.
         :raises MeisaUnreachableError: if the folder cannot be written.
@@ -145,7 +153,7 @@ class PlanStore:
                 plan = self._fill(lines, _header(plan_id, job, new), batches, most)
                 with self._failures():
                     lines.copy_to(file)
-            planned = Planned(plan.total, plan.to_send, lambda: self._items(plan))
+            planned = Planned(plan.total, plan.to_send, lambda: self._items(plan), differences)
             plan = replace(plan, facts=job.conclude(planned), environment=environment)
         except BaseException:
             with suppress(OSError):

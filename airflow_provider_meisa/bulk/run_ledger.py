@@ -18,6 +18,7 @@ from airflow_provider_meisa.bulk.ledger.entry import Entry, State, minute_at
 from airflow_provider_meisa.bulk.ledger.guard import check_not_lost
 from airflow_provider_meisa.bulk.ledger.ledger import Ledger
 from airflow_provider_meisa.bulk.ledger.subject import Subject
+from airflow_provider_meisa.bulk.ledger.value_sample import Differences, ValueSample
 from airflow_provider_meisa.bulk.ledger.writer import PUT_EVERY_RECORDS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _MOST_KEPT = 1_000
 _LAST = Turn(1)
 _CONFLICT_FOR = timedelta(days=3) // timedelta(minutes=1)
 _SENT = frozenset({State.INTENT, State.PRESENT, State.ACCEPTED})
+_ACCEPTED = frozenset({State.RECORDED, State.ACCEPTED})
 
 
 class RunLedger:
@@ -49,6 +51,7 @@ class RunLedger:
         self._job = job
         self._ledger = ledger = _open(options, job, client)
         self._writer = ledger.writer(options.run, repeat=job.repeat)
+        self._sample = ValueSample(ledger)
         self._since = None if since is None else minute_at(since)
         self._records_all = False
         self._to_record = array("Q"), array("Q")
@@ -99,7 +102,7 @@ class RunLedger:
         ids = [self._job.record_id(item) for item in items]
         if self._records_all:
             for item, record_id in zip(items, ids, strict=True):
-                self._record(record_id, self._hash_of(item))
+                self._record(item, record_id, self._hash_of(item))
             return [self._job.recorded(item) for item in items]
         now = minute_at(time.time())
         known = self._ledger.known_all(ids)
@@ -130,6 +133,7 @@ class RunLedger:
         if self._records_all or self._to_record[0]:
             records = zip(*self._to_record, strict=True)
             self._ledger.write_hashed(records, State.RECORDED, by=self._options.run)
+            self._sample.write(by=self._options.run)
             log.info(
                 "Ledger %s: %s recorded as accepted%s; they are not sent",
                 self._options.name,
@@ -139,9 +143,20 @@ class RunLedger:
         self._records_all = False
         self._to_record = array("Q"), array("Q")
 
-    def _record(self, record_id: str, values_hash: int) -> None:
+    def _record(self, item: Item, record_id: str, values_hash: int) -> None:
         self._to_record[0].extend(self._ledger.hash_records((record_id,)))
         self._to_record[1].append(values_hash)
+        self._take_values(item, record_id)
+
+    def _take_values(self, item: Item, record_id: str) -> None:
+        """Let the sample have the values that Meisa has accepted."""
+        if self._sample.covers(record_id) and (values := self._job.named_values(item)):
+            self._sample.add(record_id, values)
+
+    @property
+    def differences(self) -> Differences:
+        """Return in which of their values the changed records differ that were decided so far."""
+        return self._sample.found
 
     def gone(self) -> dict[str, int]:
         """Count by status the records that earlier attempts have sent and the new plan does not have.
@@ -156,8 +171,15 @@ class RunLedger:
         if not self._is_ours(entry):
             values_hash = self._hash_of(item)
             found = self._job.decide(item, entry, values_hash, now)
-            if isinstance(found, Outcome) and found.reason == RECORDED:
-                self._record(record_id, values_hash)
+            if isinstance(found, Outcome):
+                if found.reason == RECORDED:
+                    self._record(item, record_id, values_hash)
+            elif (
+                entry.state in _ACCEPTED
+                and entry.values_hash != values_hash
+                and self._sample.covers(record_id)
+            ):
+                self._sample.compare(record_id, self._job.named_values(item))
             return _LAST if isinstance(found, Turn) and self.was_held_back(item) else found
         self._seen[entry.state] += 1
         if entry.state is State.INTENT:
@@ -258,6 +280,7 @@ class RunLedger:
                     self._refused[record_id] = None
                 elif state is State.ACCEPTED:
                     self._refused.clear()
+                    self._take_values(item, record_id)
 
     def _state_of(self, record_id: str, outcome: Outcome) -> State:
         """Return the state of a record; one that conflicts with another for three days counts as refused."""
@@ -339,6 +362,7 @@ class RunLedger:
         self._withdraw_announced()
         self._keep_lists()
         self._writer.defer(until)
+        self._write_sample()
 
     def end(self) -> None:
         """Replace the parts of this stretch by one, which marks the run as ended."""
@@ -346,6 +370,11 @@ class RunLedger:
             self._withdraw_announced()
         self._keep_lists()
         self._writer.end()
+        self._write_sample()
+
+    def _write_sample(self) -> None:
+        if not self._to_record[0]:  # else the plan was refused, and its records are not accepted
+            self._sample.write(by=self._options.run)
 
     def _keep_lists(self) -> None:
         """Keep the hashes of records that are treated in their own way, the latest ones if there are many."""

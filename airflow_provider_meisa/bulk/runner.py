@@ -238,6 +238,7 @@ class BulkRunner:
             found,
             most=self.options.size.max_contacts,
             environment=key.environment if key else "",
+            differences=ledger.differences if ledger else None,
         )
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan

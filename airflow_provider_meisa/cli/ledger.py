@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.nouns import Noun, count
 from airflow_provider_meisa.bulk.ledger import Entry, Ledger, State, Subject
+from airflow_provider_meisa.bulk.ledger.value_sample import forget_values
 from airflow_provider_meisa.bulk.run_ledger import subject_of
 from airflow_provider_meisa.cli.connection import client_of
 from airflow_provider_meisa.cli.ledger_records import STANDARD_INPUT, Selection, select, values_of
@@ -188,6 +189,8 @@ def _write(
         return ExitStatus.FAILED
     if changed:
         ledger.write_hashed(((each, 0) for each in found.hashes), state, by=by)
+        if state is State.FORGOTTEN:
+            forget_values(ledger, found.hashes, by=by)
     row: Row = {"ledger": ledger.name, state.name.lower(): changed}
     show([{**row, "unchanged": found.valid - changed, "invalid": found.invalid}], options.output)
     return ExitStatus.FINE

@@ -149,6 +149,10 @@ class EnrollJob:
         """Return an empty value: only the day of the enrollment counts."""
         return b""
 
+    def named_values(self, _item: Any) -> Mapping[str, bytes]:
+        """Return no values."""
+        return {}
+
     def decide(self, item: Any, known: Entry, values_hash: int, now: int) -> Outcome | None:
         """Leave out contacts that an earlier run has enrolled within ``again_after``, or may have enrolled."""
         if known.state is State.FORGOTTEN:

@@ -12,6 +12,8 @@ from airflow_provider_meisa.bulk.ledger import Ledger, State
 from tests.support.clock import Clock
 from tests.support.ledgers import MINUTE, NOON, SUBJECT
 from tests.support.summary import counts
+from tests.support.sync_task import SyncTask, contact_ledger
+from tests.support.sync_task import row as contact
 from tests.support.task import Task
 
 pytestmark = pytest.mark.usefixtures("ledgers")
@@ -241,6 +243,26 @@ def test_ids_of_a_contact_sync_are_forgotten(meisa, ledgers, tmp_path, record_id
     assert meisa("ledger", "forget", "contacts", file, "--yes").status == 0
     after = Ledger.open(ledgers, "contacts", subject).known_all(known)
     assert [entry.state for entry in after] == [State.FORGOTTEN] * 2
+
+
+@pytest.mark.meisa_sandbox(rate_limits="none")
+def test_values_of_a_forgotten_contact_are_removed(meisa, meisa_connection, ledgers, meisa_sandbox, tmp_path):
+    meisa_connection(extra={"rate_limits": "none"})
+    task = SyncTask([contact(number) for number in range(5)])
+    task.run()
+    folder = ledgers / "users" / "values"
+    before = {entry for _, entry in contact_ledger(ledgers, meisa_sandbox).within("values").entries()}
+    file = tmp_path / "ids.txt"
+    file.write_text("0\n99\n")
+    assert row(meisa("ledger", "forget", "users", file, "--yes", "-o", "json"))["forgotten"] == 2
+    entries = [entry for _, entry in contact_ledger(ledgers, meisa_sandbox).within("values").entries()]
+    forgotten = [entry for entry in entries if entry.state is State.FORGOTTEN]
+    assert len(forgotten) == len(entries) / 5
+    assert {entry.values_hash for entry in forgotten} == {0}
+    assert {entry for entry in entries if entry not in forgotten} <= before
+    assert len(list(folder.iterdir())) == 1  # no older part still has the values
+    changed = [contact(number, plan="team") for number in range(2)]
+    assert counts(task.night(changed)) == {"updated": 1, "suppressed": 1}
 
 
 def test_recorded_contacts_are_not_sent(meisa, nightly, meisa_sandbox, people):

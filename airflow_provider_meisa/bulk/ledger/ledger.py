@@ -22,6 +22,7 @@ from airflow_provider_meisa.bulk.ledger.entry import (
 )
 from airflow_provider_meisa.bulk.ledger.header import (
     Header,
+    Property,
     WriterStatus,
     exclusive_spans,
     first_minute,
@@ -73,9 +74,10 @@ class Ledger:
     """
 
     def __init__(
-        self, name: str, contents: Contents, hasher: Hasher, clock: Callable[[], float] = time.time
+        self, folder: Location, contents: Contents, hasher: Hasher, clock: Callable[[], float] = time.time
     ) -> None:
-        self.name = name
+        self.name = folder.name
+        self._folder = folder
         self._contents = contents
         self._hasher = hasher
         self._clock = clock
@@ -105,7 +107,7 @@ class Ledger:
         hasher = Hasher(subject, secret)
         contents = Contents(store_at(folder), str(folder), describe(subject, hasher, VERSION))
         contents.refresh()
-        return cls(name, contents, hasher, clock)
+        return cls(folder, contents, hasher, clock)
 
     @classmethod
     def open_existing(
@@ -131,7 +133,17 @@ class Ledger:
             raise MeisaLedgerError(
                 f"The ledger at {folder} was written with another [meisa] ledger_key. Set the one it was written with."
             )
-        return cls(name, contents, hasher, clock)
+        return cls(folder, contents, hasher, clock)
+
+    def within(self, name: str) -> Self:
+        """Read another ledger of the same subject, which may not exist yet: in a folder of this one.
+
+        :raises MeisaLedgerError: and :raises MeisaUnreachableError: as `open`.
+        """
+        folder = self._folder / name
+        contents = Contents(store_at(folder), str(folder), self.subject)
+        contents.refresh()
+        return type(self)(folder, contents, self._hasher, self._clock)
 
     @property
     def count(self) -> int:
@@ -230,9 +242,19 @@ class Ledger:
         """Return the hashes of records for `write_hashed`, eight bytes each."""
         return self._hasher.hash_records(record_ids)
 
-    def write_hashed(self, records: Iterable[tuple[int, int]], state: State, *, by: str) -> int:
-        """Write the same state for many records as `write` does, by the hashes of `hash_records`."""
-        return self._write_once(records, state, by)
+    def write_hashed(
+        self,
+        records: Iterable[tuple[int, int]],
+        state: State,
+        *,
+        by: str,
+        properties: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Write the same state for many records as `write` does, by the hashes of `hash_records`.
+
+        :param properties: the properties to set, see `LedgerWriter.set_property`.
+        """
+        return self._write_once(records, state, by, properties)
 
     def forget(self, record_ids: Iterable[str], *, by: str) -> int:
         """Never send these records again: a person has the right to be forgotten.
@@ -272,7 +294,13 @@ class Ledger:
         """
         return self._write_once(((each, 0) for each in self.records_of_run(run).hashes), State.CLEARED, by)
 
-    def _write_once(self, hashes: Iterable[tuple[int, int]], state: State, by: str) -> int:
+    def _write_once(
+        self,
+        hashes: Iterable[tuple[int, int]],
+        state: State,
+        by: str,
+        properties: Mapping[str, Any] | None = None,
+    ) -> int:
         self._contents.refresh()
         now = self._clock()
         begin = first_minute(self.runs, by, minute_at(now))
@@ -285,7 +313,8 @@ class Ledger:
         known = self.runs.get(by)
         at = max(int(now * 1000), known.at + 1 if known else 0)
         status = WriterStatus(at, ended=True, spans=((begin, end),))
-        self._contents.put_apart(Header(self.subject, {by: status}), columns)
+        kept = {name: Property(at, value) for name, value in (properties or {}).items()}
+        self._contents.put_apart(Header(self.subject, {by: status}, kept), columns)
         return len(columns[0])
 
 

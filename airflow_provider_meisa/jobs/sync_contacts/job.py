@@ -19,6 +19,12 @@ from airflow_provider_meisa.api.errors import (
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, Alike, Later, PlanFacts, Turn
 from airflow_provider_meisa.bulk.ledger.entry import LATEST_MINUTE, State, minute_at
+from airflow_provider_meisa.bulk.ledger.value_sample import Differences
+from airflow_provider_meisa.jobs.sync_contacts.changed_columns import (
+    describe_differences,
+    report_differences,
+    values_by_name,
+)
 from airflow_provider_meisa.jobs.sync_contacts.comparison import Comparison
 from airflow_provider_meisa.jobs.sync_contacts.duplicates import (
     ContactDuplicates,
@@ -116,6 +122,7 @@ class SyncContactsJob:
     _states: Mapping[State, int] = field(default_factory=dict, init=False, repr=False)
     _snapshot: Snapshot | None = field(default=None, init=False, repr=False)
     _planning: _Planning | None = field(default=None, init=False, repr=False)
+    _mapping: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False)
     _contradicted: Contradicted = field(default_factory=lambda: Contradicted({}), init=False, repr=False)
 
     name: ClassVar[str] = "sync_contacts"
@@ -251,9 +258,14 @@ class SyncContactsJob:
 
     @property
     def _has_new_mapping(self) -> bool:
-        binding = self._planned().reader.binding
-        before = self._kept.get(_MAPPING)
-        return binding is not None and before is not None and before != binding.describe()
+        mapping, before = self._described(), self._kept.get(_MAPPING)
+        return bool(mapping) and before is not None and before != mapping
+
+    def _described(self) -> Mapping[str, Any]:
+        """Return what the mapping means for the source; empty before its first rows are read."""
+        if not self._mapping and self._planning and self._planning.reader.binding:
+            self._mapping = self._planning.reader.binding.describe()
+        return self._mapping
 
     @staticmethod
     def _count_known(planning: _Planning, known: Entry, values_hash: int) -> None:
@@ -276,17 +288,24 @@ class SyncContactsJob:
         planning = self._planned()
         new = planned.to_send - planning.changed - planning.pending - planning.refreshed
         in_ledger = sum(number for state, number in self._states.items() if state in _IN_STEP)
-        binding = planning.reader.binding
-        mapping = binding.describe() if binding else None
+        mapping = self._described()
         is_new = self._has_new_mapping
         if mapping and is_new:
             check_mapping(self._kept[_MAPPING], mapping, resync=self.resync)
+        found = planned.differences or Differences()
+        differences = report_differences(found, planning.changed, mapping)
         if in_ledger and not is_new:
-            self._check_changes(new + planning.changed, total=planned.total, in_ledger=in_ledger)
+            self._check_changes(
+                new + planning.changed,
+                total=planned.total,
+                in_ledger=in_ledger,
+                differences=describe_differences(differences, planning.changed),
+            )
         self._planning = None
         report = {
             "new": new,
             "changed": planning.changed,
+            **differences,
             "backlog": planning.pending,
             "gone": max(0, in_ledger - planning.known) if planned.total else 0,
         }
@@ -295,20 +314,21 @@ class SyncContactsJob:
             keep[_LOGICAL_DATE] = self.logical_date
         return PlanFacts(report=report, keep=keep, own=planning.duplicates.contradicted(planned.items))
 
-    def _check_changes(self, changes: int, *, total: int, in_ledger: int) -> None:
+    def _check_changes(self, changes: int, *, total: int, in_ledger: int, differences: str) -> None:
         most = self.max_changes
         if isinstance(most, float):
             most = max(FEWEST_CHANGES, int(most * max(total, in_ledger)))
         if most is not None and changes > most:
             raise MeisaInputError(
-                f"{changes:,} rows are new or have changed, more than max_changes allows ({most:,}). Nothing was sent. "
-                "Check the source: has a column another type, or the record id another form? If the changes are "
-                "right, raise max_changes for this run."
+                f"{changes:,} rows are new or have changed, more than max_changes allows ({most:,}){differences}. "
+                "Nothing was sent. Check the source: has a column another type, or the record id another form? If the "
+                "changes are right, raise max_changes for this run."
             )
 
     def take_up(self, facts: PlanFacts) -> None:
         """Take which rows of the plan contradict others."""
         self._contradicted = Contradicted(facts.own)
+        self._mapping = facts.keep.get(_MAPPING, {})
 
     def _planned(self) -> _Planning:
         if self._planning is None:
@@ -329,6 +349,11 @@ class SyncContactsJob:
     def values(self, item: Contact) -> bytes:
         """Return all that is sent of the contact."""
         return encode(item)
+
+    def named_values(self, item: Contact) -> Mapping[str, bytes]:
+        """Return the value of each field, each custom field and the tags."""
+        mapping = self._described()
+        return values_by_name(item, mapping) if mapping else {}
 
     def status_of(self, state: State) -> OutcomeStatus:
         """Return the status of a contact that this run has sent."""
