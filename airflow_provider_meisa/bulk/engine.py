@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.errors import (
@@ -35,6 +35,7 @@ from airflow_provider_meisa.bulk.checkpoint import (
     seconds_until_resend,
 )
 from airflow_provider_meisa.bulk.job import BadItems, Later
+from airflow_provider_meisa.bulk.steps import AwaitResend, AwaitResponse, Finished, SendBatch
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.batching import Batch
@@ -52,35 +53,6 @@ _MOST_LATER = 100  # they are in memory and in the checkpoint
 
 Key = tuple[int, int]
 Record = Callable[["Batch", Sequence[Outcome]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SendBatch:
-    """Send this batch now, with this reservation."""
-
-    batch: Batch
-    reservation: Reservation = field(repr=False)
-    is_resend: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitResponse:
-    """Nothing can be sent until the response to a batch in flight has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitResend(Wait):
-    """A batch in doubt may be sent again after this wait: until then Meisa may still process it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """Nothing is left to send, and every response has come.
-
-    :param stopped_by: the error that ended the run early, or ``None``.
-    """
-
-    stopped_by: MeisaError | None = None
 
 
 @dataclass(slots=True)

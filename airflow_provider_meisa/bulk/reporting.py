@@ -16,7 +16,7 @@ from airflow_provider_meisa.api.errors import MeisaError
 from airflow_provider_meisa.api.nouns import ADDRESS, count
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.engine import AwaitResend
+from airflow_provider_meisa.bulk.steps import AwaitResend
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient

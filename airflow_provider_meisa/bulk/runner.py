@@ -22,11 +22,12 @@ from airflow_provider_meisa.api.outcomes import OutcomeCounter, OutcomeStatus, b
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
-from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
+from airflow_provider_meisa.bulk.engine import BulkEngine
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore
 from airflow_provider_meisa.bulk.preflight import check_before, report_plan
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
 from airflow_provider_meisa.bulk.run_ledger import RunLedger, summary_of_ended_run
+from airflow_provider_meisa.bulk.steps import AwaitResponse, Finished, SendBatch
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient

@@ -23,12 +23,12 @@ from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, Mei
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, nothing_valid, threshold_violations
 from airflow_provider_meisa.api.rate_limit.limiter import Wait
 from airflow_provider_meisa.assets.extras import set_asset_extra
-from airflow_provider_meisa.bulk.engine import AwaitResend
 from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.bulk.size_limits import SizeLimits
+from airflow_provider_meisa.bulk.steps import AwaitResend
 from airflow_provider_meisa.hooks import configuration
 from airflow_provider_meisa.hooks.failures import FailureLog
 from airflow_provider_meisa.hooks.meisa import is_final, raise_airflow_errors

@@ -5,7 +5,8 @@ from __future__ import annotations
 from airflow_provider_meisa.api.errors import MeisaKeyError, MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
-from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished
+from airflow_provider_meisa.bulk.engine import BulkEngine
+from airflow_provider_meisa.bulk.steps import AwaitResponse, Finished
 from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
 
