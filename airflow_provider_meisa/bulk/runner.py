@@ -23,6 +23,7 @@ from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
 from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
+from airflow_provider_meisa.bulk.origins import Origins
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore
 from airflow_provider_meisa.bulk.preflight import check_before, report_plan
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST, numbered, reason_to_wait
@@ -161,6 +162,11 @@ class BulkRunner:
                 f"The approved plan {self._plans.note} is missing, or it is for another sequence. Nothing was sent. "
                 "Clear the preview, and set staging_path to a folder that all workers can reach."
             )
+        if plan is not None and self.options.keep and list(self.options.keep) != plan.keep:
+            raise MeisaInputError(
+                f"The plan {self._plans.note} was made with another keep. Nothing was sent. Set keep as it was then, "
+                "or make a new plan: clear the task of the preview, or else remove the plan and clear this task."
+            )
         self._check_first()
         self._begin_ledger()
         if plan is None:
@@ -226,11 +232,13 @@ class BulkRunner:
     def _new_plan(self, plans: PlanStore) -> Plan:
         self._is_new_plan = True
         ledger = self._ledger
+        origins = self._origins()
         found = batches(
             self.job,
             self._source(),
             decide=ledger.decide_all if ledger else None,
-            lists_all=self.options.preview or self.options.outcomes_path is not None,
+            lists_all=origins is not None,
+            origins=origins,
         )
         key = self.client.key
         plan = plans.write(
@@ -238,10 +246,16 @@ class BulkRunner:
             found,
             most=self.options.size.max_contacts,
             environment=key.environment if key else "",
+            keep=self.options.keep,
             differences=ledger.differences if ledger else None,
         )
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
+
+    def _origins(self) -> Origins | None:
+        """Return what finds the origins of all rows, if an outcomes file or an approved plan needs them."""
+        is_needed = self.options.preview or self.options.outcomes_path is not None
+        return Origins(self.options.keep) if is_needed else None
 
     def _caught_up(self, plan: Plan | None) -> BulkEngine:
         start = self.start
@@ -272,7 +286,7 @@ class BulkRunner:
         if plan is None or self._plans is None:
             source = self._source()
             self._reporter.total = len(source) if isinstance(source, Sized) else None
-            return batches(self.job, source)
+            return batches(self.job, source, origins=self._origins())
         planned = self._plans.batches(plan, first)
         if self._ledger is not None and self.job.repeat == "harmless":
             return self._ledger.announced(planned, self._exclusion, is_over=self._is_over)
