@@ -48,7 +48,7 @@ def outcomes_to_warehouse() -> None:
         task_id="enroll",
         conn_id="warehouse",
         sql="""
-            SELECT c.email FROM contacts c
+            SELECT c.id AS contact_id, c.email FROM contacts c
             WHERE c.last_seen_days > 90 AND NOT EXISTS (
                 SELECT 1 FROM meisa_unsubscribed u WHERE lower(u.email) = lower(c.email)
             )
@@ -58,6 +58,7 @@ def outcomes_to_warehouse() -> None:
         ledger="reactivation",
         again_after=timedelta(days=365),
         outcomes_path=OUTCOMES,
+        keep=["contact_id"],
     )
     # [END enroll]
 

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,10 @@ SPEED_OF_FOLDER = {
 # Airflow reads its home when it is first imported, so this comes before any test module.
 HOME = make_home()
 
-# Programs that a test starts keep their files here, and not next to those of earlier runs.
-os.environ["TMPDIR"] = str(HOME / "tmp")
-(HOME / "tmp").mkdir()
+# Programs that a test starts keep their files here, and not next to those of earlier runs. Some run as other users.
+TEMPORARY = Path(tempfile.mkdtemp(prefix="meisa-tests-"))
+TEMPORARY.chmod(0o1777)
+os.environ["TMPDIR"] = str(TEMPORARY)
 
 # Seldom: a collection that falls into a parser at its deepest, and finds a socket left open, fails that test.
 gc.set_threshold(100_000)
@@ -59,7 +61,8 @@ hypothesis.settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(HOME, ignore_errors=True)
+    for folder in (HOME, TEMPORARY):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def speed_of_folder(path: Path) -> str:

@@ -14,6 +14,7 @@ from airflow_provider_meisa.bulk.job import Alike, Turn
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Duplicates, Exclusion, Item, Job
+    from airflow_provider_meisa.bulk.origins import Origin, Origins
 
 Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | Turn | None]"]
 
@@ -36,6 +37,8 @@ class Batch:
     :param excluded: outcomes of items that are left out later, by their place in the whole batch.
     :param places: the place of each item in the whole batch, if it differs from its index here.
     :param turn: when a plan sends it, see `Turn`; a batch that was read from a plan has none.
+    :param origins: the origin of each item, by its place in the whole batch; empty if no one needs them.
+    :param origins_aside: the origin of each outcome in ``set_aside``.
     :param bounds: for a piece of a split batch, its first place in the whole batch and the place after its last.
     """
 
@@ -47,6 +50,8 @@ class Batch:
     places: tuple[int, ...] | None = None
     bounds: tuple[int, int] | None = None
     turn: int = 0
+    origins: Sequence[Origin] = ()
+    origins_aside: Sequence[Origin] = ()
 
     def __repr__(self) -> str:
         return f"Batch({self.number}, {len(self.items)} items, {len(self.unsent)} not to send)"
@@ -60,6 +65,14 @@ class Batch:
     def unsent(self) -> tuple[Outcome, ...]:
         """Return all outcomes that need no request."""
         return (*self.set_aside, *self.excluded.values())
+
+    @property
+    def all_origins(self) -> Sequence[Origin]:
+        """Return the origin of each outcome that needs no request, then of each item; empty if they are not known."""
+        if not self.origins and not self.origins_aside:
+            return ()
+        places = (*self.excluded, *self._places())
+        return (*self.origins_aside, *(self.origins[place] for place in places))
 
     def leave_out(self, outcomes: Mapping[int, Outcome]) -> Batch:
         """Return the batch without some of its items.
@@ -88,6 +101,7 @@ class Batch:
             self,
             items=tuple(self.items[index] for index in inside),
             set_aside=() if start else self.set_aside,
+            origins_aside=() if start else self.origins_aside,
             counted={} if start else self.counted,
             excluded={place: outcome for place, outcome in self.excluded.items() if start <= place < stop},
             places=tuple(places[index] for index in inside),
@@ -111,6 +125,7 @@ def batches(
     *,
     decide: Decide | None = None,
     lists_all: bool = True,
+    origins: Origins | None = None,
 ) -> Iterator[Batch]:
     """Cut a source into batches while it is read, each record once.
 
@@ -121,14 +136,16 @@ def batches(
     :param size: items per batch; by default as many as fit into a request of the job, which is the most.
     :param decide: returns the outcome of each item that a ledger leaves out, and ``None`` or a turn for the others.
     :param lists_all: keep an outcome of each row; else rows that are `Alike` are only counted.
+    :param origins: finds the origins of all rows; ``None`` if no one needs them.
     :raises MeisaInputError: if the job cannot read the source, or the size is out of range; while reading, if the job
         cannot read a row, before its batch is yielded.
     """
     size = job.batch_size if size is None else size
     if not 1 <= size <= job.batch_size:
         raise MeisaInputError(f"The batch size must be from 1 to {job.batch_size}, not {size}. Change it.")
-    items = job.items(source)
-    return _cut(items, size, _Sorting(job.duplicates(), decide or _send_all, lists_all=lists_all))
+    items = job.items(origins.reading(source) if origins else source)
+    rows = _Sorting(job.duplicates(), decide or _send_all, lists_all=lists_all, origins=origins)
+    return _cut(items, size, rows)
 
 
 def _send_all(items: Sequence[Item]) -> list[Outcome | Turn | None]:
@@ -159,16 +176,22 @@ def _cut(rest: Iterator[Any], size: int, rows: _Sorting) -> Iterator[Batch]:
 class _Sorting:
     """Sorts what a job has read into items to send and outcomes: first of each record, then what the ledger knows.
 
-    :param lists_all: see `batches`.
+    :param lists_all: see `batches`, as for ``origins``.
     """
 
-    def __init__(self, duplicates: Duplicates, decide: Decide, *, lists_all: bool) -> None:
+    def __init__(
+        self, duplicates: Duplicates, decide: Decide, *, lists_all: bool, origins: Origins | None
+    ) -> None:
         self._duplicates = duplicates
         self._decide = decide
         self._lists_all = lists_all
+        self._next_origin = origins.take if origins else _no_origin
+        self._has_origins = origins is not None
         self.items: list[Item] = []
         self._turns: list[int] = []
+        self._origins: list[Origin] = []
         self.set_aside: list[Outcome] = []
+        self._origins_aside: list[Origin] = []
         self._counted: Counter[OutcomeStatus] = Counter()
 
     def __bool__(self) -> bool:
@@ -178,29 +201,40 @@ class _Sorting:
         """Sort some of what a job has read."""
         new: list[Item] = []
         clashes: list[Outcome | None] = []
+        origins: list[Origin] = []
         for item in found:
             if isinstance(item, Alike):
                 self._add_alike(item)
                 continue
-            outcome = item if isinstance(item, Outcome) else self._duplicates.same_record(item)
+            outcome, origin = (
+                item if isinstance(item, Outcome) else self._duplicates.same_record(item),
+                self._next_origin(),
+            )
             if outcome is None:
                 new.append(item)
                 clashes.append(self._duplicates.clash(item))
+                origins.append(origin)
             else:
-                self.set_aside.append(outcome)
-        for item, known, clash in zip(new, self._decide(new), clashes, strict=True):
+                self._set_aside(outcome, origin)
+        for item, known, clash, origin in zip(new, self._decide(new), clashes, origins, strict=True):
             outcome = clash if isinstance(known, Turn) else known or clash
             if outcome:
-                self.set_aside.append(outcome)
+                self._set_aside(outcome, origin)
             else:
                 self.items.append(item)
+                self._origins.append(origin)
                 self._turns.append(known.number if isinstance(known, Turn) else 0)
 
+    def _set_aside(self, outcome: Outcome, origin: Origin) -> None:
+        self.set_aside.append(outcome)
+        self._origins_aside.append(origin)
+
     def _add_alike(self, rows: Alike) -> None:
-        if self._lists_all:
-            self.set_aside += [Outcome(address, rows.status, "") for address in rows.addresses]
-        else:
+        if not self._lists_all:
             self._counted[rows.status] += len(rows.addresses)
+            return
+        for address in rows.addresses:
+            self._set_aside(Outcome(address, rows.status, ""), self._next_origin())
 
     def take(self, number: int, size: int) -> Batch:
         """Return a batch of the first items, at most this many, with all that is set aside."""
@@ -210,7 +244,13 @@ class _Sorting:
             tuple(self.set_aside),
             dict(self._counted),
             turn=self._turns[0] if size == 1 and self._turns else 0,
+            origins=tuple(self._origins[:size]) if self._has_origins else (),
+            origins_aside=tuple(self._origins_aside) if self._has_origins else (),
         )
-        del self.items[:size], self._turns[:size]
-        self.set_aside, self._counted = [], Counter()
+        del self.items[:size], self._turns[:size], self._origins[:size]
+        self.set_aside, self._origins_aside, self._counted = [], [], Counter()
         return batch
+
+
+def _no_origin() -> Origin:
+    return ()

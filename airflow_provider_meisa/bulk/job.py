@@ -31,7 +31,7 @@ RECORDED = "recorded without a request"
 
 
 class Alike(NamedTuple):
-    """Many rows with the same status and no reason, so that none of them needs an object.
+    """Consecutive rows with the same status and no reason, so that none of them needs an object.
 
     :param addresses: the address of each; ``repr`` omits them.
     """
@@ -162,7 +162,8 @@ class Job(Protocol):
     def items(self, source: Iterable[object]) -> Iterator[Item | Outcome | Alike]:
         """Read rows: each becomes an item to send, or an outcome without a request, such as ``invalid``.
 
-        Rows that the ledger has as they are may come together, as `Alike`.
+        The results are in the order of the rows, one for each; consecutive rows that the ledger has as they are may
+        come together, as `Alike`.
 
         :raises MeisaInputError: if the rows have a wrong shape, before anything is sent.
         """

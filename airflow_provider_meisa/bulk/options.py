@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -52,6 +53,7 @@ class RunOptions:
     """The options of one bulk run of any job; those that `BulkOperator` has as well are explained there.
 
     :param size: the limits of the source.
+    :param keep: the columns whose values the outcomes file keeps.
     :param plan: the id of an approved plan; empty if the run makes its own.
     :param check_first: check before the first batch that nothing stops the run.
     :param longest_wait: the longest wait in this process, in seconds; a longer one ends the stretch.
@@ -63,6 +65,7 @@ class RunOptions:
     meisa_conn_id: str = ""
     size: SizeLimits = field(default_factory=SizeLimits)
     outcomes_path: str | None = None
+    keep: Sequence[str] = ()
     on_ambiguous: OnAmbiguous = "resend"
     on_changed_audience: OnChangedAudience = "fail"
     plan: str = ""

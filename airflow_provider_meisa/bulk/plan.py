@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.job import Item, Job
     from airflow_provider_meisa.bulk.ledger.value_sample import Differences
 
-VERSION = 4
+VERSION = 5
 
 _KEPT = 7 * 24 * 3600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -60,6 +60,7 @@ class Plan:
     :param reasons: their most frequent ``status: reason``, with counts.
     :param facts: the facts of the job about it.
     :param environment: that of the API key, ``live`` or ``test``; empty if it is not known.
+    :param keep: the names of the columns whose values it has, for the outcomes file.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Plan:
     reasons: Mapping[str, Count] = field(default_factory=dict)
     facts: PlanFacts = field(default_factory=PlanFacts)
     environment: str = ""
+    keep: list[str] = field(default_factory=list)
 
 
 class _Note(msgspec.Struct):
@@ -130,6 +132,7 @@ class PlanStore:
         *,
         most: int | None = None,
         environment: str = "",
+        keep: Sequence[str] = (),
         differences: Differences | None = None,
     ) -> Plan:
         """Read the source to its end, and store the batches to send.
@@ -137,6 +140,7 @@ class PlanStore:
         :param batches: the items of the job.
         :param most: the most rows (``max_contacts``).
         :param environment: that of the API key.
+        :param keep: the names of the columns whose values the batches have.
         :param differences: what is found of them while the batches are read, for the job.
         :raises MeisaInputError: if there are more, if the job refuses the plan, or if other users can read the default
             folder.
@@ -154,7 +158,7 @@ class PlanStore:
                 with self._failures():
                     lines.copy_to(file)
             planned = Planned(plan.total, plan.to_send, lambda: self._items(plan), differences)
-            plan = replace(plan, facts=job.conclude(planned), environment=environment)
+            plan = replace(plan, facts=job.conclude(planned), environment=environment, keep=list(keep))
         except BaseException:
             with suppress(OSError):
                 remove(self._folder / new)
@@ -212,7 +216,8 @@ class PlanStore:
             if most is not None and total > most:
                 raise too_many(most)
             with self._failures():
-                lines.add(json.dumps([batch.items, aside, batch.counted]).encode() + b"\n", batch.turn)
+                content = [batch.items, aside, batch.counted, batch.origins, batch.origins_aside]
+                lines.add(json.dumps(content).encode() + b"\n", batch.turn)
         return replace(
             plan,
             batches=count,
@@ -225,14 +230,23 @@ class PlanStore:
 
     def _batch_of(self, line: bytes, number: int) -> Batch:
         try:
-            items, aside, counted = json.loads(line)
+            items, aside, counted, origins, origins_aside = json.loads(line)
             outcomes = [Outcome(address, OutcomeStatus(status), reason) for address, status, reason in aside]
             counted = {OutcomeStatus(status): int(number) for status, number in counted.items()}
         except (AttributeError, ValueError, TypeError, RecursionError):
             raise self._damage() from None
         if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
             raise self._damage()
-        return Batch(number, tuple(items), tuple(outcomes), counted)
+        if not _fit(origins, items) or not _fit(origins_aside, outcomes):
+            raise self._damage()
+        return Batch(
+            number,
+            tuple(items),
+            tuple(outcomes),
+            counted,
+            origins=tuple(map(tuple, origins)),
+            origins_aside=tuple(map(tuple, origins_aside)),
+        )
 
     def _damage(self) -> MeisaInputError:
         return MeisaInputError(
@@ -275,6 +289,13 @@ class PlanStore:
                 f"The plan in {self._folder} cannot be used: {error.strerror or type(error).__name__}. Fix the folder, "
                 "or set staging_path."
             ) from error
+
+
+def _fit(origins: object, rows: Sequence[object]) -> bool:
+    """Return whether there is an origin for each row, or none at all."""
+    if not isinstance(origins, list) or len(origins) not in (0, len(rows)):
+        return False
+    return all(isinstance(origin, list) and origin for origin in origins)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaIn
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.batching import batches
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, seconds_until_resend
+from airflow_provider_meisa.bulk.origins import Origins
 from airflow_provider_meisa.bulk.preflight import check_before
 from airflow_provider_meisa.bulk.reporting import RESPONSE_LOST
 from airflow_provider_meisa.bulk.run_ledger import RunLedger
@@ -83,6 +84,11 @@ class Preparation:
                 f"The approved plan {self._plans.note} is missing, or it is for another sequence. Nothing was sent. "
                 "Clear the preview, and set staging_path to a folder that all workers can reach."
             )
+        if plan is not None and self._options.keep and list(self._options.keep) != plan.keep:
+            raise MeisaInputError(
+                f"The plan {self._plans.note} was made with another keep. Nothing was sent. Set keep as it was then, "
+                "or make a new plan: clear the task of the preview, or else remove the plan and clear this task."
+            )
         self.check_first()
         self._begin_ledger()
         if plan is None:
@@ -148,11 +154,13 @@ class Preparation:
     def _new_plan(self, plans: PlanStore) -> Plan:
         self._is_new_plan = True
         ledger = self.ledger
+        origins = self._origins()
         found = batches(
             self._job,
             self._source(),
             decide=ledger.decide_all if ledger else None,
-            lists_all=self._options.preview or self._options.outcomes_path is not None,
+            lists_all=origins is not None,
+            origins=origins,
         )
         key = self._client.key
         plan = plans.write(
@@ -160,10 +168,16 @@ class Preparation:
             found,
             most=self._options.size.max_contacts,
             environment=key.environment if key else "",
+            keep=self._options.keep,
             differences=ledger.differences if ledger else None,
         )
         log.info("Plan written: %s of %s rows to send", f"{plan.to_send:,}", f"{plan.total:,}")
         return plan
+
+    def _origins(self) -> Origins | None:
+        """Return what finds the origins of all rows, if an outcomes file or an approved plan needs them."""
+        is_needed = self._options.preview or self._options.outcomes_path is not None
+        return Origins(self._options.keep) if is_needed else None
 
     # The batches of the plan.
 
@@ -178,7 +192,7 @@ class Preparation:
         if plan is None or self._plans is None:
             source = self._source()
             self._reporter.total = len(source) if isinstance(source, Sized) else None
-            return batches(self._job, source)
+            return batches(self._job, source, origins=self._origins())
         planned = self._plans.batches(plan, first)
         if self.ledger is not None and self._job.repeat == "harmless":
             return self.ledger.announced(planned, exclusion, is_over=is_over)

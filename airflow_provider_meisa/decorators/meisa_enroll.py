@@ -45,7 +45,7 @@ class MeisaEnrollDecoratedOperator(AudienceOperator, FunctionMixin):
         :raises MeisaInputError: if it has other values.
         """
         given = self.call(context)
-        if self.record_id is not None:
+        if self.reads_rows:
             yield from read_records(given, "What the function returned")
             return
         try:

@@ -19,7 +19,7 @@ from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, Plan
 from airflow_provider_meisa.bulk.ledger.entry import State
 from airflow_provider_meisa.bulk.record_ids import FirstOfEach
 from airflow_provider_meisa.jobs.addresses import check_all, key_of, normalise
-from airflow_provider_meisa.jobs.enroll_records import EMAIL, ID, OneOfEachRecord, read_records
+from airflow_provider_meisa.jobs.enroll_records import EMAIL, ID, OneOfEachRecord, read_emails, read_records
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -54,6 +54,7 @@ class EnrollJob:
     :param id_column: the column of the record id, if that is not the address. An item is then ``{"email", "id"}``, and
         the source gives rows or records.
     :param email_column: the column of the address in these.
+    :param reads_rows: the source gives rows or records.
     """
 
     sequence_slug: str
@@ -62,6 +63,7 @@ class EnrollJob:
     again_after: timedelta | Literal["never"] = "never"
     id_column: str | None = None
     email_column: str | int | None = None
+    reads_rows: bool = False
 
     name: ClassVar[str] = "enroll"
     batch_size: ClassVar[int] = sequences.MAX_BATCH
@@ -95,7 +97,7 @@ class EnrollJob:
         """
         if self.id_column is not None:
             return read_records(source, self.email_column, self.id_column)
-        return self._checked(readable(source))
+        return self._checked(read_emails(source, self.email_column) if self.reads_rows else readable(source))
 
     def _checked(self, source: Iterable[object]) -> Iterator[str | Outcome]:
         foreign = 0

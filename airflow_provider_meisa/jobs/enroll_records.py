@@ -36,6 +36,21 @@ def read_records(source: Iterable[object], email_column: str | int | None, id_co
             yield _item(row[email], row[record_id], next(number))
 
 
+def read_emails(source: Iterable[object], email_column: str | int | None) -> Iterator[object]:
+    """Read the addresses of rows or records, unchecked.
+
+    :param email_column: their column; ``None`` for the one named ``email``.
+    :raises MeisaInputError: if the column is missing.
+    """
+    places: dict[tuple[str, ...], int] = {}
+    for found in source:
+        names, rows = _table(found)
+        if names not in places:
+            places[names] = _email_place(names, email_column)
+        place = places[names]
+        yield from (row[place] for row in rows)
+
+
 def _table(found: object) -> tuple[tuple[str, ...], Iterable[Sequence[object]]]:
     if isinstance(found, Rows):
         return tuple(map(str, found.columns)), found.rows
@@ -45,8 +60,7 @@ def _table(found: object) -> tuple[tuple[str, ...], Iterable[Sequence[object]]]:
 
 
 def _places(names: Sequence[str], email_column: str | int | None, id_column: str) -> tuple[int, int]:
-    wanted = "email" if email_column is None else email_column
-    email = address_column(names, wanted, source="The source", may_be_record=True)
+    email = _email_place(names, email_column)
     found = columns_named(names, id_column)
     if len(found) != 1:
         number = f"{len(found)} columns" if found else "no column"
@@ -54,6 +68,11 @@ def _places(names: Sequence[str], email_column: str | int | None, id_column: str
             f"The source has {number} {id_column!r} for record_id. Nothing was sent. Name one of its columns."
         )
     return email, found[0]
+
+
+def _email_place(names: Sequence[str], email_column: str | int | None) -> int:
+    wanted = "email" if email_column is None else email_column
+    return address_column(names, wanted, source="The source", may_be_record=True)
 
 
 def _item(email: object, record_id: object, number: int) -> dict[str, str] | Outcome:

@@ -80,12 +80,20 @@ class AudienceOperator(LineageMixin, BulkOperator):
             raise MeisaInputError(
                 "record_id needs a ledger. Set ledger and again_after, or remove record_id."
             )
-        if self.record_id is not None and isinstance(self.email_column, int):
+        if self.reads_rows and isinstance(self.email_column, int):
+            parameter = "keep" if self.record_id is None else "record_id"
             raise MeisaInputError(
-                "record_id needs columns with names. Set email_column to the name of a column."
+                f"{parameter} needs columns with names. Set email_column to the name of a column."
             )
         job = enroll_job(self, skip_suppressed=self.skip_suppressed)
-        return replace(job, id_column=self.record_id, email_column=self.email_column)
+        return replace(
+            job, id_column=self.record_id, email_column=self.email_column, reads_rows=self.reads_rows
+        )
+
+    @property
+    def reads_rows(self) -> bool:
+        """Return whether `read` returns rows with all their columns, and not only the addresses."""
+        return self.record_id is not None or bool(self.keep)
 
     def execute(self, context: Context) -> dict[str, object]:
         """Do the job and return the summary; see `BulkOperator.execute`."""

@@ -80,6 +80,8 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         ends in ``.jsonl`` or ``.csv``, or one of these and ``.gz``. For a mapped task, the map index becomes part of
         the name, unless ``map_index`` is in the template or the path is mapped as well.
     :param rejects_only: leave accepted records and duplicates out of that file (templated).
+    :param keep: the columns of the source, such as ``["user_id"]``, whose values each line of that file has as well. It
+        has them in clear, and so has the plan.
     :param on_empty: ``success``, ``skip`` or ``fail`` if there are no rows.
     :param on_nothing_valid: ``success``, ``skip`` or ``fail`` if there are rows, but none is valid; also in a preview.
     :param on_ambiguous: if the response to a batch is lost, ``resend`` it or ``fail``.
@@ -124,6 +126,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         staging_path: str | os.PathLike[str] | None = None,
         outcomes_path: str | os.PathLike[str] | None = None,
         rejects_only: bool = False,
+        keep: Sequence[str] = (),
         on_empty: OnNo = "success",
         on_nothing_valid: OnNo = "fail",
         on_ambiguous: OnAmbiguous = "resend",
@@ -144,6 +147,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         self.staging_path = staging_path
         self.outcomes_path = outcomes_path
         self.rejects_only = rejects_only
+        self.keep = keep
         self.on_empty = on_empty
         self.on_nothing_valid = on_nothing_valid
         self.on_ambiguous = on_ambiguous
@@ -205,6 +209,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         with FailureLog(), raise_and_push_errors(self, context):
             hook = self.begin(context)
             self._check_deferral()
+            self._check_keep()
             self._client = client = hook.get_conn()
             with self._runner(context, client, cursor) as runner:
                 result = self._run_until_wait(context, runner, is_new_try=cursor is None)
@@ -250,6 +255,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             meisa_conn_id=self.meisa_conn_id,
             size=SizeLimits() if self.preview else self._size_limits(context["ti"]),
             outcomes_path=outcomes_path_of(self, context),
+            keep=self.keep,
             on_ambiguous=self.on_ambiguous,
             on_changed_audience=self.on_changed_audience,
             plan=_path_and_id(self.plan)[1] if self.plan else "",
@@ -326,6 +332,10 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             raise MeisaInputError(
                 f"defer_after must be at least {SHORTEST_DEFERRAL:g} s: in shorter deferrals Airflow can lose a task."
             )
+
+    def _check_keep(self) -> None:
+        if self.keep and not self.outcomes_path:
+            raise MeisaInputError("keep needs an outcomes file. Set outcomes_path, or remove keep.")
 
     def _deferral(
         self, runner: BulkRunner, step: Wait, now: Checkpoint, *, stalled: bool

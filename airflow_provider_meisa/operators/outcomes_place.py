@@ -41,7 +41,7 @@ def outcome_writer(operator: Any, context: Any) -> OutcomeWriter:
     ti = context["ti"]
     task = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
     owner = FileOwner(run=f"{ti.dag_id}\n{ti.run_id}", task=task)
-    return OutcomeWriter(locate(path), rejects_only=operator.rejects_only, owner=owner)
+    return OutcomeWriter(locate(path), rejects_only=operator.rejects_only, keep=operator.keep, owner=owner)
 
 
 def _absolute(path: str) -> str:

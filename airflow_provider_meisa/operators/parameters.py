@@ -21,8 +21,10 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from airflow_provider_meisa.api import checks
 from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.bulk.column_names import shown_name
 from airflow_provider_meisa.bulk.input_shapes import EDGES
 from airflow_provider_meisa.bulk.options import FirstRun, OnAmbiguous, OnChangedAudience
+from airflow_provider_meisa.bulk.outcome_file import FIELDS
 from airflow_provider_meisa.operators.location import path_as_text
 from airflow_provider_meisa.operators.redacted import unwrap
 
@@ -123,6 +125,20 @@ def resync(name: str, value: object) -> str | Sequence[str]:
     if not columns:
         raise MeisaInputError("resync is an empty list. Name the columns that are mapped in another way.")
     return columns
+
+
+def keep(name: str, value: object) -> list[str]:
+    """Read the names of the columns that the outcomes file keeps, without blanks at the ends."""
+    names = [text.strip(EDGES) for text in checks.check_texts(name, value)]
+    taken = set(FIELDS)
+    for text in names:
+        if text.casefold() in taken:
+            raise MeisaInputError(
+                f"keep names {shown_name(text)!r}, which the outcomes file has already. Nothing was sent. Remove it, "
+                "or give the column another name in the source."
+            )
+        taken.add(text.casefold())
+    return names
 
 
 def share(name: str, value: object) -> float:
@@ -262,6 +278,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "staging_path": path,
         "plan": plan,
         "outcomes_path": path,
+        "keep": keep,
         # A table to write.
         "table": table,
         "mode": one_of(("replace", "merge")),

@@ -254,7 +254,7 @@ class MeisaBulkEnrollOperator(AudienceOperator):
 
         :raises MeisaInputError: if an item of ``emails`` is neither an address nor has one that can be found.
         """
-        if self.record_id is not None:
+        if self.reads_rows:
             records = list(read_records(unwrap(self.emails), "emails"))
             self.emails = records
             return records

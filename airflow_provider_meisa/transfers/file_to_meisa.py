@@ -109,7 +109,7 @@ class FileToMeisaSequenceOperator(FileMixin, AudienceOperator):
         from airflow_provider_meisa.operators.location import locate
         from airflow_provider_meisa.transfers.sources.files import read_addresses
 
-        if self.record_id is not None:
+        if self.reads_rows:
             return self.read_rows("email" if self.email_column is None else str(self.email_column))
         return read_addresses(
             locate(self.path, self.conn_id),

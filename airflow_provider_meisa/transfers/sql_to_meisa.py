@@ -69,7 +69,7 @@ class SqlToMeisaSequenceOperator(AudienceOperator):
         )
 
         hook, parameters = database_hook(self.conn_id), unwrap(self.parameters)
-        if self.record_id is not None:
+        if self.reads_rows:
             return read_rows(hook, one_statement(self.sql), parameters)
         return read_column(hook, one_statement(self.sql), parameters, self.email_column)
 

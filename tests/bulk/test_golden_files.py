@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk import checkpoint, outcome_file, plan
 from airflow_provider_meisa.bulk.batching import Batch
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint, Piece
 from airflow_provider_meisa.bulk.outcome_file import OutcomeFile, text_of_cell
 from airflow_provider_meisa.bulk.plan import Plan, PlanStore
+from airflow_provider_meisa.transfers.sources.outcomes import read_outcomes
 from tests.support.jobs import ENROLL
 
 DATA = Path(__file__).parents[1] / "data"
@@ -38,6 +40,15 @@ OUTCOMES = [
     ],
 ]
 
+KEEP = ["user_id", "Naïve name"]
+ORIGINS = [
+    [
+        (row, kept, "=1+1" if row == 2 else None)
+        for row, kept in enumerate([7, "u;8", None, True, 1.5, "ü", "'"], 1)
+    ],
+    [(row, row, 'say "no"') for row in (8, 9, 10)],
+]
+
 PLAN = Plan(
     id="5f0c8e1d2b3a4c5d6e7f8091a2b3c4d5",
     job="enroll",
@@ -50,18 +61,23 @@ PLAN = Plan(
     counts={"invalid": 2, "duplicate": 1, "unchanged": 2},
     reasons={"invalid: no @": 2, "duplicate: appears earlier in the input": 1},
     environment="live",
+    keep=["user_id", "Name"],
 )
 BATCHES = [
     Batch(
         0,
         ("ada@example.com", "ü@exämple.com"),
         (Outcome("half ? pair", OutcomeStatus.INVALID, "no @"), Outcome("b", OutcomeStatus.INVALID, "no @")),
+        origins=((2, 7, "Ada"), (4, "x-1", None)),
+        origins_aside=((1, None, "\ud800"), (3, 1.5, True)),
     ),
     Batch(
         1,
         ("grace@example.com",),
         (Outcome("ada@example.com", OutcomeStatus.DUPLICATE, "appears earlier in the input"),),
         {OutcomeStatus.UNCHANGED: 2},
+        origins=((5, 8, "Grace"),),
+        origins_aside=((6, 7, "Ada"),),
     ),
 ]
 
@@ -104,7 +120,7 @@ def test_kept_plan_is_read(tmp_path):
 
 def test_plan_is_written_as_kept(tmp_path):
     store = PlanStore(tmp_path, "night")
-    made = store.write(ENROLL, BATCHES, environment="live")
+    made = store.write(ENROLL, BATCHES, environment="live", keep=PLAN.keep)
     kept = (DATA / f"plan_v{plan.VERSION}.json").read_bytes()
     assert store.note.read_bytes().replace(made.id.encode(), PLAN.id.encode()) == kept
     assert (tmp_path / made.file).read_bytes() == (DATA / f"plan_v{plan.VERSION}.jsonl").read_bytes()
@@ -112,22 +128,55 @@ def test_plan_is_written_as_kept(tmp_path):
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_outcomes_file_is_written_as_kept(tmp_path, form):
-    file = OutcomeFile(tmp_path / f"outcomes.{form}")
+    file = OutcomeFile(tmp_path / f"outcomes.{form}", keep=KEEP)
     file.begin(first_batch=0)
-    for number, outcomes in enumerate(OUTCOMES):
-        file.write(Batch(number, ()), outcomes)
+    for number, (outcomes, origins) in enumerate(zip(OUTCOMES, ORIGINS, strict=True)):
+        items = tuple(outcome.address for outcome in outcomes)
+        file.write(Batch(number, items, origins=origins), outcomes)
     assert file.finish() == 10
     assert file.path.read_bytes() == (DATA / f"outcomes_v{outcome_file.VERSION}.{form}").read_bytes()
 
 
 def test_kept_outcomes_are_read():
     wanted = [
-        {"address": one.address, "status": one.status.value, "reason": one.reason, "batch": number}
-        for number, outcomes in enumerate(OUTCOMES, 1)
-        for one in outcomes
+        {
+            "address": one.address,
+            "status": one.status.value,
+            "reason": one.reason,
+            "batch": number,
+            "row": origin[0],
+            **dict(zip(KEEP, origin[1:], strict=True)),
+        }
+        for number, (outcomes, origins) in enumerate(zip(OUTCOMES, ORIGINS, strict=True), 1)
+        for one, origin in zip(outcomes, origins, strict=True)
     ]
     kept = DATA / f"outcomes_v{outcome_file.VERSION}.jsonl"
     assert [json.loads(line) for line in kept.read_text().splitlines()] == wanted
     rows = csv.DictReader(io.StringIO(kept.with_suffix(".csv").read_text(encoding="utf-8")))
     found = [{name: text_of_cell(cell) for name, cell in row.items()} for row in rows]
-    assert found == [{**row, "batch": str(row["batch"])} for row in wanted]
+    cells = {None: "", True: "true"}
+    assert found == [
+        {name: cells[value] if value is None or value is True else str(value) for name, value in row.items()}
+        for row in wanted
+    ]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_outcomes_of_the_first_version_are_read(form):
+    rows = [
+        dict(zip(some.columns, row, strict=True))
+        for some in read_outcomes(DATA / f"outcomes_v1.{form}")
+        for row in some.rows
+    ]
+    assert [(row["address"], row["status"], row["batch"]) for row in rows] == [
+        (one.address, one.status.value, number)
+        for number, outcomes in enumerate(OUTCOMES, 1)
+        for one in outcomes
+    ]
+
+
+def test_plan_of_an_earlier_version_is_refused(tmp_path):
+    shutil.copy(DATA / "plan_v4.json", tmp_path / "night.json")
+    shutil.copy(DATA / "plan_v4.jsonl", tmp_path / PLAN.file)
+    with pytest.raises(MeisaInputError, match=r"another version of this provider\. Nothing was sent"):
+        PlanStore(tmp_path, "night").load(PLAN.id)

@@ -75,13 +75,14 @@ def test_each_address_has_a_line_with_its_status_reason_and_batch(file, path):
     file.write(numbered(0), [Outcome("ada@example.com", OutcomeStatus.ENROLLED)])
     file.write(numbered(1), [Outcome("grace@example.com", OutcomeStatus.FAILED, 'refused, "as it were"')])
     assert file.finish() == 2
-    assert [{**row, "batch": int(row["batch"])} for row in read(path)] == [
-        {"address": "ada@example.com", "status": "enrolled", "reason": "", "batch": 1},
+    assert [{**row, "batch": int(row["batch"]), "row": row["row"] or None} for row in read(path)] == [
+        {"address": "ada@example.com", "status": "enrolled", "reason": "", "batch": 1, "row": None},
         {
             "address": "grace@example.com",
             "status": "failed",
             "reason": 'refused, "as it were"',
             "batch": 2,
+            "row": None,
         },
     ]
 
@@ -175,7 +176,7 @@ def test_parts_that_a_crash_kept_from_being_discarded_do_not_count_in_a_fresh_ru
     unlink = pathlib.Path.unlink
 
     def crash(self):
-        if self.name.startswith("part-000002"):
+        if self.name.startswith("part-v2-000002"):
             raise KeyboardInterrupt
         unlink(self)
 
@@ -290,7 +291,7 @@ def test_the_csv_has_one_header_and_quotes_every_address(tmp_path):
     file.write(numbered(1), [Outcome("a;=x", OutcomeStatus.INVALID, "no @")])
     file.finish()
     assert content(file.path) == (
-        'address,status,reason,batch\n"ada@example.com",enrolled,"",1\n"a;=x",invalid,"no @",2\n'
+        'address,status,reason,batch,row\n"ada@example.com",enrolled,"",1,\n"a;=x",invalid,"no @",2,\n'
     )
 
 
@@ -307,7 +308,7 @@ def test_parts_of_another_version_are_refused_until_removed(file, path):
     file.write(numbered(0), people(0))
     parts = path.parent / f"{path.name}.parts"
     (part,) = parts.iterdir()
-    other = part.rename(parts / part.name.replace("part-", "part-v2-"))
+    other = part.rename(parts / part.name.replace("part-v2-", "part-"))
     with pytest.raises(MeisaInputError, match="another version of this provider") as caught:
         OutcomeFile(path).begin(first_batch=1)
     assert str(parts) in str(caught.value)

@@ -46,7 +46,7 @@ def test_header_has_counts_and_reasons(store):
     assert (plan.total, plan.to_send, plan.requests, plan.batches) == (1202, 1200, 3, 3)
     assert plan.counts == {"invalid": 1, "duplicate": 1}
     assert plan.reasons["invalid: no @"] == 1
-    assert json.loads(store.note.read_text())["version"] == 4
+    assert json.loads(store.note.read_text())["version"] == 5
 
 
 @pytest.mark.parametrize(

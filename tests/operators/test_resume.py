@@ -248,7 +248,7 @@ def test_a_batch_whose_outcomes_could_not_be_written_is_in_the_account_of_the_ne
     task, meisa_sandbox, tmp_path, before_batch
 ):
     path = tmp_path / "outcomes.jsonl"
-    in_the_way = tmp_path / "outcomes.jsonl.parts" / "part-000001.jsonl"
+    in_the_way = tmp_path / "outcomes.jsonl.parts" / "part-v2-000001.jsonl"
     ours = task(PEOPLE, outcomes_path=str(path))
     before_batch(2, in_the_way.mkdir)
     with pytest.raises(AirflowException, match="cannot be written"):

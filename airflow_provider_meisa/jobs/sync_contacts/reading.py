@@ -171,14 +171,15 @@ class _Contacts:
         places = [place for place in range(len(rows)) if place not in bad] if bad else range(len(rows))
         if self._comparison is not None:
             is_unchanged = self._compare(self._comparison, fields, contacts, places)
-            if any(is_unchanged):
-                yield Alike(
-                    OutcomeStatus.UNCHANGED,
-                    [contacts[place].email for place in compress(places, is_unchanged)],
-                )
-                places = list(compress(places, map(not_, is_unchanged)))
+            places = list(compress(places, map(not_, is_unchanged)))
+        after = 0
         for place in sorted([*places, *bad]) if bad else places:
+            if after < place:
+                yield Alike(OutcomeStatus.UNCHANGED, fields["email"][after:place])
             yield bad[place] if place in bad else to_dict(contacts[place])
+            after = place + 1
+        if after < len(rows):
+            yield Alike(OutcomeStatus.UNCHANGED, fields["email"][after:])
 
     @staticmethod
     def _compare(
