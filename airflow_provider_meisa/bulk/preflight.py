@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_meisa.api.nouns import ADDRESS, REQUEST, count
 from airflow_provider_meisa.api.redaction import redact
-from airflow_provider_meisa.bulk.reporting import requests_left, time_needed
+from airflow_provider_meisa.bulk.batch_log import requests_left, time_needed
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient

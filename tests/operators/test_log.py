@@ -7,7 +7,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
-from airflow_provider_meisa.bulk.reporting import BatchLog
+from airflow_provider_meisa.bulk.batch_log import BatchLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from tests.support.clock import Clock
 from tests.support.people import people
