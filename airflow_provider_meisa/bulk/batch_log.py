@@ -14,6 +14,7 @@ from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.nouns import Noun
 
 log = logging.getLogger("airflow.task.meisa")
 
@@ -26,14 +27,15 @@ _SHORTEST_QUIET, _LONGEST_QUIET = 1.0, 15.0
 class BatchLog:
     """Logs the outcomes of batches: of each of the first ten, then of several at a time.
 
-    After ten, a line is due after another hundredth of the addresses, at most one per second, and at least one in
-    15 s.
+    Of batches of one record, only the first has a line of its own. After these, a line is due after another hundredth
+    of the addresses, at most one per second, and at least one in 15 s.
 
     :param client: has the number of requests left, and the time spent waiting for them.
     :param batch_size: the records per request.
     :param total: the number of all addresses, if it is known.
     :param clock: returns the time in seconds.
     :param requests: the number of requests for all addresses, if it is known.
+    :param noun: for batches of one record, what lines call them; the counts and ``total`` are then of requests.
     """
 
     def __init__(
@@ -44,11 +46,14 @@ class BatchLog:
         clock: Callable[[], float] = time.monotonic,
         *,
         requests: int | None = None,
+        noun: Noun | None = None,
     ) -> None:
         self._client = client
         self._batch_size = batch_size
         self._total = total
         self._requests = requests
+        self._noun = noun
+        self._first = _FIRST if noun is None else 1
         self._clock = clock
         self._sent = 0
         self._responses = 0
@@ -90,28 +95,37 @@ class BatchLog:
 
     def _is_due(self, done: int) -> bool:
         quiet = self._clock() - self._logged_at
-        if self._responses <= _FIRST or quiet >= _LONGEST_QUIET:
+        if self._responses <= self._first or quiet >= _LONGEST_QUIET:
             return True
         share = _SHARE * self._total if self._total else math.inf
         return quiet >= _SHORTEST_QUIET and done - self._logged_done >= share
 
     def _log(self, done: int) -> None:
-        which = (
-            f"Batch {self._last}" if self._unlogged == 1 else f"{self._unlogged} batches up to {self._last}"
-        )
         left = requests_left(self._client)
         log.info(
-            "%s: %s (%s)%s", which, format_counts(self._counts), self._progress(done), left and f"; {left}"
+            "%s: %s (%s)%s",
+            self._which(),
+            format_counts(self._counts),
+            self._progress(done),
+            left and f"; {left}",
         )
         self._unlogged, self._counts = 0, Counter()
         self._logged_at, self._logged_done = self._clock(), done
 
+    def _which(self) -> str:
+        if self._noun:
+            return self._noun.many.capitalize()
+        return (
+            f"Batch {self._last}" if self._unlogged == 1 else f"{self._unlogged} batches up to {self._last}"
+        )
+
     def _progress(self, done: int) -> str:
+        sent = " sent" if self._noun else ""
         if not self._total:
-            return f"{done:,} so far"
+            return f"{done:,}{sent} so far"
         requests = max(0, min(self._requests_at_first - self._sent, self._requests_for(done)))
         to_go = time_needed(self._client, int(requests), pace=self._pace())
-        return f"{done:,} of {self._total:,}, {done / self._total:.0%}{to_go} left"
+        return f"{done:,} of {self._total:,}{sent}, {done / self._total:.0%}{to_go} left"
 
     def _requests_for(self, done: int) -> float:
         """Return the number of requests for the remaining addresses; infinity if it is not known."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_meisa.api.nouns import ADDRESS, count
+from airflow_provider_meisa.api.nouns import BATCH, count
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
 from airflow_provider_meisa.bulk.batch_log import BatchLog
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
@@ -18,6 +18,8 @@ from airflow_provider_meisa.bulk.steps import AwaitResend
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.errors import MeisaError
+    from airflow_provider_meisa.api.outcomes import OutcomeCounter
     from airflow_provider_meisa.api.rate_limit.limiter import Wait
     from airflow_provider_meisa.bulk.job import Job
 
@@ -28,6 +30,12 @@ State = Literal["sending", "waiting", "stopped", "complete"]
 
 log = logging.getLogger("airflow.task.meisa")
 
+_NEEDS_A_REQUEST = (
+    OutcomeStatus.CREATED,
+    OutcomeStatus.UPDATED,
+    OutcomeStatus.FAILED,
+    OutcomeStatus.UNREPORTED,
+)
 _SECONDS = 2.0  # a write takes 14 ms of the run (Airflow 3.3, SQLite)
 
 
@@ -87,28 +95,62 @@ class RunReporter:
         if self._metrics:
             self._metrics.skip(start, start.counts)
 
-    def open_batches(self, first: int, done: int) -> None:
+    def open_batches(self, first: int, counter: OutcomeCounter) -> None:
         """Begin the group of lines on batches, unless it is open, and count the batch that is sent.
 
         :param first: the number of the first batch to send, from 1.
-        :param done: the number of addresses with a status.
+        :param counter: the counts of the run.
         """
         if self._batches is None:
-            self._open.enter_context(self.group("Batches" if first == 1 else f"Batches from {first:,} on"))
-            self._batches = BatchLog(self._client, self._job.batch_size, self.total, requests=self.requests)
-            self._batches.begin(done)
+            title = f"{BATCH.many if self._has_batches else self._job.noun.many}".capitalize()
+            self._open.enter_context(self.group(title if first == 1 else f"{title} from {first:,} on"))
+            self._batches = BatchLog(
+                self._client,
+                self._job.batch_size,
+                self.total if self._has_batches else self.requests,
+                requests=self.requests,
+                noun=None if self._has_batches else self._job.noun,
+            )
+            self._batches.begin(self._done(counter))
         self._batches.on_send()
 
-    def report_batch(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
-        """Report the outcomes of one batch; the parameters are those of `BatchLog.on_response`."""
-        if self._batches:
-            self._batches.on_response(number, counts, done)
+    @property
+    def _has_batches(self) -> bool:
+        """Whether a request takes several records, so that lines have the numbers of batches."""
+        return self._job.batch_size > 1
 
-    def close_batches(self, done: int) -> None:
-        """End the group of lines on batches."""
+    def _done(self, counter: OutcomeCounter) -> int:
+        """Return the number of rows with a status; with one record in a request, only of those that were sent."""
+        if self._has_batches:
+            return counter.total
+        return sum(counter.counts[status] for status in _NEEDS_A_REQUEST)
+
+    def report_batch(self, number: int, counts: Mapping[OutcomeStatus, int], counter: OutcomeCounter) -> None:
+        """Report the outcomes of one batch.
+
+        :param number: the number of the batch, from 1.
+        :param counts: the counts of the batch.
+        :param counter: the counts of the run.
+        """
+        if self._batches:
+            self._batches.on_response(number, counts, self._done(counter))
+
+    def report_error(self, number: int, error: MeisaError) -> None:
+        """Log the error of the request of one batch.
+
+        :param number: the number of the batch, from 1.
+        """
+        noun = BATCH if self._has_batches else self._job.noun
+        log.warning("%s %d: the request has failed: %s", noun.one.capitalize(), number, error)
+
+    def close_batches(self, counter: OutcomeCounter) -> None:
+        """End the group of lines on batches.
+
+        :param counter: the counts of the run.
+        """
         with self._open:
             if self._batches:
-                self._batches.close(done)
+                self._batches.close(self._done(counter))
 
     def report(self, now: Checkpoint, until: datetime | None = None) -> None:
         """Report the progress of the run.
@@ -129,7 +171,7 @@ class RunReporter:
             "%s: %s%s: %s",
             self._job.title,
             early,
-            count(summary["total"], ADDRESS),
+            count(summary["total"], self._job.noun),
             format_counts(counts),
         )
         log.info(

@@ -207,7 +207,7 @@ class BulkRunner:
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            self._reporter.close_batches(self.engine.counter.total)
+            self._reporter.close_batches(self.engine.counter)
         return step
 
     def _next(self) -> SendBatch | Wait | AwaitResponse | Finished:
@@ -231,7 +231,7 @@ class BulkRunner:
         if intended is None:
             return
         step = intended
-        self._reporter.open_batches(step.batch.number + 1, self.engine.counter.total)
+        self._reporter.open_batches(step.batch.number + 1, self.engine.counter)
         if step.is_resend:
             self.client.count_retry()
         self._in_flight[pool.submit(self._send, step.batch.items, step.reservation)] = step
@@ -284,7 +284,7 @@ class BulkRunner:
         try:
             outcomes = future.result()
         except MeisaError as error:
-            log.warning("Batch %d: the request failed: %s", number, error)
+            self._reporter.report_error(number, error)
             is_decided = self.engine.refused(send, error)
             self.has_responses |= is_decided
             self._recording.record_error(send.batch.items, error, self.engine, is_decided=is_decided)
@@ -292,7 +292,7 @@ class BulkRunner:
         outcomes = self._recording.marked(send.batch.items, outcomes)
         counts = self.engine.on_response(send, outcomes)
         self.has_responses = True
-        self._reporter.report_batch(number, counts, self.engine.counter.total)
+        self._reporter.report_batch(number, counts, self.engine.counter)
 
     # Progress and summary.
 

@@ -74,7 +74,7 @@ def test_log_has_the_requests_of_the_plan(sync, caplog):
     ours = sync()
     ours.run()
     ours.night([*ROWS[1:], row(0, plan="team")])
-    assert "Sending to contacts with a live key: 40 addresses, 1 request, about 0 s" in caplog.text
+    assert "Sending 1 of 40 contacts with a live key, about 0 s" in caplog.text
 
 
 def test_automations_see_only_what_changed(sync, meisa_sandbox):
