@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.errors import may_be_resent
+from airflow_provider_meisa.api.errors import MeisaInputError, may_be_resent
 from airflow_provider_meisa.bulk.checkpoint import seconds_until_resend
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ class Doubts:
     def __contains__(self, key: Key) -> bool:
         return key in self._keys
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
     @property
     def numbers(self) -> list[int]:
         """The numbers of the batches, from 1."""
@@ -64,10 +61,19 @@ class Doubts:
             self._resent.add(key)
 
     def hold_all(self, start: Checkpoint) -> None:
-        """Hold the batches of an earlier attempt until they may be sent again."""
+        """Hold the batches of an earlier attempt until they may be sent again.
+
+        :raises MeisaInputError: if they must not be.
+        """
         now = self._clock()
         first = now + seconds_until_resend(start, self._resend_after or 0.0, now)
         self._resend_at = dict.fromkeys(self._keys, first)
+        if self._keys and not self._resend:
+            raise MeisaInputError(
+                f"An earlier attempt ended with {len(self._keys)} of its batches in flight: Meisa may have "
+                "enrolled them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear "
+                "the task."
+            )
 
     def add(self, key: Key) -> None:
         """Add a batch whose response was lost just now."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from airflow_provider_meisa.api.errors import (
     MeisaAudienceChangedError,
     MeisaError,
-    MeisaInputError,
 )
 from airflow_provider_meisa.api.outcomes import (
     BY_US,
@@ -102,7 +101,6 @@ class BulkEngine:
         self._reserve = reserve
         self._record = record
         self._max_in_flight = max_in_flight
-        self._resend = resend
         self._stop_at = stop_at
         self._clock = clock
         self._has_started = bool(self._from.next_batch)
@@ -126,12 +124,6 @@ class BulkEngine:
                 "on_changed_audience='restart' to send all of them: Meisa skips those already in the sequence."
             )
         self._doubts.hold_all(self._from)
-        if self._doubts and not self._resend:
-            raise MeisaInputError(
-                f"An earlier attempt ended with {len(self._doubts)} of its batches in flight: Meisa may have "
-                "enrolled them. With on_ambiguous='fail' they are not sent again. Set on_ambiguous='resend' and clear "
-                "the task."
-            )
         # Meanwhile all items of a batch may have been excluded.
         for batch in [batch for batch in self._queue.waiting.values() if not batch.items]:
             self._record_outcomes(batch, [])
