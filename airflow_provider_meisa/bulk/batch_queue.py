@@ -26,6 +26,7 @@ class BatchQueue:
     :ivar waiting: the batches to send, in this order.
     :ivar in_flight: the batches that were sent. One that moves is in both.
     :ivar later: the batches to send once more at the end.
+    :ivar given_up: the batches that a later attempt sends again: Meisa has failed on each of them twice.
     :ivar error: the error of the source that ended the batches.
     """
 
@@ -38,6 +39,7 @@ class BatchQueue:
         self.waiting: dict[Key, Batch] = {}
         self.in_flight: dict[Key, Batch] = {}
         self.later: dict[Key, Batch] = {}
+        self.given_up: dict[Key, Batch] = {}
         self.error: MeisaError | None = None
 
     def resume(self, start: Checkpoint) -> None:
@@ -89,6 +91,13 @@ class BatchQueue:
         self.later[batch.key] = self.waiting.pop(batch.key)
         return True
 
+    def give_up(self, batch: Batch) -> bool:
+        """Leave a batch to a later attempt; return whether it was sent once more at the end."""
+        if batch.key not in self._was_later:
+            return False
+        self.given_up[batch.key] = self.waiting.pop(batch.key)
+        return True
+
     def take_later_ones(self) -> bool:
         """Queue what may be accepted now, the last one first: that frees the addresses that others wait for.
 
@@ -110,12 +119,12 @@ class BatchQueue:
         return not any(number == batch.number for number, _ in (*self.waiting, *self.in_flight))
 
     def unsent(self) -> tuple[Batch, ...]:
-        """Return the batches that were taken and are not in flight."""
+        """Return the batches that were taken, and are neither in flight nor given up."""
         return (*self.waiting.values(), *self.later.values())
 
     def all_taken(self) -> dict[Key, Batch]:
         """Return all batches that were taken."""
-        return {**self.waiting, **self.in_flight, **self.later}
+        return {**self.waiting, **self.in_flight, **self.later, **self.given_up}
 
     def rest(self) -> Iterator[Batch]:
         """Take the batches that are left in the plan, without queueing them."""

@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.errors import (
-    MeisaAudienceChangedError,
-    MeisaError,
-)
+from airflow_provider_meisa.api.errors import MeisaAudienceChangedError, MeisaError
 from airflow_provider_meisa.api.outcomes import (
     BY_US,
     TWICE,
@@ -23,11 +20,7 @@ from airflow_provider_meisa.api.outcomes import (
 )
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.batch_queue import BatchQueue
-from airflow_provider_meisa.bulk.checkpoint import (
-    REASON_IN_CHECKPOINT,
-    REASONS_IN_CHECKPOINT,
-    Checkpoint,
-)
+from airflow_provider_meisa.bulk.checkpoint import REASON_IN_CHECKPOINT, REASONS_IN_CHECKPOINT, Checkpoint
 from airflow_provider_meisa.bulk.checkpoint_batches import batch_fields, queue_again
 from airflow_provider_meisa.bulk.doubts import Doubts
 from airflow_provider_meisa.bulk.job import BadItems, Later
@@ -107,6 +100,7 @@ class BulkEngine:
         self._goes_alone = True
         self._is_out_of_time = False
         self._error: MeisaError | None = None
+        self._given_up_by: MeisaError | None = None
 
     def catch_up(self, pending: Iterable[Batch] | None = None) -> None:
         """Take over the batches that earlier attempts have taken but not completed.
@@ -153,6 +147,11 @@ class BulkEngine:
         return self._is_out_of_time and self._stopped_by is None
 
     @property
+    def given_up(self) -> int:
+        """The number of items that are left to a later attempt, because Meisa has failed on each of them twice."""
+        return sum(len(batch.items) for batch in self._queue.given_up.values())
+
+    @property
     def in_doubt(self) -> list[int]:
         """The numbers of the batches that may have been carried out, from 1."""
         return self._doubts.numbers
@@ -170,6 +169,8 @@ class BulkEngine:
             return self._send_unless(held)
         if self._queue.in_flight:
             return AwaitResponse()
+        if self._given_up_by and not self.is_stopped:
+            self._stop(self._given_up_by)
         self._set_rest_aside()
         self._is_out_of_time &= self.counter.counts[OutcomeStatus.UNTRIED] > 0
         return Finished(self._stopped_by)
@@ -205,8 +206,8 @@ class BulkEngine:
         """Process the error of a batch, and return whether Meisa has decided on its items.
 
         A 429 or 503 puts the batch back. So does a lost response, if this attempt may send the batch again: once, after
-        a wait. An error about some items fails only these, unless there are too many in a row, see `Refusals`. Any
-        other error concerns all items, and stops the run.
+        a wait. Another 5xx sends a batch last, if a retry is harmless, and an error about some items fails only these:
+        unless there are too many in a row, see `Refusals`. Any other error concerns all items, and stops the run.
         """
         batch = send.batch
         if error.possibly_done:
@@ -217,9 +218,20 @@ class BulkEngine:
         if found is not None:
             self._take_refusal(batch, error, found)
             return True
+        if self._refusals.may_concern_one_batch(error) and self._set_aside(batch, error):
+            return False
         if not self._refusals.is_back_off(error) and not self._doubts.is_resent_after(batch.key, error):
             self._stop(error)
         return False
+
+    def _set_aside(self, batch: Batch, error: MeisaError) -> bool:
+        """Send a batch once more at the end, or in a later attempt; return whether that is possible."""
+        if self._queue.postpone(batch):
+            return True
+        is_given_up = self._queue.give_up(batch)
+        if is_given_up:
+            self._given_up_by = self._given_up_by or error
+        return is_given_up
 
     def _take_refusal(
         self, batch: Batch, error: MeisaError, found: Sequence[Outcome] | Later | BadItems
@@ -311,20 +323,24 @@ class BulkEngine:
     def _set_rest_aside(self) -> None:
         """Record a status of this attempt for items without one; they are left for a later attempt."""
         for batch in self._queue.unsent():
-            doubtful = batch.key in self._doubts
-            status, reason = (
-                (OutcomeStatus.UNREPORTED, "response lost") if doubtful else (OutcomeStatus.UNTRIED, "")
-            )
-            self._leave(batch, status, reason)
+            if batch.key in self._doubts:
+                self._leave(batch, OutcomeStatus.UNREPORTED, "response lost")
+            else:
+                self._leave(batch, OutcomeStatus.UNTRIED)
+        for batch in self._queue.given_up.values():
+            if self.is_out_of_time:
+                self._leave(batch, OutcomeStatus.UNTRIED)
+            else:
+                self._leave(batch, OutcomeStatus.UNREPORTED, str(self._given_up_by))
         try:
             for batch in self._queue.rest():
-                self._leave(batch, OutcomeStatus.UNTRIED, "")
+                self._leave(batch, OutcomeStatus.UNTRIED)
         except MeisaError as error:
             if self._stopped_by is None:
                 raise
             self._stopped_by.add_note(f"The remaining addresses could not be counted: {error}")
 
-    def _leave(self, batch: Batch, status: OutcomeStatus, reason: str) -> None:
+    def _leave(self, batch: Batch, status: OutcomeStatus, reason: str = "") -> None:
         addresses = map(self._job.address, batch.items)
         everyone = [*batch.unsent, *(Outcome(address, status, reason) for address in addresses)]
         if self._record:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.errors import MeisaBackOffError
+from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaServerError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.job import BadItems
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MOST_REFUSALS = 20
 """The number of refusals in a row, with nothing accepted in between, that stops a run."""
+
+MOST_SERVER_ERRORS = 5
+"""The number of requests in a row that meet a 5xx, after all their retries, that stops a run."""
 
 _MOST_RATE_LIMITED = 20
 # For one batch: how often it is sent again without items that a response has named, and how many bad items are
@@ -62,6 +65,7 @@ class Refusals:
         self._has_accepted = False
         self._rate_limited = 0
         self._in_a_row = 0
+        self._server_errors = 0
 
     @property
     def are_too_many(self) -> bool:
@@ -71,7 +75,7 @@ class Refusals:
     def on_acceptance(self) -> None:
         """Count from here on: Meisa has accepted a batch."""
         self._has_accepted = True
-        self._rate_limited = self._in_a_row = 0
+        self._rate_limited = self._in_a_row = self._server_errors = 0
 
     def is_back_off(self, error: MeisaError) -> bool:
         """Return whether a batch waits after a 429 or a 503, unless there were too many in a row."""
@@ -80,12 +84,23 @@ class Refusals:
             return True
         return False
 
+    def may_concern_one_batch(self, error: MeisaError) -> bool:
+        """Return whether a 5xx may come from the records of a batch, so that the others are sent.
+
+        Only where a retry is harmless. After too many in a row, Meisa is down.
+        """
+        if self._job.repeat == "ambiguous" or not isinstance(error, MeisaServerError):
+            return False
+        self._server_errors += 1
+        return self._server_errors < MOST_SERVER_ERRORS
+
     def decide(
         self, batch: Batch, error: MeisaError, found: Sequence[Outcome] | BadItems
     ) -> Sequence[Outcome] | Pieces | StopRun:
         """Return the outcomes of all items of a refused batch, or what is to be done instead."""
         is_expected = self._has_accepted and self._is_expected and all(map(self._is_expected, batch.items))
         self._in_a_row += not is_expected
+        self._server_errors = 0
         if self.are_too_many:
             return StopRun()
         return self._separate(batch, error, found) if isinstance(found, BadItems) else found

@@ -160,10 +160,11 @@ class RunReporter:
         self._count(now)
         self._write("waiting" if until else "sending", now, total=self.total, until=until)
 
-    def report_summary(self, summary: Mapping[str, Any]) -> None:
+    def report_summary(self, summary: Mapping[str, Any], *, given_up: int = 0) -> None:
         """Log the result of a run.
 
         :param summary: its summary.
+        :param given_up: the number of records that are left to a later attempt, because Meisa has failed on each.
         """
         counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
         early = "" if summary["complete"] else "stopped early, "
@@ -179,6 +180,11 @@ class RunReporter:
             *(f"{summary[name]:,}" for name in ("requests", "retries", "rate_limited")),
             f"{summary['waited_s']:,.0f}",
         )
+        if given_up:
+            log.warning(
+                "Meisa fails on %s each time, and has responded to the others: those are sent last",
+                count(given_up, self._job.noun),
+            )
         if any(summary[name] for name in ("possibly_by_this_run", "possibly_twice", "in_doubt")):
             log.warning(
                 "Enrolled possibly by an earlier request of this run: %s; possibly twice: %s; in doubt: %s",

@@ -385,7 +385,7 @@ class BulkRunner:
         :param summary: its summary.
         :param max_tries: that of the task instance, see `Checkpoint`.
         """
-        self._reporter.report_summary(summary)
+        self._reporter.report_summary(summary, given_up=self._engine.given_up if self._engine else 0)
         if self._engine is None:  # an earlier attempt has written the rest
             self._reporter.end(self.start, summary)
             return
