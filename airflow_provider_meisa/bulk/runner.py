@@ -647,6 +647,16 @@ class BulkRunner:
             self._save(replace(self.checkpoint(complete=True), max_tries=max_tries).as_json())
         self._reporter.end(self.checkpoint(), summary)
 
+    def publish_outcomes(self) -> None:
+        """Leave the outcomes file without its parts, because no retry follows. A cleared task resumes from the file.
+
+        The lines of split batches have their places in the names of the parts only, so that these are kept.
+        """
+        now = self.checkpoint() if self._engine else self.begun()
+        if not now.pieces and not now.complete and (digest := self._outcomes.publish()):
+            self._save(replace(now, outcomes=digest).as_json())
+            self._outcomes.discard_parts()
+
     def cleanup(self) -> None:
         """Remove the files that only a later attempt would need, because there is none."""
         self._outcomes.discard_parts()
