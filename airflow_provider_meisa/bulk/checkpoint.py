@@ -17,7 +17,7 @@ from airflow_provider_meisa.api.errors import MeisaInputError
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, OutcomeStatus
 from airflow_provider_meisa.bulk.batching import Batch
 
-VERSION = 5
+VERSION = 6
 
 REASON_IN_CHECKPOINT = 40
 _ATTENTION_IN_CHECKPOINT = 4
@@ -72,6 +72,7 @@ class Checkpoint:
     :param resumed: whether a later attempt has resumed from an earlier one.
     :param outside: the counted records that are not in the plan: an earlier attempt has sent them, then the plan was
         lost, and the source no longer has them.
+    :param outcomes: a hash of the outcomes file, if it has the place of its parts; empty while they exist.
     :param complete: whether every address has its status.
     :param max_tries: Airflow's number of that name when the run was complete. Clearing the task increases it; a retry
         of a task that was interrupted afterwards does not.
@@ -94,6 +95,7 @@ class Checkpoint:
     stalled: Count = 0
     resumed: bool = False
     outside: Count = 0
+    outcomes: str = ""
     complete: bool = False
     max_tries: Count = 0
     resend_at: Seconds = 0.0

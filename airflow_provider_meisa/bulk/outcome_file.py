@@ -3,11 +3,13 @@
 Object stores cannot append to a file. So each batch is a part in the folder ``<name>.parts`` next to the file, named
 by the number of the batch: a batch that is sent again overwrites its part, and no address occurs twice. A piece of a
 split batch is a part as well; its name also has the first place of the piece. At the end the parts are joined in
-order, and removed when the run is recorded as complete.
+order, and removed when the run is recorded as complete. If it has failed for good, they are removed as well: a task
+that is cleared makes them again of the file.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
@@ -18,7 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import groupby, repeat
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError, MeisaUnreachableError
@@ -86,6 +88,10 @@ class FileOwner:
         return f"owner-{_digest(self.run)}-"
 
 
+def _new_hash() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
+
+
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
@@ -132,13 +138,17 @@ class OutcomeFile:
         self._is_csv = stem.endswith(".csv")
         self._suffix = path.name[len(stem.rpartition(".")[0]) :]
         self._parts = path.parent / f"{path.name}.parts"
+        self.digest = ""
 
-    def begin(self, *, first_batch: int, pending: Sequence[tuple[int, int, float]] = ()) -> None:
+    def begin(
+        self, *, first_batch: int, pending: Sequence[tuple[int, int, float]] = (), digest: str = ""
+    ) -> None:
         """Prepare the folder: keep parts of earlier attempts, except those of items that are yet to be sent.
 
         :param first_batch: the next batch to take from the plan; 0 for a new run.
         :param pending: the taken items without outcomes: number of the batch, first place, and the place after the
             last.
+        :param digest: the hash of the file of an earlier attempt, if that has left no parts.
         :raises MeisaInputError: if another task of the same run writes the file, or another version of this provider
             has written the kept parts.
         :raises MeisaUnreachableError: if the folder cannot be written.
@@ -153,6 +163,8 @@ class OutcomeFile:
                 f"{{{{ ti.task_id }}}}. If that task will not run again, remove {self._parts}."
             )
         with _reachable(self.path):
+            if digest:
+                self._take_back(digest)
             self._remove_parts(first_batch, pending)
             versions = {version for version, _, _ in self._numbered()}
         if versions - {VERSION}:
@@ -169,8 +181,7 @@ class OutcomeFile:
         :raises MeisaUnreachableError: if the part cannot be written.
         """
         number, start = batch.key
-        place = f"-{start:06d}" if start else ""
-        part = self._parts / f"part-v{VERSION}-{number:06d}{place}{self._suffix}"
+        part = self._part(number, f"-{start:06d}" if start else "")
         line = _csv_line if self._is_csv else _json_line
         lines = [
             line(outcome, number + 1, origin, self._keep)
@@ -185,28 +196,88 @@ class OutcomeFile:
             else:
                 remove(part)
 
+    def _part(self, number: int, place: str = "") -> Location:
+        return self._parts / f"part-v{VERSION}-{number:06d}{place}{self._suffix}"
+
     def finish(self) -> int:
         """Join the parts into the file, in the order of the batches; may be called any number of times.
 
         The parts are kept: a run that stopped, or crashes before it is recorded as complete, resumes from them.
+        ``digest`` is then a hash of the file.
 
         :return: the number of addresses in the file.
         :raises MeisaUnreachableError: if the file cannot be written.
         """
-        lines = 0
+        lines, digest = 0, _new_hash()
         # A local file is replaced as a whole; in an object store a file appears when it is closed.
         whole = self._parts / "whole" if isinstance(self.path, pathlib.Path) else self.path
         with _reachable(self.path):
             with create(whole) as file:
-                file.write(self._packed(self._header()))
+                header = self._packed(self._header())
+                file.write(header)
+                digest.update(header)
                 for _, _, part in sorted(self._numbered(), key=lambda numbered: numbered[1]):
                     with part.open("rb") as source:
                         content = source.read()
                     file.write(content)
+                    digest.update(content)
                     lines += (gzip.decompress(content) if self._compressed else content).count(b"\n")
             if isinstance(whole, pathlib.Path):
                 whole.replace(str(self.path))
+        self.digest = digest.hexdigest()
         return lines
+
+    def has_parts(self) -> bool:
+        """Return whether there are parts of this task and this version, or its mark only.
+
+        :raises MeisaUnreachableError: if it cannot be read.
+        """
+        with _reachable(self.path), suppress(FileNotFoundError, NotADirectoryError):
+            names = {place.name for place in self._parts.iterdir()}
+            if any(version != VERSION for version, _, _ in self._numbered()):
+                return False
+            return bool(names) if self._owner is None else self._owner.mark in names
+        return False
+
+    def _take_back(self, digest: str) -> None:
+        """Make parts of the lines of the file, unless it is another one than an earlier attempt has left.
+
+        The attempt that did so first may have been killed: as long as the file is the same, it is done again.
+        """
+        if self._digest_of_file() == digest:
+            self._remove_parts(0)
+            for number, lines in self._lines_by_batch():
+                with create(self._part(number)) as part:
+                    part.write(self._packed(b"".join(lines)))
+        elif not any(True for _ in self._numbered()):
+            log.warning(
+                "The outcomes file %s is not the one that the last attempt has written, so it will lack the lines of "
+                "that attempt",
+                self.path,
+            )
+
+    def _digest_of_file(self) -> str:
+        found = _new_hash()
+        try:
+            with self.path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    found.update(chunk)
+        except FileNotFoundError:
+            return ""
+        return found.hexdigest()
+
+    def _lines_by_batch(self) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Yield the lines of the file, which are in the order of the batches, with the number of their batch."""
+        with self.path.open("rb") as file:
+            lines: Iterator[bytes] = iter(gzip.GzipFile(fileobj=file) if self._compressed else file)
+            if self._is_csv:
+                next(lines, None)
+            yield from groupby(lines, key=self._batch_of)
+
+    def _batch_of(self, line: bytes) -> int:
+        if not self._is_csv:
+            return int(json.loads(line)["batch"]) - 1
+        return int(next(csv.reader([line.decode()]))[FIELDS.index("batch")]) - 1
 
     def _origins_of(self, batch: Batch) -> Iterable[Origin]:
         """Return the origin of each outcome, with the kept values only; a plan may have more, or no origins."""
@@ -299,7 +370,8 @@ class OutcomeWriter:
         if self._file:
             whole = [(number, 0, math.inf) for number in (*start.in_flight, *start.unsent)]
             pieces = [(piece.number, piece.start, float(piece.stop)) for piece in start.pieces]
-            self._file.begin(first_batch=start.next_batch, pending=[*whole, *pieces])
+            pending = [*whole, *pieces]
+            self._file.begin(first_batch=start.next_batch, pending=pending, digest=start.outcomes)
 
     @property
     def write(self) -> Callable[[Batch, Sequence[Outcome]], None] | None:
@@ -322,6 +394,17 @@ class OutcomeWriter:
                 summary["total"] - outside,
                 _ADVICE,
             )
+
+    def publish(self) -> str:
+        """Join the file of a run that has failed for good, if there are parts.
+
+        :return: a hash of the file, for `Checkpoint.outcomes`; empty if there are no parts.
+        """
+        if self._file is None or not self._file.has_parts():
+            return ""
+        if not self._file.digest:
+            self._file.finish()
+        return self._file.digest
 
     def discard_parts(self) -> None:
         """Remove the parts from which a later attempt could resume."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
@@ -124,6 +125,15 @@ class Recording:
         """Complete the ledger: sent records must be in it, however the run ends."""
         if self._ledger is not None:
             self._ledger.end()
+
+    def publish(self, now: Checkpoint) -> None:
+        """Leave the outcomes file without its parts, because no retry follows. A cleared task resumes from the file.
+
+        The lines of split batches have their places in the names of the parts only, so that these are kept.
+        """
+        if not now.pieces and not now.complete and (digest := self._outcomes.publish()):
+            self.save(replace(now, outcomes=digest))
+            self._outcomes.discard_parts()
 
     def discard_parts(self) -> None:
         """Remove the parts of the outcomes file that only a later attempt would need."""

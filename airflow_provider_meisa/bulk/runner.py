@@ -394,6 +394,10 @@ class BulkRunner:
             self._recording.save(replace(self.checkpoint(complete=True), max_tries=max_tries))
         self._reporter.end(self.checkpoint(), summary)
 
+    def publish_outcomes(self) -> None:
+        """Leave the outcomes file without its parts, see `Recording.publish`."""
+        self._recording.publish(self.checkpoint() if self._engine else self.begun())
+
     def cleanup(self) -> None:
         """Remove the files that only a later attempt would need, because there is none."""
         self._recording.discard_parts()

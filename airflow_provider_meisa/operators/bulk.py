@@ -7,6 +7,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ from airflow_provider_meisa.hooks.meisa import is_final, raise_airflow_errors
 from airflow_provider_meisa.hooks.metrics import Meter
 from airflow_provider_meisa.operators.base import MeisaOperator
 from airflow_provider_meisa.operators.checkpoint_store import start_of, state_of, store_of
-from airflow_provider_meisa.operators.failure import raise_and_push_errors
+from airflow_provider_meisa.operators.failure import is_last_try, raise_and_push_errors
 from airflow_provider_meisa.operators.ledger import LedgerMixin, last_total
 from airflow_provider_meisa.operators.location import PathField, locate
 from airflow_provider_meisa.operators.outcomes_place import outcome_writer, outcomes_path_of
@@ -212,7 +213,13 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             self._check_keep()
             self._client = client = hook.get_conn()
             with self._runner(context, client, cursor) as runner:
-                result = self._run_until_wait(context, runner, is_new_try=cursor is None)
+                try:
+                    result = self._run_until_wait(context, runner, is_new_try=cursor is None)
+                except Exception as error:
+                    if is_last_try(context["ti"], error):
+                        with suppress(MeisaError):  # the first error counts
+                            runner.publish_outcomes()
+                    raise
             if isinstance(result, MeisaRateLimitTrigger):
                 self.defer(trigger=result, method_name="resume")
             return result

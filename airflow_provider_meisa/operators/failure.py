@@ -13,8 +13,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
+from airflow_provider_meisa.api.errors import MeisaError
 from airflow_provider_meisa.api.redaction import redact_message
-from airflow_provider_meisa.hooks.meisa import meisa_error, raise_airflow_errors
+from airflow_provider_meisa.hooks.meisa import is_final, meisa_error, raise_airflow_errors
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -43,6 +44,14 @@ def raise_and_push_errors(task: Any, context: Context, *, ambiguous_is_final: bo
     except Exception as error:
         _push(task, context, error)
         raise
+
+
+def is_last_try(ti: Any, error: Exception) -> bool:
+    """Return whether Airflow does not retry a task instance after this error."""
+    is_final_error = isinstance(error, AirflowFailException) or (
+        isinstance(error, MeisaError) and is_final(error)
+    )
+    return is_final_error or ti.try_number > ti.max_tries
 
 
 def _push(task: Any, context: Context, error: Exception) -> None:

@@ -99,6 +99,7 @@ CHECKPOINT = Checkpoint(
     resumed=True,
     resend_at=1795600900.0,
     resent=(7,),
+    outcomes="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     possibly_twice=3,
 )
 
@@ -108,6 +109,12 @@ def test_checkpoint_is_read_and_written_as_kept():
     assert Checkpoint.from_json(kept) == CHECKPOINT
     assert CHECKPOINT.as_json() == kept
     assert list(CHECKPOINT.as_json()) == list(kept)
+
+
+def test_checkpoint_of_an_earlier_version_is_refused():
+    kept = json.loads((DATA / "checkpoint_v5.json").read_text())
+    with pytest.raises(MeisaInputError, match=r"another version of this provider.*Nothing was sent"):
+        Checkpoint.from_json(kept)
 
 
 def test_kept_plan_is_read(tmp_path):

@@ -128,7 +128,10 @@ class Task:
             operator = self.make()
             signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
             context = {
-                "ti": TaskInstanceOnDisk(self.kept, self.max_tries, self.run_id, self.earlier),
+                # The first attempt of a case has a retry after it; those that follow are the last ones, and cleared.
+                "ti": TaskInstanceOnDisk(
+                    self.kept, self.max_tries, self.run_id, self.earlier, try_number=self.tries - 1
+                ),
                 "task_state_store": TaskStateOnDisk(self.kept, die_at),
             }
             ended = _stretch(operator, context, deferral)

@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import Variable
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
+from airflow_provider_meisa.bulk.checkpoint import VERSION
 from airflow_provider_meisa.operators import bulk as bulk_operator
 from airflow_provider_meisa.operators.checkpoint_store import StateStore, VariableStore, store_of
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
@@ -113,7 +114,7 @@ def test_a_retry_goes_on_from_the_variable_and_leaves_none_behind(bulk, meisa_sa
     assert ran.xcom("task")["counts"]["enrolled"] == 1600
     assert {row["times_enrolled"] for row in meisa_sandbox.enrollments("onboarding")} == {1}
     assert len(set(in_variables)) == 1
-    assert {json.loads(call.args[1])["version"] for call in kept.call_args_list} == {5}
+    assert {json.loads(call.args[1])["version"] for call in kept.call_args_list} == {VERSION}
     assert variables() == []
 
 

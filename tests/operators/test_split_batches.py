@@ -60,7 +60,7 @@ def test_reason_is_in_summary_and_outcomes_without_the_address(task, refuse, tmp
     lines = path.read_text().splitlines()
     assert len(lines) == 1201
     assert len({line.split(",")[0] for line in lines}) == 1201
-    assert f'"{BAD}",invalid,"{FIELD_ERROR}",2' in lines
+    assert f'"{BAD}",invalid,"{FIELD_ERROR}",2,701' in lines
 
 
 def test_bad_first_batch_stops_nothing(task, refuse, meisa_sandbox):

@@ -27,6 +27,7 @@ class TaskInstance(Protocol):
     task_id: str
     map_index: int
     max_tries: int
+    try_number: int
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Push a value to XCom."""
@@ -90,7 +91,8 @@ class FakeTaskInstance:
 
     def __init__(self) -> None:
         self.xcoms: dict[str, Any] = {}
-        self.max_tries = 0
+        self.max_tries = 1
+        self.try_number = 1
         self.earlier: list[FakeTaskInstance] = []
         self.has_succeeded = False
 
@@ -164,6 +166,7 @@ class Task:
     def clear(self) -> Self:
         """Do what *Clear* in the UI does: more attempts, and only the XComs are removed."""
         self.ti.max_tries += 1
+        self.ti.try_number += 1
         self.ti.xcoms.clear()
         return self
 

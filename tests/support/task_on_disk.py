@@ -51,6 +51,7 @@ class TaskInstanceOnDisk:
 
     :param folder: where they are kept; a try that is not the task's any more does not find it.
     :param max_tries: how many tries Airflow grants the task.
+    :param try_number: the number of this one; the last one is above ``max_tries``.
     :param run_id: of its run.
     :param earlier: what the run before it has pushed; ``None`` for the first run.
     """
@@ -60,9 +61,12 @@ class TaskInstanceOnDisk:
     task_id: str = "task"
     map_index: int = -1
 
-    def __init__(self, folder: Path, max_tries: int, run_id: str = "run", earlier: Any = None) -> None:
+    def __init__(
+        self, folder: Path, max_tries: int, run_id: str = "run", earlier: Any = None, try_number: int = 0
+    ) -> None:
         self._folder = folder
         self.max_tries = max_tries
+        self.try_number = try_number
         self.run_id = run_id
         self._earlier = earlier
 
