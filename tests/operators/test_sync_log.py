@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from tests.support.sync_task import SyncTask, row
 
@@ -52,6 +53,15 @@ def test_share_is_that_of_changed_contacts(task, log_lines):
     ours.night([row(number, plan="team" if number < 4 else "free") for number in range(40)])
     lines = [line.partition(",")[0] for line in log_lines() if " sent" in line]
     assert lines == ["Contacts: 1 updated", "Contacts: 3 updated (4 of 4 sent"]
+
+
+def test_errors_of_the_task_name_contacts(task):
+    with pytest.raises(AirflowFailException, match=r"no valid contact in 1 rows"):
+        task(max_invalid=None).run(contacts=[row(1, email="broken")])
+    with pytest.raises(AirflowFailException, match=r"Fix the contacts, or raise the limit"):
+        task(max_invalid=0).run(contacts=[row(1), row(2, email="broken")])
+    with pytest.raises(AirflowSkipException, match=r"The input has no contacts"):
+        task(on_empty="skip").run(contacts=[])
 
 
 def test_every_refused_contact_has_a_line(task, log_lines, meisa_sandbox):
