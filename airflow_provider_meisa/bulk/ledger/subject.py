@@ -7,6 +7,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import blake2b
 
 _WHAT = {
@@ -80,11 +81,10 @@ class Hasher:
             return self._hash_all([each.encode("utf-8", "surrogatepass") for each in record_ids])
 
     def _hash_all(self, record_ids: Iterable[bytes]) -> array[int]:
-        salt = self._salt
-        if self._key:
-            key = self._key
-            return numbers(blake2b(each, digest_size=8, key=key, salt=salt).digest() for each in record_ids)
-        return numbers(blake2b(each, digest_size=8, salt=salt).digest() for each in record_ids)
+        hashed = partial(blake2b, digest_size=8, salt=self._salt)
+        if self._key:  # an empty one takes time as well
+            hashed = partial(hashed, key=self._key)
+        return numbers([hashed(each).digest() for each in record_ids])
 
     def hash_values(self, canonical: bytes) -> int:
         """Return 36 bits of a record's values, never 0.
@@ -95,10 +95,8 @@ class Hasher:
 
     def hash_all_values(self, canonical: Iterable[bytes]) -> array[int]:
         """Return 64 bits of the values of each of many records, in their order; `hash_values` takes the highest."""
-        key, salt = self._key, self._salt
-        return numbers(
-            blake2b(each, digest_size=8, key=key, salt=salt, person=b"values").digest() for each in canonical
-        )
+        hashed = partial(blake2b, digest_size=8, salt=self._salt, person=b"values", key=self._key)
+        return numbers([hashed(each).digest() for each in canonical])
 
 
 def numbers(digests: Iterable[bytes]) -> array[int]:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Literal, NoReturn
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -31,6 +32,7 @@ _DEEPEST = 40
 _MOST_DIGITS = 308  # of a float, and of an id
 _LEAST, _MOST = -(2**63), 2**64 - 1  # of a whole number that every reader of JSON takes
 _LARGEST_EXACT = 2**53
+_PLAIN_ZONES = (dt.timezone, ZoneInfo)
 _MISSING = frozenset({"NAType", "NaTType"})  # what pandas puts where a value is missing
 _WHOLE = re.compile(r"[+-]?[0-9]{1,309}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,3})?")
@@ -173,18 +175,29 @@ _KEEPS_TEXT = (canonical, text_of)
 def _fixed_at_once(values: Sequence[Any], convert: Callable[[object], Json]) -> Sequence[Json] | None:
     """Return the JSON of values of one type that need no look at each; ``None`` if they may."""
     kinds = set(map(type, values)) - {type(None)}
-    if convert in _KEEPS_TEXT and _are_texts(kinds, values):
+    if _are_written_as_they_are(values, kinds, convert):
         return values
-    if convert is canonical and kinds == {bool}:
-        return values
-    if kinds == {int} and _are_in_bounds(values):
-        if convert is canonical:
-            return values
-        if convert is text_of_id and None not in values:
-            return list(map(str, values))
-    if convert is canonical and kinds == {float} and _are_finite(values):
-        return [int(value) if value is not None and value.is_integer() else value for value in values]
+    if kinds == {int} and convert is text_of_id and None not in values and _are_in_bounds(values):
+        return list(map(str, values))
+    if convert is canonical and kinds in ({float}, {Decimal}) and _are_finite(values):
+        numbers = values if float in kinds else [value if value is None else float(value) for value in values]
+        return [int(value) if value is not None and value.is_integer() else value for value in numbers]
     return None
+
+
+def _are_written_as_they_are(
+    values: Sequence[Any], kinds: set[type], convert: Callable[[object], Json]
+) -> bool:
+    """Return whether the encoder writes all values as ``convert`` would, which tests compare."""
+    if convert in _KEEPS_TEXT and _are_texts(kinds, values):
+        return True
+    if convert is not canonical:
+        return False
+    return (
+        kinds in ({bool}, {dt.date})
+        or (kinds == {int} and _are_in_bounds(values))
+        or (kinds == {dt.datetime} and _are_in_utc(values))
+    )
 
 
 def _are_texts(kinds: set[type], values: Sequence[Any]) -> bool:
@@ -202,8 +215,18 @@ def _are_in_bounds(values: Sequence[Any]) -> bool:
 
 def _are_finite(values: Sequence[Any]) -> bool:
     """Return whether all values are finite, and none is so large that its form has to be looked for."""
-    known = [abs(value) for value in values if value is not None]
-    return all(map(math.isfinite, known)) and bool(max(known) < _LARGEST_EXACT)
+    known = [value for value in values if value is not None]
+    is_finite: Callable[[Any], bool] = math.isfinite if type(known[0]) is float else Decimal.is_finite
+    return all(map(is_finite, known)) and bool(max(map(abs, known)) < _LARGEST_EXACT)
+
+
+def _are_in_utc(values: Sequence[Any]) -> bool:
+    """Return whether all times are without a zone, or in one that is always UTC."""
+    zones = {id(value.tzinfo): value.tzinfo for value in values if value is not None}.values()
+    return all(
+        zone is None or (type(zone) in _PLAIN_ZONES and zone.utcoffset(None) == dt.timedelta())
+        for zone in zones
+    )
 
 
 def _is_unicode(text: str) -> bool:

@@ -6,9 +6,12 @@ import json
 import uuid
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_meisa.jobs.sync_contacts.values import (
     BadValueError,
@@ -54,6 +57,60 @@ def test_golden_values_have_the_same_bytes(vector):
     else:
         assert sent(value) == vector["sent"]
         assert canonical(json.loads(vector["sent"])) == canonical(value)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["value"])
+@pytest.mark.parametrize("others", [[], [None]], ids=["alone", "with NULL"])
+def test_golden_values_have_the_same_bytes_in_a_column(vector, others):
+    fixed, faults = fix_column([eval(vector["value"], dict(NAMES)), *others])
+    assert faults.get(0) == vector.get("refused")
+    assert encode(fixed[0]).decode() == vector.get("sent", "null")
+
+
+UTC_ZONES = [None, dt.UTC, dt.timezone(dt.timedelta(), "Zulu"), ZoneInfo("UTC"), ZoneInfo("Etc/GMT")]
+OTHER_ZONES = [dt.timezone(dt.timedelta(hours=-7)), ZoneInfo("Europe/London"), ZoneInfo("Africa/Abidjan")]
+
+
+@given(st.lists(st.datetimes(timezones=st.sampled_from(UTC_ZONES)) | st.none(), max_size=5))
+def test_times_in_utc_have_the_same_bytes_in_a_column(values):
+    fixed, faults = fix_column(values)
+    assert not faults
+    assert [encode(value) for value in fixed] == [encode(canonical(value)) for value in values]
+    assert msgspec.to_builtins(fixed) == [canonical(value) for value in values]
+
+
+def alone(value):
+    try:
+        return encode(canonical(value))
+    except BadValueError as error:
+        return str(error)
+
+
+def assert_same_bytes(values):
+    """Compare the values of a column with each alone."""
+    fixed, faults = fix_column(values)
+    found = [faults.get(place) or encode(value) for place, value in enumerate(fixed)]
+    assert found == [alone(value) for value in values]
+
+
+TIMES = st.datetimes(
+    min_value=dt.datetime.min + dt.timedelta(days=1), timezones=st.sampled_from([*UTC_ZONES, *OTHER_ZONES])
+)
+
+
+@given(st.lists(TIMES | st.dates() | st.decimals() | st.floats(), max_size=3))
+def test_values_of_mixed_columns_have_the_same_bytes(values):
+    assert_same_bytes(values)
+
+
+@given(st.lists(st.decimals() | st.none(), max_size=4) | st.lists(st.floats() | st.none(), max_size=4))
+def test_numbers_have_the_same_bytes_in_a_column(values):
+    assert_same_bytes(values)
+
+
+@given(st.lists(st.dates() | st.none(), max_size=4))
+def test_dates_have_the_same_bytes_in_a_column(values):
+    assert_same_bytes(values)
 
 
 def test_a_whole_contact_has_the_same_bytes():
