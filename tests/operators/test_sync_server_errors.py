@@ -127,3 +127,17 @@ def test_rows_that_fail_apart_do_not_stop_the_run(task, meisa_sandbox, in_flight
     for number in range(MOST_SERVER_ERRORS + 3):
         meisa_sandbox.fault("status", status=500, path="upsert", skip=3 * number + 1, times=TRIES)
     assert counts(task().run(max_in_flight=in_flight)) == {"created": 40}
+
+
+@pytest.mark.meisa_sandbox(rate_limits="12/2s")
+def test_row_that_waits_for_the_end_survives_a_deferral(
+    meisa_sandbox, meisa_connection, short_deferrals, ledgers
+):
+    meisa_connection(extra={"rate_limits": "12/2s"})
+    meisa_sandbox.fault("status", status=500, path="upsert", skip=3, times=TRIES)
+    ours = SyncTask(ROWS, max_in_flight=1, **short_deferrals)
+    summary = ours.run()
+    assert ours.deferrals
+    assert sum(counts(summary).values()) == len(meisa_sandbox.contacts()) == 40
+    assert summary["complete"]
+    assert contact_ledger(ledgers, meisa_sandbox).count_by_state() == {State.ACCEPTED: 40}
