@@ -253,4 +253,6 @@ def _converted(binding: Binding, place: int, convert: Callable[[object], Json]) 
 
 def _texts(values: Sequence[Json], *, nulls: str) -> Sequence[Json]:
     """Return the values of a name: an empty one empties it, and what is ``None`` is not sent."""
-    return values if nulls == "omit" else ["" if value is None else value for value in values]
+    if nulls == "omit" or None not in values:
+        return values
+    return ["" if value is None else value for value in values]
