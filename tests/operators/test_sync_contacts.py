@@ -426,7 +426,7 @@ def test_empty_source_leaves_everything_as_it_is(sync, meisa_sandbox, ledger):
     ours.run()
     summary = ours.night([])
     assert (counts(summary), summary["gone"]) == ({}, 0)
-    with pytest.raises(AirflowFailException, match="no addresses"):
+    with pytest.raises(AirflowFailException, match="no contacts"):
         ours.night([], on_empty="fail")
     assert states(ledger()) == {State.ACCEPTED: 40}
 
