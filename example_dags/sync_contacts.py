@@ -2,6 +2,8 @@
 
 The table may be one that dbt builds again each time: no column has to say when a row has changed. ``first_run`` is
 ``record`` for users that Meisa has already; the first run then sends nothing. Without it, the first run fails and asks.
+
+When you unpause this DAG, its first run starts at once, and each later run sends what has changed.
 """
 
 from __future__ import annotations

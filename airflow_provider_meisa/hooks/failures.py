@@ -8,6 +8,7 @@ from types import TracebackType
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
 )
@@ -34,7 +35,9 @@ class FailureLog:
     ) -> None:
         if not isinstance(error, AirflowException) or isinstance(error, AirflowSkipException):
             return
-        if not _is_ours(trace):
+        if not _is_ours(trace) and not (
+            isinstance(error, AirflowNotFoundException) and _is_of_airflow(trace)
+        ):
             return
         log.error("%s %s", in_one_line(error), _what_follows(error))
         log.debug("The traceback of this failure", exc_info=error)
@@ -57,11 +60,22 @@ def _what_follows(error: BaseException) -> str:
 
 def _is_ours(trace: TracebackType | None) -> bool:
     """Return whether an exception was raised by this package, as opposed to code that it calls."""
-    name = ""
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "")
-        trace = trace.tb_next
+    *_, name = "", *_modules(trace)
     return name.startswith(_OURS)
+
+
+def _is_of_airflow(trace: TracebackType | None) -> bool:
+    """Return whether only this package and Airflow were running, and no function of a DAG."""
+    return all(name.startswith((_OURS, "airflow.")) for name in _modules(trace))
+
+
+def _modules(trace: TracebackType | None) -> list[str]:
+    """Return the names of the modules in a traceback, the one that has raised last."""
+    names = []
+    while trace is not None:
+        names.append(str(trace.tb_frame.f_globals.get("__name__", "")))
+        trace = trace.tb_next
+    return names
 
 
 def _shorten(error: BaseException) -> None:

@@ -4,7 +4,11 @@ import logging
 import traceback
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+)
 
 from airflow_provider_meisa.hooks.failures import FailureLog
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator, MeisaEnrollOperator
@@ -62,6 +66,22 @@ def test_failure_that_is_retried_says_so(failed, meisa_sandbox):
     assert not isinstance(error, AirflowFailException)
     assert line.endswith(" Airflow retries the task, if it has retries left.")
     assert type(error.__cause__).__name__ == "MeisaServerError"
+
+
+def test_unknown_connection_is_one_line(failed):
+    error, [line] = failed(emails=["a@example.com"], meisa_conn_id="nowhere")
+    assert isinstance(error, AirflowNotFoundException)
+    assert "nowhere" in line
+    assert line.endswith(" Airflow retries the task, if it has retries left.")
+    assert len(frames_of_ours(error)) <= 3
+    assert "in get_connection" not in "".join(traceback.format_exception(error))
+
+
+def test_unknown_connection_of_a_function_keeps_its_traceback(caplog):
+    with pytest.raises(AirflowNotFoundException) as raised, FailureLog():
+        raise AirflowNotFoundException("The conn_id `warehouse` isn't defined")
+    assert not [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(raised.traceback) == 1
 
 
 def test_exception_of_other_code_keeps_its_traceback(caplog):
