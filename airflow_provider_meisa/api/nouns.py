@@ -13,6 +13,8 @@ class Noun(NamedTuple):
 
 
 ADDRESS = Noun("address", "addresses")
+BATCH = Noun("batch", "batches")
+CONTACT = Noun("contact", "contacts")
 REQUEST = Noun("request", "requests")
 ROW = Noun("row", "rows")
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Decide = Callable[[Sequence["Item"]], "Sequence[Outcome | Turn | None]"]
 
+Key = tuple[int, int]
+"""The number of a batch and, for a piece of one, its first place: together they are unique."""
+
 _MOST_SET_ASIDE = 10_000
 _ONES = 500
 
@@ -54,8 +57,8 @@ class Batch:
         return f"Batch({self.number}, {len(self.items)} items, {len(self.unsent)} not to send)"
 
     @property
-    def key(self) -> tuple[int, int]:
-        """Return the number of the batch and, for a piece, its first place: together they are unique."""
+    def key(self) -> Key:
+        """Return the number of the batch and, for a piece, its first place."""
         return self.number, self.bounds[0] if self.bounds else 0
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.errors import MeisaError
+    from airflow_provider_meisa.api.nouns import Noun
     from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
     from airflow_provider_meisa.api.rate_limit.limiter import Reservation
     from airflow_provider_meisa.bulk.ledger.entry import Entry, State
@@ -117,6 +118,7 @@ class Job(Protocol):
 
     :ivar name: its name in the summary, the plan and the progress, such as ``enroll``.
     :ivar title: the beginning of its log lines, without personal data.
+    :ivar noun: its records in log lines.
     :ivar identity: its target in the summary, the plan and the progress, such as ``{"sequence_slug": …}``. An approved
         plan is applied only to the same one.
     :ivar batch_size: the most items that one request takes.
@@ -134,6 +136,9 @@ class Job(Protocol):
 
     @property
     def title(self) -> str: ...  # noqa: D102 (see above)
+
+    @property
+    def noun(self) -> Noun: ...  # noqa: D102 (see above)
 
     @property
     def identity(self) -> Mapping[str, str]: ...  # noqa: D102 (see above)

@@ -6,9 +6,9 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from airflow_provider_meisa.api.nouns import ADDRESS, REQUEST, count
+from airflow_provider_meisa.api.nouns import REQUEST, count
 from airflow_provider_meisa.api.redaction import redact
-from airflow_provider_meisa.bulk.reporting import requests_left, time_needed
+from airflow_provider_meisa.bulk.batch_log import requests_left, time_needed
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
@@ -33,7 +33,9 @@ def check_before(
 
     with reporter.group("Before sending"):
         if options.size.max_contacts is not None:
-            log.info("Limit of addresses: at most %s (max_contacts)", f"{options.size.max_contacts:,}")
+            log.info(
+                "Limit of %s: at most %s (max_contacts)", job.noun.many, f"{options.size.max_contacts:,}"
+            )
         if not options.preview:
             account.confirm_environment(client)
         key = account.check_scopes(client, job.scopes if sends and not options.preview else ())
@@ -47,13 +49,22 @@ def check_before(
 def report_plan(client: MeisaClient, job: Job, reporter: RunReporter) -> None:
     """Log warnings, and what the run will send, before its first batch."""
     job.warn()
-    plan = "an unknown number of addresses"
-    if reporter.total is not None:
-        planned = reporter.requests
-        requests = math.ceil(reporter.total / job.batch_size) if planned is None else planned
-        plan = f"{count(reporter.total, ADDRESS)}, {count(requests, REQUEST)}{time_needed(client, requests)}"
     left = requests_left(client)
-    log.info("Sending to %s with a %s: %s%s", job.title, name_of_key(client), plan, left and f"; {left}")
+    log.info("%s%s", _what_is_sent(client, job, reporter), left and f"; {left}")
+
+
+def _what_is_sent(client: MeisaClient, job: Job, reporter: RunReporter) -> str:
+    key, total, requests = name_of_key(client), reporter.total, reporter.requests
+    if total is None:
+        return f"Sending to {job.title} with a {key}: an unknown number of {job.noun.many}"
+    if requests is None:
+        requests = math.ceil(total / job.batch_size)
+    needed = time_needed(client, requests)
+    if job.batch_size == 1:
+        return f"Sending {requests:,} of {count(total, job.noun)} with a {key}{needed}"
+    return (
+        f"Sending to {job.title} with a {key}: {count(total, job.noun)}, {count(requests, REQUEST)}{needed}"
+    )
 
 
 def name_of_key(client: MeisaClient) -> str:

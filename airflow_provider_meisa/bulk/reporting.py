@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_meisa.api.errors import MeisaError
-from airflow_provider_meisa.api.nouns import ADDRESS, count
+from airflow_provider_meisa.api.nouns import BATCH, count
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, format_counts
+from airflow_provider_meisa.bulk.batch_log import BatchLog
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.engine import AwaitResend
+from airflow_provider_meisa.bulk.steps import AwaitResend
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
+    from airflow_provider_meisa.api.errors import MeisaError
+    from airflow_provider_meisa.api.outcomes import OutcomeCounter
     from airflow_provider_meisa.api.rate_limit.limiter import Wait
     from airflow_provider_meisa.bulk.job import Job
 
@@ -30,11 +30,13 @@ State = Literal["sending", "waiting", "stopped", "complete"]
 
 log = logging.getLogger("airflow.task.meisa")
 
+_NEEDS_A_REQUEST = (
+    OutcomeStatus.CREATED,
+    OutcomeStatus.UPDATED,
+    OutcomeStatus.FAILED,
+    OutcomeStatus.UNREPORTED,
+)
 _SECONDS = 2.0  # a write takes 14 ms of the run (Airflow 3.3, SQLite)
-_FEWEST_MINUTES = 3
-_FIRST = 10
-_SHARE = 0.01
-_SHORTEST_QUIET, _LONGEST_QUIET = 1.0, 15.0
 
 
 class Metrics(Protocol):
@@ -93,28 +95,62 @@ class RunReporter:
         if self._metrics:
             self._metrics.skip(start, start.counts)
 
-    def open_batches(self, first: int, done: int) -> None:
+    def open_batches(self, first: int, counter: OutcomeCounter) -> None:
         """Begin the group of lines on batches, unless it is open, and count the batch that is sent.
 
         :param first: the number of the first batch to send, from 1.
-        :param done: the number of addresses with a status.
+        :param counter: the counts of the run.
         """
         if self._batches is None:
-            self._open.enter_context(self.group("Batches" if first == 1 else f"Batches from {first:,} on"))
-            self._batches = BatchLog(self._client, self._job.batch_size, self.total, requests=self.requests)
-            self._batches.begin(done)
+            title = f"{BATCH.many if self._has_batches else self._job.noun.many}".capitalize()
+            self._open.enter_context(self.group(title if first == 1 else f"{title} from {first:,} on"))
+            self._batches = BatchLog(
+                self._client,
+                self._job.batch_size,
+                self.total if self._has_batches else self.requests,
+                requests=self.requests,
+                noun=None if self._has_batches else self._job.noun,
+            )
+            self._batches.begin(self._done(counter))
         self._batches.on_send()
 
-    def report_batch(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
-        """Report the outcomes of one batch; the parameters are those of `BatchLog.on_response`."""
-        if self._batches:
-            self._batches.on_response(number, counts, done)
+    @property
+    def _has_batches(self) -> bool:
+        """Whether a request takes several records, so that lines have the numbers of batches."""
+        return self._job.batch_size > 1
 
-    def close_batches(self, done: int) -> None:
-        """End the group of lines on batches."""
+    def _done(self, counter: OutcomeCounter) -> int:
+        """Return the number of rows with a status; with one record in a request, only of those that were sent."""
+        if self._has_batches:
+            return counter.total
+        return sum(counter.counts[status] for status in _NEEDS_A_REQUEST)
+
+    def report_batch(self, number: int, counts: Mapping[OutcomeStatus, int], counter: OutcomeCounter) -> None:
+        """Report the outcomes of one batch.
+
+        :param number: the number of the batch, from 1.
+        :param counts: the counts of the batch.
+        :param counter: the counts of the run.
+        """
+        if self._batches:
+            self._batches.on_response(number, counts, self._done(counter))
+
+    def report_error(self, number: int, error: MeisaError) -> None:
+        """Log the error of the request of one batch.
+
+        :param number: the number of the batch, from 1.
+        """
+        noun = BATCH if self._has_batches else self._job.noun
+        log.warning("%s %d: the request has failed: %s", noun.one.capitalize(), number, error)
+
+    def close_batches(self, counter: OutcomeCounter) -> None:
+        """End the group of lines on batches.
+
+        :param counter: the counts of the run.
+        """
         with self._open:
             if self._batches:
-                self._batches.close(done)
+                self._batches.close(self._done(counter))
 
     def report(self, now: Checkpoint, until: datetime | None = None) -> None:
         """Report the progress of the run.
@@ -124,10 +160,11 @@ class RunReporter:
         self._count(now)
         self._write("waiting" if until else "sending", now, total=self.total, until=until)
 
-    def report_summary(self, summary: Mapping[str, Any]) -> None:
+    def report_summary(self, summary: Mapping[str, Any], *, given_up: int = 0) -> None:
         """Log the result of a run.
 
         :param summary: its summary.
+        :param given_up: the number of records that are left to a later attempt, because Meisa has failed on each.
         """
         counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
         early = "" if summary["complete"] else "stopped early, "
@@ -135,7 +172,7 @@ class RunReporter:
             "%s: %s%s: %s",
             self._job.title,
             early,
-            count(summary["total"], ADDRESS),
+            count(summary["total"], self._job.noun),
             format_counts(counts),
         )
         log.info(
@@ -143,6 +180,11 @@ class RunReporter:
             *(f"{summary[name]:,}" for name in ("requests", "retries", "rate_limited")),
             f"{summary['waited_s']:,.0f}",
         )
+        if given_up:
+            log.warning(
+                "Meisa fails on %s each time, and has responded to the others: those are sent last",
+                count(given_up, self._job.noun),
+            )
         if any(summary[name] for name in ("possibly_by_this_run", "possibly_twice", "in_doubt")):
             log.warning(
                 "Enrolled possibly by an earlier request of this run: %s; possibly twice: %s; in doubt: %s",
@@ -192,106 +234,6 @@ def group(title: str) -> Iterator[None]:
         yield
     finally:
         log.info("::endgroup::")
-
-
-class BatchLog:
-    """Logs the outcomes of batches: of each of the first ten, then of several at a time.
-
-    After ten, a line is due after another hundredth of the addresses, at most one per second, and at least one in
-    15 s.
-
-    :param client: has the number of requests left, and the time spent waiting for them.
-    :param batch_size: the records per request.
-    :param total: the number of all addresses, if it is known.
-    :param clock: returns the time in seconds.
-    :param requests: the number of requests for all addresses, if it is known.
-    """
-
-    def __init__(
-        self,
-        client: MeisaClient,
-        batch_size: int,
-        total: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        requests: int | None = None,
-    ) -> None:
-        self._client = client
-        self._batch_size = batch_size
-        self._total = total
-        self._requests = requests
-        self._clock = clock
-        self._sent = 0
-        self._responses = 0
-        self._unlogged = 0
-        self._counts: Counter[OutcomeStatus] = Counter()
-        self._last = 0
-
-    def begin(self, done: int) -> None:
-        """Record the time of the first batch.
-
-        :param done: the number of addresses with a status.
-        """
-        self._began = self._logged_at = self._clock()
-        self._waited_before = self._client.stats.waited
-        self._logged_done = done
-        self._requests_at_first = min(self._requests_for(done), self._requests or math.inf)
-
-    def on_send(self) -> None:
-        """Count a request. The rate limits know it from now on, so the estimate must not add it to those to come."""
-        self._sent += 1
-
-    def on_response(self, number: int, counts: Mapping[OutcomeStatus, int], done: int) -> None:
-        """Add the outcomes of one batch, and log them if a line is due.
-
-        :param number: the number of the batch, from 1.
-        :param done: the number of addresses with a status now.
-        """
-        self._responses += 1
-        self._unlogged += 1
-        self._counts.update(counts)
-        self._last = number if self._unlogged == 1 else max(number, self._last)
-        if self._is_due(done):
-            self._log(done)
-
-    def close(self, done: int) -> None:
-        """Log the remaining outcomes."""
-        if self._unlogged:
-            self._log(done)
-
-    def _is_due(self, done: int) -> bool:
-        quiet = self._clock() - self._logged_at
-        if self._responses <= _FIRST or quiet >= _LONGEST_QUIET:
-            return True
-        share = _SHARE * self._total if self._total else math.inf
-        return quiet >= _SHORTEST_QUIET and done - self._logged_done >= share
-
-    def _log(self, done: int) -> None:
-        which = (
-            f"Batch {self._last}" if self._unlogged == 1 else f"{self._unlogged} batches up to {self._last}"
-        )
-        left = requests_left(self._client)
-        log.info(
-            "%s: %s (%s)%s", which, format_counts(self._counts), self._progress(done), left and f"; {left}"
-        )
-        self._unlogged, self._counts = 0, Counter()
-        self._logged_at, self._logged_done = self._clock(), done
-
-    def _progress(self, done: int) -> str:
-        if not self._total:
-            return f"{done:,} so far"
-        requests = max(0, min(self._requests_at_first - self._sent, self._requests_for(done)))
-        to_go = time_needed(self._client, int(requests), pace=self._pace())
-        return f"{done:,} of {self._total:,}, {done / self._total:.0%}{to_go} left"
-
-    def _requests_for(self, done: int) -> float:
-        """Return the number of requests for the remaining addresses; infinity if it is not known."""
-        return math.ceil((self._total - done) / self._batch_size) if self._total else math.inf
-
-    def _pace(self) -> float:
-        """Return the seconds per batch, without waits for the rate limits."""
-        waited = self._client.stats.waited - self._waited_before
-        return max(0.0, self._clock() - self._began - waited) / self._responses
 
 
 class Progress:
@@ -371,32 +313,3 @@ def reason_to_wait(step: Wait, client: MeisaClient) -> str:
     if isinstance(step, AwaitResend):
         return RESPONSE_LOST
     return client.reason_to_wait
-
-
-def requests_left(client: MeisaClient) -> str:
-    """Return the requests left in each window of the rate limits; empty if the storage cannot be reached."""
-    try:
-        left = client.rate_limiter.remaining()
-    except MeisaError:
-        return ""  # the next batch reports this
-    return "requests left: " + ", ".join(f"{count} of {limit}" for limit, count in left.items())
-
-
-def time_needed(client: MeisaClient, requests: int, *, pace: float = 0.0) -> str:
-    """Return how long requests take: by the rate limits or by the pace of the responses, whichever is longer.
-
-    :param pace: the seconds per batch within the rate limits, if known.
-    """
-    try:
-        limited = client.rate_limiter.estimate(requests) if requests else 0.0
-    except MeisaError:
-        return ""  # the storage cannot be reached, which the next batch reports
-    return f", about {_in_words(max(limited, pace * requests))}"
-
-
-def _in_words(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < _FEWEST_MINUTES:
-        return f"{seconds:,.0f} s"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours:,} h {rest} min" if hours else f"{minutes} min"

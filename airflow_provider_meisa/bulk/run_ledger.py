@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_meisa.api.errors import MeisaInputError
+from airflow_provider_meisa.api.errors import MeisaInputError, MeisaServerError
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus, possibly_ours
 from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, Turn
 from airflow_provider_meisa.bulk.ledger.entry import Entry, State, minute_at
@@ -274,7 +274,7 @@ class RunLedger:
                 self._announced.pop(record_id, None)
                 state = self._state_of(record_id, outcome)
                 self._writer.add(record_id, state, self._hash_of(item))
-                if self._held_back:
+                if self._left_back and state is not State.PENDING:
                     self._left_back.discard(self._hash(record_id))
                 if state is State.REFUSED:
                     self._refused[record_id] = None
@@ -338,9 +338,12 @@ class RunLedger:
     def refused(self, items: Sequence[Item], error: MeisaError) -> None:
         """Record that a request did nothing, if that is certain; items with a result keep it.
 
-        If the response was lost, the items stay in doubt, also if a later request for them is refused.
+        If the response was lost, the items stay in doubt, also if a later request for them is refused. After a 5xx,
+        the next run sends them last, if it may send them again.
         """
         ids = [self._job.record_id(item) for item in items]
+        if self._job.repeat == "harmless" and isinstance(error, MeisaServerError):
+            self._left_back.update(map(self._hash, ids))
         if error.possibly_done:
             for each, item in zip(ids, items, strict=True):
                 self._writer.add(each, State.INTENT, self._hash_of(item))

@@ -25,7 +25,7 @@ from airflow_provider_meisa.transfers.sources.files import read_addresses
 if TYPE_CHECKING:
     from airflow_provider_meisa.api.client import MeisaClient
     from airflow_provider_meisa.api.settings import Settings
-    from airflow_provider_meisa.bulk.engine import Finished
+    from airflow_provider_meisa.bulk.steps import Finished
 
 
 def addresses(options: Namespace) -> Iterator[object]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_meisa.api.endpoints import contacts, sequences
 from airflow_provider_meisa.api.enroll_response import status_of
 from airflow_provider_meisa.api.errors import MeisaError, MeisaInvalidRequestError, MeisaScopeError
-from airflow_provider_meisa.api.nouns import ADDRESS, count
+from airflow_provider_meisa.api.nouns import ADDRESS, Noun, count
 from airflow_provider_meisa.api.outcomes import ENROLL_STATUSES, Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.input_shapes import readable
 from airflow_provider_meisa.bulk.job import FORGOTTEN, BadItems, Exclusion, PlanFacts, Planned
@@ -66,6 +66,7 @@ class EnrollJob:
     reads_rows: bool = False
 
     name: ClassVar[str] = "enroll"
+    noun: ClassVar[Noun] = ADDRESS
     batch_size: ClassVar[int] = sequences.MAX_BATCH
     repeat: ClassVar[Literal["ambiguous"]] = "ambiguous"
     statuses: ClassVar[Sequence[OutcomeStatus]] = ENROLL_STATUSES

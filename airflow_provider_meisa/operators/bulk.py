@@ -24,12 +24,12 @@ from airflow_provider_meisa.api.errors import MeisaBackOffError, MeisaError, Mei
 from airflow_provider_meisa.api.outcomes import OutcomeStatus, nothing_valid, threshold_violations
 from airflow_provider_meisa.api.rate_limit.limiter import Wait
 from airflow_provider_meisa.assets.extras import set_asset_extra
-from airflow_provider_meisa.bulk.engine import AwaitResend
 from airflow_provider_meisa.bulk.options import OnAmbiguous, OnChangedAudience, RunOptions
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.bulk.reporting import Progress, RunReporter, group, reason_to_wait
 from airflow_provider_meisa.bulk.runner import BulkRunner
 from airflow_provider_meisa.bulk.size_limits import SizeLimits
+from airflow_provider_meisa.bulk.steps import AwaitResend
 from airflow_provider_meisa.hooks import configuration
 from airflow_provider_meisa.hooks.failures import FailureLog
 from airflow_provider_meisa.hooks.meisa import is_final, raise_airflow_errors
@@ -326,7 +326,7 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         runner.cleanup()
         set_asset_extra(context, self.outlets, summary, self.asset())
         store_of(context).end()
-        self._conclude(runner.job.title, summary)
+        self._conclude(runner.job, summary)
         return summary
 
     @property
@@ -380,19 +380,19 @@ class BulkOperator(LedgerMixin, MeisaOperator):
         set_asset_extra(context, self.outlets, report, self.asset())
         self.push(context, report)
         try:
-            self._check_any_valid(runner.job.title, report["counts"]["invalid"], report["total"])
+            self._check_any_valid(runner.job, report["counts"]["invalid"], report["total"])
         except AirflowException:
             runner.drop_plan()  # it sends nothing, and no one approves it
             raise
         return report
 
-    def _check_any_valid(self, title: str, invalid: int, total: int) -> None:
-        """Fail or skip the task if there were rows, but none with a valid address."""
+    def _check_any_valid(self, job: Job, invalid: int, total: int) -> None:
+        """Fail or skip the task if there were rows, but not one that is valid."""
         if self.on_nothing_valid == "success" or not nothing_valid(invalid, total):
             return
         message = (
-            f"{title}: no valid address in {total:,} rows (on_nothing_valid). Check the source: is it the right "
-            "column?"
+            f"{job.title}: no valid {job.noun.one} in {total:,} rows (on_nothing_valid). Check the source: is it the "
+            "right column?"
         )
         raise (
             AirflowFailException(message)
@@ -400,17 +400,17 @@ class BulkOperator(LedgerMixin, MeisaOperator):
             else AirflowSkipException(message)
         )
 
-    def _conclude(self, title: str, summary: Mapping[str, Any]) -> None:
+    def _conclude(self, job: Job, summary: Mapping[str, Any]) -> None:
         counts = {OutcomeStatus(name): count for name, count in summary["counts"].items()}
         if not summary["total"] and self.on_empty != "success":
-            message = "The input has no addresses."
+            message = f"The input has no {job.noun.many}."
             raise AirflowFailException(message) if self.on_empty == "fail" else AirflowSkipException(message)
         if found := threshold_violations(counts, max_failed=self.max_failed, max_invalid=self.max_invalid):
             raise AirflowFailException(
-                f"{title}: {'; '.join(found)}. The summary in XCom has the first of them under "
-                "'attention'. Fix the addresses, or raise the limit."
+                f"{job.title}: {'; '.join(found)}. The summary in XCom has the first of them under "
+                f"'attention'. Fix the {job.noun.many}, or raise the limit."
             )
-        self._check_any_valid(title, counts.get(OutcomeStatus.INVALID, 0), summary["total"])
+        self._check_any_valid(job, counts.get(OutcomeStatus.INVALID, 0), summary["total"])
 
 
 def _path_and_id(reference: str) -> tuple[str, str]:

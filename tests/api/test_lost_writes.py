@@ -28,13 +28,8 @@ from airflow_provider_meisa.api.outcomes import (
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
 from airflow_provider_meisa.api.settings import Settings
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.engine import (
-    AwaitResend,
-    AwaitResponse,
-    BulkEngine,
-    Finished,
-    SendBatch,
-)
+from airflow_provider_meisa.bulk.engine import BulkEngine
+from airflow_provider_meisa.bulk.steps import AwaitResend, AwaitResponse, Finished, SendBatch
 from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
 from tests.support.raw_server import respond_with

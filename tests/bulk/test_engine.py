@@ -24,8 +24,9 @@ from airflow_provider_meisa.api.errors import (
 from airflow_provider_meisa.api.outcomes import BY_US, TWICE, Outcome, OutcomeStatus
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation, Wait
 from airflow_provider_meisa.bulk.checkpoint import Checkpoint
-from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished, SendBatch
+from airflow_provider_meisa.bulk.engine import BulkEngine
 from airflow_provider_meisa.bulk.job import BadItems
+from airflow_provider_meisa.bulk.steps import AwaitResponse, Finished, SendBatch
 from airflow_provider_meisa.jobs.enroll import EnrollJob
 from tests.support.jobs import ENROLL, enroll_batches
 

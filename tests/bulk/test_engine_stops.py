@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from airflow_provider_meisa.api.errors import MeisaKeyError, MeisaRateLimitError, MeisaUnreachableError
+from airflow_provider_meisa.api.errors import (
+    MeisaKeyError,
+    MeisaRateLimitError,
+    MeisaServerError,
+    MeisaUnreachableError,
+)
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.api.rate_limit.limiter import Reservation
-from airflow_provider_meisa.bulk.engine import AwaitResponse, BulkEngine, Finished
+from airflow_provider_meisa.bulk.batching import batches
+from airflow_provider_meisa.bulk.engine import BulkEngine
+from airflow_provider_meisa.bulk.steps import AwaitResponse, Finished
+from airflow_provider_meisa.jobs.sync_contacts import SyncContactsJob
+from tests.support.clock import Clock
 from tests.support.jobs import ENROLL, enroll_batches
 from tests.support.people import people
 
@@ -61,6 +70,25 @@ def test_what_was_surely_not_sent_is_sent_also_where_nothing_may_be_sent_again()
     second = engine(checkpoint=first.checkpoint(), resend=False)
     second.catch_up()
     assert second.step().batch.number == 0
+
+
+def test_record_given_up_is_left_to_next_run_if_time_is_over():
+    job, clock = SyncContactsJob(), Clock()
+    rows = [{"email": address} for address in PEOPLE]
+    run = BulkEngine(job, batches(job, rows), lambda: Reservation("any"), stop_at=clock() + 60, clock=clock)
+    error = MeisaServerError("no", status=500)
+    run.refused(run.step(), error)
+    for _ in PEOPLE[1:]:
+        send = run.step()
+        run.on_response(send, [Outcome(send.batch.items[0]["email"], OutcomeStatus.CREATED)])
+    last = run.step()
+    assert last.batch.number == 0
+    clock.now += 60
+    run.refused(last, error)
+    assert run.step() == Finished()
+    assert run.counter.counts == {OutcomeStatus.CREATED: 5, OutcomeStatus.UNTRIED: 1}
+    assert run.is_out_of_time
+    assert run.checkpoint().unsent == (0,)
 
 
 def test_a_step_shows_no_address():

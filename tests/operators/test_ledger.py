@@ -180,7 +180,7 @@ def test_refused_resend_leaves_contacts_in_doubt(nightly, meisa_sandbox, ledger,
 
 def test_refusals_that_stop_a_run_leave_contacts_in_doubt(nightly, meisa_sandbox, ledger, mocker):
     """Meisa has enrolled them, the response was lost, and it refuses the request that is sent again."""
-    mocker.patch("airflow_provider_meisa.bulk.engine.MOST_REFUSALS", 1)
+    mocker.patch("airflow_provider_meisa.bulk.refusals.MOST_REFUSALS", 1)
     refusal = {"emails": ["Not valid."]}
     meisa_sandbox.fault("reset_after", path="bulk-enroll", times=1)
     meisa_sandbox.fault("status", status=400, body=refusal, path="bulk-enroll", times=1)

@@ -7,7 +7,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_meisa.api.outcomes import OutcomeStatus
-from airflow_provider_meisa.bulk.reporting import BatchLog
+from airflow_provider_meisa.bulk.batch_log import BatchLog
 from airflow_provider_meisa.hooks.meisa import MeisaHook
 from tests.support.clock import Clock
 from tests.support.people import people
@@ -113,7 +113,7 @@ def test_what_stops_a_run_leaves_its_account_outside_of_the_group(task, message,
     with pytest.raises(AirflowFailException):
         task(PEOPLE, max_in_flight=1).run()
     found = groups(message())
-    assert found["Batches"][1].startswith("Batch 2: the request failed: ")
+    assert found["Batches"][1].startswith("Batch 2: the request has failed: ")
     assert found[""][2] == "onboarding: stopped early, 2,600 addresses: 500 enrolled, 2,100 untried"
 
 

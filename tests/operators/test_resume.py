@@ -17,7 +17,7 @@ from airflow.sdk import DAG
 from airflow_provider_meisa.api.endpoints import contacts
 from airflow_provider_meisa.api.errors import MeisaRateLimitError, MeisaUnreachableError
 from airflow_provider_meisa.api.rate_limit.limiter import RateLimiter
-from airflow_provider_meisa.bulk import engine, runner
+from airflow_provider_meisa.bulk import refusals, runner
 from airflow_provider_meisa.bulk.plan import PlanStore
 from airflow_provider_meisa.operators import bulk as bulk_operator
 from airflow_provider_meisa.operators.sequences import MeisaBulkEnrollOperator
@@ -303,7 +303,7 @@ def test_a_task_that_only_meets_429s_ends_with_a_summary_and_is_not_deferred_for
     meisa_sandbox, meisa_connection, mocker, short_deferrals, answered, counted
 ):
     mocker.patch("airflow_provider_meisa.api.client.TRIES", 1)
-    mocker.patch.object(engine, "_MOST_RATE_LIMITED", 3)
+    mocker.patch.object(refusals, "_MOST_RATE_LIMITED", 3)
     meisa_connection(extra={"rate_limits": "100/1s"})
     meisa_sandbox.fault(
         "status", status=429, path="bulk-enroll", skip=answered, headers={"Retry-After": "0.5"}

@@ -74,7 +74,7 @@ def test_log_has_the_requests_of_the_plan(sync, caplog):
     ours = sync()
     ours.run()
     ours.night([*ROWS[1:], row(0, plan="team")])
-    assert "Sending to contacts with a live key: 40 addresses, 1 request, about 0 s" in caplog.text
+    assert "Sending 1 of 40 contacts with a live key, about 0 s" in caplog.text
 
 
 def test_automations_see_only_what_changed(sync, meisa_sandbox):
@@ -426,7 +426,7 @@ def test_empty_source_leaves_everything_as_it_is(sync, meisa_sandbox, ledger):
     ours.run()
     summary = ours.night([])
     assert (counts(summary), summary["gone"]) == ({}, 0)
-    with pytest.raises(AirflowFailException, match="no addresses"):
+    with pytest.raises(AirflowFailException, match="no contacts"):
         ours.night([], on_empty="fail")
     assert states(ledger()) == {State.ACCEPTED: 40}
 

@@ -76,7 +76,7 @@ def test_long_503_frees_the_worker_slot(meisa_sandbox, meisa_connection, capfd):
 
 
 def test_endless_503_fails_a_task_that_may_be_retried(meisa_sandbox, quick, monkeypatch):
-    monkeypatch.setattr("airflow_provider_meisa.bulk.engine._MOST_RATE_LIMITED", 2)
+    monkeypatch.setattr("airflow_provider_meisa.bulk.refusals._MOST_RATE_LIMITED", 2)
     meisa_sandbox.fault("status", status=503, headers={"Retry-After": "0.02"}, path="bulk-enroll")
     task = Task(PEOPLE[:10])
     with pytest.raises(AirflowException, match=r"unavailable \(503\)") as caught:

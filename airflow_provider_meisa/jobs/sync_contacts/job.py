@@ -16,6 +16,7 @@ from airflow_provider_meisa.api.errors import (
     MeisaInvalidRequestError,
     MeisaUnreadableResponseError,
 )
+from airflow_provider_meisa.api.nouns import CONTACT, Noun
 from airflow_provider_meisa.api.outcomes import Outcome, OutcomeStatus
 from airflow_provider_meisa.bulk.job import FORGOTTEN, RECORDED, Alike, Later, PlanFacts, Turn
 from airflow_provider_meisa.bulk.ledger.entry import LATEST_MINUTE, State, minute_at
@@ -126,6 +127,7 @@ class SyncContactsJob:
     _contradicted: Contradicted = field(default_factory=lambda: Contradicted({}), init=False, repr=False)
 
     name: ClassVar[str] = "sync_contacts"
+    noun: ClassVar[Noun] = CONTACT
     batch_size: ClassVar[int] = 1
     scopes: ClassVar[Sequence[str]] = ("contacts:write",)
     repeat: ClassVar[Literal["harmless"]] = "harmless"

@@ -16,6 +16,7 @@ from airflow_provider_meisa.bulk.rows import Rows
 from airflow_provider_meisa.jobs.addresses import check_column, key_of
 from airflow_provider_meisa.jobs.sync_contacts.forms import contact_form, custom_fields_form, to_dict
 from airflow_provider_meisa.jobs.sync_contacts.mapping import ALL, Binding, ContactMapping
+from airflow_provider_meisa.jobs.sync_contacts.sizes import too_large
 from airflow_provider_meisa.jobs.sync_contacts.values import (
     Faults,
     Json,
@@ -176,7 +177,11 @@ class _Contacts:
         for place in sorted([*places, *bad]) if bad else places:
             if after < place:
                 yield Alike(OutcomeStatus.UNCHANGED, fields["email"][after:place])
-            yield bad[place] if place in bad else to_dict(contacts[place])
+            if place in bad:
+                yield bad[place]
+            else:
+                contact = to_dict(contacts[place])
+                yield too_large(contact, self._binding) or contact
             after = place + 1
         if after < len(rows):
             yield Alike(OutcomeStatus.UNCHANGED, fields["email"][after:])
