@@ -111,14 +111,14 @@ def test_values_nested_200_deep_leave_out_only_their_row(sync, meisa_sandbox):
     assert held(meisa_sandbox)["4"][2]["mrr"] == {"a": [1]}
 
 
-def test_ten_megabytes_of_json_fail_alone(sync, meisa_sandbox):
-    """Meisa returns the contact, and a response of that size is not read: the row is not proven."""
+def test_ten_megabytes_of_json_are_not_sent(sync, meisa_sandbox):
     rows = [row(1, plan=json.dumps({"a": "x" * 10_000_000})), row(2, plan="{}"), row(3, plan="[]")]
-    ours = sync(rows, json_columns=["plan"], max_failed=None)
+    ours = sync(rows, json_columns=["plan"])
     summary = ours.run()
-    assert counts(summary) == {"created": 2, "failed": 1}
-    assert summary["attention"][0]["reason"] == "no id of the contact in the response"
-    assert counts(ours.night(rows)) == {"unchanged": 2, "failed": 1}
+    assert counts(summary) == {"created": 2, "invalid": 1}
+    assert summary["attention"][0]["reason"] == "plan: the row has more than 2 MiB as JSON"
+    assert counts(ours.night(rows)) == {"unchanged": 2, "invalid": 1}
+    assert set(held(meisa_sandbox)) == {"2", "3"}
 
 
 def test_two_megabytes_of_json_are_sent_and_compared(sync, meisa_sandbox):
