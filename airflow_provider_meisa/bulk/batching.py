@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
@@ -185,8 +185,7 @@ class _Sorting:
         self._duplicates = duplicates
         self._decide = decide
         self._lists_all = lists_all
-        self._next_origin = origins.take if origins else _no_origin
-        self._has_origins = origins is not None
+        self._next_origin = origins.take if origins else None
         self.items: list[Item] = []
         self._turns: list[int] = []
         self._origins: list[Origin] = []
@@ -201,28 +200,32 @@ class _Sorting:
         """Sort some of what a job has read."""
         new: list[Item] = []
         clashes: list[Outcome | None] = []
+        take = self._next_origin
         origins: list[Origin] = []
         for item in found:
             if isinstance(item, Alike):
                 self._add_alike(item)
                 continue
-            outcome, origin = (
-                item if isinstance(item, Outcome) else self._duplicates.same_record(item),
-                self._next_origin(),
-            )
+            origin = take() if take else ()
+            outcome = item if isinstance(item, Outcome) else self._duplicates.same_record(item)
             if outcome is None:
                 new.append(item)
                 clashes.append(self._duplicates.clash(item))
-                origins.append(origin)
+                if take:
+                    origins.append(origin)
             else:
                 self._set_aside(outcome, origin)
-        for item, known, clash, origin in zip(new, self._decide(new), clashes, origins, strict=True):
+        # Without an outcomes file there are no origins, and no time is spent on them.
+        for item, known, clash, origin in zip(
+            new, self._decide(new), clashes, origins or repeat(()), strict=False
+        ):
             outcome = clash if isinstance(known, Turn) else known or clash
             if outcome:
                 self._set_aside(outcome, origin)
             else:
                 self.items.append(item)
-                self._origins.append(origin)
+                if take:
+                    self._origins.append(origin)
                 self._turns.append(known.number if isinstance(known, Turn) else 0)
 
     def _set_aside(self, outcome: Outcome, origin: Origin) -> None:
@@ -233,8 +236,9 @@ class _Sorting:
         if not self._lists_all:
             self._counted[rows.status] += len(rows.addresses)
             return
+        take = self._next_origin
         for address in rows.addresses:
-            self._set_aside(Outcome(address, rows.status, ""), self._next_origin())
+            self._set_aside(Outcome(address, rows.status, ""), take() if take else ())
 
     def take(self, number: int, size: int) -> Batch:
         """Return a batch of the first items, at most this many, with all that is set aside."""
@@ -244,13 +248,9 @@ class _Sorting:
             tuple(self.set_aside),
             dict(self._counted),
             turn=self._turns[0] if size == 1 and self._turns else 0,
-            origins=tuple(self._origins[:size]) if self._has_origins else (),
-            origins_aside=tuple(self._origins_aside) if self._has_origins else (),
+            origins=tuple(self._origins[:size]),
+            origins_aside=tuple(self._origins_aside) if self._next_origin else (),
         )
         del self.items[:size], self._turns[:size], self._origins[:size]
         self.set_aside, self._origins_aside, self._counted = [], [], Counter()
         return batch
-
-
-def _no_origin() -> Origin:
-    return ()

@@ -81,9 +81,7 @@ class Hasher:
             return self._hash_all([each.encode("utf-8", "surrogatepass") for each in record_ids])
 
     def _hash_all(self, record_ids: Iterable[bytes]) -> array[int]:
-        hashed = partial(blake2b, digest_size=8, salt=self._salt)
-        if self._key:  # an empty one takes time as well
-            hashed = partial(hashed, key=self._key)
+        hashed = self._blake2b(b"")
         return numbers([hashed(each).digest() for each in record_ids])
 
     def hash_values(self, canonical: bytes) -> int:
@@ -95,8 +93,14 @@ class Hasher:
 
     def hash_all_values(self, canonical: Iterable[bytes]) -> array[int]:
         """Return 64 bits of the values of each of many records, in their order; `hash_values` takes the highest."""
-        hashed = partial(blake2b, digest_size=8, salt=self._salt, person=b"values", key=self._key)
+        hashed = self._blake2b(b"values")
         return numbers([hashed(each).digest() for each in canonical])
+
+    def _blake2b(self, person: bytes) -> partial[blake2b]:
+        hashed = partial(blake2b, digest_size=8, salt=self._salt)
+        # What is empty takes time as well.
+        hashed = partial(hashed, person=person) if person else hashed
+        return partial(hashed, key=self._key) if self._key else hashed
 
 
 def numbers(digests: Iterable[bytes]) -> array[int]:
