@@ -314,3 +314,16 @@ def test_output_is_clean_for_a_pipe_even_when_a_person_was_asked(started, people
     assert asked.returncode == 0
     assert json.loads(out)[0]["counts"]["enrolled"] == 3
     assert "Enroll them? [y/N]" in err
+
+
+def test_outcomes_of_a_file_have_the_numbers_of_their_rows(meisa, meisa_connection, tmp_path):
+    file, outcomes = tmp_path / "people.csv", tmp_path / "outcomes.jsonl"
+    file.write_text("email\nada@example.com\nbad\ngrace@example.com\n")
+    words = ("enroll-file", file, "--sequence", "onboarding", "--yes", "--outcomes-path", outcomes)
+    assert meisa(*words).status == 0
+    lines = [json.loads(line) for line in outcomes.read_text().splitlines()]
+    assert sorted((line["row"], line["address"]) for line in lines) == [
+        (1, "ada@example.com"),
+        (2, "bad"),
+        (3, "grace@example.com"),
+    ]
