@@ -215,7 +215,7 @@ class _Sorting:
                     origins.append(origin)
             else:
                 self._set_aside(outcome, origin)
-        # Without an outcomes file there are no origins, and no time is spent on them.
+        # Without an outcomes file no time is spent on origins.
         for item, known, clash, origin in zip(
             new, self._decide(new), clashes, origins or repeat(()), strict=False
         ):

@@ -398,7 +398,7 @@ class OutcomeWriter:
     def publish(self) -> str:
         """Join the file of a run that has failed for good, if there are parts.
 
-        :return: a hash of the file, for `Checkpoint.outcomes`; empty if there are no parts.
+        :return: a hash of the file, for `Checkpoint.outcomes`; empty without parts.
         """
         if self._file is None or not self._file.has_parts():
             return ""

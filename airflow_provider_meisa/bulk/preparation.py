@@ -125,7 +125,7 @@ class Preparation:
         self.ledger = RunLedger(self._options.ledger, self._job, self._client, since=since)
         if self.ledger.records_first_run and self._options.plan:
             raise MeisaInputError(
-                "first_run='record' sends nothing, so there is no plan to approve. Nothing was sent. Remove plan, or "
+                "first_run='record' sends nothing, so no plan can be approved. Nothing was sent. Remove plan, or "
                 "set first_run='send'."
             )
 
@@ -233,7 +233,7 @@ class Preparation:
         gone = ledger.gone()
         if gone:
             log.warning(
-                "%s of earlier attempts are no longer in the source: counted, without a line in the outcomes file",
+                "%s of earlier attempts have left the source: counted, without a line in the outcomes file",
                 format_counts({OutcomeStatus(name): number for name, number in gone.items()}),
             )
         self.begin_again(

@@ -288,7 +288,7 @@ def test_outcomes_file_has_each_row_of_the_new_plan(nightly, meisa_sandbox, tmp_
     summary = ours.lose_plan().run(emails=PEOPLE[100:])
     assert counts(summary) == {"enrolled": 1100}
     assert path.read_text().count("enrolled") == 1000
-    assert "100 enrolled of earlier attempts are no longer in the source" in caplog.text
+    assert "100 enrolled of earlier attempts have left the source" in caplog.text
     assert "lines for" not in caplog.text
 
 
