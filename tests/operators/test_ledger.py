@@ -492,7 +492,7 @@ def test_plan_and_recording_exclude_each_other(nightly, meisa_sandbox):
     approved = nightly(preview=True)
     approved.ti.task_id = "preview"
     plan = approved.run()["plan"]
-    with pytest.raises(AirflowFailException, match="no plan to approve"):
+    with pytest.raises(AirflowFailException, match="so no plan can be approved"):
         nightly(plan=plan, first_run="record").run()
 
 
