@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_meisa.api.errors import MeisaInputError
@@ -216,9 +216,8 @@ class _Sorting:
             else:
                 self._set_aside(outcome, origin)
         # Without an outcomes file no time is spent on origins.
-        for item, known, clash, origin in zip(
-            new, self._decide(new), clashes, origins or repeat(()), strict=False
-        ):
+        origins = origins or [()] * len(new)
+        for item, known, clash, origin in zip(new, self._decide(new), clashes, origins, strict=True):
             outcome = clash if isinstance(known, Turn) else known or clash
             if outcome:
                 self._set_aside(outcome, origin)

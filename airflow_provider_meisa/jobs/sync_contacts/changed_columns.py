@@ -10,14 +10,13 @@ from airflow_provider_meisa.jobs.sync_contacts.values import encode
 
 if TYPE_CHECKING:
     from airflow_provider_meisa.bulk.ledger.value_sample import Differences
-    from airflow_provider_meisa.jobs.sync_contacts.reading import Contact
 
 _CUSTOM, _TAGS = "custom_fields", "tags"
 _MOST_REPORTED = 20
 _MOST_NAMED = 5
 
 
-def values_by_name(item: Contact, mapping: Mapping[str, Any]) -> dict[str, bytes]:
+def values_by_name(item: Mapping[str, Any], mapping: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the values of a contact by name, also of those that are not sent because they are NULL.
 
     :param mapping: the result of `Binding.describe`.
@@ -38,7 +37,7 @@ def report_differences(found: Differences, changed: int, mapping: Mapping[str, A
     per_compared = max(changed / found.compared, 1.0) if found.compared else 0.0
     columns: dict[str, int] = {}
     for name, number in found.by_name.items():
-        column = shown_name(_column_of(name, mapping))
+        column = shown_name(column_of(name, mapping))
         columns[column] = max(columns.get(column, 0), round(number * per_compared))
     highest = sorted(columns.items(), key=lambda each: (-each[1], each[0]))[:_MOST_REPORTED]
     return {"changed_columns": dict(highest), "compared": found.compared}
@@ -54,8 +53,8 @@ def describe_differences(report: Mapping[str, Any], changed: int) -> str:
     return f", and differ in {', '.join(shown)}" if shown else ""
 
 
-def _column_of(name: str, mapping: Mapping[str, Any]) -> str:
-    """Return the name of the column that fills a field, a custom field or the tags."""
+def column_of(name: str, mapping: Mapping[str, Any]) -> str:
+    """Return the name of the column of a value, see `values_by_name`."""
     if name == _TAGS:
         tags = mapping.get(_TAGS)
         return tags if isinstance(tags, str) else _TAGS
